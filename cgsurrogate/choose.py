@@ -1,0 +1,93 @@
+"""From a name to what it builds: ``kind`` names the file ``cgsurrogate/<family>/<kind>.py``; its signature is the schema."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs")
+
+
+def kinds(family: str) -> tuple[str, ...]:
+    """The names of one family: the files of its folder."""
+    if family not in FAMILIES:
+        raise ValueError(f"expected a family out of {', '.join(FAMILIES)}, got {family!r}")
+    package = importlib.import_module(f"cgsurrogate.{family}")
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")))
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """``name:key=value,key=value`` -> name and options; values are numbers, true, false, or text."""
+    name, _, rest = text.partition(":")
+    if name.endswith(".py") or not rest:
+        return (text, {}) if not rest else (name, _options(rest, text))
+    return name, _options(rest, text)
+
+
+def _options(rest: str, text: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for item in rest.split(","):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"expected name:key=value,key=value, got {text!r}")
+        options[key.strip()] = _value(value.strip())
+    return options
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _module(family: str, name: str) -> ModuleType:
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise ValueError(f"expected a Python file at {name}, there is none")
+        spec = importlib.util.spec_from_file_location(f"cgsurrogate_user_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    known = kinds(family)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"expected one of the {family} {', '.join(known)}, or a path to a .py file, got {name!r}{hint}")
+    return importlib.import_module(f"cgsurrogate.{family}.{name}")
+
+
+def builder(family: str, name: str) -> Callable[..., Any]:
+    """The ``build`` of a kind."""
+    return _module(family, name).build
+
+
+def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
+    """Build a kind by name; what is built remembers its ``recipe`` so that it can be stored.
+
+    Raises:
+        ValueError: no such kind, or an option that its ``build`` does not have.
+    """
+    make = builder(family, name)
+    try:
+        inspect.signature(make).bind(*arguments, **options)
+    except TypeError as error:
+        known = [p.name for p in list(inspect.signature(make).parameters.values())[len(arguments) :]]
+        raise ValueError(f"{family} {name!r}: {error}; its options are: {', '.join(known) or 'none'}") from None
+    built = make(*arguments, **options)
+    if not hasattr(built, "recipe"):
+        object.__setattr__(built, "recipe", {"family": family, "name": name, "options": options})
+    return built

@@ -1,0 +1,72 @@
+"""Whatever scores positions is an ``Energy``: priors, networks, and their sum."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cgsurrogate.frames import Frames
+
+
+class Energy(nn.Module, abc.ABC):
+    """A potential energy of one molecule (its ``Beads`` are bound when it is built).
+
+    ``stiff`` marks terms that vary fast and cost little, so that an integrator may evaluate them more often.
+    ``handed`` says whether the energy can tell a molecule from its mirror image.
+    """
+
+    stiff: ClassVar[bool] = False
+    handed: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def forward(self, positions: Tensor) -> Tensor:
+        """(B, N, 3) nm -> (B,) kJ/mol."""
+
+
+class Prior(Energy):
+    """A physical term whose parameters are fitted from frames; nan until then, so that it cannot be used unseen."""
+
+    @abc.abstractmethod
+    def fit(self, frames: Frames) -> None:
+        """Set the parameters from the (weighted) frames; ValueError names the term that cannot be fitted."""
+
+    @abc.abstractmethod
+    def summary(self) -> list[dict[str, Any]]:
+        """One row a fitted term: its name, parameters with units, and how well it fits."""
+
+
+class Sum(Energy):
+    """The sum of several energies."""
+
+    def __init__(self, *terms: Energy):
+        super().__init__()
+        self.terms = nn.ModuleList(terms)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        total = positions.new_zeros(positions.shape[0])
+        for term in self.terms:
+            total = total + term(positions)
+        return total
+
+    def part(self, *, stiff: bool) -> Sum:
+        """The terms that are (not) stiff; modules are shared, not copied."""
+        return Sum(*(term for term in self.terms if term.stiff == stiff))
+
+
+def forces(energy: Energy, positions: Tensor, *, create_graph: bool = False) -> tuple[Tensor, Tensor]:
+    """Energies (B,) kJ/mol and forces (B, N, 3) kJ/mol/nm = -dE/dx.
+
+    ``create_graph`` keeps the graph so that a loss on forces can be differentiated.
+    """
+    with torch.enable_grad():
+        x = positions if positions.requires_grad else positions.detach().requires_grad_(True)
+        value = energy(x)
+        if not value.requires_grad:  # a sum without terms
+            return value, torch.zeros_like(x)
+        (slope,) = torch.autograd.grad(value.sum(), x, create_graph=create_graph)
+    if not create_graph:
+        value = value.detach()
+    return value, -slope

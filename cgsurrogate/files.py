@@ -1,0 +1,94 @@
+"""Files that are whole or absent: atomic writes, hashes, and one writer a folder.
+
+A write goes to a temporary file in the same folder, is flushed to the disk, and takes its final name in one step;
+whoever reads sees the old file or the new one, never half of either, also after ``kill -9`` or on a full disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+
+class Busy(RuntimeError):
+    """Another process writes to this folder."""
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path`` for writing bytes; on success it becomes ``path``."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as handle:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    with replacing(path) as handle:
+        handle.write(text.encode())
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    path = Path(path)
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"expected a file {path}, there is none") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"expected JSON in {path}, but {error}; restore the file or make its folder again") from None
+
+
+def write_npy(path: str | os.PathLike, array: np.ndarray) -> None:
+    with replacing(path) as handle:
+        np.save(handle, array, allow_pickle=False)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Hexadecimal digest of a file, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while piece := handle.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike) -> Iterator[None]:
+    """Hold the folder for one writer; a second one gets ``Busy`` at once. The lock ends with the process."""
+    path = Path(folder) / ".lock"
+    with open(path, "a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"another process is writing to {folder}; wait for it or choose another folder") from None
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

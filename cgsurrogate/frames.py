@@ -1,0 +1,258 @@
+"""Whatever has positions is ``Frames``: reference data, a simulation, a rollout; one type, one folder on the disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate import files, units
+
+MANIFEST = "frames.json"
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Beads:
+    """The particles of one coarse-grained molecule; everything but where they are.
+
+    Attributes:
+        names: atom name of each bead, as in a PDB file.
+        types: index into the fixed table of ``beadtypes``, so that models transfer between sequences.
+        masses: amu.
+        residues: index of the residue of each bead, from 0, never falling.
+        residue_names: three-letter name of the residue of each bead.
+        bonds: pairs (i, j) with i < j.
+    """
+
+    names: tuple[str, ...]
+    types: tuple[int, ...]
+    masses: tuple[float, ...]
+    residues: tuple[int, ...]
+    residue_names: tuple[str, ...]
+    bonds: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if not count:
+            raise ValueError("expected at least one bead, got none; check the selection of the mapping")
+        for field in ("types", "masses", "residues", "residue_names"):
+            if len(getattr(self, field)) != count:
+                raise ValueError(f"{count} beads need {count} {field}, got {len(getattr(self, field))}")
+        if min(self.masses) <= 0:
+            raise ValueError("masses must be positive (amu)")
+        if any(b < a for a, b in itertools.pairwise(self.residues)):
+            raise ValueError("beads must be ordered by residue")
+        if any(not 0 <= i < j < count for i, j in self.bonds):
+            raise ValueError(f"bonds must be pairs i < j below {count}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Beads:
+        """The inverse of ``dataclasses.asdict`` after a round trip through JSON."""
+        fixed = {k: tuple(v) for k, v in values.items()}
+        fixed["bonds"] = tuple((int(i), int(j)) for i, j in values["bonds"])
+        return cls(**fixed)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frames:
+    """Positions of one molecule over one or more unbroken runs, all runs one after the other.
+
+    Attributes:
+        positions: (T, N, 3) nm; may be memory-mapped.
+        lengths: frames in each unbroken run; they sum to T.
+        dt: ps between neighbouring frames of a run.
+        temperature: K.
+        forces: (T, N, 3) kJ/mol/nm, or None.
+        weights: (T,) statistical weights of biased data, not negative, or None for equal weights.
+        source: where the frames come from, for people; anything JSON can hold.
+    """
+
+    beads: Beads
+    positions: np.ndarray
+    lengths: tuple[int, ...]
+    dt: float
+    temperature: float
+    forces: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    source: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = self.positions.shape
+        if len(shape) != 3 or shape[1:] != (len(self.beads), 3):
+            raise ValueError(f"expected positions (T, {len(self.beads)}, 3) nm, got {shape}")
+        if any(n < 1 for n in self.lengths) or sum(self.lengths) != shape[0]:
+            raise ValueError(f"run lengths {self.lengths} must be positive and sum to {shape[0]} frames")
+        if not self.dt > 0 or not self.temperature > 0:
+            raise ValueError(f"dt (ps) and temperature (K) must be positive, got {self.dt} and {self.temperature}")
+        if self.forces is not None and self.forces.shape != shape:
+            raise ValueError(f"expected forces of shape {shape} kJ/mol/nm, got {self.forces.shape}")
+        if self.weights is not None:
+            if self.weights.shape != shape[:1]:
+                raise ValueError(f"expected one weight a frame, ({shape[0]},), got {self.weights.shape}")
+            if not np.isfinite(self.weights).all() or self.weights.min() < 0 or self.weights.sum() <= 0:
+                raise ValueError("weights must be finite, not negative, and not all zero")
+        for name in ("positions", "forces"):
+            array = getattr(self, name)
+            if array is not None and not isinstance(array, np.memmap) and not np.isfinite(array).all():
+                frame, bead = np.argwhere(~np.isfinite(array).all(-1))[0]
+                raise ValueError(f"{name} are not finite, first in frame {frame}, bead {bead}; leave that frame out")
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def kT(self) -> float:
+        """Thermal energy in kJ/mol."""
+        return units.thermal_energy(self.temperature)
+
+    @property
+    def runs(self) -> tuple[slice, ...]:
+        """One slice a run into the first axis of every array."""
+        ends = np.cumsum(self.lengths)
+        return tuple(slice(int(end - n), int(end)) for end, n in zip(ends, self.lengths, strict=True))
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(T,) weights that sum to one, equal where there are none."""
+        if self.weights is None:
+            return np.full(len(self), 1 / len(self))
+        return np.asarray(self.weights, float) / np.sum(self.weights, dtype=float)
+
+    def pairs(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices (now, later) of all frames that lie ``lag`` frames apart in one run; never across runs."""
+        if lag < 1:
+            raise ValueError(f"the lag must be at least one frame, got {lag}")
+        now = [np.arange(run.start, run.stop - lag) for run in self.runs if run.stop - run.start > lag]
+        if not now:
+            raise ValueError(f"no run is longer than the lag of {lag} frames ({lag * self.dt:g} ps); use a shorter lag")
+        first = np.concatenate(now)
+        return first, first + lag
+
+    def take_runs(self, indices: tuple[int, ...] | list[int] | np.ndarray) -> Frames:
+        """The chosen runs, whole and in the given order."""
+        runs = self.runs
+        chosen = [runs[int(i)] for i in indices]
+        if not chosen:
+            raise ValueError("expected at least one run to take, got none")
+
+        def gather(array: np.ndarray | None) -> np.ndarray | None:
+            if array is None:
+                return None
+            return array[chosen[0]] if len(chosen) == 1 else np.concatenate([array[run] for run in chosen])
+
+        return dataclasses.replace(
+            self,
+            positions=gather(self.positions),
+            forces=gather(self.forces),
+            weights=gather(self.weights),
+            lengths=tuple(run.stop - run.start for run in chosen),
+        )
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
+        """(kept, held out), by whole runs; about ``fraction`` of the frames are held out, at least one run of each.
+
+        A single run is cut in two, the last part held out, with a gap of a fiftieth of the run between them.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"the held-out fraction must lie between 0 and 1, got {fraction}")
+        if len(self.lengths) == 1:
+            count = len(self)
+            cut, gap = round(count * (1 - fraction)), count // 50
+            parts = (slice(0, max(1, cut - gap)), slice(min(cut, count - 1), count))
+            return self._cut(parts[0]), self._cut(parts[1])
+        order = np.random.default_rng(seed).permutation(len(self.lengths))
+        held: list[int] = []
+        while len(held) < len(order) - 1 and (
+            not held or sum(self.lengths[i] for i in held) + self.lengths[order[len(held)]] / 2 <= fraction * len(self)
+        ):
+            held.append(int(order[len(held)]))
+        kept = sorted(set(range(len(order))) - set(held))
+        return self.take_runs(kept), self.take_runs(sorted(held))
+
+    def _cut(self, part: slice) -> Frames:
+        def cut(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[part]
+
+        return dataclasses.replace(
+            self,
+            positions=self.positions[part],
+            forces=cut(self.forces),
+            weights=cut(self.weights),
+            lengths=(part.stop - part.start,),
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write one ``.npy`` block an array, then the manifest that names them; the manifest appears last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        arrays = {}
+        for name in ("positions", "forces", "weights"):
+            array = getattr(self, name)
+            if array is None:
+                continue
+            path = folder / f"{name}.npy"
+            files.write_npy(path, np.asarray(array, np.float64 if name == "weights" else np.float32))
+            arrays[name] = {"file": path.name, "sha256": files.sha256(path), "shape": list(array.shape)}
+        manifest = {
+            "format": FORMAT,
+            "units": {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K", "mass": "amu"},
+            "dt": self.dt,
+            "temperature": self.temperature,
+            "lengths": list(self.lengths),
+            "arrays": arrays,
+            "beads": dataclasses.asdict(self.beads),
+            "source": self.source,
+        }
+        files.write_json(folder / MANIFEST, manifest)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, *, verify: bool = False) -> Frames:
+        """Read a folder; arrays are memory-mapped. ``verify`` also compares every block with its sha256.
+
+        Raises:
+            FileNotFoundError: there is no such folder, or it holds no complete frames.
+            ValueError: the manifest and the blocks do not agree.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"expected a folder of frames at {folder}, there is none")
+        if not (folder / MANIFEST).exists():
+            raise FileNotFoundError(f"{folder} holds no {MANIFEST}; make frames with: cgsurrogate map")
+        manifest = files.read_json(folder / MANIFEST)
+        try:
+            if manifest["format"] != FORMAT:
+                raise ValueError(f"expected frames of format {FORMAT}, got {manifest['format']}; update cgsurrogate")
+            arrays = {}
+            for name, entry in manifest["arrays"].items():
+                path = folder / Path(entry["file"]).name
+                if verify and files.sha256(path) != entry["sha256"]:
+                    raise ValueError(f"{path} has changed since it was written; restore it or make the frames again")
+                arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+                if list(arrays[name].shape) != entry["shape"]:
+                    raise ValueError(f"{path} has shape {arrays[name].shape}, its manifest says {entry['shape']}")
+            return cls(
+                beads=Beads.from_dict(manifest["beads"]),
+                lengths=tuple(manifest["lengths"]),
+                dt=float(manifest["dt"]),
+                temperature=float(manifest["temperature"]),
+                source=manifest.get("source", {}),
+                **arrays,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{folder / MANIFEST} is not a manifest of frames ({error!r}); make it again") from None
+
+    def _repr_html_(self) -> str:
+        extras = [name for name in ("forces", "weights") if getattr(self, name) is not None]
+        return (
+            f"<b>Frames</b>: {len(self):,} of {len(self.beads)} beads in {len(self.lengths)} run(s), "
+            f"{self.dt:g} ps apart, {self.temperature:g} K{', with ' + ' and '.join(extras) if extras else ''}"
+        )

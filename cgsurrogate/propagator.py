@@ -1,0 +1,56 @@
+"""Whatever moves positions is a ``Propagator``: an integrator of an energy, or a learned time-stepper."""
+
+from __future__ import annotations
+
+import abc
+from typing import NamedTuple
+
+from torch import Generator, Tensor, nn
+
+from cgsurrogate.frames import Frames
+
+
+class State(NamedTuple):
+    """All that a propagator carries from step to step, so that a checkpoint of it is complete.
+
+    ``positions`` (B, N, 3) nm; ``velocities`` (B, N, 3) nm/ps or None; ``memory`` (B, ...) or None.
+    """
+
+    positions: Tensor
+    velocities: Tensor | None = None
+    memory: Tensor | None = None
+
+
+class Propagator(nn.Module, abc.ABC):
+    """Moves a batch of independent replicas. ``lag`` is the time in ps that one step advances."""
+
+    lag: float
+
+    @abc.abstractmethod
+    def start(self, positions: Tensor, rng: Generator) -> State:
+        """A state at (B, N, 3) nm with everything else drawn from its equilibrium."""
+
+    @abc.abstractmethod
+    def step(self, state: State, rng: Generator) -> State:
+        """The state one ``lag`` later; the given one is left alone."""
+
+
+class Stepper(Propagator):
+    """A learned conditional distribution p(x(t + lag) | x(t), lag) with an exact density, that is rolled out.
+
+    ``lags`` (shortest, longest) in ps is the range that it was trained on; ``lag`` may be set within it.
+    """
+
+    lags: tuple[float, float]
+
+    @abc.abstractmethod
+    def calibrate(self, frames: Frames) -> None:
+        """Set means, scales and ranges from training frames; must come before training."""
+
+    @abc.abstractmethod
+    def encode(self, positions: Tensor) -> Tensor:
+        """(B, N, 3) nm -> (B, D): the coordinates in which the density is learned."""
+
+    @abc.abstractmethod
+    def log_density(self, now: Tensor, later: Tensor, lag: Tensor) -> Tensor:
+        """Encoded (B, D), encoded (B, D), ps (B,) -> (B,) nats: log p(later | now, lag) per unit of the encoding."""

@@ -1,0 +1,57 @@
+"""Asked to stop (Ctrl-C, SIGTERM of a scheduler, a time limit): finish the step, save, and say that it can go on."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+
+class Stopped(Exception):
+    """Work ended early but was saved; the same command continues it. ``signal`` is None for a time limit."""
+
+    def __init__(self, message: str, signal_number: int | None = None):
+        super().__init__(message)
+        self.signal = signal_number
+
+    def __reduce__(self):
+        return (type(self), (self.args[0], self.signal))
+
+
+class Watch:
+    """Knows whether work should end: a signal came, or the time is up."""
+
+    def __init__(self, hours: float | None = None):
+        self.signal: int | None = None
+        self.deadline = None if hours is None else time.monotonic() + hours * 3600
+
+    @property
+    def requested(self) -> bool:
+        return self.signal is not None or (self.deadline is not None and time.monotonic() >= self.deadline)
+
+    def reason(self, what: str) -> Stopped:
+        why = signal.Signals(self.signal).name if self.signal is not None else "the time limit"
+        return Stopped(f"stopped by {why}; {what} is saved, the same command continues it", self.signal)
+
+
+@contextlib.contextmanager
+def watching(hours: float | None = None) -> Iterator[Watch]:
+    """Within the block, SIGINT and SIGTERM are noted instead of raised (main thread only); a second SIGINT raises."""
+    watch = Watch(hours)
+
+    def note(number: int, _frame: object) -> None:
+        if watch.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        watch.signal = number
+
+    if threading.current_thread() is not threading.main_thread():
+        yield watch
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield watch
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

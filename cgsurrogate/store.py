@@ -1,0 +1,109 @@
+"""A model on the disk: ``model.json`` says what to build, ``weights.safetensors`` fills it. No pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+
+from cgsurrogate import choose, files
+from cgsurrogate.energy import Energy, Sum
+from cgsurrogate.frames import Beads
+from cgsurrogate.propagator import Stepper
+
+MODEL, WEIGHTS, FORMAT = "model.json", "weights.safetensors", 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """An energy or a stepper, bound to one molecule at one temperature (K).
+
+    ``info`` is for people and for watching a simulation: training figures, held-out runs, closest approach.
+    """
+
+    module: Energy | Stepper
+    beads: Beads
+    temperature: float
+    info: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_stepper(self) -> bool:
+        return isinstance(self.module, Stepper)
+
+    def _repr_html_(self) -> str:
+        kind = "time-stepper" if self.is_stepper else "force field"
+        count = sum(p.numel() for p in self.module.parameters())
+        return f"<b>Model</b>: {kind} of {len(self.beads)} beads at {self.temperature:g} K, {count:,} weights"
+
+
+def compose(beads: Beads, recipes: list[tuple[str, str, dict[str, Any]]]) -> Sum:
+    """The sum of energies built from (family, name, options)."""
+    return Sum(*(choose.build(family, name, beads, **options) for family, name, options in recipes))
+
+
+def save(model: Model, folder: str | Path) -> Path:
+    """Write a model; everything that ``load`` needs to give the same numbers."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.module.state_dict().items()}
+    with files.replacing(folder / WEIGHTS) as handle:
+        handle.write(safetensors.torch.save(tensors))
+    terms = model.module.terms if isinstance(model.module, Sum) else [model.module]
+    content = {
+        "format": FORMAT,
+        "kind": "stepper" if model.is_stepper else "energy",
+        "recipes": [term.recipe for term in terms],
+        "temperature": model.temperature,
+        "beads": dataclasses.asdict(model.beads),
+        "weights": {"file": WEIGHTS, "sha256": files.sha256(folder / WEIGHTS)},
+        "info": model.info,
+    }
+    if isinstance(model.module, Stepper):
+        content["lag"], content["lags"] = model.module.lag, list(model.module.lags)
+    files.write_json(folder / MODEL, content)
+    return folder
+
+
+def load(folder: str | Path) -> Model:
+    """Read a model; its weights are checked against the recorded sha256.
+
+    Raises:
+        FileNotFoundError: there is no model at this place.
+        ValueError: the weights changed since they were written, or do not fit what is built.
+    """
+    folder = Path(folder)
+    if not (folder / MODEL).exists():
+        raise FileNotFoundError(f"{folder} holds no {MODEL}; make a model with: cgsurrogate train energy|stepper")
+    content = files.read_json(folder / MODEL)
+    try:
+        if content["format"] != FORMAT:
+            raise ValueError(f"expected a model of format {FORMAT}, got {content['format']}; update cgsurrogate")
+        weights = folder / Path(content["weights"]["file"]).name
+        if files.sha256(weights) != content["weights"]["sha256"]:
+            raise ValueError(f"{weights} has changed since it was written; restore it or train again")
+        beads = Beads.from_dict(content["beads"])
+        built = [choose.build(r["family"], r["name"], beads, **r["options"]) for r in content["recipes"]]
+        module = Sum(*built) if content["kind"] == "energy" else built[0]
+        tensors = safetensors.torch.load_file(weights)
+        _fill(module, tensors)
+    except (KeyError, TypeError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{folder} is not a model that this version can read: {error}") from None
+    if isinstance(module, Stepper):
+        module.lags, module.lag = tuple(content["lags"]), content["lag"]
+    module.eval()
+    return Model(module, beads, float(content["temperature"]), content.get("info", {}))
+
+
+def _fill(module: Energy | Stepper, tensors: dict[str, Any]) -> None:
+    """Load a state dict whose buffers may have got their size by fitting."""
+    for name, value in tensors.items():
+        path, _, last = name.rpartition(".")
+        owner = module.get_submodule(path)
+        present = getattr(owner, last, None)
+        if present is not None and present.shape != value.shape and last in owner._buffers:
+            setattr(owner, last, value.clone())
+    module.load_state_dict(tensors)

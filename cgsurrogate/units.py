@@ -1,0 +1,13 @@
+"""The one unit system: nm, ps, kJ/mol, amu, K.
+
+amu (nm/ps)^2 equals kJ/mol, so no formula in this package carries a conversion factor.
+"""
+
+BOLTZMANN = 0.008314462618  # kJ/mol/K (CODATA 2018, exact: R in kJ)
+
+
+def thermal_energy(temperature: float) -> float:
+    """kT in kJ/mol at a temperature in K."""
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0 K, got {temperature}; state it in kelvin")
+    return BOLTZMANN * temperature
