@@ -66,7 +66,9 @@ def _module(family: str, name: str) -> ModuleType:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"expected one of the {family} {', '.join(known)}, or a path to a .py file, got {name!r}{hint}")
+        raise ValueError(
+            f"expected one of the {family} {', '.join(known)}, or a path to a .py file, got {name!r}{hint}"
+        )
     return importlib.import_module(f"cgsurrogate.{family}.{name}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,7 @@ class Ensemble:
     sample: Frames
     track: np.ndarray
     notes: tuple[str, ...] = ()
+    effective: float = float("nan")  # about how many independent frames it has, by its slowest coordinate
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,7 +107,35 @@ class Comparison:
     others: tuple[Ensemble, ...]
     verdict: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    settings: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # seed, how each floor was made; JSON can hold it
 
     @property
     def ensembles(self) -> tuple[Ensemble, ...]:
         return (self.reference, *self.others)
+
+    def metrics(self) -> dict[str, Any]:
+        """Every figure but the surfaces, as JSON can hold it; nan becomes None."""
+        from cgsurrogate import comparison_files
+
+        return comparison_files.metrics(self)
+
+    def table(self) -> str:
+        """The distances of every ensemble beside the floor, as plain text."""
+        from cgsurrogate import comparison_files
+
+        return comparison_files.table(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``metrics.json``, ``surfaces.npz`` and the sample frames."""
+        from cgsurrogate import comparison_files
+
+        return comparison_files.save(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """The inverse of ``save``."""
+        from cgsurrogate import comparison_files
+
+        return comparison_files.load(folder)

@@ -16,9 +16,6 @@ class Stopped(Exception):
         super().__init__(message)
         self.signal = signal_number
 
-    def __reduce__(self):
-        return (type(self), (self.args[0], self.signal))
-
 
 class Watch:
     """Knows whether work should end: a signal came, or the time is up."""
@@ -35,23 +32,25 @@ class Watch:
         why = signal.Signals(self.signal).name if self.signal is not None else "the time limit"
         return Stopped(f"stopped by {why}; {what} is saved, the same command continues it", self.signal)
 
+    def install(self) -> dict[int, object]:
+        """Note signals from now on (again, where a library took them over); returns the handlers before."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _note(self, number: int, _frame: object) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+
 
 @contextlib.contextmanager
 def watching(hours: float | None = None) -> Iterator[Watch]:
     """Within the block, SIGINT and SIGTERM are noted instead of raised (main thread only); a second SIGINT raises."""
     watch = Watch(hours)
-
-    def note(number: int, _frame: object) -> None:
-        if watch.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        watch.signal = number
-
-    if threading.current_thread() is not threading.main_thread():
-        yield watch
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = watch.install()
     try:
         yield watch
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler)  # type: ignore[arg-type]

@@ -1,0 +1,118 @@
+"""The command line. A command is a file of this folder; each reads, calls one function of the library, and writes.
+
+Exit codes: 0 done, 1 error, 2 usage, 3 input that cannot be used, 4 completed with quarantined replicas,
+5 stopped at a limit and resumable, 130 and 143 stopped by SIGINT and SIGTERM (saved where the message says so).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from cgsurrogate import __version__
+from cgsurrogate.cli import (
+    compare,
+    example,
+    export,
+    kinds,
+    map,
+    reference,
+    report,
+    run,
+    simulate,
+    train,
+    view,
+)
+
+BAD_DATA, QUARANTINED, RESUMABLE = 3, 4, 5
+
+
+class _Ordered(click.Group):
+    """Lists commands in the order of the data, and guesses what was meant."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(self, context: click.Context, args: list[str]):
+        try:
+            return super().resolve_command(context, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.commands, 1)
+            if near and "Did you mean" not in error.message:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+
+@click.group(cls=_Ordered, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="cgsurrogate")
+def group() -> None:
+    """Learned coarse-grained surrogates of protein dynamics, compared with their all-atom reference.
+
+    Start with:  cgsurrogate run -o RUN
+    """
+
+
+for _module in (run, example, reference, map, train, simulate, compare, report, export, view, kinds):
+    group.add_command(_module.command)
+
+
+def main() -> None:
+    """Run the command line; a fault of the input is one line on standard error."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on a busy machine are slower than one
+    try:
+        group.main(standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as end:
+        code = end.exit_code
+    except click.exceptions.Abort:
+        code = _fail("stopped by SIGINT", 130)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = _fail("stopped by SIGINT", 130)
+    except BrokenPipeError:
+        code = 1
+    except Exception as error:
+        code = _explain(error)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> int:
+    from cgsurrogate.files import Busy
+    from cgsurrogate.stopping import Stopped
+
+    if isinstance(error, Stopped):
+        return _fail(str(error), RESUMABLE if error.signal is None else 128 + error.signal, "Stopped")
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | ValueError):
+        _log_traceback()
+        return _fail(text, BAD_DATA)
+    _log_traceback()
+    expected = isinstance(error, Busy | FloatingPointError | RuntimeError | OSError | MemoryError)
+    return _fail(text if expected else f"unexpected {type(error).__name__}: {text}; this is a fault of cgsurrogate", 1)
+
+
+def _fail(text: str, code: int, word: str = "Error") -> int:
+    clean = "".join(c for c in text if c.isprintable())  # no escape sequences from file names or headers
+    print(f"{word}: {clean}", file=sys.stderr)
+    return code
+
+
+def _log_traceback() -> None:
+    """Where a run folder was being written, its log gets the whole traceback; CGSURROGATE_DEBUG prints it."""
+    import traceback
+
+    if os.environ.get("CGSURROGATE_DEBUG"):
+        traceback.print_exc()
+    from cgsurrogate.cli import common
+
+    folder = common.log_folder
+    if folder is not None and Path(folder).is_dir():
+        with open(Path(folder) / "log.txt", "a") as log:
+            traceback.print_exc(file=log)

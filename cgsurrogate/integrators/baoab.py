@@ -26,7 +26,7 @@ Berne & Martyna, J. Chem. Phys. 97, 1990 (1992); with BAOAB: Lagardere, Aviat & 
     g        friction         1/ps; 0 is Newton's equation of motion
     kT       temperature      kJ/mol
 
-Positions are sampled without an error of second order for a harmonic well, while the kinetic temperature reads low there,
+In a harmonic well positions are sampled without an error of second order, while the kinetic temperature reads low,
 T (1 - (w h)^2 / 4) at the frequency w: judge this method by its configurations.
 """
 
@@ -93,9 +93,9 @@ class BAOAB(Propagator):
         constants = {
             "thermal": thermal,
             "noise": thermal * math.sqrt(-math.expm1(-2 * friction * timestep)),
-            "half": timestep / 2 / masses,  # half a stiff kick is half * F
-            "whole": timestep / masses,
-            "half_soft": self.lag / 2 / masses,
+            "kick": timestep / 2 / masses,  # (N, 1) ps/amu
+            "two_kicks": timestep / masses,
+            "soft_kick": self.lag / 2 / masses,
         }
         for name, value in constants.items():
             self.register_buffer(name, value.to(torch.get_default_dtype()), persistent=False)
@@ -117,17 +117,17 @@ class BAOAB(Propagator):
     def step(self, state: State, rng: Generator) -> State:
         x, v, memory = state
         if self.outer == 1:
-            x, v, felt = self._inner(x, torch.addcmul(v, memory, self.half), rng)
-            return State(self._shifted(x), v.addcmul_(felt, self.half), felt)
+            x, v, felt = self._inner(x, torch.addcmul(v, memory, self.kick), rng)
+            return State(self._shifted(x), v.addcmul_(felt, self.kick), felt)
         stiff, soft = memory.unbind(1)
-        v = torch.addcmul(v, soft, self.half_soft).addcmul_(stiff, self.half)
+        v = torch.addcmul(v, soft, self.soft_kick).addcmul_(stiff, self.kick)
         for inner in range(self.outer):
             x, v, stiff = self._inner(x, v, rng)
             # the kick that ends an inner step and the one that begins the next feel the same force
-            v.addcmul_(stiff, self.whole if inner < self.outer - 1 else self.half)
+            v.addcmul_(stiff, self.two_kicks if inner < self.outer - 1 else self.kick)
         x = self._shifted(x)
         _, soft = forces(self.parts[1], x)
-        return State(x, v.addcmul_(soft, self.half_soft), torch.stack((stiff, soft), 1))
+        return State(x, v.addcmul_(soft, self.soft_kick), torch.stack((stiff, soft), 1))
 
     def _inner(self, x: Tensor, v: Tensor, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """A, O, A, and the stiff forces (all forces if n = 1) at the new positions; ``v`` may be written over."""
@@ -148,7 +148,7 @@ def _normal(like: Tensor, rng: Generator) -> Tensor:
 def _split(energy: Energy) -> tuple[Energy, Energy]:
     """(stiff, soft) terms of a sum; both must exist."""
     if not isinstance(energy, Sum):
-        raise ValueError(f"several time steps need a sum of stiff and soft terms, got {type(energy).__name__}; set outer=1")
+        raise ValueError(f"several time steps need a Sum of energies, got {type(energy).__name__}; set outer=1")
     stiff, soft = energy.part(stiff=True), energy.part(stiff=False)
     if not len(stiff.terms) or not len(soft.terms):
         missing = "stiff" if len(soft.terms) else "soft"

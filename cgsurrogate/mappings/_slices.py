@@ -70,7 +70,9 @@ def by_name(residue) -> dict[str, int]:
         if name == "OT1" or (name == "O1" and canonical not in CAPS):
             name = "O"
         if name in names:
-            raise ValueError(f"residue {residue} has two atoms named {atom.name}; give each its own name in the topology")
+            raise ValueError(
+                f"residue {residue} has two atoms named {atom.name}; give each its own name in the topology"
+            )
         names[name] = atom.index
     return names
 

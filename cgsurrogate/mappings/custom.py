@@ -38,7 +38,9 @@ def build(topology: mdtraj.Topology, file: str | Path = "") -> Mapping:
     if not path.is_file():
         raise FileNotFoundError(f"expected a file of selections at {path}, there is none")
     if path.stat().st_size > LONGEST:
-        raise ValueError(f"{path} is larger than {LONGEST} bytes; a file of selections is a short text, is it the right file?")
+        raise ValueError(
+            f"{path} is larger than {LONGEST} bytes; a file of selections is a short text, is it the right file?"
+        )
     inside = {atom.index for residue in _slices.protein_residues(topology) for atom in residue.atoms}
     try:
         lines = path.read_text().splitlines()

@@ -18,7 +18,9 @@ from cgsurrogate.mappings import _slices
 RIDGE = 1e-4  # of the mean variance of an atom's force; the forces of one frame sum to zero, so some is needed
 
 
-def optimal_forces(mapping: Mapping, topology, atom_forces: np.ndarray, *, weights: np.ndarray | None = None) -> Mapping:
+def optimal_forces(
+    mapping: Mapping, topology, atom_forces: np.ndarray, *, weights: np.ndarray | None = None
+) -> Mapping:
     """The mapping with the force aggregation of least variance on these frames.
 
     Args:
@@ -60,7 +62,9 @@ def from_moments(mapping: Mapping, second: np.ndarray, groups: np.ndarray, ridge
     regular = second + ridge * np.trace(second) / len(second) * np.eye(len(second))
     solved = np.linalg.solve(regular, positions.T).T  # W S^-1
     best = np.linalg.solve(solved @ positions.T, solved)
-    best = best + np.linalg.solve(positions @ positions.T, np.eye(len(best)) - best @ positions.T) @ positions  # rounding
+    best = (
+        best + np.linalg.solve(positions @ positions.T, np.eye(len(best)) - best @ positions.T) @ positions
+    )  # rounding
     return dataclasses.replace(mapping, force_weights=best @ members)
 
 

@@ -98,9 +98,7 @@ class Engine:
         name = platform or next(n for n in ("CUDA", "HIP", "OpenCL", "CPU", "Reference") if n in names)
         properties = {"Threads": str(threads)} if name == "CPU" else {}
         self.platform = name
-        self.context = openmm.Context(
-            system, self.integrator, openmm.Platform.getPlatformByName(name), properties
-        )
+        self.context = openmm.Context(system, self.integrator, openmm.Platform.getPlatformByName(name), properties)
         self.constraints = [system.getConstraintParameters(i)[:2] for i in range(system.getNumConstraints())]
 
     def _reseed(self, seed: int) -> None:

@@ -40,6 +40,9 @@ class _Task(lightning.LightningModule):
             optimizer.load_state_dict(self.optimizer_state)
         return optimizer
 
+    def on_train_start(self) -> None:
+        self.work.watch.install()  # Lightning has put its own handlers in place
+
     def on_train_batch_start(self, batch, batch_idx) -> int | None:
         used = self.work.fraction
         scale = min(1.0, used / WARM_UP + 0.05) * 0.5 * (1 + math.cos(math.pi * used))

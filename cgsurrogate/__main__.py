@@ -1,0 +1,5 @@
+"""``python -m cgsurrogate``."""
+
+from cgsurrogate.cli import main
+
+main()

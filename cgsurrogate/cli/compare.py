@@ -1,0 +1,57 @@
+"""``cgsurrogate compare``: free energies and kinetics of surrogates beside the reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cgsurrogate.cli import common
+from cgsurrogate.cli.progress import progress
+
+
+@click.command("compare", epilog="Example:  cgsurrogate compare frames simulation rollout -o comparison")
+@click.argument("reference", type=common.PATH)
+@click.argument("surrogates", nargs=-1, required=True)
+@click.option("-s", "--topology", type=common.PATH, help="Topology of surrogates given as trajectory files.")
+@click.option("--dt", type=float, help="ps between the frames of trajectory files.")
+@click.option("--training", type=common.PATH, help="Frames that the surrogates were trained on, as a further row.")
+@click.option("--baseline/--no-baseline", default=True, help="With --training: add a Markov state model of them.")
+@common.out_folder
+@common.seed
+@common.quiet
+def command(
+    reference: Path,
+    surrogates: tuple[str, ...],
+    topology: Path | None,
+    dt: float | None,
+    training: Path | None,
+    baseline: bool,
+    out: Path,
+    seed: int,
+    quiet: bool,
+) -> None:
+    """Compare each SURROGATE with REFERENCE: same coordinates, grids and estimators for all of them.
+
+    REFERENCE and each SURROGATE are a folder of frames; a SURROGATE may be a trajectory file, read with -s and mapped
+    as the reference was. NAME=PATH gives a row a name. Writes metrics.json, surfaces.npz and a sample of frames.
+    """
+    from cgsurrogate import workflow
+    from cgsurrogate.frames import Frames
+
+    frames = Frames.load(reference)
+    rows = workflow.load_ensembles(surrogates, frames, topology, dt)
+    with progress(quiet) as update:
+        comparison = workflow.make_comparison(
+            frames,
+            rows,
+            out,
+            training=Frames.load(training) if training else None,
+            baseline=baseline,
+            seed=seed,
+            report=lambda fraction, text: update("comparing", fraction, text),
+        )
+    click.echo(comparison.table())
+    for line in (*comparison.verdict, *(f"warning: {w}" for w in comparison.warnings)):
+        click.echo(line)
+    click.echo(f"metrics: {out / 'metrics.json'}")

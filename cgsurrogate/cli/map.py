@@ -1,0 +1,35 @@
+"""``cgsurrogate map``: all-atom trajectories to frames of beads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cgsurrogate.cli import common
+from cgsurrogate.cli.progress import progress
+
+
+@click.command(
+    "map", epilog="Example:  cgsurrogate map -s top.pdb -f run0.xtc -f run1.xtc --mapping ca -T 300 -o frames"
+)
+@common.input_options
+@common.out_folder
+@common.force
+@common.quiet
+def command(out: Path, force: bool, quiet: bool, **options: Any) -> None:
+    """Map all-atom trajectories (and their forces) to coarse-grained beads."""
+    common.fresh(out, "frames.json", force)
+    with progress(quiet) as update:
+        frames = common.read_input(
+            report=lambda done, total: update("reading", done / total if total else None, f"{done:,} frames"),
+            **options,
+        )
+        frames.save(out)
+        update("reading", 1.0)
+    with_ = " with forces" if frames.forces is not None else ""
+    click.echo(
+        f"{len(frames):,} frames of {len(frames.beads)} beads in {len(frames.lengths)} run(s), "
+        f"{frames.dt:g} ps apart, {frames.temperature:g} K{with_}: {out}"
+    )

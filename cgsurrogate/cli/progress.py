@@ -1,0 +1,87 @@
+"""Progress for people: bars on a terminal, plain lines every few seconds when piped."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+Update = Callable[[str, float | None, str], None]
+QUIET_SECONDS = 10.0
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@contextlib.contextmanager
+def progress(quiet: bool = False) -> Iterator[Update]:
+    """Yields ``update(label, fraction or None, text)``; every label gets a bar, or lines, of its own."""
+    if quiet:
+        yield lambda label, fraction, text="": None
+    elif sys.stderr.isatty():
+        yield from _bars()
+    else:
+        yield _lines()
+
+
+def _bars() -> Iterator[Update]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, tuple] = {}
+
+        def update(label: str, fraction: float | None, text: str = "") -> None:
+            if label not in tasks:
+                tasks[label] = (bars.add_task(label, total=1.0, text=""),)
+            change = {} if fraction is None else {"completed": min(1.0, fraction)}
+            bars.update(tasks[label][0], **change, **({"text": text} if text else {}))
+
+        yield update
+
+
+def _lines() -> Update:
+    began: dict[str, float] = {}
+    shown: dict[str, float] = {}
+    texts: dict[str, str] = {}
+    ended: set[str] = set()
+
+    def update(label: str, fraction: float | None, text: str = "") -> None:
+        now = time.monotonic()
+        start = began.setdefault(label, now)
+        texts[label] = text or texts.get(label, "")
+        done = fraction is not None and fraction >= 1
+        if label in ended or (not done and now - shown.get(label, start) < QUIET_SECONDS):
+            return
+        shown[label] = now
+        line = f"{label}: "
+        if done:
+            ended.add(label)
+            line += f"done in {_clock(now - start)}"
+        elif fraction:
+            line += f"{100 * fraction:.0f} %, {_clock((now - start) / fraction * (1 - fraction))} left"
+        else:
+            line += f"{_clock(now - start)}"
+        print(line + (f", {texts[label]}" if texts[label] else ""), file=sys.stderr, flush=True)
+
+    return update

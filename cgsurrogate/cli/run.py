@@ -1,0 +1,68 @@
+"""``cgsurrogate run``: from trajectories to a report, in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cgsurrogate.cli import common
+from cgsurrogate.cli.progress import progress
+
+
+@click.command(
+    "run",
+    epilog="Example:  cgsurrogate run -s top.pdb -f a.xtc -f b.xtc --mapping backbone -T 300 -o RUN",
+)
+@common.input_options
+@common.out_folder
+@click.option(
+    "--example", default=None, help="Embedded example to use where no files are given. [default: pentalanine]"
+)
+@click.option("--minutes", default=7.0, show_default=True, type=float, help="Budget of wall time for all of it.")
+@click.option("--lag", type=float, help="Time of one jump of the stepper in ps; chosen from the data by default.")
+@click.option("--objective", default="auto", show_default=True, type=click.Choice(["auto", "force", "denoise"]))
+@click.option("--network", default="schnet", show_default=True, help="Kind of network, name:key=value.")
+@click.option("--stepper", default="autoregressive", show_default=True, help="Kind of stepper, name:key=value.")
+@click.option("--held-out", default=0.34, show_default=True, type=float, help="Share of the runs that only judge.")
+@click.option("--replicas", default=100, show_default=True, type=click.IntRange(min=1), help="Simulated side by side.")
+@common.seed
+@common.quiet
+def command(out: Path, quiet: bool, **options: Any) -> None:
+    """Map, train a force field and a time-stepper, simulate both, compare with held-out runs, report.
+
+    Without -s and -f it uses the embedded example. The same command again continues where it was stopped, or says that
+    it is done.
+    """
+    from cgsurrogate import pipeline
+
+    inputs = {k: options.pop(k) for k in (
+        "topology", "trajectories", "mapping", "temperature", "dt", "force_files", "weight_files", "begin", "end",
+        "stride", "aggregate")}  # fmt: skip
+    given = inputs["topology"] is not None or bool(inputs["trajectories"])
+    if given and options["example"]:
+        raise click.UsageError("give either files (-s, -f) or --example, not both")
+    settings = pipeline.Settings(
+        **{k: options[k] for k in ("minutes", "lag", "objective", "network", "stepper", "held_out", "replicas", "seed")}
+    )
+    if given:
+        identity = {k: str(v) for k, v in sorted(inputs.items())}
+    else:
+        name = options["example"] or "pentalanine"
+        identity = {"example": name, "mapping": inputs["mapping"]}
+
+    def load(report):
+        if given:
+            return common.read_input(report=report, **inputs)
+        from cgsurrogate.reference import example
+
+        return example.load_example(name, inputs["mapping"], report=report)
+
+    common.log_folder = out
+    with progress(quiet) as update:
+        comparison = pipeline.run(load, identity, out, settings, report=update)
+    click.echo(comparison.table())
+    for line in (*comparison.verdict, *(f"warning: {w}" for w in comparison.warnings)):
+        click.echo(line)
+    click.echo(f"report: {out / 'report.html'}")

@@ -1,0 +1,108 @@
+"""``cgsurrogate train energy|stepper``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cgsurrogate.cli import common
+from cgsurrogate.cli.progress import progress
+
+PRIORS = ("bonds", "angles", "dihedrals", "repulsion")
+
+
+@click.group("train")
+def command() -> None:
+    """Learn a force field or a time-stepper from frames."""
+
+
+@command.command("energy", epilog="Example:  cgsurrogate train energy frames --minutes 5 -o force-field")
+@click.argument("frames", type=common.PATH)
+@common.out_folder
+@click.option("--objective", default="auto", show_default=True, type=click.Choice(["auto", "force", "denoise"]))
+@click.option("--network", default="schnet", show_default=True, help="Kind, options as name:key=value,key=value.")
+@click.option("--prior", "priors", multiple=True, default=PRIORS, show_default=True, help="Prior term; repeatable.")
+@common.minutes
+@common.seed
+@common.force
+@common.quiet
+def energy(
+    frames: Path,
+    out: Path,
+    objective: str,
+    network: str,
+    priors: tuple[str, ...],
+    minutes: float | None,
+    seed: int,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Fit priors and train a network on top of them: an energy that `simulate` runs.
+
+    With forces the objective is force matching, without them denoising. The same command again continues.
+    """
+    from cgsurrogate import workflow
+    from cgsurrogate.frames import Frames
+
+    data = Frames.load(frames)
+    common.fresh(out, "model.json", force)
+    common.one_thread()
+    with progress(quiet) as update:
+        model = workflow.make_energy(
+            data,
+            out,
+            objective=objective,
+            network=network,
+            priors=priors,
+            minutes=minutes,
+            seed=seed,
+            report=lambda fraction, text: update("force field", fraction, text),
+        )
+    for line in model.info.get("report", []):
+        click.echo(line)
+    click.echo(f"force field: {out}")
+
+
+@command.command("stepper", epilog="Example:  cgsurrogate train stepper frames --lag 100 --minutes 5 -o stepper")
+@click.argument("frames", type=common.PATH)
+@common.out_folder
+@click.option("--lag", type=float, help="Time of one jump in ps; chosen from the data by default.")
+@click.option("--stepper", default="autoregressive", show_default=True, help="Kind, with options as name:key=value.")
+@common.minutes
+@common.seed
+@common.force
+@common.quiet
+def stepper(
+    frames: Path,
+    out: Path,
+    lag: float | None,
+    stepper: str,
+    minutes: float | None,
+    seed: int,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Learn the distribution of the conformation a lag ahead: a stepper that `simulate` rolls out.
+
+    The same command again continues.
+    """
+    from cgsurrogate import workflow
+    from cgsurrogate.frames import Frames
+
+    data = Frames.load(frames)
+    common.fresh(out, "model.json", force)
+    common.one_thread()
+    with progress(quiet) as update:
+        model = workflow.make_stepper(
+            data,
+            out,
+            stepper=stepper,
+            lag=lag,
+            minutes=minutes,
+            seed=seed,
+            report=lambda fraction, text: update("time-stepper", fraction, text),
+        )
+    for line in model.info.get("report", []):
+        click.echo(line)
+    click.echo(f"time-stepper: {out}")

@@ -1,0 +1,72 @@
+"""Distances, angles and dihedrals of a batch of positions, and turns about bonds; differentiable.
+
+Differences of positions come from one product with a matrix of +1 and -1 (exact in floating point, since all other
+addends are zero): on small molecules this is several times faster than gathering and, backwards, scattering.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+TINY = 1e-12
+
+
+class Differences(nn.Module):
+    """(B, N, 3) -> (B, 3, M): x_j - x_i for M pairs (i, j)."""
+
+    def __init__(self, count: int, pairs: np.ndarray):
+        super().__init__()
+        matrix = torch.zeros(count, len(pairs))
+        column = torch.arange(len(pairs))
+        index = torch.as_tensor(np.asarray(pairs).reshape(-1, 2), dtype=torch.long)
+        matrix[index[:, 1], column] = 1.0
+        matrix[index[:, 0], column] = -1.0
+        self.register_buffer("matrix", matrix, persistent=False)  # (N, M)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return positions.transpose(1, 2) @ self.matrix
+
+
+class Cosines(nn.Module):
+    """(B, N, 3) -> (B, M): the cosine of the angle at the middle of M triples."""
+
+    def __init__(self, count: int, triples: np.ndarray):
+        super().__init__()
+        self.arms = Differences(count, np.concatenate([triples[:, [1, 0]], triples[:, [1, 2]]]))
+
+    def forward(self, positions: Tensor) -> Tensor:
+        a, b = self.arms(positions).chunk(2, dim=-1)
+        return (a * b).sum(1) * ((a * a).sum(1) * (b * b).sum(1)).rsqrt()
+
+
+class Dihedrals(nn.Module):
+    """(B, N, 3) -> cosine (B, M) and sine (B, M) of the dihedrals of M quadruples; sign as in IUPAC and MDTraj."""
+
+    def __init__(self, count: int, quadruples: np.ndarray):
+        super().__init__()
+        q = quadruples
+        self.arms = Differences(count, np.concatenate([q[:, [0, 1]], q[:, [1, 2]], q[:, [2, 3]]]))
+
+    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        a, b, c = self.arms(positions).chunk(3, dim=-1)  # (B, 3, M)
+        m, n = cross(a, b), cross(b, c)
+        size = ((m * m).sum(1) * (n * n).sum(1) + TINY * TINY).rsqrt()
+        return (m * n).sum(1) * size, (a * n).sum(1) * (b * b).sum(1).sqrt() * size
+
+
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """Cross product along dimension 1 of (B, 3, M)."""
+    (ax, ay, az), (bx, by, bz) = a.unbind(1), b.unbind(1)
+    return torch.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), 1)
+
+
+def multiples(cosine: Tensor, sine: Tensor, order: int) -> Tensor:
+    """(..., M) cosine and sine of an angle -> (..., M, 2 order): cos, sin, cos 2, sin 2, ..."""
+    out = [cosine, sine]
+    c, s = cosine, sine
+    for _ in range(order - 1):
+        c, s = c * cosine - s * sine, s * cosine + c * sine
+        out += [c, s]
+    return torch.stack(out, -1)

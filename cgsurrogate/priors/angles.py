@@ -1,0 +1,100 @@
+"""Angles by Boltzmann inversion: a polynomial in the cosine, with walls at the ends of the sampled range.
+
+The volume element sin(theta) d(theta) is d(cos theta), so that in c = cos(theta) the density is exp(-U(c)/kT) without a
+Jacobian, and forces stay finite at 0 and 180 degrees. U is the polynomial of maximum likelihood in u = (c - middle) /
+half, u in [-1, 1] over the sampled range, which follows one hump or two; beyond it goes on as a straight line and a
+harmonic wall.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cgsurrogate import bondgraph
+from cgsurrogate.energy import Prior
+from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.internal import Cosines
+from cgsurrogate.priors import _fit
+
+NARROWEST = 1e-3  # half range in the cosine
+
+
+def build(beads: Beads, order: int = 8) -> Angles:
+    """Args:
+    order: degree of the polynomial, even.
+    """
+    return Angles(beads, order)
+
+
+class Angles(Prior):
+    """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,); ``types`` (K, 3)."""
+
+    stiff = True
+
+    def __init__(self, beads: Beads, order: int):
+        super().__init__()
+        if order < 2 or order % 2:
+            raise ValueError(f"the order of the angle series must be even and at least 2, got {order}")
+        rows, self.order = bondgraph.angles(beads), order
+        index, self.names, types = bondgraph.kinds(beads, rows)
+        self.cosines = Cosines(len(beads), rows)
+        self.register_buffer("index", torch.from_numpy(index), persistent=False)
+        self.register_buffer("types", torch.from_numpy(types))
+        self.register_buffer("series", torch.full((len(self.names), order + 1), torch.nan))
+        for name in ("centre", "reach", "wall"):
+            self.register_buffer(name, torch.full((len(self.names),), torch.nan))
+        self._misfits: list[float] = []
+
+    def forward(self, positions: Tensor) -> Tensor:
+        u = (self.cosines(positions) - self.centre[self.index]) / self.reach[self.index]
+        inside = u.clamp(-1, 1)
+        series = self.series[self.index].T  # (order + 1, M)
+        value = series[-1]
+        slope = torch.zeros_like(value)
+        for factor in series[:-1].flip(0):
+            slope = slope * inside + value
+            value = value * inside + factor
+        beyond = u - inside
+        return (value + beyond * (slope + 0.5 * self.wall[self.index] * beyond)).sum(-1)
+
+    def fit(self, frames: Frames) -> None:
+        chosen, weights = _fit.thinned(frames)
+        measure = Cosines(len(frames.beads), bondgraph.angles(frames.beads)).double()
+        values = _fit.measured(measure, frames, chosen)
+        self._misfits = []
+        for kind, name, samples, share in _fit.by_kind(values, weights, self.index.numpy(), self.names, "angles"):
+            _, variance = _fit.mean_and_variance(name, samples, share)
+            low, high = _range(samples, share)
+            middle, half = (low + high) / 2, max((high - low) / 2, NARROWEST)
+            u, weight = np.clip((samples - middle) / half, -1, 1), share
+            grid = np.linspace(-1, 1, 401)
+            target = np.histogram(u, bins=np.linspace(-1.0025, 1.0025, 402), weights=weight)[0]
+            features = np.polynomial.chebyshev.chebvander(grid, self.order)[:, 1:]
+            penalty = 1e-6 * np.arange(1, self.order + 1) ** 2.0
+            a = _fit.exponential_family(features, target, np.ones_like(grid), penalty)
+            powers = np.polynomial.chebyshev.cheb2poly(np.concatenate([[0.0], a]))
+            self.series[kind] = torch.as_tensor(np.resize(powers, self.order + 1) * frames.kT)
+            self.centre[kind], self.reach[kind] = middle, half
+            self.wall[kind] = frames.kT * min(half**2 / max(variance, 1e-12), 100.0)
+            self._misfits.append(_fit.misfit(name, u, weight, grid, np.exp(-features @ a)))
+
+    def summary(self) -> list[dict[str, Any]]:
+        misfits = self._misfits or [float("nan")] * len(self.names)
+        rows = []
+        for name, middle, half, m in zip(self.names, self.centre, self.reach, misfits, strict=True):
+            ends = torch.stack((middle + half, middle - half)).clamp(-1, 1).acos() * (180 / torch.pi)
+            low, high = (float(x) for x in ends)
+            rows.append({"term": f"angles {name}", "from (degree)": low, "to (degree)": high, "misfit": m})
+        return rows
+
+
+def _range(samples: np.ndarray, share: np.ndarray, tail: float = 1e-4) -> tuple[float, float]:
+    """Quantiles that leave out ``tail`` of the weight at each end."""
+    order = np.argsort(samples)
+    seen = np.cumsum(share[order])
+    first, last = np.searchsorted(seen, tail), np.searchsorted(seen, 1 - tail)
+    return float(samples[order[first]]), float(samples[order[min(last, len(order) - 1)]])

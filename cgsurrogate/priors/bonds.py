@@ -1,0 +1,72 @@
+"""Harmonic bonds, U = k/2 (b - b0)^2, fitted to mean and variance of each kind of bond."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cgsurrogate import bondgraph
+from cgsurrogate.energy import Prior
+from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.internal import Differences
+from cgsurrogate.priors import _fit
+
+
+def build(beads: Beads, narrowest: float = 0.002) -> Bonds:
+    """Args:
+    narrowest: nm; a bond that varies less (a rigid one, say) is given this standard deviation, for the time step's sake.
+    """
+    return Bonds(beads, narrowest)
+
+
+class Bonds(Prior):
+    """Buffers ``strength`` (kJ/mol/nm^2) and ``rest`` (nm), (K,), one row a kind; ``types`` (K, 2)."""
+
+    stiff = True
+
+    def __init__(self, beads: Beads, narrowest: float):
+        super().__init__()
+        if not narrowest > 0:
+            raise ValueError(f"the narrowest bond must be above 0 nm, got {narrowest}")
+        rows, self.narrowest = bondgraph.bonds(beads), narrowest
+        index, self.names, types = bondgraph.kinds(beads, rows)
+        self.differences = Differences(len(beads), rows)
+        self.register_buffer("index", torch.from_numpy(index), persistent=False)
+        self.register_buffer("types", torch.from_numpy(types))
+        self.register_buffer("strength", torch.full((len(self.names),), torch.nan))
+        self.register_buffer("rest", torch.full((len(self.names),), torch.nan))
+        self._misfits: list[float] = []
+
+    def _lengths(self, positions: Tensor) -> Tensor:
+        return self.differences(positions).square().sum(1).sqrt()
+
+    def forward(self, positions: Tensor) -> Tensor:
+        stretch = self._lengths(positions) - self.rest[self.index]
+        return 0.5 * (self.strength[self.index] * stretch.square()).sum(-1)
+
+    def fit(self, frames: Frames) -> None:
+        """Mean and variance of each kind. The volume element b^2 moves the most probable length by 2 kT / (k b)."""
+        chosen, weights = _fit.thinned(frames)
+        measure = Differences(len(frames.beads), bondgraph.bonds(frames.beads)).double()
+        values = _fit.measured(lambda x: measure(x).square().sum(1).sqrt(), frames, chosen)
+        self._misfits = []
+        for kind, name, samples, share in _fit.by_kind(values, weights, self.index.numpy(), self.names, "bonds"):
+            mean, variance = _fit.mean_and_variance(name, samples, share)
+            if not mean > 0:
+                raise ValueError(f"{name}: its length is {mean} nm; are two beads the same atom?")
+            width = max(variance**0.5, self.narrowest)
+            rest = mean - 2 * width**2 / mean
+            self.strength[kind], self.rest[kind] = frames.kT / width**2, rest
+            grid = np.linspace(max(1e-4, mean - 6 * width), mean + 6 * width, 400)
+            density = grid**2 * np.exp(-0.5 * ((grid - rest) / width) ** 2)
+            self._misfits.append(_fit.misfit(name, samples, share, grid, density) if width > self.narrowest else 0.0)
+
+    def summary(self) -> list[dict[str, Any]]:
+        misfits = self._misfits or [float("nan")] * len(self.names)
+        return [
+            {"term": f"bonds {name}", "k (kJ/mol/nm^2)": float(k), "b0 (nm)": float(b), "misfit": m}
+            for name, k, b, m in zip(self.names, self.strength, self.rest, misfits, strict=True)
+        ]

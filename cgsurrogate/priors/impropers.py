@@ -1,0 +1,78 @@
+"""How branches stand: U = k (1 - cos(chi - chi0)) for the improper dihedral of a bead that leaves the main chain.
+
+CB of an amino acid stays on its side (L for ever: the other side lies about 1.5 k, hundreds of kT, above), and the carbonyl O in
+its plane. Near chi0 this is harmonic with the strength k, fitted to the circular variance.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cgsurrogate import bondgraph
+from cgsurrogate.energy import Prior
+from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.internal import Dihedrals
+from cgsurrogate.priors import _fit
+
+NARROWEST = 0.02  # radian
+
+
+def build(beads: Beads) -> Impropers:
+    return Impropers(beads)
+
+
+class Impropers(Prior):
+    """Buffers ``strength`` k (kJ/mol) and ``rest`` chi0 (radian), (K,); ``types`` (K, 4)."""
+
+    stiff = True
+    handed = True
+
+    def __init__(self, beads: Beads):
+        super().__init__()
+        self.rows = bondgraph.impropers(beads)
+        index, self.names, types = bondgraph.kinds(beads, self.rows)
+        self.measure = Dihedrals(len(beads), self.rows)
+        self.register_buffer("index", torch.from_numpy(index), persistent=False)
+        self.register_buffer("types", torch.from_numpy(types))
+        self.register_buffer("strength", torch.full((len(self.names),), torch.nan))
+        self.register_buffer("rest", torch.full((len(self.names),), torch.nan))
+        self._misfits: list[float] = []
+
+    def forward(self, positions: Tensor) -> Tensor:
+        cosine, sine = self.measure(positions)
+        rest, strength = self.rest[self.index], self.strength[self.index]
+        return (strength * (1 - cosine * rest.cos() - sine * rest.sin())).sum(-1)
+
+    def fit(self, frames: Frames) -> None:
+        chosen, weights = _fit.thinned(frames)
+        measure = Dihedrals(len(frames.beads), self.rows).double()
+        values = _fit.measured(lambda x: torch.atan2(*measure(x)[::-1]), frames, chosen)
+        self._misfits = []
+        for kind, name, samples, share in _fit.by_kind(values, weights, self.index.numpy(), self.names, "impropers"):
+            rest = float(np.angle(share @ np.exp(1j * samples)))
+            away = (samples - rest + np.pi) % (2 * np.pi) - np.pi
+            _, variance = _fit.mean_and_variance(name, away, share)
+            k = _concentration(1 - share @ np.cos(away)) if variance > NARROWEST**2 else 1 / NARROWEST**2
+            self.strength[kind], self.rest[kind] = k * frames.kT, rest
+            grid = np.linspace(-np.pi, np.pi, 1441)
+            density = np.exp(-k * (1 - np.cos(grid)))
+            self._misfits.append(_fit.misfit(name, away, share, grid, density) if variance > NARROWEST**2 else 0.0)
+
+    def summary(self) -> list[dict[str, Any]]:
+        misfits = self._misfits or [float("nan")] * len(self.names)
+        return [
+            {"term": f"impropers {name}", "k (kJ/mol)": float(k), "chi0 (degree)": float(c) * 180 / np.pi, "misfit": m}
+            for name, k, c, m in zip(self.names, self.strength, self.rest, misfits, strict=True)
+        ]
+
+
+def _concentration(spread: float) -> float:
+    """k/kT of the von Mises density whose mean of 1 - cos is ``spread``: 1 - I1(k)/I0(k) = spread."""
+    from scipy.optimize import brentq
+    from scipy.special import ive
+
+    return float(brentq(lambda k: 1 - ive(1, k) / ive(0, k) - spread, 1e-6, 1e6))

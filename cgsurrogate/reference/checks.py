@@ -1,0 +1,102 @@
+"""Is this trajectory what it claims to be? Each question is one function, each fault one line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+TYPICAL = 0.15  # nm, a bond between heavy atoms
+LONGEST = 0.25  # nm, in a structure that is whole
+BROKEN = 0.5  # nm, at any time: beyond every vibration
+
+
+def same_atoms(name: str, found: int, topology: int) -> None:
+    if found != topology:
+        raise ValueError(
+            f"{name} has {found} atoms and the topology {topology}; give the topology that the trajectory was made with"
+        )
+
+
+def several_frames(name: str, frames: int) -> None:
+    if frames < 2:
+        raise ValueError(f"{name} gives {frames} frame(s); a run needs at least two")
+
+
+def spacing(name: str, times: np.ndarray | None, dt: float | None) -> float:
+    """ps between frames, as stated by the file unless ``dt`` overrides it.
+
+    Raises:
+        ValueError: neither says it, or the times of the file are not evenly spaced.
+    """
+    if dt is not None:
+        if not dt > 0 or not np.isfinite(dt):
+            raise ValueError(f"expected a time between frames above 0 ps, got {dt}")
+        return float(dt)
+    if times is None or not np.isfinite(times).all() or np.ptp(times) == 0:
+        raise ValueError(f"{name} does not state the time between its frames; give --dt in ps")
+    steps = np.diff(times)
+    middle = float(np.median(steps))
+    slack = max(1e-3 * abs(middle), 4 * np.finfo(np.float32).eps * float(np.abs(times).max()))
+    bad = np.flatnonzero(np.abs(steps - middle) > slack)
+    if middle <= 0 or len(bad):
+        frame = int(bad[0]) if len(bad) else 0
+        raise ValueError(
+            f"{name}: frames are {middle:g} ps apart but {steps[frame]:g} ps between frames {frame} and {frame + 1}; "
+            "split the file there, or give --dt if they are evenly spaced"
+        )
+    mean = float((times[-1] - times[0]) / (len(times) - 1))
+    for digits in (0, 1, 2, 3, 4, 5, 6):  # times are stored in single precision
+        if abs(round(mean, digits) - mean) <= 1e-4 * mean / max(1, len(steps)) ** 0.5:
+            return round(mean, digits) or mean
+    return mean
+
+
+def finite(name: str, array: np.ndarray, first: int, stride: int, labels: list[str], what: str) -> None:
+    """(n, A, 3); frames are counted in the file."""
+    good = np.isfinite(array).all(-1)
+    if not good.all():
+        frame, atom = np.argwhere(~good)[0]
+        raise ValueError(
+            f"{name}: {what} are not finite, first in frame {first + frame * stride}, atom {labels[atom]}; "
+            "leave those frames out"
+        )
+
+
+def lengths(xyz: np.ndarray, bonds: np.ndarray) -> np.ndarray:
+    """(n, A, 3), (B, 2) -> (n, B) nm."""
+    return np.linalg.norm(xyz[:, bonds[:, 0]] - xyz[:, bonds[:, 1]], axis=-1)
+
+
+def scale(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str]) -> None:
+    """The first frame (A, 3) nm of a whole molecule: is it in nm, and are these the atoms of the topology?"""
+    if not len(bonds):
+        return
+    length = lengths(xyz[None], bonds)[0]
+    middle = float(np.median(length))
+    if 5 * TYPICAL < middle < 20 * TYPICAL and np.mean(np.abs(length / middle - 1) < 0.4) > 0.8:
+        raise ValueError(
+            f"{name}: bonded atoms are {middle:.2f} nm apart, ten times too far: it looks like Angstrom; "
+            "divide the coordinates by 10"
+        )
+    worst = int(length.argmax())
+    a, b = (labels[i] for i in bonds[worst])
+    if length[worst] > LONGEST:
+        raise ValueError(
+            f"{name}: bonded atoms {a} and {b} are {length[worst]:.2f} nm apart in the first frame; "
+            "is it the right topology, in the same order of atoms?"
+        )
+    if middle < TYPICAL / 2:
+        raise ValueError(f"{name}: bonded atoms are {middle:.3f} nm apart, too near; are the coordinates in nm?")
+
+
+def whole(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str], first: int, stride: int) -> None:
+    """No bond of any frame (n, A, 3) nm is broken."""
+    if not len(bonds):
+        return
+    length = lengths(xyz, bonds)
+    if length.max() > BROKEN:
+        frame, bond = np.unravel_index(int(length.argmax()), length.shape)
+        a, b = (labels[i] for i in bonds[bond])
+        raise ValueError(
+            f"{name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame {first + frame * stride}; "
+            "make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
+        )

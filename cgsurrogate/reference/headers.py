@@ -1,0 +1,180 @@
+"""How many frames and atoms a trajectory file holds, and when: from its headers alone, in plain Python.
+
+The sizes that the headers state must add up to the size of the file, so that a file cut short is noticed; most parsers
+read it without a word. What cannot be counted here (Amber NetCDF) is counted by its parser.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """``times`` are ps, or None where the format states none that can be trusted."""
+
+    frames: int
+    atoms: int
+    times: np.ndarray | None = None
+
+
+def header(path: Path, kind: str) -> Header:
+    """Scan a file.
+
+    Raises:
+        ValueError: the file is not of its kind, is cut short, or changes its number of atoms.
+    """
+    scan = {"xtc": _xtc, "trr": _trr, "dcd": _dcd, "netcdf": _netcdf, "hdf5": _hdf5}[kind]
+    try:
+        found = scan(path)
+    except (struct.error, OSError, KeyError, EOFError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} cannot be read as {kind.upper()} ({_first(error)}); is the file damaged?") from None
+    if not found.frames:
+        raise ValueError(f"{path} holds no frames")
+    return found
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _cut(path: Path, frames: int) -> ValueError:
+    return ValueError(f"{path} is cut short or damaged after {frames} whole frames; copy it again or leave it out")
+
+
+def _same_atoms(path: Path, before: int, now: int, frame: int) -> int:
+    if before not in (-1, now):
+        raise ValueError(f"{path} has {before} atoms in its first frame and {now} in frame {frame}; is it damaged?")
+    return now
+
+
+def _numbers(handle: BinaryIO, layout: str) -> tuple:
+    return struct.unpack(layout, handle.read(struct.calcsize(layout)))
+
+
+def _xtc(path: Path) -> Header:
+    size, times, atoms = os.path.getsize(path), [], -1
+    with open(path, "rb") as handle:
+        place = 0
+        while place < size:
+            start = handle.read(16)
+            if len(start) < 16:
+                raise _cut(path, len(times))
+            magic, count, _, time = struct.unpack(">iiif", start)
+            if magic not in (1995, 2023):
+                raise ValueError(f"{path} is not an XTC file") if not times else _cut(path, len(times))
+            atoms = _same_atoms(path, atoms, count, len(times))
+            if count <= 9:
+                place += 56 + 12 * count
+            else:
+                wide = magic == 2023
+                handle.seek(place + 88)
+                raw = handle.read(8 if wide else 4)
+                if len(raw) < (8 if wide else 4):
+                    raise _cut(path, len(times))
+                (packed,) = struct.unpack(">q" if wide else ">i", raw)
+                if packed <= 0:
+                    raise _cut(path, len(times))
+                place += 88 + len(raw) + (packed + 3) // 4 * 4
+            if place > size:
+                raise _cut(path, len(times))
+            times.append(time)
+            handle.seek(place)
+    return Header(len(times), atoms, np.array(times, float))
+
+
+def _trr(path: Path) -> Header:
+    size, times, atoms, frames, place = os.path.getsize(path), [], -1, 0, 0
+    with open(path, "rb") as handle:
+        while place < size:
+            try:
+                magic, _, text = _numbers(handle, ">iii")
+                if magic != 1993 or not 0 < text < 100:
+                    raise ValueError(f"{path} is not a TRR file") if not frames else _cut(path, frames)
+                handle.seek((text + 3) // 4 * 4, os.SEEK_CUR)
+                sizes = _numbers(handle, ">13i")
+                count, blocks = sizes[10], sizes[:10]
+                real = blocks[2] // 9 or (max(blocks[7:]) // (3 * count) if count else 4)
+                if real not in (4, 8) or min(blocks) < 0:
+                    raise _cut(path, frames)
+                time, _ = _numbers(handle, ">2f" if real == 4 else ">2d")
+            except struct.error:
+                raise _cut(path, frames) from None
+            atoms = _same_atoms(path, atoms, count, frames)
+            place = handle.tell() + sum(blocks)
+            if place > size:
+                raise _cut(path, frames)
+            if not blocks[7]:
+                raise ValueError(f"{path} has no positions in frame {frames}; write positions with every frame")
+            frames += 1
+            times.append(time)
+            handle.seek(place)
+    return Header(frames, atoms, np.array(times, float))
+
+
+def _dcd(path: Path) -> Header:
+    size = os.path.getsize(path)
+    with open(path, "rb") as handle:
+        start = handle.read(8)
+        order = next((o for o in "<>" if start[4:] == b"CORD" and struct.unpack(o + "i", start[:4])[0] == 84), None)
+        if order is None:
+            raise ValueError(f"{path} is not a DCD file with 32-bit records")
+        icntrl = _numbers(handle, f"{order}20i")
+        handle.seek(92)
+        (title,) = _numbers(handle, f"{order}i")
+        handle.seek(92 + title + 8)
+        length, atoms, _ = _numbers(handle, f"{order}iii")
+        begin = handle.tell()
+    if length != 4 or atoms <= 0:
+        raise ValueError(f"{path} has a damaged DCD header")
+    charmm, stated, fixed = icntrl[19] != 0, icntrl[0], icntrl[8]
+    if fixed:
+        raise ValueError(f"{path} has fixed atoms, which are not supported; write it again with all atoms")
+    frame = (56 if charmm and icntrl[10] else 0) + (4 if charmm and icntrl[11] else 3) * (4 * atoms + 8)
+    frames, rest = divmod(size - begin, frame)
+    if rest:
+        raise _cut(path, frames)
+    if stated > 0 and frames < stated:
+        raise ValueError(f"{path} is cut short: its header says {stated} frames, it holds {frames}; copy it again")
+    return Header(frames, atoms)
+
+
+def _netcdf(path: Path) -> Header:
+    from mdtraj.formats import NetCDFTrajectoryFile
+
+    with open(path, "rb") as handle:
+        magic = handle.read(4)
+    if magic[:3] != b"CDF" and magic != b"\x89HDF":
+        raise ValueError(f"{path} is not a NetCDF file")
+    try:
+        with NetCDFTrajectoryFile(str(path)) as file:
+            frames, atoms = len(file), int(file.n_atoms)
+            times = file._handle.variables["time"][:] if "time" in file._handle.variables else None
+            needed = 12 * atoms * frames
+            times = None if times is None else np.array(times, float)
+    except Exception as error:  # netCDF4 and scipy raise whatever they meet in a damaged file
+        raise ValueError(f"{path} cannot be read as NetCDF ({_first(error)}); is the file damaged?") from None
+    if magic[:3] == b"CDF" and os.path.getsize(path) < needed:
+        raise _cut(path, os.path.getsize(path) // (12 * atoms))
+    return Header(frames, atoms, times)
+
+
+def _hdf5(path: Path) -> Header:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        shape = file["coordinates"].shape
+        if len(shape) != 3 or shape[2] != 3:
+            raise ValueError(f"{path} has coordinates of shape {shape}, expected (frames, atoms, 3)")
+        link = file.get("time", getlink=True)
+        plain = isinstance(link, h5py.HardLink) and not file["time"].is_virtual and not file["time"].external
+        times = np.asarray(file["time"][:], float) if plain and file["time"].shape == shape[:1] else None
+        return Header(shape[0], shape[1], times)

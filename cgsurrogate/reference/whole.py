@@ -1,0 +1,77 @@
+"""Molecules that a periodic box cut apart are put together again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+CUT = 0.3  # nm; no bond between heavy atoms is longer
+
+
+class Whole:
+    """Puts atoms next to those that they are bonded to, and chains next to the chain before.
+
+    Args:
+        atoms: number of atoms.
+        bonds: (B, 2) pairs of atoms.
+    """
+
+    def __init__(self, atoms: int, bonds: np.ndarray):
+        self.bonds = bonds
+        neighbours: list[list[int]] = [[] for _ in range(atoms)]
+        for i, j in bonds:
+            neighbours[i].append(int(j))
+            neighbours[j].append(int(i))
+        self.steps: list[tuple[int, int]] = []  # (parent, child), parents first
+        self.molecules: list[list[int]] = []
+        seen = [False] * atoms
+        for start in range(atoms):
+            if seen[start]:
+                continue
+            seen[start], members = True, [start]
+            for atom in members:  # grows while it is read
+                for other in neighbours[atom]:
+                    if not seen[other]:
+                        seen[other] = True
+                        members.append(other)
+                        self.steps.append((atom, other))
+            self.molecules.append(members)
+
+    def __call__(self, xyz: np.ndarray, cells: np.ndarray | None) -> np.ndarray:
+        """(n, A, 3) nm and cell vectors as rows (n, 3, 3) nm -> (n, A, 3) nm; frames without a cell are left as they are.
+
+        A shift by whole cell vectors takes each bond to its shortest image; this is right as long as a bond is shorter
+        than half of the box.
+        """
+        if cells is None or not len(self.bonds):
+            return xyz
+        gap = np.linalg.norm(xyz[:, self.bonds[:, 0]] - xyz[:, self.bonds[:, 1]], axis=-1).max(1) > CUT
+        frames = np.flatnonzero(gap & (np.abs(np.linalg.det(cells)) > 1e-9))
+        if len(frames):
+            moved = np.array(xyz[frames], float)
+            cell = np.asarray(cells[frames], float)
+            inverse = np.linalg.inv(cell)
+            for parent, child in self.steps:
+                moved[:, child] -= _shift(moved[:, child] - moved[:, parent], cell, inverse)
+            xyz = xyz.copy()
+            xyz[frames] = moved
+        return self._together(xyz, cells) if len(self.molecules) > 1 else xyz
+
+    def _together(self, xyz: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Each chain to the image whose centre is nearest to the centre of all chains before it."""
+        frames = np.flatnonzero(np.abs(np.linalg.det(cells)) > 1e-9)
+        if not len(frames):
+            return xyz
+        moved, cell = np.array(xyz[frames], float), np.asarray(cells[frames], float)
+        inverse, placed = np.linalg.inv(cell), list(self.molecules[0])
+        for molecule in self.molecules[1:]:
+            apart = moved[:, molecule].mean(1) - moved[:, placed].mean(1)
+            moved[:, molecule] -= _shift(apart, cell, inverse)[:, None]
+            placed += molecule
+        xyz = xyz.copy()
+        xyz[frames] = moved
+        return xyz
+
+
+def _shift(vectors: np.ndarray, cell: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """(n, 3): the sum of whole cell vectors nearest to each vector."""
+    return np.einsum("ni,nij->nj", np.round(np.einsum("ni,nij->nj", vectors, inverse)), cell)

@@ -1,0 +1,83 @@
+"""Ramachandran panels: all residues together, then each residue, a row an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cgsurrogate.comparison import Comparison
+from cgsurrogate.report import style, surfaces
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RESIDUES = 5  # beside the pooled panel
+CAPTION = (
+    "A row for each ensemble; first all residues together, then {what}. One colour scale, contours every kT. Angles in degrees. "
+    "Grey bins have no samples."
+)
+
+
+def worst(comparison: Comparison, names: Sequence[str], most: int) -> list[str]:
+    """The names whose surfaces differ most from the reference in any surrogate, in the order they came."""
+    if len(names) <= most:
+        return list(names)
+    others = [e for e in comparison.others if e.role == "surrogate"] or list(comparison.others)
+
+    def far(name: str) -> float:
+        reference = comparison.reference.surfaces[name].probability
+        found = [surfaces.js_distance(reference, e.surfaces[name].probability) for e in others if name in e.surfaces]
+        return max(found, default=0.0)
+
+    chosen = sorted(names, key=far, reverse=True)[:most]
+    return [name for name in names if name in chosen]
+
+
+def caption(comparison: Comparison, names: Sequence[str]) -> str:
+    few = len(names) > RESIDUES
+    return CAPTION.format(what=f"the {RESIDUES} residues of {len(names)} that differ most" if few else "each residue")
+
+
+def figure(comparison: Comparison, names: Sequence[str], kT: float) -> tuple[Figure, dict[str, np.ndarray]]:
+    """Rows: the reference, surrogates and baselines. Columns: pooled, then up to five residues."""
+    ensembles = [e for e in comparison.ensembles if e.role != "floor"]
+    shown = worst(comparison, names, RESIDUES)
+    pools = {}
+    for ensemble in ensembles:
+        parts = [ensemble.surfaces[n] for n in names if n in ensemble.surfaces]
+        if parts:
+            pools[ensemble.name] = surfaces.pooled(parts, kT, ("phi", "psi"))
+    ensembles = [e for e in ensembles if e.name in pools]
+    several = len(names) > 1
+    columns = len(shown) + several
+    top = surfaces.ceiling(list(pools.values()), kT)
+    drawing = style.new_figure(1.75 * columns + 1.3, 1.78 * len(ensembles) + 0.5)
+    grid = drawing.subplots(len(ensembles), columns, squeeze=False, sharex=True, sharey=True)
+    for row, ensemble in zip(grid, ensembles, strict=True):
+        panels = [pools[ensemble.name]] if several else []
+        panels += [ensemble.surfaces.get(name, pools[ensemble.name]) for name in shown]
+        for ax, panel in zip(row, panels, strict=True):
+            surfaces.surface(ax, panel, kT, top)
+            ax.set_xlabel("")
+            ax.set_ylabel("")
+            ax.set_aspect("equal")
+        row[0].set_ylabel(style.short(ensemble.name, 22), fontsize=9.5, fontweight="bold")
+    titles = ["all residues"] if several else []
+    for ax, title in zip(grid[0], [*titles, *(style.greek(name) for name in shown)], strict=True):
+        ax.set_title(title)
+    drawing.supxlabel("\u03c6 (degrees)", fontsize=9.5)
+    drawing.supylabel("\u03c8 (degrees)", fontsize=9.5)
+    mesh = grid[0, 0].collections[0]
+    drawing.colorbar(mesh, ax=grid.ravel().tolist(), label="free energy (kJ/mol)", fraction=0.03, pad=0.015, aspect=24)
+    data: dict[str, np.ndarray] = {}
+    for axis, edges in enumerate(comparison.reference.surfaces[names[0]].edges):
+        data[f"edges {axis}"] = edges
+    for ensemble in ensembles:
+        data[f"{ensemble.name} pooled probability"] = pools[ensemble.name].probability
+        for name in names:
+            if name in ensemble.surfaces:
+                data[f"{ensemble.name} {name} free_energy"] = ensemble.surfaces[name].free_energy
+                data[f"{ensemble.name} {name} probability"] = ensemble.surfaces[name].probability
+    return drawing, data

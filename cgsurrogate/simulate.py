@@ -1,0 +1,251 @@
+"""Any propagator and starting positions -> ``Frames``: checkpoints, limits of time, and checks on every replica.
+
+A simulation in a folder can be stopped or killed at any moment. The same call again goes on from the last checkpoint,
+bit for bit as if nothing had happened, because a step is a function of (state, random numbers) and both are stored.
+While it runs, the folder holds ``simulation.json`` (the settings), ``checkpoint.safetensors`` and ``chunks/``; when
+it is done, all of that has become one folder of ``Frames``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from cgsurrogate import chunks, files, stopping
+from cgsurrogate.frames import MANIFEST, Beads, Frames
+from cgsurrogate.health import Health
+from cgsurrogate.propagator import Propagator, State
+
+Report = Callable[[float, float, float, float | None, str], None]
+"""Called about once a second with (ps done, ps in all, ns a day of all replicas together, mean kinetic temperature in K
+or None where there are no velocities, a note or an empty text)."""
+
+STEPS_BETWEEN_CHECKS = 50  # so that checks cost little beside the steps
+SECONDS_BETWEEN_REPORTS = 1.0
+BLOCK_BYTES = 64 << 20  # positions held in memory before they are written
+
+
+class Unstable(RuntimeError):
+    """Every replica has left the physical range."""
+
+
+def pick_starts(frames: Frames, replicas: int, rng: np.random.Generator) -> np.ndarray:
+    """(R, N, 3) nm starting positions, drawn from the frames with their weights, in random order.
+
+    Systematic resampling: frame i is drawn R p_i times, rounded up or down at random without bias, so that no frame
+    comes twice unless its weight asks for it, and the draws spread evenly over the runs.
+    """
+    if replicas < 1:
+        raise ValueError(f"expected at least one replica, got {replicas}")
+    edges = np.cumsum(frames.probabilities)
+    ticks = (np.arange(replicas) + rng.random()) / replicas * edges[-1]
+    chosen = np.minimum(np.searchsorted(edges, ticks, side="right"), len(frames) - 1)
+    return np.array(frames.positions[chosen], np.float32)[rng.permutation(replicas)]
+
+
+def simulate(
+    propagator: Propagator,
+    start: Frames | np.ndarray,
+    beads: Beads,
+    *,
+    time: float,
+    every: float,
+    temperature: float,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    bonds: Sequence[tuple[int, int]] | None = None,
+    bond_lengths: np.ndarray | None = None,
+    closest: np.ndarray | float | None = None,
+    report: Report | None = None,
+    max_hours: float | None = None,
+    checkpoint_every: float = 60.0,
+    source: dict[str, Any] | None = None,
+) -> Frames:
+    """Run all replicas for ``time`` and keep a frame ``every`` so often; the start is not a frame. A run is a replica.
+
+    A replica whose positions are no longer finite, whose watched bonds leave (1/2, 2) times their reference length, or
+    whose kinetic temperature is absurd is frozen before its first bad frame. Its run is then shorter, or missing if it
+    had no good frame; ``source["quarantined"]`` says which replica, when and why, and ``source["replicas"]`` which
+    replica each run is. The others go on bitwise unchanged.
+
+    Args:
+        start: (R, N, 3) nm, or frames of which each one starts a replica.
+        time: ps, a whole number of ``every``.
+        every: ps between frames, a whole number of ``propagator.lag``.
+        temperature: K, for the checks and for the frames.
+        folder: where to write; None keeps all in memory, without checkpoints.
+        bonds: watched pairs; the bonds of the beads if None.
+        bond_lengths: (len(bonds),) nm, their reference; the mean over the start if None.
+        closest: nm, the closest approach in training, for all pairs or as (N, N); a note warns at half of it.
+        report: progress, see ``Report``.
+        max_hours: wall time after which to stop, resumable; needs a folder.
+        checkpoint_every: seconds of wall time between checkpoints, which is what a kill can lose.
+        source: what else to note in the frames, anything JSON can hold.
+
+    Raises:
+        ValueError: settings that do not fit together, or do not fit what the folder holds.
+        stopping.Stopped: SIGTERM, SIGINT or ``max_hours``; all is saved and the same call goes on.
+        Unstable: no replica is left.
+        files.Busy: another process writes to the folder.
+    """
+    positions = start.positions if isinstance(start, Frames) else np.asarray(start)
+    first = torch.tensor(np.array(positions), dtype=_dtype(propagator))
+    stride = _whole(every, propagator.lag, "the time between frames", "the step of the propagator")
+    total = _whole(time, every, "the time", "the time between frames")
+    if max_hours is not None and (folder is None or not max_hours > 0):
+        raise ValueError(f"max_hours must be above 0 and needs a folder, got {max_hours} and folder {folder}")
+    health = Health(beads, first, temperature, bonds, bond_lengths, closest)
+    settings = {
+        "time": float(time),
+        "every": float(every),
+        "temperature": float(temperature),
+        "seed": int(seed),
+        "replicas": len(first),
+        "start": _digest({"start": first}),
+        "beads": hashlib.sha256(repr(beads).encode()).hexdigest()[:16],
+        "propagator": _describe(propagator),
+        "health": health.describe(),
+    }
+    notes = dict(source or {}) | {"simulation": settings}
+    if folder is None:
+        sink: chunks.Sink = chunks.Memory(len(first), total, len(beads))
+        _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
+        return sink.frames(beads, every, temperature, notes)
+    folder = Path(folder)
+    if (folder / MANIFEST).exists():
+        done = Frames.load(folder)
+        chunks.refuse_other(folder, done.source.get("simulation"), settings)
+        if report:
+            report(time, time, 0.0, None, "already complete")
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    with files.locked(folder):
+        sink = chunks.Folder(folder, settings)
+        with stopping.watching(max_hours) as asked:
+            _run(propagator, first, seed, total, stride, health, sink, report, checkpoint_every, asked)
+        return sink.frames(beads, every, temperature, notes)
+
+
+def _run(
+    propagator: Propagator,
+    first: Tensor,
+    seed: int,
+    total: int,
+    stride: int,
+    health: Health,
+    sink: chunks.Sink,
+    report: Report | None,
+    checkpoint_every: float,
+    asked: stopping.Watch,
+) -> None:
+    """Step until ``total`` frames, ``stride`` steps apart, are in the sink."""
+    device = next(iter([*propagator.parameters(), *propagator.buffers()]), first).device
+    rng, progress, replicas = Generator(device), sink.progress, len(first)
+    propagator.eval()
+    health.to(device)
+    state = sink.restore(rng, device)
+    if state is None:
+        state = propagator.start(first.to(device), rng.manual_seed(seed))
+    window: list[State] = []
+    window_size = max(1, min(STEPS_BETWEEN_CHECKS // stride, BLOCK_BYTES // (replicas * first[0].nbytes)))
+    reported = saved = monotonic()
+    steps = told = progress.steps
+
+    def check() -> State:
+        """Judge the window and pass it to the sink; the state to go on from."""
+        if window:
+            x = torch.stack([s.positions for s in window])
+            v = None if state.velocities is None else torch.stack([s.velocities for s in window])  # type: ignore[misc]
+            health.check(x, v, progress, progress.frames - len(window))
+            sink.append(x.to("cpu", torch.float32).numpy())
+            window.clear()
+        return health.mend(state, progress)
+
+    def save() -> float:
+        progress.steps = steps
+        sink.commit(state, rng)
+        return monotonic()
+
+    def tell(note: str) -> tuple[float, int]:
+        now = monotonic()
+        if report:
+            alive = replicas - len(progress.quarantined)
+            pace = (steps - told) * propagator.lag * alive / 1000 / max(now - reported, 1e-9) * 86400
+            done, end = steps * propagator.lag, total * stride * propagator.lag
+            report(done, end, pace, health.kinetic_temperature(state, progress), note)
+        return now, steps
+
+    while steps < total * stride and len(progress.quarantined) < replicas:
+        state = propagator.step(state, rng)
+        steps += 1
+        if steps % stride == 0:
+            window.append(state)
+            progress.frames += 1
+            if len(window) >= window_size:
+                state = check()
+        now, stop = monotonic(), asked.requested
+        if stop or now - saved > checkpoint_every or sink.size > BLOCK_BYTES:
+            state = check()
+            saved = save()
+        if stop and steps < total * stride:
+            tell("stopped")
+            raise asked.reason(f"the simulation ({steps * propagator.lag:g} ps)")
+        if health.news or now - reported > SECONDS_BETWEEN_REPORTS:
+            reported, told = tell(health.pop_news())
+    state = check()
+    save()
+    if len(progress.quarantined) == replicas:
+        lost = progress.quarantined[0]
+        raise Unstable(
+            f"all {replicas} replicas left the physical range, the first after {(lost['frame'] + 1) * stride * propagator.lag:g}"
+            f" ps ({lost['reason']}); use a shorter timestep, or train the model for longer"
+        )
+    tell(health.pop_news() or "complete")
+
+
+def _dtype(propagator: Propagator) -> torch.dtype:
+    found = [t.dtype for t in [*propagator.parameters(), *propagator.buffers()] if t.is_floating_point()]
+    return found[0] if found else torch.float32
+
+
+def _whole(long: float, short: float, long_name: str, short_name: str) -> int:
+    """How often ``short`` fits into ``long``, both ps."""
+    if not (long > 0 and math.isfinite(long)):
+        raise ValueError(f"{long_name} must be above 0 ps, got {long}")
+    count = round(long / short)
+    if count < 1 or abs(count * short - long) > 1e-6 * long:
+        near = max(1, count) * short
+        raise ValueError(
+            f"{long_name} ({long:g} ps) must be a whole number of {short:g} ps, {short_name}; "
+            f"the nearest is {near:g} ps"
+        )
+    return count
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _describe(propagator: Propagator) -> dict[str, Any]:
+    """What decides about its steps: its class, its printed options, how it was built, and its numbers."""
+    tensors = dict(propagator.named_parameters()) | dict(propagator.named_buffers())
+    kind = type(propagator)
+    return {
+        "kind": f"{kind.__module__}.{kind.__qualname__}",
+        "options": propagator.extra_repr(),
+        "recipe": repr(getattr(propagator, "recipe", None)),
+        "lag": propagator.lag,
+        "weights": _digest(tensors),
+    }

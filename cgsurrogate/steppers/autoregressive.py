@@ -1,0 +1,232 @@
+"""Soft angles drawn one after the other from mixtures on the circle, then the stiff rest from a Gaussian; exact density.
+
+The molecule is described by a z-matrix. Coordinates that vary much (phi, psi, chi, angles of a CA chain) are *soft*,
+the others (bonds, stiff angles, omega, impropers) *stiff*; ``calibrate`` decides which is which. Then
+
+    p(later | now, lag) = prod_d p(soft_d | soft_<d, context) x N(stiff | soft, context),
+
+with a context that a network computes once a jump from the whole present structure and the lag. Since bonds stay within
+a bounded range and dihedrals keep their sign, no bond can break and no centre can flip, however long the rollout.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.propagator import State, Stepper
+from cgsurrogate.steppers import _circle, _layers
+from cgsurrogate.zmatrix import ZMatrix, wrap
+
+SOFT = 0.25  # rad, circular standard deviation from which on a coordinate is soft
+BOUND = 8.0  # standard deviations of a stiff coordinate that are never left
+LAG_WAVES = 4
+
+
+def build(
+    beads: Beads,
+    lag: float | None = None,
+    width: int = 192,
+    blocks: int = 2,
+    hidden: int = 64,
+    mixtures: int = 12,
+) -> Autoregressive:
+    """``lag`` ps is the main lag (None: chosen from the data in ``calibrate``); ``width`` and ``blocks`` of the trunk,
+    ``hidden`` width and ``mixtures`` components of each head."""
+    return Autoregressive(beads, lag, width, blocks, hidden, mixtures)
+
+
+class Autoregressive(Stepper):
+    """See the head of this file. The encoding is (soft angles in radians, stiff coordinates whitened), 3 N - 6 numbers."""
+
+    def __init__(self, beads: Beads, lag: float | None, width: int, blocks: int, hidden: int, mixtures: int):
+        super().__init__()
+        if mixtures < 2 or min(width, blocks, hidden) < 1:
+            raise ValueError("expected at least 2 mixtures, and a positive width, blocks and hidden")
+        self.zmatrix = ZMatrix(beads)
+        self.sizes = {"width": width, "blocks": blocks, "hidden": hidden, "mixtures": mixtures}
+        size = self.zmatrix.size
+        self.register_buffer("soft", torch.zeros(size, dtype=torch.bool))
+        self.register_buffer("centre", torch.full((size,), math.nan))  # natural units
+        self.register_buffer("scale", torch.full((size,), math.nan))
+        self.register_buffer("lag_range", torch.full((2,), math.nan, dtype=torch.float64))  # ps
+        self.register_buffer("main_lag", torch.tensor(math.nan if lag is None else float(lag), dtype=torch.float64))
+        self.register_load_state_dict_pre_hook(_make_networks_before_loading)
+
+    # -- lags ---------------------------------------------------------------------------------------------------------
+    @property
+    def lags(self) -> tuple[float, float]:  # type: ignore[override]
+        return float(self.lag_range[0]), float(self.lag_range[1])
+
+    @property
+    def lag(self) -> float:  # type: ignore[override]
+        return float(self.main_lag)
+
+    @lag.setter
+    def lag(self, value: float) -> None:
+        low, high = self.lags
+        if not low * (1 - 1e-6) <= value <= high * (1 + 1e-6):
+            raise ValueError(f"expected a lag from {low:g} to {high:g} ps, on which the stepper was trained, got {value:g}")
+        self.main_lag.fill_(float(value))
+
+    # -- coordinates --------------------------------------------------------------------------------------------------
+    def _natural(self, positions: Tensor) -> Tensor:
+        """(B, N, 3) -> (B, 3N - 6): bonds nm, angles as 2 angle - pi on the full circle, dihedrals."""
+        bonds, angles, dihedrals = self.zmatrix.to_internal(positions)
+        return torch.cat([bonds, 2 * angles - math.pi, dihedrals], 1)
+
+    @property
+    def _circular(self) -> Tensor:
+        return torch.arange(self.zmatrix.size, device=self.soft.device) >= len(self.zmatrix.refs) - 1
+
+    def encode(self, positions: Tensor) -> Tensor:
+        self._check_calibrated()
+        natural = self._natural(positions.to(self.scale.dtype))
+        rest = natural - self.centre
+        rest = torch.where(self._circular, wrap(rest), rest) / self.scale
+        return torch.cat([natural[:, self.soft], rest[:, ~self.soft]], 1)
+
+    def decode(self, code: Tensor, like: Tensor | None = None) -> Tensor:
+        """The inverse of ``encode``: (B, D) -> (B, N, 3) nm, with the place and direction of ``like`` (B, N, 3)."""
+        count = int(self.soft.sum())
+        natural = code.new_empty(len(code), self.zmatrix.size)
+        natural[:, self.soft] = code[:, :count]
+        natural[:, ~self.soft] = code[:, count:] * self.scale[~self.soft] + self.centre[~self.soft]
+        beads = len(self.zmatrix.refs)
+        bonds, angles, dihedrals = natural.split([beads - 1, beads - 2, beads - 3], 1)
+        return self.zmatrix.to_positions(bonds, (angles + math.pi) / 2, dihedrals, like)
+
+    # -- fitting ------------------------------------------------------------------------------------------------------
+    def calibrate(self, frames: Frames) -> None:
+        natural = _in_pieces(self._natural, frames)
+        weights = torch.as_tensor(frames.probabilities)[:, None]
+        circular = self._circular
+        cosine, sine = (weights * natural.cos()).sum(0), (weights * natural.sin()).sum(0)
+        centre = torch.where(circular, torch.atan2(sine, cosine), (weights * natural).sum(0))
+        rest = natural - centre
+        rest = torch.where(circular, wrap(rest), rest)
+        scale = (weights * rest.square()).sum(0).sqrt()
+        if not (scale > 0).all():
+            raise ValueError("a coordinate does not vary at all: a stepper needs many different frames")
+        self.soft.copy_(circular & (torch.hypot(cosine, sine) < math.exp(-0.5 * SOFT**2)))
+        self.centre.copy_(centre)
+        self.scale.copy_(torch.minimum(scale, _largest_scale(centre, circular, self.soft)))
+        self._choose_lags(frames)
+        self._make_networks()
+        stiff = (rest / self.scale)[:, ~self.soft]
+        covariance = (weights * stiff).T @ stiff + 1e-4 * torch.eye(stiff.shape[1], dtype=stiff.dtype)
+        self.tail.set_covariance(covariance)
+        levels = (torch.arange(self.heads.mixtures - self.heads.near) + 0.5) / (self.heads.mixtures - self.heads.near)
+        quantiles = torch.quantile(rest[:: max(1, len(rest) // 5000), self.soft], levels.double(), 0)
+        self.heads.set_centres((centre[self.soft] + quantiles).T.to(self.scale.dtype), 0.3)
+
+    def _choose_lags(self, frames: Frames) -> None:
+        """A range around the main lag that the runs can support; the main lag itself, where none was given."""
+        shortest, longest = frames.dt, frames.dt * max(1, max(frames.lengths) // 4)
+        if math.isnan(self.lag):
+            self.main_lag.fill_(default_lag(frames))
+        lag = self.lag
+        if not shortest * (1 - 1e-6) <= lag <= longest * (1 + 1e-6):
+            raise ValueError(
+                f"expected a lag from {shortest:g} ps (the time between frames) to {longest:g} ps "
+                f"(a quarter of the longest run), got {lag:g} ps"
+            )
+        low, high = max(shortest, lag / 10), min(longest, lag * 5)
+        self.lag_range.copy_(torch.tensor([low, high]))
+
+    def _make_networks(self) -> None:
+        soft = int(self.soft.sum())
+        stiff = self.zmatrix.size - soft
+        width, hidden = self.sizes["width"], self.sizes["hidden"]
+        inputs = 2 * _layers.HARMONICS * soft + stiff + LAG_WAVES + 1
+        self.trunk = _layers.Trunk(inputs, width, self.sizes["blocks"])
+        self.heads = _layers.Heads(soft, width, hidden, self.sizes["mixtures"])
+        self.tail = _layers.Tail(stiff, width, 2 * _layers.HARMONICS * soft, width)
+        self.to(self.scale)
+
+    def _check_calibrated(self) -> None:
+        if not hasattr(self, "trunk"):
+            raise ValueError("this stepper knows no data yet: call calibrate(frames), or load a trained one")
+
+    # -- density and sampling -----------------------------------------------------------------------------------------
+    def _context(self, now: Tensor, lag: Tensor) -> Tensor:
+        soft = self.heads.count
+        low, high = self.lag_range.log().to(now.dtype)
+        place = (lag.to(now.dtype).log() - low) / (high - low).clamp_min(1e-6)
+        ks = torch.arange(LAG_WAVES + 1, device=now.device, dtype=now.dtype)
+        times = torch.cos(math.pi * ks[1:] * place[:, None])
+        return self.trunk(
+            torch.cat([_layers.waves(now[:, :soft]), now[:, soft:].clamp(-BOUND, BOUND), place[:, None], times], 1)
+        )
+
+    def log_density(self, now: Tensor, later: Tensor, lag: Tensor) -> Tensor:
+        soft, stiff = self.log_density_parts(now, later, lag)
+        return soft.sum(1) + stiff
+
+    def log_density_parts(self, now: Tensor, later: Tensor, lag: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``log_density``, but the (B, soft) soft coordinates one by one, and the stiff ones (B,)."""
+        self._check_calibrated()
+        soft = self.heads.count
+        context = self._context(now, lag)
+        angles = self.heads.log_density(context, now[:, :soft], later[:, :soft])
+        return angles, self.tail.log_density(context, _layers.waves(later[:, :soft]), later[:, soft:])
+
+    @torch.no_grad()
+    def draw(self, now: Tensor, lag: Tensor, rng: Generator) -> Tensor:
+        """Encoded (B, D) and ps (B,) -> (B, D) drawn from p(later | now, lag)."""
+        self._check_calibrated()
+        soft, count = self.heads.count, len(now)
+        uniform = torch.rand(count, now.shape[1] + soft, generator=rng, dtype=now.dtype, device=now.device)
+        context = self._context(now, lag)
+        angles = self.heads.draw(context, now[:, :soft], uniform[:, : 2 * soft].view(count, soft, 2))
+        stiff = self.tail.draw(context, _layers.waves(angles), uniform[:, 2 * soft :])
+        return torch.cat([angles, stiff.clamp(-BOUND, BOUND)], 1)
+
+    def start(self, positions: Tensor, rng: Generator) -> State:
+        self._check_calibrated()
+        return State(positions)
+
+    @torch.no_grad()
+    def step(self, state: State, rng: Generator) -> State:
+        now = self.encode(state.positions)
+        later = self.draw(now, now.new_full((len(now),), self.lag), rng)
+        positions = self.decode(later, state.positions.to(now.dtype)).to(state.positions.dtype)
+        return State(positions, state.velocities, state.memory)
+
+
+def default_lag(frames: Frames) -> float:
+    """ps: a 300th of the longest run, at least one frame, rounded to whole frames.
+
+    Long enough that the beads' own fast motion has lost its memory, short enough that every run holds hundreds of
+    independent jumps.
+    """
+    return frames.dt * max(1, round(max(frames.lengths) / 300))
+
+
+def _largest_scale(centre: Tensor, circular: Tensor, soft: Tensor) -> Tensor:
+    """Standard deviations so small that ``BOUND`` of them keep bonds positive and angles on their side."""
+    stiff = torch.where(circular, (math.pi - 0.1) / BOUND, 0.8 * centre.abs() / BOUND)
+    return torch.where(soft, math.inf, stiff)
+
+
+def _in_pieces(function: Any, frames: Frames, piece: int = 4096) -> Tensor:
+    """``function`` of all positions, in float64, a few thousand frames at a time."""
+    parts = [
+        function(torch.as_tensor(frames.positions[i : i + piece].copy(), dtype=torch.float64))
+        for i in range(0, len(frames), piece)
+    ]
+    return torch.cat(parts)
+
+
+def _make_networks_before_loading(module: Autoregressive, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """The sizes of the networks follow from which coordinates are soft; that stands in the state."""
+    soft = state.get(prefix + "soft")
+    if soft is None or prefix + "tail.lower" not in state:
+        return
+    if not hasattr(module, "trunk") or not torch.equal(soft.to(module.soft.device), module.soft):
+        module.soft.copy_(soft)
+        module._make_networks()

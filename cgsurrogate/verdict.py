@@ -1,0 +1,131 @@
+"""What the numbers say, in sentences a person can read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cgsurrogate.comparison import Ensemble, Surface
+from cgsurrogate.fes import LEAST_RUNS, Floor
+from cgsurrogate.frames import Frames
+
+DEEP = 4.0  # kT; above this a reference of usual length knows its own surface badly
+OUTSIDE = 0.01
+
+
+def sentences(ensembles: Sequence[Ensemble], kT: float) -> tuple[str, ...]:
+    """One sentence or a few for each surrogate."""
+    reference = ensembles[0]
+    return tuple(_sentence(one, reference, kT) for one in ensembles if one.role == "surrogate")
+
+
+def _sentence(one: Ensemble, reference: Ensemble, kT: float) -> str:
+    judged = {name: d for name, d in one.distances.items() if math.isfinite(d.floor_high)}
+    beyond = sorted((n for n, d in judged.items() if not d.within), key=lambda n: -judged[n].ratio)
+    within = [name for name, d in judged.items() if d.within]
+    if not judged:
+        head = f"{one.name}: cannot be judged, the reference is too short for a noise floor."
+    elif not beyond:
+        head = f"{one.name}: within the reference's own uncertainty on all {len(judged)} figures ({', '.join(within)})."
+    else:
+        what = ", ".join(
+            f"{n} ({judged[n].value:.3f}, {judged[n].ratio:.1f} times the floor of {judged[n].floor:.3f})"
+            for n in beyond
+        )
+        head = f"{one.name}: beyond the reference's own uncertainty on {len(beyond)} of {len(judged)} figures: {what}"
+        head += f"; within it on {', '.join(within)}." if within else "."
+    parts = [head, largest_error(one, reference, kT), *_structure(one)]
+    return " ".join(part for part in parts if part)
+
+
+def largest_error(one: Ensemble, reference: Ensemble, kT: float) -> str:
+    """Where the one-dimensional free energy is furthest from the reference, beyond both errors; and what is never visited."""
+    worst, where, lost, lost_in = 0.0, "", 0.0, ""
+    for name, known in reference.surfaces.items():
+        own = one.surfaces[name]
+        if len(known.edges) != 1:
+            continue
+        difference, centres = significant(own, known, kT)
+        if np.isfinite(difference).any():
+            k = int(np.nanargmax(np.abs(difference)))
+            if abs(difference[k]) > abs(worst):
+                worst, where = float(difference[k]), f"{name} = {_at(centres[k], known)}"
+        missing = float(known.probability[own.probability == 0].sum())
+        if missing > lost:
+            lost, lost_in = missing, name
+    parts = []
+    if where:
+        parts.append(f"Largest free-energy error {worst:+.1f} kT at {where}.")
+    if lost > OUTSIDE:
+        parts.append(f"It never visits {lost:.0%} of the reference along {lost_in}.")
+    return " ".join(parts)
+
+
+def significant(own: Surface, known: Surface, kT: float) -> tuple[np.ndarray, np.ndarray]:
+    """((bins,) difference of -ln p in kT, nan where unknown or within two standard errors, (bins,) bin centres).
+
+    Only bins where the reference lies below ``DEEP`` kT and neither error is above half a kT.
+    """
+    edges = known.edges[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = np.log(known.probability) - np.log(own.probability)
+        error = np.hypot(own.error, known.error) / kT
+        good = (known.free_energy < DEEP * kT) & (known.error < 0.5 * kT) & (own.error < 0.5 * kT)
+        good &= np.isfinite(difference) & (np.abs(difference) > 2 * error)
+    return np.where(good, difference, np.nan), (edges[1:] + edges[:-1]) / 2
+
+
+def _at(value: float, surface: Surface) -> str:
+    return f"{math.degrees(value):.0f} degrees" if surface.periodic[0] else f"{value:.3g}"
+
+
+def _structure(one: Ensemble) -> list[str]:
+    parts = []
+    broken = one.geometry.get("bonds", {}).get("bad frames", 0)
+    flipped = one.geometry.get("handedness", {}).get("bad frames", 0)
+    if broken:
+        parts.append(f"{broken} of {one.frames_count} frames have a broken bond.")
+    if flipped:
+        parts.append(f"{flipped} of {one.frames_count} frames have a residue of the wrong hand.")
+    close = one.geometry.get("closest approach", {})
+    if close.get("below half"):
+        parts.append(f"Beads come closer than half of the reference's least distance ({close['worst']}).")
+    return parts
+
+
+def warnings(
+    ensembles: Sequence[Ensemble], reference: Frames, enough: bool, floors: Mapping[str, Floor]
+) -> tuple[str, ...]:
+    """What a reader must know before trusting the verdict."""
+    found = []
+    if not enough:
+        found.append(
+            "the reference is too short for its own slowest motion: runs are cut into blocks shorter than its correlation,"
+            " so errors and noise floor are too small; add runs or longer ones"
+        )
+    elif len(reference.lengths) < LEAST_RUNS:
+        found.append(
+            f"the reference has {len(reference.lengths)} run(s): errors and floor come from blocks within runs, taken as"
+            " independent; six or more runs would need no such assumption"
+        )
+    few = [name for name, floor in floors.items() if floor.splits < 10]
+    if few:
+        found.append(f"the noise floor of {', '.join(few)} rests on fewer than ten splits; read it as a rough figure")
+    own = ensembles[0]
+    for one in ensembles[1:]:
+        outside = {name: s.outside for name, s in one.surfaces.items() if s.outside > OUTSIDE}
+        if outside:
+            worst = max(outside, key=lambda name: outside[name])
+            found.append(
+                f"{one.name}: {outside[worst]:.1%} of the frames lie outside the range of the reference in {worst}"
+            )
+        if one.role == "surrogate" and one.effective < own.effective / 2:
+            found.append(
+                f"{one.name}: about {one.effective:.0f} independent frames against {own.effective:.0f} of the reference;"
+                " its own sampling error counts against it, so simulate longer before blaming the model"
+            )
+    for one in ensembles:
+        found += [f"{one.name}: {note}" for note in one.notes]
+    return tuple(found)

@@ -1,0 +1,132 @@
+"""Data goes one way: a file imports only from lower layers, and the heavy packages stay where they belong."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "cgsurrogate"
+
+# Every module of the package with its layer; a folder speaks for its files.
+LAYERS = {
+    "__init__": 0,
+    "units": 0,
+    "files": 1,
+    "stopping": 1,
+    "frames": 1,
+    "beadtypes": 1,
+    "mapping": 2,
+    "energy": 2,
+    "propagator": 2,
+    "cv": 2,
+    "bondgraph": 2,
+    "internal": 2,
+    "mappings": 3,
+    "priors": 3,
+    "networks": 3,
+    "integrators": 3,
+    "steppers": 3,
+    "cvs": 3,
+    "chunks": 3,
+    "watch": 3,
+    "reference": 4,
+    "training": 4,
+    "simulate": 4,
+    "fes": 4,
+    "kinetics": 4,
+    "markov": 4,
+    "comparison": 4,
+    "compare": 5,
+    "report": 6,
+    "choose": 6,
+    "store": 7,
+    "workflow": 8,
+    "pipeline": 9,
+    "cli": 10,
+    "__main__": 11,
+}
+FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs")
+# Package -> the only places that may import it.
+CONFINED = {
+    "pytorch_lightning": {"training"},
+    "matplotlib": {"report"},
+    "jinja2": {"report"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "openmm": {"reference"},
+    "safetensors": {"store", "chunks", "simulate"},
+}
+WITHOUT_TORCH = {"units", "files", "frames", "beadtypes", "mapping", "cv", "mappings", "cvs", "reference", "report",
+                 "fes", "kinetics", "markov", "comparison", "compare"}  # fmt: skip
+KIND_CHOOSERS = {"cli", "workflow", "pipeline", "choose"}
+
+
+def modules():
+    return sorted(path for path in ROOT.rglob("*.py") if "vendor" not in path.parts)
+
+
+def place(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0]
+
+
+def imports(path):
+    """Dotted names imported anywhere in a file, also inside functions; TYPE_CHECKING imports count as well."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_file_imports_only_from_lower_layers(path):
+    here = place(path)
+    assert here in LAYERS, f"give {here} a layer in this test"
+    for name in imports(path):
+        if not name.startswith("cgsurrogate."):
+            continue
+        there = name.split(".")[1]
+        if there not in LAYERS or there == "__version__":
+            continue
+        same_folder = there == here and (ROOT / here).is_dir()
+        assert LAYERS[there] < LAYERS[here] or same_folder, f"{path.name} (layer {LAYERS[here]}) imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_heavy_packages_stay_where_they_belong(path):
+    here = place(path)
+    for name in imports(path):
+        top = name.split(".")[0]
+        assert here in CONFINED.get(top, {here}), f"{path.name} imports {top}"
+        assert top != "torch" or here not in WITHOUT_TORCH, f"{path.name} imports torch"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kinds_do_not_import_each_other(family):
+    kinds = {p.stem for p in (ROOT / family).glob("*.py") if not p.stem.startswith("_")}
+    assert kinds
+    for path in (ROOT / family).glob("*.py"):
+        for name in imports(path):
+            parts = name.split(".")
+            assert not (parts[:2] == ["cgsurrogate", family] and len(parts) > 2 and parts[2] in kinds - {path.stem})
+
+
+def test_no_file_imports_a_kind_by_name():
+    """Kinds are reached through ``choose``; only shared helpers (leading underscore) may be imported directly."""
+    for path in modules():
+        for name in imports(path):
+            parts = name.split(".")
+            if len(parts) > 2 and parts[1] in FAMILIES and place(path) != parts[1]:
+                assert parts[2].startswith("_"), f"{path.relative_to(ROOT)} imports the kind {name}"
+
+
+def test_no_pickle_and_no_unsafe_loading():
+    for path in modules():
+        text = path.read_text()
+        assert not {"pickle", "cPickle", "dill", "joblib"} & set(imports(path)), path
+        assert "weights_only=False" not in text and "allow_pickle=True" not in text, path
