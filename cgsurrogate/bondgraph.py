@@ -157,3 +157,14 @@ def pairs(beads: Beads, separation: int) -> np.ndarray:
     apart = separations(beads)
     rows = [(i, j) for i, j in itertools.combinations(range(len(beads)), 2) if apart[i, j] >= separation]
     return _rows(rows, 2)
+
+
+def swung(beads: Beads, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which angles (M, 3) can be opened alone, (M,) bool, and the beads beyond their second arm, (M, N) bool."""
+    near = _adjacency(beads)
+    free, sides = [], []
+    for _, centre, end in rows:
+        side = _distances(near, int(end), (int(centre), int(end))) < FAR
+        free.append(not side[centre])
+        sides.append(side)
+    return np.array(free, bool).reshape(-1), np.array(sides, bool).reshape(len(rows), len(beads))

@@ -87,14 +87,13 @@ def blocks(lengths: Sequence[int], inefficiency: float = 1.0) -> Blocks:
     wanted = max(2 * inefficiency, total / MOST_BLOCKS, 1.0)
     most = max(1.0, total / LEAST_BLOCKS)
     length = min(wanted, most)
-    edges, runs = [0], []
+    edges, runs = [np.zeros(1, int)], []
     for run, n in enumerate(lengths):
         count = max(1, int(n / length)) if len(lengths) < LEAST_BLOCKS else max(1, int(n / wanted))
-        steps = np.linspace(0, n, count + 1).round().astype(int)[1:]
-        edges += [edges[-1] + int(s) for s in np.diff(np.concatenate([[0], steps]))]
+        edges.append(sum(lengths[:run]) + np.linspace(0, n, count + 1).round().astype(int)[1:])
         runs += [run] * count
     enough = inefficiency * 1.01 < longest and (len(lengths) >= LEAST_BLOCKS or wanted <= most * 1.01)
-    all_edges, all_runs = np.array(edges), np.array(runs)
+    all_edges, all_runs = np.concatenate(edges), np.array(runs)
     if len(lengths) > MOST_BLOCKS:
         keep = np.linspace(0, len(all_runs), MOST_BLOCKS + 1).round().astype(int)
         all_edges, all_runs = all_edges[keep], all_runs[keep[:-1]]
@@ -117,7 +116,9 @@ class Counts:
 
 
 def normalised(weights: np.ndarray) -> np.ndarray:
-    return weights / np.maximum(weights.sum(-1, keepdims=True), 1e-300)
+    """(..., bins) that sum to one over the last axis."""
+    total = weights.sum(-1, keepdims=True, dtype=float)
+    return weights / np.where(total > 0, total, 1.0)
 
 
 def count(values: np.ndarray, frames: Frames, grid: Grid, cut: Blocks) -> Counts:

@@ -204,9 +204,10 @@ def _run(
     save()
     if len(progress.quarantined) == replicas:
         lost = progress.quarantined[0]
+        when = (lost["frame"] + 1) * stride * propagator.lag
         raise Unstable(
-            f"all {replicas} replicas left the physical range, the first after {(lost['frame'] + 1) * stride * propagator.lag:g}"
-            f" ps ({lost['reason']}); use a shorter timestep, or train the model for longer"
+            f"all {replicas} replicas left the physical range, the first after {when:g} ps "
+            f"({lost['reason']}); use a shorter timestep, or train the model for longer"
         )
     tell(health.pop_news() or "complete")
 

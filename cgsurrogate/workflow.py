@@ -22,7 +22,7 @@ from cgsurrogate.store import Model
 
 Report = Callable[[float | None, str], None]
 INTEGRATOR = "baoab"
-PRIORS = ("bonds", "angles", "dihedrals", "repulsion")
+PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 SURFACES, METRICS = "surfaces.npz", "metrics.csv"
 
 
@@ -210,11 +210,22 @@ def make_comparison(
     report: Report = silent,
 ) -> Comparison:
     """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames."""
+    from cgsurrogate import markov
     from cgsurrogate.compare import compare
 
     physical = {name: bool(frames.source.get("physical_time", True)) for name, frames in surrogates.items()}
+    baselines = {}
+    if training is not None and baseline:
+        report(None, "Markov state model of the training runs")
+        baselines["Markov state model"] = markov.resample(training, length=max(map(len, surrogates.values())) // 10)
     comparison = compare(
-        reference, surrogates, training=training, baseline=baseline, physical=physical, seed=seed, report=report
+        reference,
+        surrogates,
+        training=training,
+        baselines=baselines,
+        physical=physical,
+        seed=seed,
+        report=lambda text: report(None, text),
     )
     comparison.save(out)
     return comparison

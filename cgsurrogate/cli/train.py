@@ -9,7 +9,7 @@ import click
 from cgsurrogate.cli import common
 from cgsurrogate.cli.progress import progress
 
-PRIORS = ("bonds", "angles", "dihedrals", "repulsion")
+PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 
 
 @click.group("train")

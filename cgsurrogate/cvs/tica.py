@@ -112,7 +112,7 @@ def _tica(reference: Frames, features: Features, dimensions: int, steps: int) ->
     from deeptime.covariance import Covariance
     from deeptime.decomposition import TICA
 
-    estimator = Covariance(lagtime=steps, compute_c0t=True, compute_ctt=True, reversible=True, remove_data_mean=True)
+    estimator = Covariance(lagtime=steps, compute_c0t=True, reversible=True, remove_data_mean=True)
     piece = max(10 * steps, geometry.CHUNK // max(8 * features.count, 1))
     for run in reference.runs:
         for start in range(run.start, run.stop - steps, piece):

@@ -27,9 +27,10 @@ from cgsurrogate.internal import Dihedrals, multiples
 ORDER = 2  # multiples of a dihedral
 SCALE = 5.0  # kJ/mol; unit of the output layer
 SHORT, SPREAD = 0.2, 0.5  # nm: shortest distance resolved, and how fast resolution fades with distance
+OVERLAP = 1.5  # width of the Gaussians in units of their spacing
 
 
-def build(beads: Beads, width: int = 32, layers: int = 2, radial: int = 12, cutoff: float = 1.2) -> SchNet:
+def build(beads: Beads, width: int = 32, layers: int = 2, radial: int = 10, cutoff: float = 1.2) -> SchNet:
     """Args:
     width: channels of a node.
     layers: message passes, 1 or more.
@@ -92,7 +93,8 @@ class Radial(nn.Module):
         self.register_buffer("self_pair", torch.eye(len(beads)), persistent=False)
         centres = torch.linspace(float(np.exp(-cutoff / SPREAD)), float(np.exp(-SHORT / SPREAD)), count)
         self.register_buffer("centres", centres, persistent=False)
-        self.sharpness = 0.5 / float(centres[1] - centres[0]) ** 2
+        # wide enough that the farthest centre gives no denormal numbers, which are slow
+        self.sharpness = 0.5 / (OVERLAP * float(centres[1] - centres[0])) ** 2
 
     def forward(self, positions: Tensor) -> Tensor:
         x = positions.transpose(1, 2)

@@ -100,7 +100,9 @@ def frame_weights(specs: list[str | Path], parts: list[np.ndarray], kT: float) -
     values = [np.asarray(part, float) for part in parts]
     for i, part in enumerate(values):
         if not np.isfinite(part).all():
-            raise ValueError(f"weights of run {i} are not finite, first in frame {np.flatnonzero(~np.isfinite(part))[0]}")
+            raise ValueError(
+                f"weights of run {i} are not finite, first in frame {np.flatnonzero(~np.isfinite(part))[0]}"
+            )
     if declared == {True}:
         top = max(part.max() for part in values)
         return [np.exp((part - top) / kT) for part in values]

@@ -158,13 +158,19 @@ def _netcdf(path: Path) -> Header:
         with NetCDFTrajectoryFile(str(path)) as file:
             frames, atoms = len(file), int(file.n_atoms)
             times = file._handle.variables["time"][:] if "time" in file._handle.variables else None
-            needed = 12 * atoms * frames
+            needed = frames * sum(_record(v) for v in file._handle.variables.values() if v.dimensions[:1] == ("frame",))
             times = None if times is None else np.array(times, float)
     except Exception as error:  # netCDF4 and scipy raise whatever they meet in a damaged file
         raise ValueError(f"{path} cannot be read as NetCDF ({_first(error)}); is the file damaged?") from None
     if magic[:3] == b"CDF" and os.path.getsize(path) < needed:
-        raise _cut(path, os.path.getsize(path) // (12 * atoms))
+        raise _cut(path, os.path.getsize(path) * frames // needed - 1)
     return Header(frames, atoms, times)
+
+
+def _record(variable) -> int:
+    """Bytes of one frame of a NetCDF variable, of scipy's or netCDF4's kind."""
+    kind = variable.dtype if hasattr(variable, "dtype") else variable.data.dtype
+    return int(np.prod(variable.shape[1:], dtype=int)) * np.dtype(kind).itemsize
 
 
 def _hdf5(path: Path) -> Header:

@@ -155,7 +155,9 @@ def _map_all(
                 done, frame = done + len(xyz), frame + len(xyz) * window.stride
                 report(done, total)
             if done - start != len(window):
-                raise ValueError(f"{run.name} gave {done - start} frames where {len(window)} were expected; is it damaged?")
+                raise ValueError(
+                    f"{run.name} gave {done - start} frames where {len(window)} were expected; is it damaged?"
+                )
             if forces is not None and mapped is not None:
                 all_labels = [str(atom) for atom in structure.atoms]
                 for at in range(0, len(window), PIECE):
@@ -173,9 +175,7 @@ def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
     protein = {residue.index for residue in _slices.protein_residues(structure)}
     heavy = [
         mapped[atom.index]
-        or (
-            not _slices.is_hydrogen(atom) and atom.residue.index in protein and atom.residue.chain.index in chains
-        )
+        or (not _slices.is_hydrogen(atom) and atom.residue.index in protein and atom.residue.chain.index in chains)
         for atom in structure.atoms
     ]
     return np.flatnonzero(heavy)
@@ -201,9 +201,7 @@ def _one_spacing(runs: list[Source], dt: float | None) -> float:
     return steps[0]
 
 
-def _window(
-    run: Source, step: float, given: bool, begin: float | None, end: float | None, stride: int
-) -> Window:
+def _window(run: Source, step: float, given: bool, begin: float | None, end: float | None, stride: int) -> Window:
     zero = 0.0 if given or run.times is None else float(run.times[0])
     slack = 1e-3  # of a frame: times are stored in single precision
     first = 0 if begin is None else max(0, int(np.ceil((begin - zero) / step - slack)))
@@ -253,9 +251,10 @@ def _in_order(trajectories: Sequence[str | Path], specs: Sequence[str | Path]) -
     ordered = sorted(given, key=natural)
     if ordered == given or sorted(map(str, given)) != [str(spec) for spec in given]:
         return given
+    moved = next(i for i, (old, new) in enumerate(zip(given, ordered, strict=True)) if old != new)
     warnings.warn(
         f"one array holds a row for each of {len(given)} trajectories: they are taken in the order of their numbers, "
-        f"{ordered[1]} before {given[1]}; give one file a trajectory if that is wrong",
+        f"{Path(ordered[moved]).name} before {Path(given[moved]).name}; if that is wrong, give one array a trajectory",
         stacklevel=3,
     )
     return ordered

@@ -89,6 +89,7 @@ class Reader:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
+        self._held = bytearray()
 
     def __enter__(self) -> Reader:
         return self
@@ -121,35 +122,50 @@ class Reader:
             command = [sys.executable, "-P", str(Path(__file__).with_name("child.py"))]
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                bufsize=0,
             )
-        pipe_in, pipe_out = self._process.stdin, self._process.stdout
-        assert pipe_in is not None and pipe_out is not None
+            self._held.clear()
+        pipe = self._process.stdin
+        assert pipe is not None
         try:
-            pipe_in.write(json.dumps(request).encode() + b"\n")
-            pipe_in.flush()
+            pipe.write(json.dumps(request).encode() + b"\n")
+            pipe.flush()
         except BrokenPipeError:
             raise self._died(name) from None
         while True:
-            if not pipe_out.peek(1) if select.select([pipe_out], [], [], SILENCE)[0] else True:  # type: ignore[attr-defined]
-                raise self._died(name)
-            answer = json.loads(pipe_out.readline() or "null")
-            if answer is None:
-                raise self._died(name)
+            line = self._answer(name, None)
+            answer = json.loads(line)
             if "error" in answer:
                 raise ValueError(f"{name} cannot be read ({answer['error']}); is the file damaged?")
             if answer.get("end"):
                 return
             shape = (answer["frames"], answer["atoms"], 3)
-            xyz = self._array(name, pipe_out, shape, np.float32)
-            yield xyz, self._array(name, pipe_out, (shape[0], 3, 3), np.float64) if answer["cell"] else None
+            xyz = self._array(name, shape, np.float32)
+            yield xyz, self._array(name, (shape[0], 3, 3), np.float64) if answer["cell"] else None
 
-    def _array(self, name: str, pipe: Any, shape: tuple[int, ...], kind: type) -> np.ndarray:
-        length = int(np.prod(shape)) * np.dtype(kind).itemsize
-        raw = pipe.read(length)
-        if len(raw) < length:
-            raise self._died(name)
-        return np.frombuffer(raw, kind).reshape(shape)
+    def _array(self, name: str, shape: tuple[int, ...], kind: type) -> np.ndarray:
+        return np.frombuffer(self._answer(name, int(np.prod(shape)) * np.dtype(kind).itemsize), kind).reshape(shape)
+
+    def _answer(self, name: str, length: int | None) -> bytes:
+        """The next ``length`` bytes of the parser's output, or the next line."""
+        assert self._process is not None and self._process.stdout is not None
+        pipe, held = self._process.stdout.fileno(), self._held
+        while True:
+            end = held.find(b"\n") + 1 if length is None else length
+            if end and len(held) >= end:
+                answer = bytes(held[:end])
+                del held[:end]
+                return answer
+            ready = select.select([pipe], [], [], SILENCE)[0]
+            piece = os.read(pipe, 1 << 20) if ready else b""
+            if not piece:
+                raise self._died(name)
+            held += piece
 
     def _died(self, name: str) -> ValueError:
         assert self._process is not None

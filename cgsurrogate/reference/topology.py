@@ -23,7 +23,9 @@ def load_topology(path: str | Path):
         topology = mdtraj.load_topology(str(path))
     except Exception as error:  # parsers raise whatever they meet
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} cannot be read as a topology ({text[:200]}); expected PDB, mmCIF, GRO, PSF or prmtop") from None
+        raise ValueError(
+            f"{path} cannot be read as a topology ({text[:200]}); expected PDB, mmCIF, GRO, PSF or prmtop"
+        ) from None
     if not topology.n_atoms:
         raise ValueError(f"{path} holds no atoms; expected PDB, mmCIF, GRO, PSF or prmtop")
     return topology

@@ -157,7 +157,7 @@ def _surfaces(group: Sequence[Ensemble], name: str, kT: float) -> tuple[Figure, 
     found = [e.surfaces[name] for e in group]
     top, reference = surfaces.ceiling(found, kT), found[0]
     count = len(group)
-    figure = style.new_figure(2.65 * max(count, 2) + 1.0, 5.0)
+    figure = style.new_figure(2.65 * max(count, 2) + 1.0, 5.7)
     grid = figure.subplots(2, count, squeeze=False, sharex=True, sharey=True)
     limit = 3 * kT
     for place, (ensemble, surface) in enumerate(zip(group, found, strict=True)):
@@ -174,16 +174,16 @@ def _surfaces(group: Sequence[Ensemble], name: str, kT: float) -> tuple[Figure, 
         if place:
             above.set_ylabel("")
             below.set_ylabel("")
-    _bar(figure, grid[0, -1], grid[0, :], "free energy\n(kJ/mol)")
-    _bar(figure, grid[1, 0], grid[1, :1], "error (kJ/mol)")
+    _bar(figure, grid[0, -1], grid[:, :], "free energy (kJ/mol)", "max", location="right", shrink=0.6, aspect=26)
+    _bar(figure, grid[1, 0], grid[1, :1], "standard error (kJ/mol)", "max", location="bottom", aspect=22)
     if count > 1:
-        _bar(figure, grid[1, -1], grid[1, 1:], "difference\n(kJ/mol)")
+        aspect = 22 * (count - 1)
+        _bar(figure, grid[1, -1], grid[1, 1:], "difference (kJ/mol)", "both", location="bottom", aspect=aspect)
     return figure, _data(group, [name])
 
 
-def _bar(figure: Figure, ax: Any, beside: Any, label: str) -> None:
-    mesh = ax.collections[0]
-    figure.colorbar(mesh, ax=list(np.ravel(beside)), label=label, fraction=0.05, pad=0.02, aspect=18)
+def _bar(figure: Figure, ax: Any, beside: Any, label: str, extend: str, **place: Any) -> None:
+    figure.colorbar(ax.collections[0], ax=list(np.ravel(beside)), label=label, extend=extend, pad=0.02, **place)
 
 
 def _distances(ensembles: Sequence[Ensemble]) -> tuple[Figure, dict[str, np.ndarray]]:

@@ -1,0 +1,66 @@
+"""Templates to one offline file: every script and style inline, and a policy that forbids the network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from cgsurrogate import files
+
+_HERE = Path(__file__).parent
+TEMPLATES = _HERE / "templates"
+VENDOR = _HERE / "vendor"
+
+
+def write(out: str | Path, template: str, **values: Any) -> Path:
+    """Render a template into the file ``out``, whole or not at all. Returns its path."""
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(out, render(template, **values))
+    return out
+
+
+def render(template: str, **values: Any) -> str:
+    """One self-contained page. Values are escaped; only the package's own scripts may run, each named by its hash."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = number
+    scripts = {}
+    if values.get("player"):
+        scripts = {"viewer": _script(VENDOR / "3Dmol-min.js"), "player_script": _script(TEMPLATES / "player.js")}
+    marked = {name: jinja2.utils.markupsafe.Markup(text) for name, text in scripts.items()}
+    css = jinja2.utils.markupsafe.Markup((TEMPLATES / "style.css").read_text())
+    return environment.get_template(template).render(policy=policy(*scripts.values()), css=css, **marked, **values)
+
+
+def _script(path: Path) -> str:
+    text = path.read_text()
+    if "</script" in text.lower() or "<!--" in text:
+        raise ValueError(f"{path.name} cannot be put into a page: it holds </script or <!--; take the published build")
+    return text.replace("\r\n", "\n")
+
+
+def policy(*scripts: str) -> str:
+    """Content-Security-Policy: no network, no frames, no forms; scripts by sha256 only."""
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts]
+    return (
+        f"default-src 'none'; script-src {' '.join(hashes) or chr(39) + 'none' + chr(39)}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; font-src data:; connect-src 'none'; form-action 'none'; base-uri 'none'"
+    )
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number for a table: fixed digits, a dash where it is unknown."""
+    value = float(value)
+    if value != value or value in (float("inf"), float("-inf")):
+        return "\u2013"
+    return f"{value:.{digits}f}"
+
+
+def data_image(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,180 @@
+"""The 3-D player: trajectories in the page, linked with a free-energy surface that shows where each frame lies."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.comparison import Comparison, Surface
+from cgsurrogate.frames import Frames
+from cgsurrogate.report import html, style, surfaces
+
+MOST_FRAMES = 300
+SURFACE = "TIC 1 / TIC 2"
+
+
+def payload(comparison: Comparison) -> dict[str, Any]:
+    """What the player's script needs, as plain values: chain, trajectories, tracks and drawn surfaces."""
+    target = np.asarray(comparison.reference.sample.positions[0], float)
+    name = SURFACE if SURFACE in comparison.reference.surfaces else None
+    if name is None:
+        name = next((n for n, s in comparison.reference.surfaces.items() if len(s.labels) == 2), None)
+    shown = [e for e in comparison.ensembles if len(e.sample)]
+    kT = comparison.reference.sample.kT
+    known = [e.surfaces[name] for e in shown if name in e.surfaces]
+    top = surfaces.ceiling(known, kT) if known else 0.0
+    entries = []
+    for ensemble in shown:
+        surface = ensemble.surfaces.get(name) if name else None
+        entries.append(_entry(ensemble.name, ensemble.sample, target, ensemble.track, surface, kT, top))
+    return {"chain": chain(comparison.reference.sample), "ensembles": entries}
+
+
+def alone(frames: Frames, name: str = "frames") -> dict[str, Any]:
+    """The payload of one set of frames, with a surface over end-to-end distance and radius of gyration."""
+    values = shape(frames)
+    chosen = spread(frames)
+    target = np.asarray(frames.positions[0], float)
+    surface = _histogram(values, frames)
+    top = surfaces.ceiling([surface], frames.kT)
+    sample = _pick(frames, chosen)
+    return {"chain": chain(frames), "ensembles": [_entry(name, sample, target, values[chosen], surface, frames.kT, top)]}
+
+
+def write_player(frames: Frames, out: str | Path, *, title: str = "Trajectory") -> Path:
+    """Write one offline page that plays the frames (at most 300 of the first run). Returns its path."""
+    return html.write(out, "view.html", title=title, player=alone(frames, title), facts=facts(frames))
+
+
+def facts(frames: Frames) -> str:
+    runs = "run" if len(frames.lengths) == 1 else "runs"
+    return (
+        f"{len(frames):,} frames of {len(frames.beads)} beads in {len(frames.lengths)} {runs}, {frames.dt:g} ps apart, "
+        f"{frames.temperature:g} K"
+    )
+
+
+def chain(frames: Frames) -> dict[str, Any]:
+    """Names, residues, bonds and colours of the beads; ``thick`` where neighbours are as far apart as Calpha atoms."""
+    beads = frames.beads
+    bonds = [list(b) for b in beads.bonds] or [[i, i + 1] for i in range(len(beads) - 1)]
+    first = np.asarray(frames.positions[0], float)
+    lengths = [float(np.linalg.norm(first[i] - first[j])) for i, j in bonds]
+    places = np.asarray(beads.residues, float)
+    span = max(1.0, float(places.max() - places.min()))
+    return {
+        "names": list(beads.names),
+        "residues": [f"{n} {r + 1}" for n, r in zip(beads.residue_names, beads.residues, strict=True)],
+        "bonds": [[int(i), int(j)] for i, j in bonds],
+        "colors": [_color(p) for p in (places - places.min()) / span],
+        "thick": bool(lengths and np.median(lengths) > 0.25),
+    }
+
+
+def _color(place: float) -> int:
+    """0xRRGGBB along the chain: blue at the N-terminus, over light grey-green, to red at the C-terminus."""
+    stops = np.array([(0.10, 0.35, 0.80), (0.25, 0.68, 0.72), (0.93, 0.78, 0.32), (0.82, 0.22, 0.16)])
+    at = place * (len(stops) - 1)
+    low = min(int(at), len(stops) - 2)
+    red, green, blue = (255 * (stops[low] + (at - low) * (stops[low + 1] - stops[low]))).astype(int)
+    return int(red) << 16 | int(green) << 8 | int(blue)
+
+
+def spread(frames: Frames) -> np.ndarray:
+    """Indices of at most 300 evenly spaced frames of the first run."""
+    stop = frames.runs[0].stop
+    return np.arange(0, stop, max(1, -(-stop // MOST_FRAMES)))
+
+
+def _pick(frames: Frames, chosen: np.ndarray) -> Frames:
+    step = int(chosen[1] - chosen[0]) if len(chosen) > 1 else 1
+    positions = np.asarray(frames.positions[chosen])
+    return Frames(frames.beads, positions, (len(chosen),), frames.dt * step, frames.temperature)
+
+
+def shape(frames: Frames, block: int = 20000) -> np.ndarray:
+    """(T, 2) end-to-end distance and mass-weighted radius of gyration, nm, in blocks of frames."""
+    masses = np.asarray(frames.beads.masses, float)
+    masses = masses / masses.sum()
+    values = np.empty((len(frames), 2))
+    for start in range(0, len(frames), block):
+        part = np.asarray(frames.positions[start : start + block], float)
+        centred = part - np.einsum("n,tnd->td", masses, part)[:, None]
+        values[start : start + block, 0] = np.linalg.norm(part[:, -1] - part[:, 0], axis=-1)
+        values[start : start + block, 1] = np.sqrt(np.einsum("n,tnd,tnd->t", masses, centred, centred))
+    return values
+
+
+def _histogram(values: np.ndarray, frames: Frames, bins: int = 40) -> Surface:
+    edges = []
+    for column in values.T:
+        low, high = float(column.min()), float(column.max())
+        pad = 0.02 * (high - low) + 1e-6
+        edges.append(np.linspace(low - pad, high + pad, bins + 1))
+    probability, *_ = np.histogram2d(*values.T, bins=edges, weights=frames.probabilities)
+    probability /= probability.sum()
+    with np.errstate(divide="ignore"):
+        energy = -frames.kT * np.log(probability)
+    energy[~np.isfinite(energy)] = np.nan
+    energy -= np.nanmin(energy)
+    labels = ("end-to-end distance (nm)", "radius of gyration (nm)")
+    return Surface(labels, tuple(edges), probability, energy, np.full_like(energy, np.nan), 0.0, (False, False))
+
+
+def _entry(
+    name: str, sample: Frames, target: np.ndarray, track: np.ndarray, surface: Surface | None, kT: float, top: float
+) -> dict[str, Any]:
+    step = max(1, -(-len(sample) // MOST_FRAMES))
+    positions = aligned(np.asarray(sample.positions[::step], float), target)
+    largest = max(1e-6, float(np.abs(positions).max()))
+    packed = np.round(positions / largest * 32767).astype("<i2")
+    entry: dict[str, Any] = {
+        "name": name,
+        "frames": len(positions),
+        "dt": sample.dt * step,
+        "scale": 10 * largest / 32767,  # to Angstrom, which the viewer counts in
+        "positions": base64.b64encode(packed.tobytes()).decode(),
+    }
+    if surface is not None and len(track) == len(sample):
+        entry["track"] = np.round(np.asarray(track, float)[::step, :2], 4).tolist()
+        entry["surface"] = _draw(surface, kT, top)
+    return entry
+
+
+def aligned(positions: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """(T, N, 3) centred and turned onto ``target`` (N, 3) (Kabsch 1976); no mirror images."""
+    target = target - target.mean(0)
+    centred = positions - positions.mean(1, keepdims=True)
+    left, _, right = np.linalg.svd(np.einsum("tni,nj->tij", centred, target))
+    sign = np.sign(np.linalg.det(left @ right))
+    left[:, :, -1] *= np.where(sign == 0, 1, sign)[:, None]
+    return centred @ (left @ right)
+
+
+def _draw(surface: Surface, kT: float, top: float) -> dict[str, Any]:
+    """The surface as a PNG, with the place of its axes (fractions from the top left) and their limits."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    box = (0.135, 0.14, 0.70, 0.82)
+    with matplotlib.rc_context(style.RC | {"savefig.bbox": "standard", "font.size": 11, "axes.labelsize": 11}):
+        with matplotlib.rc_context({"xtick.labelsize": 10, "ytick.labelsize": 10}):
+            figure = Figure(figsize=(5.6, 4.4))
+            ax = figure.add_axes(box)
+            surfaces.surface(ax, surface, kT, top)
+            bar = figure.add_axes((box[0] + box[2] + 0.02, box[1], 0.025, box[3]))
+            figure.colorbar(ax.collections[0], cax=bar, label="free energy (kJ/mol)")
+            memory = io.BytesIO()
+            figure.savefig(memory, format="png", dpi=150)
+    return {
+        "image": "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode(),
+        "ratio": 4.4 / 5.6,
+        "box": [box[0], 1 - box[1] - box[3], box[2], box[3]],
+        "x": [float(v) for v in ax.get_xlim()],
+        "y": [float(v) for v in ax.get_ylim()],
+        "labels": list(surface.labels),
+    }

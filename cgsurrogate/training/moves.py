@@ -1,0 +1,83 @@
+"""Turns of one side of a molecule that change one dihedral or one angle and nothing else, and the forces along them.
+
+Along these directions a molecule is soft, and what bonds and fast vibrations add to a force cancels: the torque on a side is the
+sum over all its beads, in which internal forces drop out. Both objectives of training work in them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cgsurrogate import bondgraph
+from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.internal import cross
+
+MOST_FRAMES = 2000  # frames from which widths are measured
+
+
+class Moves(nn.Module):
+    """M moves: each turns a side of the molecule about an axis. Dihedrals turn about their bond, angles about their normal.
+
+    ``sides`` (M, N) is one for the beads that turn. A positive turn opens an angle.
+    """
+
+    def __init__(self, beads: Beads):
+        super().__init__()
+        turns, bends = bondgraph.dihedrals(beads), bondgraph.angles(beads)
+        free, sides = bondgraph.turned(beads, turns)
+        arm_free, arms = bondgraph.swung(beads, bends)
+        turns, sides, bends, arms = turns[free], sides[free], bends[arm_free], arms[arm_free]
+        self.turns, self.bends = len(turns), len(bends)
+        if not len(turns) + len(bends):
+            raise ValueError("the molecule has no angle or dihedral that can move; train it with other beads or bonds")
+        origin = np.concatenate([turns[:, 1], bends[:, 1]])
+        first = np.concatenate([turns[:, 1], bends[:, 0]])
+        second = np.concatenate([turns[:, 2], bends[:, 2]])
+        for name, index in (("origin", origin), ("first", first), ("second", second)):
+            self.register_buffer(name, torch.from_numpy(index), persistent=False)
+        self.register_buffer("sides", torch.tensor(np.concatenate([sides, arms]), dtype=torch.float32), persistent=False)
+
+    def __len__(self) -> int:
+        return self.turns + self.bends
+
+    def _axes(self, x: Tensor) -> Tensor:
+        """(B, N, 3) -> (B, M, 3) unit vectors."""
+        to_second = x[:, self.second] - x[:, self.origin]
+        to_first = x[:, self.first] - x[:, self.origin]  # zero for dihedrals
+        normal = cross(to_first[:, self.turns :].transpose(1, 2), to_second[:, self.turns :].transpose(1, 2))
+        axes = torch.cat((to_second[:, : self.turns], normal.transpose(1, 2)), 1)
+        return axes / axes.norm(dim=2, keepdim=True)
+
+    def torques(self, x: Tensor, forces: Tensor) -> Tensor:
+        """Positions and forces (B, N, 3) -> generalised forces -dU/d(angle), (B, M) kJ/mol/radian."""
+        x = x - x.mean(1, keepdim=True)
+        total = self.sides @ forces
+        moment = self.sides @ torch.linalg.cross(x, forces)
+        return (self._axes(x) * (moment - torch.linalg.cross(x[:, self.origin], total))).sum(2)
+
+    def volume_slope(self, x: Tensor) -> Tensor:
+        """d log(volume element) / d(angle), (B, M): cot(theta) for angles, zero for dihedrals (per radian)."""
+        a = x[:, self.first[self.turns :]] - x[:, self.origin[self.turns :]]
+        b = x[:, self.second[self.turns :]] - x[:, self.origin[self.turns :]]
+        cosine = (a * b).sum(2) / (a.norm(dim=2) * b.norm(dim=2))
+        cot = cosine / (1 - cosine.square()).clamp(min=1e-6).sqrt()
+        return torch.cat((x.new_zeros(len(x), self.turns), cot), 1)
+
+    def apply(self, x: Tensor, amounts: Tensor) -> Tensor:  # type: ignore[override]
+        """Turn by ``amounts`` (B, M) radian, one move after the other (Rodrigues' formula)."""
+        cosines, sines = amounts.cos(), amounts.sin()
+        for m in range(len(self)):
+            centre, second = x[:, self.origin[m]], x[:, self.second[m]] - x[:, self.origin[m]]
+            if m < self.turns:
+                axis = second
+            else:
+                axis = torch.linalg.cross(x[:, self.first[m]] - centre, second)
+            axis = (axis / axis.norm(dim=1, keepdim=True))[:, None].expand_as(x)
+            arm = x - centre[:, None]
+            c, s = cosines[:, m, None, None], sines[:, m, None, None]
+            turned = arm * (c - 1) + torch.linalg.cross(axis, arm) * s + axis * (axis * arm).sum(2, keepdim=True) * (1 - c)
+            x = x + turned * self.sides[m][:, None]
+        return x
+

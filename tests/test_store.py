@@ -1,0 +1,44 @@
+"""A stored model gives the same numbers again, and a changed one is refused."""
+
+import pytest
+import torch
+
+from cgsurrogate import store
+from cgsurrogate.frames import Frames
+
+
+@pytest.fixture
+def energy_model(chain_frames: Frames):
+    energy = store.compose(
+        chain_frames.beads,
+        [("priors", "bonds", {}), ("priors", "dihedrals", {}), ("networks", "schnet", {"width": 8})],
+    )
+    for term in list(energy.terms)[:2]:
+        term.fit(chain_frames)
+    with torch.no_grad():
+        for parameter in energy.parameters():
+            parameter.add_(0.1)
+    return store.Model(energy, chain_frames.beads, 300.0, {"note": "x"})
+
+
+def test_an_energy_survives(energy_model, chain_frames, tmp_path):
+    store.save(energy_model, tmp_path / "m")
+    again = store.load(tmp_path / "m")
+    x = torch.tensor(chain_frames.positions[:5])
+    assert torch.equal(energy_model.module(x), again.module(x))
+    assert again.beads == energy_model.beads and again.info == {"note": "x"} and not again.is_stepper
+
+
+def test_a_flipped_bit_is_refused(energy_model, tmp_path):
+    store.save(energy_model, tmp_path / "m")
+    path = tmp_path / "m" / store.WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 4
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match="changed since"):
+        store.load(tmp_path / "m")
+
+
+def test_a_folder_without_a_model_says_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train"):
+        store.load(tmp_path)
