@@ -1,9 +1,9 @@
 """What the bonds of a molecule say: its chain, its angles and dihedrals, and what turns when a bond is twisted.
 
-The angles, dihedrals and impropers listed here, with the bonds, are a complete set of internal coordinates of a molecule
-without rings (as in a Z-matrix), and none of them follows from the others. The volume element is the product of b^2 over
-bonds, sin(theta) over angles, and one over (improper) dihedrals, so that independent fits of each coordinate are
-consistent with one another.
+The angles, dihedrals and impropers listed here, with the bonds, are a complete set of internal coordinates of a
+molecule without rings (as in a Z-matrix), and none of them follows from the others. The volume element is the product
+of b^2 over bonds, sin(theta) over angles, and one over (improper) dihedrals, so that independent fits of each
+coordinate are consistent with one another.
 """
 
 from __future__ import annotations

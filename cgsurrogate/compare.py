@@ -7,27 +7,32 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from cgsurrogate import fes, kinetics, verdict
+from cgsurrogate import choose, fes, kinetics, verdict
+from cgsurrogate.blocks import Blocks, blocks
 from cgsurrogate.comparison import Comparison, Distance, Ensemble, Surface
 from cgsurrogate.correlation import statistical_inefficiency
-from cgsurrogate.cv import CV
-from cgsurrogate.cvs import end_to_end, gyration, rmsd, tica, torsions
-from cgsurrogate.frames import Frames
+from cgsurrogate.cv import CV, TooSmall
+from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.structure import Structure
 
 REFERENCE, TRAINING = "reference", "training runs"
+CVS = ("tica", "torsions", "rmsd", "gyration", "end_to_end")
 SAMPLE = 300
 PROBE = 200_000  # frames that the statistical inefficiency is taken from
 
 
-def default_cvs(reference: Frames) -> tuple[CV, ...]:
-    """Torsions, TICs, RMSD, radius of gyration and end-to-end distance; those that the molecule is too small for are left out."""
+def build_cvs(reference: Frames, wanted: Sequence[str | CV]) -> tuple[CV, ...]:
+    """Collective variables by name or as they are; named ones that the molecule is too small for are left out."""
     made: list[CV] = []
-    for module in (torsions, rmsd, gyration, end_to_end):
+    for one in wanted:
+        if isinstance(one, CV):
+            made.append(one)
+            continue
+        name, options = choose.parse(one)
         try:
-            made.append(module.build(reference))
-        except ValueError as error:
-            if "leave this collective variable out" not in str(error):
+            made.append(choose.build("cvs", name, reference, **options))
+        except TooSmall:
+            if one not in CVS:
                 raise
     return tuple(made)
 
@@ -39,7 +44,7 @@ def compare(
     training: Frames | None = None,
     baselines: Mapping[str, Frames] | None = None,
     physical: Mapping[str, bool] | None = None,
-    cvs: Sequence[CV] | None = None,
+    cvs: Sequence[str | CV] = CVS,
     seed: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> Comparison:
@@ -47,14 +52,14 @@ def compare(
 
     Args:
         surrogates, baselines: by the name to show. Baselines are rows to look at and get no verdict.
-        training: the runs that the surrogates learned from, where ``reference`` was held out from them. The floor is then
-            training against reference; without it, it is one half of the reference against the other.
+        training: the runs that the surrogates learned from, where ``reference`` was held out from them. The floor is
+            then training against reference; without it, it is one half of the reference against the other.
         physical: by name, False where time is not physical (a force field's); missing names are physical.
-        cvs: made from the reference; the defaults when None. The projection (TICA) is always there as well.
+        cvs: names (as in ``choose``), or objects made from the reference. The projection (TICA) is always there.
         report: called with a line of text before each stage.
     """
     job = _Job(reference, surrogates, training, baselines or {}, physical or {}, seed, report or (lambda text: None))
-    return job.run(default_cvs(reference) if cvs is None else tuple(cvs))
+    return job.run(cvs)
 
 
 class _Job:
@@ -90,9 +95,10 @@ class _Job:
         """One stream a purpose, so that a result does not depend on what else is compared."""
         return np.random.default_rng([self.seed, *(zlib.crc32(name.encode()) for name in names)])
 
-    def run(self, cvs: tuple[CV, ...]) -> Comparison:
+    def run(self, wanted: Sequence[str | CV]) -> Comparison:
         self.report("projection (TICA) of the reference")
-        projection = next((cv for cv in cvs if isinstance(cv, tica.Projection)), None) or tica.build(self.reference)
+        cvs = build_cvs(self.reference, wanted)
+        projection = next((cv for cv in cvs if cv.name == "tica"), None) or choose.build("cvs", "tica", self.reference)
         self.projected = {name: projection(frames) for name, frames in self.frames.items()}
         self.cut = {name: self._blocks(name) for name in self.frames}
         self._measure(projection, self.projected)
@@ -125,7 +131,7 @@ class _Job:
         settings = {
             "seed": self.seed,
             "temperature": self.reference.temperature,
-            "collective variables": [note for cv in (projection, *cvs) for note in cv.notes],
+            "collective variables": [note for cv in dict.fromkeys((projection, *cvs)) for note in cv.notes],
             "floor": {name: floor.note for name, floor in self.floors.items()},
             "splits": {name: floor.splits for name, floor in self.floors.items()},
         }
@@ -133,16 +139,16 @@ class _Job:
             ensembles[0],
             tuple(ensembles[1:]),
             verdict.sentences(ensembles, self.reference.kT),
-            verdict.warnings(ensembles, self.reference, self.cut[REFERENCE].enough, self.floors),
+            verdict.warnings(ensembles, self.reference, self.cut[REFERENCE].enough, settings["splits"]),
             settings,
         )
 
-    def _blocks(self, name: str) -> fes.Blocks:
+    def _blocks(self, name: str) -> Blocks:
         frames, reference = self.frames[name], self.frames[REFERENCE]
         if name == TRAINING and TRAINING in self.projected:
             ratio = reference.dt / frames.dt
-            return fes.blocks(frames.lengths, max(1.0, self._inefficiency(REFERENCE) * ratio))
-        return fes.blocks(frames.lengths, self._inefficiency(name))
+            return blocks(frames.lengths, max(1.0, self._inefficiency(REFERENCE) * ratio))
+        return blocks(frames.lengths, self._inefficiency(name))
 
     def _inefficiency(self, name: str) -> float:
         frames, values = self.frames[name], self.projected[name]
@@ -178,7 +184,7 @@ class _Job:
                 own = [part[name] for part in parts]
                 self.distances[name][metric] = fes.distance(own, reference, floor, self.rng(name, metric))
 
-    def _timescales(self, projection: tica.Projection) -> dict[str, kinetics.Timescales | None]:
+    def _timescales(self, projection: CV) -> dict[str, kinetics.Timescales | None]:
         result: dict[str, kinetics.Timescales | None] = dict.fromkeys(self.frames)
         if projection.lag is None:
             self.notes[REFERENCE].append("no timescales: " + projection.notes[0].split(":")[0])
@@ -226,18 +232,23 @@ def _metrics(cv: CV, shown: int) -> dict[str, list[str]]:
 
 
 def _joined(first: str, second: str) -> str:
-    """ "TIC 1" and "TIC 2" -> "TIC 1-2"."""
+    """ "TIC 1" and ``TIC 2`` -> ``TIC 1-2``."""
     stem, _, number = second.rpartition(" ")
     return f"{first}-{number}" if stem and first.startswith(f"{stem} ") else f"{first} / {second}"
+
+
+def _names(beads: Beads) -> list[tuple[str, str]]:
+    return list(zip(beads.residue_names, beads.names, strict=True))
 
 
 def _same_molecule(name: str, frames: Frames, reference: Frames) -> None:
     own, other = frames.beads, reference.beads
     if len(own) != len(other):
         raise ValueError(
-            f"expected {len(other)} beads as in the reference, got {len(own)} in {name!r}; map both with the same mapping"
+            f"expected {len(other)} beads as in the reference, got {len(own)} in {name!r};"
+            " map both with the same mapping"
         )
-    for k, pair in enumerate(zip(zip(own.residue_names, own.names), zip(other.residue_names, other.names))):
+    for k, pair in enumerate(zip(_names(own), _names(other), strict=True)):
         if pair[0] != pair[1]:
             raise ValueError(
                 f"bead {k} is {' '.join(pair[1])} in the reference but {' '.join(pair[0])} in {name!r};"

@@ -6,94 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from cgsurrogate import comparison_files
+from cgsurrogate.ensemble import ROLES, Distance, Ensemble, Surface, Timescales
 
-from cgsurrogate.frames import Frames
-
-ROLES = ("reference", "surrogate", "baseline", "floor")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Surface:
-    """A free-energy surface over one or two collective variables.
-
-    Attributes:
-        labels: name of each axis, e.g. ("TIC 1", "TIC 2").
-        edges: bin edges of each axis; the same for every ensemble of a comparison.
-        probability: (bins,) or (bins, bins), sums to one.
-        free_energy: kJ/mol above its minimum, nan in bins without samples.
-        error: kJ/mol, standard error by block bootstrap over runs, nan where unknown.
-        outside: share of the samples beyond the edges (they count in the outermost bins).
-        periodic: whether each axis is an angle.
-    """
-
-    labels: tuple[str, ...]
-    edges: tuple[np.ndarray, ...]
-    probability: np.ndarray
-    free_energy: np.ndarray
-    error: np.ndarray
-    outside: float
-    periodic: tuple[bool, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Distance:
-    """Jensen-Shannon distance (natural logarithm, square root of the divergence) of an ensemble to the reference.
-
-    ``low`` and ``high`` bound its 95 % bootstrap interval; ``floor`` is the same figure between disjoint halves of the
-    reference runs (median over splits), ``floor_high`` its 95 % quantile. ``within`` says value <= floor_high.
-    """
-
-    value: float
-    low: float
-    high: float
-    floor: float
-    floor_high: float
-
-    @property
-    def ratio(self) -> float:
-        return self.value / self.floor
-
-    @property
-    def within(self) -> bool:
-        return self.value <= self.floor_high
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Timescales:
-    """Implied timescales in ps against lag: ``lags`` (L,) ps, the other arrays (L, K), nan where unknown."""
-
-    lags: np.ndarray
-    values: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    physical: bool  # False for force-field time, which is not physical time
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Ensemble:
-    """One row of a comparison: the reference, a surrogate, a baseline, or the floor.
-
-    Attributes:
-        surfaces: by name; the names are the same for every ensemble ("phi 1", "phi 1 / psi 1", "TIC 1", "TIC 1 / TIC 2", ...).
-        distances: by metric ("torsions", "torsions 2-D", "TIC 1", "TIC 1-2", "RMSD", ...); empty for the reference.
-        geometry: by name ("bonds", "angles", "closest approach"): {"unit", "edges", "probability"} of pooled values in
-            standard deviations or units, plus {"worst": text} naming the worst term.
-        sample: a few hundred frames for the 3-D view, in time order of one replica.
-        track: (len(sample), 2) values of the first two TICs of ``sample``.
-    """
-
-    name: str
-    role: str
-    frames_count: int
-    surfaces: dict[str, Surface]
-    distances: dict[str, Distance]
-    timescales: Timescales | None
-    geometry: dict[str, dict[str, Any]]
-    sample: Frames
-    track: np.ndarray
-    notes: tuple[str, ...] = ()
-    effective: float = float("nan")  # about how many independent frames it has, by its slowest coordinate
+__all__ = ["ROLES", "Comparison", "Distance", "Ensemble", "Surface", "Timescales"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,25 +33,17 @@ class Comparison:
 
     def metrics(self) -> dict[str, Any]:
         """Every figure but the surfaces, as JSON can hold it; nan becomes None."""
-        from cgsurrogate import comparison_files
-
         return comparison_files.metrics(self)
 
     def table(self) -> str:
         """The distances of every ensemble beside the floor, as plain text."""
-        from cgsurrogate import comparison_files
-
         return comparison_files.table(self)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``metrics.json``, ``surfaces.npz`` and the sample frames."""
-        from cgsurrogate import comparison_files
-
         return comparison_files.save(self, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Comparison:
         """The inverse of ``save``."""
-        from cgsurrogate import comparison_files
-
-        return comparison_files.load(folder)
+        return cls(*comparison_files.load(folder))

@@ -1,23 +1,36 @@
-"""A comparison as a table for people, as JSON, and as a folder: ``metrics.json``, ``surfaces.npz``, one sample an ensemble."""
+"""A comparison as a table for people, as JSON, and as a folder of ``metrics.json``, ``surfaces.npz``, sample frames."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from cgsurrogate import files
-from cgsurrogate.comparison import Comparison, Distance, Ensemble, Surface, Timescales
+from cgsurrogate.ensemble import Distance, Ensemble, Surface, Timescales
 from cgsurrogate.frames import Frames
 
 FORMAT = 1
 METRICS, SURFACES = "metrics.json", "surfaces.npz"
 
 
-def metrics(comparison: Comparison) -> dict[str, Any]:
+class Compared(Protocol):
+    """What these functions need of a ``Comparison``."""
+
+    verdict: tuple[str, ...]
+    warnings: tuple[str, ...]
+    settings: dict[str, Any]
+    reference: Ensemble
+    others: tuple[Ensemble, ...]
+
+    @property
+    def ensembles(self) -> tuple[Ensemble, ...]: ...
+
+
+def metrics(comparison: Compared) -> dict[str, Any]:
     """Every figure but the surfaces and pooled histograms; plain numbers, text, lists and None for nan."""
     rows = []
     for one in comparison.ensembles:
@@ -29,8 +42,7 @@ def metrics(comparison: Comparison) -> dict[str, Any]:
                 "frames": one.frames_count,
                 "independent frames": one.effective,
                 "distances": {
-                    name: dataclasses.asdict(d)
-                    | {"ratio": _ratio(d), "within": d.within if d.floor_high >= 0 else None}
+                    name: dataclasses.asdict(d) | {"ratio": d.ratio, "within": d.within if d.judged else None}
                     for name, d in one.distances.items()
                 },
                 "outside": {name: s.outside for name, s in one.surfaces.items()},
@@ -57,7 +69,7 @@ def metrics(comparison: Comparison) -> dict[str, Any]:
     )
 
 
-def table(comparison: Comparison) -> str:
+def table(comparison: Compared) -> str:
     """One row a figure, one column an ensemble; a star marks what lies beyond the reference's own uncertainty."""
     others = comparison.others
     if not others:
@@ -77,7 +89,8 @@ def table(comparison: Comparison) -> str:
     rows.append(["frames", str(comparison.reference.frames_count), "", *(str(one.frames_count) for one in others)])
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
     lines = [
-        "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths))) for row in rows
+        "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
     ]
     lines.insert(1, "-" * len(lines[0]))
     lines.append(
@@ -86,18 +99,13 @@ def table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _ratio(d: Distance) -> float:
-    return d.value / d.floor if d.floor > 0 else math.nan
-
-
 def _number(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "?"
 
 
 def _cell(one: Ensemble, name: str) -> str:
     d = one.distances[name]
-    judged = one.role != "floor" and math.isfinite(d.floor_high)
-    return f"{_number(d.value)}{'*' if judged and not d.within else ' '}"
+    return f"{_number(d.value)}{'*' if one.role != 'floor' and d.judged and not d.within else ' '}"
 
 
 def _slowest(one: Ensemble) -> str:
@@ -128,7 +136,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def save(comparison: Comparison, folder: str | Path) -> Path:
+def save(comparison: Compared, folder: str | Path) -> Path:
     """Write the folder; ``metrics.json`` appears last. The order of the ensembles numbers their arrays and samples."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,8 +164,8 @@ def save(comparison: Comparison, folder: str | Path) -> Path:
     return folder
 
 
-def load(folder: str | Path) -> Comparison:
-    """Read what ``save`` wrote.
+def load(folder: str | Path) -> tuple[Ensemble, tuple[Ensemble, ...], tuple[str, ...], tuple[str, ...], dict[str, Any]]:
+    """Read what ``save`` wrote: reference, others, verdict, warnings and settings.
 
     Raises:
         FileNotFoundError: there is no complete comparison in the folder.
@@ -173,9 +181,7 @@ def load(folder: str | Path) -> Comparison:
             raise ValueError(f"expected a comparison of format {FORMAT}, got {record['format']}; update cgsurrogate")
         with np.load(folder / SURFACES, allow_pickle=False) as arrays:
             rows = [_ensemble(k, row, arrays, folder) for k, row in enumerate(record["ensembles"])]
-        return Comparison(
-            rows[0], tuple(rows[1:]), tuple(record["verdict"]), tuple(record["warnings"]), record["settings"]
-        )
+        return rows[0], tuple(rows[1:]), tuple(record["verdict"]), tuple(record["warnings"]), record["settings"]
     except (KeyError, TypeError, IndexError, OSError) as error:
         raise ValueError(f"{folder} is not a comparison ({error!r}); make it again") from None
 

@@ -8,8 +8,8 @@ import numpy as np
 def correlation_time(values: np.ndarray, runs: tuple[slice, ...]) -> np.ndarray:
     """(T, D) values -> (D,) integrated autocorrelation time in frames; 0.5 for white noise and for constants.
 
-    The sum ends where a pair of neighbouring terms is no longer positive (Geyer 1992, initial positive sequence). The mean
-    is that of all runs together, so runs that stay in different states count as correlated over their whole length.
+    The sum ends where a pair of neighbouring terms is no longer positive (Geyer 1992, initial positive sequence). The
+    mean is that of all runs together, so runs that stay in different states count as correlated over all their length.
     """
     values = np.asarray(values, float)
     centred = values - values.mean(0)

@@ -9,8 +9,13 @@ import numpy as np
 from cgsurrogate.frames import Frames
 
 
+class TooSmall(ValueError):
+    """The molecule has too few beads for this collective variable."""
+
+
 class CV(abc.ABC):
-    """Blind to shifts and turns of the molecule. ``labels`` names its columns; ``period`` is 2 pi for angles, else None.
+    """Blind to shifts and turns of the molecule. ``labels`` names its columns;
+    ``period`` is 2 pi for angles, else None.
 
     Attributes:
         pairs: columns that are worth a surface in two dimensions, e.g. phi and psi of each residue.

@@ -1,7 +1,7 @@
 """Histograms, free energies and Jensen-Shannon distances, each with an error and a noise floor.
 
-Everything is counted once, in blocks of frames that can be taken as independent; every error, interval and floor is then
-made by drawing blocks anew, without looking at the frames again.
+Everything is counted once, in blocks of frames that can be taken as independent; every error, interval and floor is
+then made by drawing blocks anew, without looking at the frames again.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cgsurrogate.comparison import Distance, Surface
+from cgsurrogate.blocks import LEAST_RUNS, Blocks, resamples
+from cgsurrogate.ensemble import Distance, Surface
 from cgsurrogate.frames import Frames
 
 BINS_1D, BINS_2D = 100, 50
-MOST_BLOCKS, LEAST_BLOCKS = 128, 8
-LEAST_RUNS = 6  # from here on the floor splits whole runs; below it splits blocks
-DRAWS, SPLITS = 100, 100
+SPLITS = 100
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,42 +64,6 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Blocks:
-    """Stretches of frames that never cross runs: block k holds frames edges[k] to edges[k + 1] of run runs[k]."""
-
-    edges: np.ndarray
-    runs: np.ndarray
-    inefficiency: float  # frames between independent ones
-    enough: bool  # whether the blocks are longer than the correlation
-
-    def __len__(self) -> int:
-        return len(self.runs)
-
-
-def blocks(lengths: Sequence[int], inefficiency: float = 1.0) -> Blocks:
-    """Cut runs into blocks of at least two statistical inefficiencies, a whole run where it is shorter than that.
-
-    There are at most ``MOST_BLOCKS`` unless there are more runs, which are then pooled into groups of neighbours. There are
-    at least ``LEAST_BLOCKS``, if need be shorter than the correlation asks; ``enough`` is then False.
-    """
-    total, longest = sum(lengths), max(lengths)
-    wanted = max(2 * inefficiency, total / MOST_BLOCKS, 1.0)
-    most = max(1.0, total / LEAST_BLOCKS)
-    length = min(wanted, most)
-    edges, runs = [np.zeros(1, int)], []
-    for run, n in enumerate(lengths):
-        count = max(1, int(n / length)) if len(lengths) < LEAST_BLOCKS else max(1, int(n / wanted))
-        edges.append(sum(lengths[:run]) + np.linspace(0, n, count + 1).round().astype(int)[1:])
-        runs += [run] * count
-    enough = inefficiency * 1.01 < longest and (len(lengths) >= LEAST_BLOCKS or wanted <= most * 1.01)
-    all_edges, all_runs = np.concatenate(edges), np.array(runs)
-    if len(lengths) > MOST_BLOCKS:
-        keep = np.linspace(0, len(all_runs), MOST_BLOCKS + 1).round().astype(int)
-        all_edges, all_runs = all_edges[keep], all_runs[keep[:-1]]
-    return Blocks(all_edges, all_runs, float(inefficiency), bool(enough))
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Counts:
     """Weight of every bin in every block: ``weights`` (K, bins) float32; ``outside`` is the share beyond the grid."""
 
@@ -130,11 +93,6 @@ def count(values: np.ndarray, frames: Frames, grid: Grid, cut: Blocks) -> Counts
     for k, (start, stop) in enumerate(itertools.pairwise(cut.edges)):
         table[k] = np.bincount(flat[start:stop], probability[start:stop] * len(frames), minlength=bins)
     return Counts(grid, table, cut.runs, float(probability[outside].sum()))
-
-
-def resamples(count: int, rng: np.random.Generator, draws: int = DRAWS) -> np.ndarray:
-    """(draws, count) how often each of ``count`` blocks is drawn, with replacement."""
-    return rng.multinomial(count, np.full(count, 1 / count), draws).astype(np.float32)
 
 
 def surface(counts: Counts, kT: float, rng: np.random.Generator) -> Surface:
@@ -186,8 +144,8 @@ def mean_distance(a: Sequence[Counts], b: Sequence[Counts]) -> float:
 def interval(a: Sequence[Counts], b: Sequence[Counts], rng: np.random.Generator) -> tuple[float, float]:
     """95 % interval of the mean distance by drawing the blocks of both ensembles anew.
 
-    Drawing anew adds noise to a figure that is never negative, so the draws are shifted to have the figure as their mean:
-    the interval says how the figure would vary on a repetition, and keeps the bias that the floor has as well.
+    Drawing anew adds noise to a figure that is never negative, so the draws are shifted to have the figure as their
+    mean: the interval says how the figure would vary on a repetition, and keeps the bias that the floor has as well.
     """
     value = mean_distance(a, b)
     if len(a[0].weights) < 2 or len(b[0].weights) < 2:
@@ -221,9 +179,9 @@ def floor(reference: Sequence[Counts], training: Sequence[Counts] | None, rng: n
     surrogate of the training data would reach. Its 95 % quantile is that of random splits of all these runs into two
     sets of the same two sizes, moved up if the training data lie further from the reference than the typical split does.
 
-    Without it: disjoint halves of the reference, scaled from half the size to the size of the reference (the noise of a
-    distance falls with the sample; the exponent is measured between quarters and halves), so that the floor is that of an
-    independent sample as large as the reference.
+    Without it: disjoint halves of the reference, scaled from half the size to the size of the reference (the noise of
+    a distance falls with the sample; the exponent is measured between quarters and halves), so that the floor is that
+    of an independent sample as large as the reference.
 
     Split are whole runs where there are at least six, else the blocks.
     """
@@ -235,7 +193,8 @@ def floor(reference: Sequence[Counts], training: Sequence[Counts] | None, rng: n
     share = sizes if by_runs else (len(training[0].weights), len(reference[0].weights))
     masks = _splits(sum(share), share[0], rng)
     drawn = _between(pooled, masks, 1 - masks)
-    typical, median, high = mean_distance(training, reference), float(np.median(drawn)), float(np.quantile(drawn, 0.95))
+    typical, median = mean_distance(training, reference), float(np.median(drawn))
+    high = _upper(drawn, len(pooled[0]))
     note = f"training against reference; {len(masks)} splits of {sum(share)} {'runs' if by_runs else 'blocks'}"
     return Floor(typical, max(typical, median) + high - median, len(masks), note)
 
@@ -255,6 +214,17 @@ def _floor_of_halves(reference: Sequence[Counts], rng: np.random.Generator) -> F
     return Floor(
         scale * float(np.median(drawn)), scale * high, len(masks), f"{note}, scaled by {scale:.2f} to full size"
     )
+
+
+def _upper(drawn: np.ndarray, units: int) -> float:
+    """The 95 % quantile of splits of a few units, widened as Student's t widens that of a normal distribution.
+
+    The splits share one small sample, which varies from one data set to the next less than an independent sample would.
+    """
+    from scipy.stats import t
+
+    median, high = np.quantile(drawn, (0.5, 0.95))
+    return float(median + (high - median) * t.ppf(0.95, max(units - 1, 1)) / 1.645 * math.sqrt(1 + 1 / units))
 
 
 def _units(counts: Counts, by_runs: bool, other: Counts | None = None) -> np.ndarray:

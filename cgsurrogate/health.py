@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class Health:
 
         if start.ndim != 3 or start.shape[1:] != (len(beads), 3) or not len(start):
             raise ValueError(f"expected starting positions (R, {len(beads)}, 3) nm, got {tuple(start.shape)}")
+        _refuse(start, torch.isfinite(start).flatten(1).all(1), lambda _: "positions are not finite")
         pairs = np.asarray(beads.bonds if bonds is None else bonds, int).reshape(-1, 2)
         if len(pairs) and not (pairs.min() >= 0 and pairs.max() < len(beads)):
             raise ValueError(f"watched bonds must name beads below {len(beads)}, got {pairs.tolist()}")
@@ -49,12 +50,7 @@ class Health:
         self.closest = None if closest is None else torch.as_tensor(np.asarray(closest), dtype=start.dtype)
         self.apart = _apart(len(beads), pairs)
         self.news: list[str] = []
-        good = self._good(start[None], None)[0][0]
-        if not good.all():
-            bad = int((~good).nonzero()[0])
-            raise ValueError(
-                f"starting positions of replica {bad}: {self._reason(start[bad], None)}; choose other starting frames"
-            )
+        _refuse(start, self._good(start[None], None)[0][0], lambda x: self._reason(x, None))
 
     def describe(self) -> dict[str, Any]:
         """The limits, for the settings of a simulation."""
@@ -100,7 +96,7 @@ class Health:
             if tensor is None:
                 return None
             tensor = tensor.clone()
-            tensor[bad] = tensor[healthy[0]]
+            tensor[bad] = tensor[healthy[0]].clone()
             return tensor
 
         return State(*map(replace, state))  # type: ignore[arg-type]
@@ -170,3 +166,10 @@ def _apart(count: int, bonds: np.ndarray) -> Tensor:
     free = torch.triu(torch.ones(count, count), 1)
     free[bonds.min(1), bonds.max(1)] = 0
     return free.nonzero().T
+
+
+def _refuse(start: Tensor, good: Tensor, reason: Callable[[Tensor], str]) -> None:
+    """ValueError that names the first replica that is not good."""
+    if not good.all():
+        bad = int((~good).nonzero()[0])
+        raise ValueError(f"starting positions of replica {bad}: {reason(start[bad])}; choose other starting frames")

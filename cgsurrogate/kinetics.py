@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.comparison import Timescales
-from cgsurrogate.fes import Blocks, resamples
+from cgsurrogate.blocks import Blocks, resamples
+from cgsurrogate.ensemble import Timescales
 from cgsurrogate.frames import Frames
 
 STATES, PROCESSES, LAGS, DRAWS = 100, 4, 6, 20
@@ -47,7 +47,7 @@ def states(values: np.ndarray, rng: np.random.Generator, count: int = STATES) ->
 def transition_counts(
     labels: np.ndarray, frames: Frames, lag: int, count: int, cut: Blocks | None = None
 ) -> np.ndarray:
-    """(K, S, S) transitions over ``lag`` frames, sliding window, by the block in which they start; never across runs."""
+    """(K, S, S) transitions over ``lag`` frames, by the block in which they start; sliding window, never across runs."""
     now, later = frames.pairs(lag)
     code = labels[now].astype(np.int64) * count + labels[later]
     if cut is None:
@@ -89,7 +89,7 @@ def implied(counts: np.ndarray, lag: float, processes: int = PROCESSES) -> tuple
 
 
 def lag_grid(reference: Frames, correlation: float | None = None, count: int = LAGS) -> np.ndarray:
-    """Lags in ps, geometric, up to a fifth of the longest run; ``correlation`` is the TICA lag in ps, which lies inside."""
+    """Lags in ps, geometric, up to a fifth of the longest run; ``correlation`` (ps, the lag of TICA) lies inside."""
     most = max(reference.lengths) // 5 * reference.dt
     low = reference.dt if correlation is None else max(reference.dt, correlation / 4)
     high = min(most, 40 * low)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate import kinetics
-from cgsurrogate.cvs import tica
+from cgsurrogate import choose, kinetics
 from cgsurrogate.frames import Frames
 
 
@@ -30,7 +29,7 @@ def resample(
     """
     rng = np.random.default_rng(seed)
     length = length or max(2, len(training) // runs)
-    projection = tica.build(training)
+    projection = choose.build("cvs", "tica", training)
     if projection.lag is None:
         index = rng.choice(len(training), (runs, length), p=training.probabilities)
         return _frames(training, index, training.dt, "frames of the training data, drawn by weight")

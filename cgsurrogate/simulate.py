@@ -8,9 +8,10 @@ it is done, all of that has become one folder of ``Frames``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -117,7 +118,8 @@ def simulate(
     notes = dict(source or {}) | {"simulation": settings}
     if folder is None:
         sink: chunks.Sink = chunks.Memory(len(first), total, len(beads))
-        _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
+        with _frozen(propagator):
+            _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
         return sink.frames(beads, every, temperature, notes)
     folder = Path(folder)
     if (folder / MANIFEST).exists():
@@ -129,7 +131,7 @@ def simulate(
     folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder):
         sink = chunks.Folder(folder, settings)
-        with stopping.watching(max_hours) as asked:
+        with stopping.watching(max_hours) as asked, _frozen(propagator):
             _run(propagator, first, seed, total, stride, health, sink, report, checkpoint_every, asked)
         return sink.frames(beads, every, temperature, notes)
 
@@ -149,7 +151,6 @@ def _run(
     """Step until ``total`` frames, ``stride`` steps apart, are in the sink."""
     device = next(iter([*propagator.parameters(), *propagator.buffers()]), first).device
     rng, progress, replicas = Generator(device), sink.progress, len(first)
-    propagator.eval()
     health.to(device)
     state = sink.restore(rng, device)
     if state is None:
@@ -210,6 +211,19 @@ def _run(
             f"({lost['reason']}); use a shorter timestep, or train the model for longer"
         )
     tell(health.pop_news() or "complete")
+
+
+@contextlib.contextmanager
+def _frozen(propagator: Propagator) -> Iterator[None]:
+    """In evaluation mode, and with no graph kept for its weights: forces come a quarter faster."""
+    training, learning = propagator.training, [p for p in propagator.parameters() if p.requires_grad]
+    propagator.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        propagator.train(training)
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def _dtype(propagator: Propagator) -> torch.dtype:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate import bondgraph
 from cgsurrogate.cvs import _geometry as geometry
 from cgsurrogate.frames import Beads, Frames
 
@@ -25,7 +26,7 @@ class Structure:
         self.bonds = np.array(beads.bonds, int).reshape(-1, 2)
         self.angles = _angles(beads)
         self.hands = _hands(beads)
-        self.pairs = _pairs(beads)
+        self.pairs = bondgraph.pairs(beads, 4)
         weight = reference.probabilities
         self.bond_scale = self._scale(reference, weight, self.bonds, geometry.distances)
         self.angle_scale = self._scale(reference, weight, self.angles, geometry.angles)
@@ -110,7 +111,7 @@ class Structure:
         }
 
     def _closest(self, frames: Frames) -> tuple[np.ndarray, tuple[int, int]]:
-        """(t,) nm least distance of beads more than three bonds apart in evenly spaced frames; the pair that came closest."""
+        """(t,) nm least distance of beads over three bonds apart, in evenly spaced frames; the closest pair of all."""
         if not len(self.pairs):
             return np.empty(0), (0, 0)
         index = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), PAIR_FRAMES)).astype(int))
@@ -170,14 +171,3 @@ def _hands(beads: Beads) -> np.ndarray:
     at = {(r, n): i for i, (r, n) in enumerate(zip(beads.residues, beads.names, strict=True))}
     rows = [[at.get((r, n)) for n in ("CA", "N", "C", "CB")] for r in sorted(set(beads.residues))]
     return np.array([row for row in rows if None not in row], int).reshape(-1, 4)
-
-
-def _pairs(beads: Beads) -> np.ndarray:
-    """(P, 2) beads more than three bonds apart."""
-    count = len(beads)
-    step = np.eye(count, dtype=np.int64)
-    for i, j in beads.bonds:
-        step[i, j] = step[j, i] = 1
-    near = np.linalg.matrix_power(step, 3) > 0
-    first, second = np.triu_indices(count, 1)
-    return np.stack([first, second], 1)[~near[first, second]]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cgsurrogate.comparison import Ensemble, Surface
-from cgsurrogate.fes import LEAST_RUNS, Floor
+from cgsurrogate.blocks import LEAST_RUNS
+from cgsurrogate.ensemble import Ensemble, Surface
 from cgsurrogate.frames import Frames
 
 DEEP = 4.0  # kT; above this a reference of usual length knows its own surface badly
@@ -22,7 +22,7 @@ def sentences(ensembles: Sequence[Ensemble], kT: float) -> tuple[str, ...]:
 
 
 def _sentence(one: Ensemble, reference: Ensemble, kT: float) -> str:
-    judged = {name: d for name, d in one.distances.items() if math.isfinite(d.floor_high)}
+    judged = {name: d for name, d in one.distances.items() if d.judged}
     beyond = sorted((n for n, d in judged.items() if not d.within), key=lambda n: -judged[n].ratio)
     within = [name for name, d in judged.items() if d.within]
     if not judged:
@@ -96,7 +96,7 @@ def _structure(one: Ensemble) -> list[str]:
 
 
 def warnings(
-    ensembles: Sequence[Ensemble], reference: Frames, enough: bool, floors: Mapping[str, Floor]
+    ensembles: Sequence[Ensemble], reference: Frames, enough: bool, splits: Mapping[str, int]
 ) -> tuple[str, ...]:
     """What a reader must know before trusting the verdict."""
     found = []
@@ -110,7 +110,7 @@ def warnings(
             f"the reference has {len(reference.lengths)} run(s): errors and floor come from blocks within runs, taken as"
             " independent; six or more runs would need no such assumption"
         )
-    few = [name for name, floor in floors.items() if floor.splits < 10]
+    few = [name for name, number in splits.items() if number < 10]
     if few:
         found.append(f"the noise floor of {', '.join(few)} rests on fewer than ten splits; read it as a rough figure")
     own = ensembles[0]

@@ -30,6 +30,28 @@ def silent(fraction: float | None, text: str) -> None:
     """No progress."""
 
 
+def mapping_builder(text: str) -> Callable[[Any], Any]:
+    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``."""
+    name, options = choose.parse(text)
+    build = choose.builder("mappings", name)
+    return lambda topology: build(topology, **options)
+
+
+def load_example(
+    name: str,
+    mapping: str = "backbone",
+    *,
+    aggregate: str = "basic",
+    report: Callable[[int, int | None], None] = lambda done, total: None,
+) -> Frames:
+    """An embedded example (``cgsurrogate example`` lists them), mapped to beads."""
+    from cgsurrogate.reference import example
+
+    frames = example.load_example(name, mapping_builder(mapping), aggregate=aggregate, report=report)
+    frames.source["mapping"] = mapping
+    return frames
+
+
 def make_energy(
     frames: Frames,
     out: Path,
@@ -195,7 +217,9 @@ def load_ensembles(
         else:
             from cgsurrogate.reference.export import load_any
 
-            rows[name] = load_any(path, topology, like=reference, dt=dt)
+            mapping = reference.source.get("mapping")
+            build = mapping_builder(mapping) if mapping else None
+            rows[name] = load_any(path, topology, like=reference, dt=dt, build=build)
     return rows
 
 

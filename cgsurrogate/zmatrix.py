@@ -51,16 +51,17 @@ class ZMatrix(nn.Module):
 
         Both kinds of angle are taken by atan2, which is exact to rounding everywhere (arccos is not).
         """
-        i, p = positions[:, self._bonds].unbind(1)
-        bonds = (i - p).norm(dim=-1)
-        i, p, q = positions[:, self._angles].unbind(1)
+        x = positions.permute(1, 2, 0).contiguous()  # (N, 3, B): replicas innermost, which vectorises
+        i, p = x[self._bonds]
+        bonds = _norm(i - p)
+        i, p, q = x[self._angles]
         u, v = i - p, q - p
-        angles = torch.atan2(torch.linalg.cross(u, v).norm(dim=-1), (u * v).sum(-1))
-        i, p, q, r = positions[:, self._dihedrals].unbind(1)
+        angles = torch.atan2(_norm(_cross(u, v)), (u * v).sum(1))
+        i, p, q, r = x[self._dihedrals]
         u, v, w = p - i, q - p, r - q
-        first, second = torch.linalg.cross(u, v), torch.linalg.cross(v, w)
-        sine = (u * second).sum(-1) * v.norm(dim=-1)
-        return bonds, angles, torch.atan2(sine, (first * second).sum(-1))
+        first, second = _cross(u, v), _cross(v, w)
+        dihedrals = torch.atan2((u * second).sum(1) * _norm(v), (first * second).sum(1))
+        return bonds.T, angles.T, dihedrals.T
 
     def to_positions(self, bonds: Tensor, angles: Tensor, dihedrals: Tensor, like: Tensor | None = None) -> Tensor:
         """The inverse: (B, N, 3) nm. Beads that do not lean on one another are placed together (cf. Parsons 2005).
@@ -68,30 +69,29 @@ class ZMatrix(nn.Module):
         Without ``like``, bead b lies in the origin, a on the z axis and c in the half plane x > 0, y = 0. With ``like``
         (B, N, 3) the molecule has the centre of ``like`` and the directions of its beads b, a, c, so it turns with it.
         """
-        zero = torch.zeros_like(bonds[:, 0])
         theta = angles[:, 0]
-        first = torch.stack([zero, zero, zero], -1)
-        second = torch.stack([zero, zero, bonds[:, 0]], -1)
-        third = bonds[:, 1, None] * torch.stack([theta.sin(), zero, theta.cos()], -1)
-        placed = torch.stack([first, second, third], 1)
+        zero = torch.zeros_like(theta)
+        first = torch.stack([zero, zero, zero])
+        second = torch.stack([zero, zero, bonds[:, 0]])
+        third = torch.stack([bonds[:, 1] * theta.sin(), zero, bonds[:, 1] * theta.cos()])
+        placed = torch.stack([first, second, third])  # (placed, 3, B)
         if like is not None:
-            placed = placed @ self._axes(like)
-        sine = angles[:, 1:].sin()
-        local = torch.stack([-angles[:, 1:].cos(), sine * dihedrals.cos(), -sine * dihedrals.sin()], -1)
-        local = bonds[:, 2:, None] * local
-        for begin, end, p, q, r in self._levels:
-            new = _extend(placed[:, p], placed[:, q], placed[:, r], local[:, begin:end])
-            placed = torch.cat([placed, new], 1)
-        placed = placed[:, self._back]
+            placed = torch.einsum("nkb,bkl->nlb", placed, self._axes(like))
+        length, bend, turn = bonds[:, 2:].T, angles[:, 1:].T, dihedrals.T
+        out = length * bend.sin()
+        local = torch.stack([-length * bend.cos(), out * turn.cos(), -out * turn.sin()], 1)  # (N - 3, 3, B)
+        for begin, end, *beads in self._levels:
+            placed = torch.cat([placed, _extend(*(placed[k] for k in beads), local[begin:end])])
+        positions = placed[self._back].permute(2, 0, 1)
         if like is None:
-            return placed
-        return placed + (like.mean(1, keepdim=True) - placed.mean(1, keepdim=True))
+            return positions.contiguous()
+        return positions + (like.mean(1, keepdim=True) - positions.mean(1, keepdim=True))
 
     def _axes(self, positions: Tensor) -> Tensor:
         """(B, 3, 3) rows x, y, z of the frame in which b is the origin, a on z and c at x > 0, y = 0."""
         b, a, c = (positions[:, int(k)] for k in self.refs[:3, 0])
-        z = _unit(a - b)
-        y = _unit(torch.linalg.cross(z, c - b))
+        z = nn.functional.normalize(a - b, dim=-1)
+        y = nn.functional.normalize(torch.linalg.cross(z, c - b), dim=-1)
         return torch.stack([torch.linalg.cross(y, z), y, z], 1)
 
     def log_volume(self, bonds: Tensor, angles: Tensor) -> Tensor:
@@ -107,16 +107,28 @@ def wrap(angle: Tensor) -> Tensor:
     return angle - 2 * math.pi * torch.round(angle / (2 * math.pi))
 
 
+def _norm(v: Tensor) -> Tensor:
+    """(K, 3, B) -> (K, B)."""
+    return (v * v).sum(1).sqrt()
+
+
+def _cross(u: Tensor, v: Tensor) -> Tensor:
+    """Cross product along dimension 1 of (K, 3, B)."""
+    return torch.linalg.cross(u, v, dim=1)
+
+
 def _unit(v: Tensor) -> Tensor:
-    return v / v.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    """(K, 3, B) of length one along dimension 1."""
+    return v * (v * v).sum(1, keepdim=True).clamp_min(1e-24).rsqrt()
 
 
 def _extend(p: Tensor, q: Tensor, r: Tensor, local: Tensor) -> Tensor:
-    """(B, K, 3) at ``local``, seen from p: along q->p, in the plane towards r's side, and out of it."""
+    """(K, 3, B) at ``local``, seen from p: along q->p, in the plane towards r's side, and out of it."""
     along = _unit(p - q)
-    normal = _unit(torch.linalg.cross(r - q, along))
-    across = torch.linalg.cross(along, normal)
-    return p + local[..., :1] * along + local[..., 1:2] * across + local[..., 2:] * normal
+    normal = _unit(_cross(r - q, along))
+    across = _cross(along, normal)
+    a, b, c = local[:, :1], local[:, 1:2], local[:, 2:]
+    return p.addcmul(a, along).addcmul(b, across).addcmul(c, normal)
 
 
 def _rows(count: int, bonds: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -143,16 +155,17 @@ def _rows(count: int, bonds: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, n
     a, c = children[b][:2]
     rows = {b: (b, -1, -1, -1), a: (a, b, -1, -1), c: (c, b, a, -1)}
     torsion: dict[int, bool] = {}
+    other = dict.fromkeys(near[b], a) | {a: c}  # across the root
     for i in parents:
         if i in rows:
             continue
         p = parents[i]
         torsion[i] = p != b and i == children[p][0]
         q = a if p == b else parents[p]
-        if not torsion[i]:
-            r = c if p == b else children[p][0]
+        if torsion[i]:
+            r = parents[q] if q != b else other[p]
         else:
-            r = parents[q] if q != b else (a if p != a else c)
+            r = c if p == b else children[p][0]
         rows[i] = (i, p, q, r)
     level = {b: 0, a: 0, c: 0}
     for i in torsion:

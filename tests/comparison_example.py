@@ -24,7 +24,9 @@ def beads(residues: int = 4) -> Beads:
 
 def surface(labels: tuple[str, ...], columns: np.ndarray, edges: tuple[np.ndarray, ...], periodic: bool) -> Surface:
     """Histogram of (T, 1 or 2) values, with an error from its counts."""
-    counts, _ = np.histogramdd(np.stack([np.clip(c, e[0], e[-1]) for c, e in zip(columns.T, edges, strict=True)], 1), edges)
+    counts, _ = np.histogramdd(
+        np.stack([np.clip(c, e[0], e[-1]) for c, e in zip(columns.T, edges, strict=True)], 1), edges
+    )
     counts = counts.reshape(tuple(len(e) - 1 for e in edges))
     probability = counts / counts.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -77,7 +79,12 @@ def _geometry(rng: np.random.Generator) -> dict:
         ("closest approach", "nm", rng.normal(0.45, 0.03, 3000)),
     ):
         counts, edges = np.histogram(values, 60)
-        checks[name] = {"unit": unit, "edges": edges, "probability": counts / counts.sum(), "worst": f"{name}: CA 1 - CA 2"}
+        checks[name] = {
+            "unit": unit,
+            "edges": edges,
+            "probability": counts / counts.sum(),
+            "worst": f"{name}: CA 1 - CA 2",
+        }
     return checks
 
 
@@ -99,7 +106,8 @@ def comparison(seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("forc
         ensemble("reference", "reference", rng, 0.0, residues),
         others,
         tuple(
-            f"{e.name}: " + ("within the reference's own uncertainty on every measure." if i == 0 else "beyond it on TIC 1.")
+            f"{e.name}: "
+            + ("within the reference's own uncertainty on every measure." if i == 0 else "beyond it on TIC 1.")
             for i, e in enumerate(others[: len(names)])
         ),
         ("The reference has 3 runs only; its own uncertainty is itself uncertain.",),

@@ -15,11 +15,15 @@ LAYERS = {
     "stopping": 1,
     "frames": 1,
     "beadtypes": 1,
+    "choose": 1,
+    "correlation": 1,
     "mapping": 2,
     "energy": 2,
     "propagator": 2,
     "cv": 2,
     "bondgraph": 2,
+    "blocks": 2,
+    "ensemble": 2,
     "internal": 2,
     "mappings": 3,
     "priors": 3,
@@ -27,6 +31,7 @@ LAYERS = {
     "integrators": 3,
     "steppers": 3,
     "cvs": 3,
+    "comparison_files": 3,
     "chunks": 3,
     "watch": 3,
     "reference": 4,
@@ -34,11 +39,12 @@ LAYERS = {
     "simulate": 4,
     "fes": 4,
     "kinetics": 4,
-    "markov": 4,
+    "structure": 4,
+    "verdict": 4,
     "comparison": 4,
+    "markov": 5,
     "compare": 5,
     "report": 6,
-    "choose": 6,
     "store": 7,
     "workflow": 8,
     "pipeline": 9,
@@ -57,7 +63,8 @@ CONFINED = {
     "safetensors": {"store", "chunks", "simulate"},
 }
 WITHOUT_TORCH = {"units", "files", "frames", "beadtypes", "mapping", "cv", "mappings", "cvs", "reference", "report",
-                 "fes", "kinetics", "markov", "comparison", "compare"}  # fmt: skip
+                 "fes", "kinetics", "markov", "comparison", "compare",
+                 "correlation", "blocks", "ensemble", "structure", "verdict", "comparison_files"}  # fmt: skip
 KIND_CHOOSERS = {"cli", "workflow", "pipeline", "choose"}
 
 

@@ -61,7 +61,7 @@ def first(frames, count=20):
     return torch.as_tensor(frames.positions[:: len(frames) // count][:count].copy())
 
 
-# -- the contract of every kind ---------------------------------------------------------------------------------------
+# -- the contract of every kind --------------------------------------------------------------------------------------
 @pytest.fixture(params=choose.kinds("steppers"))
 def kind(request):
     return request.param
@@ -175,7 +175,7 @@ def test_nothing_breaks_however_bad_the_weights(kind, rough):
         assert torch.equal(dihedrals[:, ~z.torsion].sin().sign(), hand)
 
 
-# -- the exact density --------------------------------------------------------------------------------------------------
+# -- the exact density -----------------------------------------------------------------------------------------------
 def test_circle_density_integrates_to_one_and_fits_its_samples():
     rng = generator()
     logits, centre = torch.randn(7, 5, generator=rng), 6 * torch.rand(7, 5, generator=rng)
@@ -187,7 +187,9 @@ def test_circle_density_integrates_to_one_and_fits_its_samples():
     assert torch.allclose(mass.sum(0), torch.ones(7, dtype=torch.float64), atol=1e-5)
     count = 50_000
     uniform = torch.rand(count, 7, 2, generator=rng)
-    drawn = _circle.draw(*(p.expand(count, 7, 5) for p in (logits, centre, log_scale)), uniform)
+    chosen = _circle.pick(logits.expand(count, 7, 5), uniform[..., :1])
+    parts = [part.expand(count, 7, 5).gather(-1, chosen).squeeze(-1) for part in (centre, log_scale)]
+    drawn = _circle.draw(*parts, uniform[..., 1])
     assert drawn.abs().max() <= math.pi + 1e-6
     for k in range(7):
         expected = mass[:, k].view(40, 500).sum(1) * count
@@ -251,7 +253,7 @@ def test_soft_are_the_torsions_here():
     assert int(stepper.soft.sum()) == z.torsion.sum()
 
 
-# -- pairs and training -------------------------------------------------------------------------------------------------
+# -- pairs and training ----------------------------------------------------------------------------------------------
 def test_pairs_stay_in_their_run_and_at_their_lag():
     frames = make_frames(lengths=(40, 25, 60))
     stepper, _ = make_stepper(frames=frames)

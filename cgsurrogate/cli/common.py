@@ -78,19 +78,17 @@ def read_input(
     **options: Any,
 ):
     """Frames from the options of ``input_options``."""
-    from cgsurrogate import choose
+    from cgsurrogate import workflow
     from cgsurrogate.reference.read import read
 
     if topology is None or not trajectories:
         raise click.UsageError("give a topology with -s and at least one trajectory with -f")
     if temperature is None:
         raise click.UsageError("give the temperature of the simulation in kelvin with -T")
-    name, arguments = choose.parse(mapping)
-    build = choose.builder("mappings", name)
     frames = read(
         topology,
         list(trajectories),
-        lambda atoms: build(atoms, **arguments),
+        workflow.mapping_builder(mapping),
         temperature=temperature,
         dt=options["dt"],
         forces=list(options["force_files"]),

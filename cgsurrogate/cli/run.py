@@ -35,7 +35,7 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
     Without -s and -f it uses the embedded example. The same command again continues where it was stopped, or says that
     it is done.
     """
-    from cgsurrogate import pipeline
+    from cgsurrogate import pipeline, workflow
 
     inputs = {k: options.pop(k) for k in (
         "topology", "trajectories", "mapping", "temperature", "dt", "force_files", "weight_files", "begin", "end",
@@ -50,14 +50,12 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
         identity = {k: str(v) for k, v in sorted(inputs.items())}
     else:
         name = options["example"] or "pentalanine"
-        identity = {"example": name, "mapping": inputs["mapping"]}
+        identity = {"example": name, "mapping": inputs["mapping"], "aggregate": inputs["aggregate"]}
 
     def load(report):
         if given:
             return common.read_input(report=report, **inputs)
-        from cgsurrogate.reference import example
-
-        return example.load_example(name, inputs["mapping"], report=report)
+        return workflow.load_example(name, inputs["mapping"], aggregate=inputs["aggregate"], report=report)
 
     common.log_folder = out
     with progress(quiet) as update:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -60,11 +61,10 @@ def chain(beads: Beads) -> list[np.ndarray]:
     chosen = calphas(beads)
     group = _components(beads)
     if len(chosen) == len(beads) and not all(name == "CA" for name in beads.names):
-        linked = [group[a] == group[b] for a, b in zip(chosen[:-1], chosen[1:], strict=True)]
+        linked = [group[a] == group[b] for a, b in itertools.pairwise(chosen)]
     else:
         linked = [
-            beads.residues[b] - beads.residues[a] == 1 and group[a] == group[b]
-            for a, b in zip(chosen[:-1], chosen[1:], strict=True)
+            beads.residues[b] - beads.residues[a] == 1 and group[a] == group[b] for a, b in itertools.pairwise(chosen)
         ]
     cuts = [k + 1 for k, joined in enumerate(linked) if not joined]
     return np.split(chosen, cuts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate.cv import CV
+from cgsurrogate.cv import CV, TooSmall
 from cgsurrogate.cvs import _geometry as geometry
 from cgsurrogate.frames import Frames
 
@@ -13,7 +13,7 @@ def build(reference: Frames) -> EndToEnd:
     """End-to-end distance in nm."""
     ends = geometry.calphas(reference.beads)[[0, -1]]
     if ends[0] == ends[1]:
-        raise ValueError("an end-to-end distance needs at least two beads; leave this collective variable out")
+        raise TooSmall("an end-to-end distance needs at least two beads; leave this collective variable out")
     return EndToEnd(ends)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate.cv import CV
+from cgsurrogate.cv import CV, TooSmall
 from cgsurrogate.cvs import _geometry as geometry
 from cgsurrogate.frames import Frames
 
@@ -16,7 +16,7 @@ def build(reference: Frames) -> Helix:
     """Share of the windows of four CA that look like a right-handed alpha helix (0 to 1)."""
     quads = [s[k : k + 4] for s in geometry.chain(reference.beads) for k in range(len(s) - 3)]
     if not quads or "CA" not in reference.beads.names:
-        raise ValueError("helix content needs at least four CA beads in a row; leave this collective variable out")
+        raise TooSmall("helix content needs at least four CA beads in a row; leave this collective variable out")
     return Helix(np.array(quads))
 
 

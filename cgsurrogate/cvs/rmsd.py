@@ -15,8 +15,8 @@ def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> RMSD:
     """RMSD in nm over the CA beads, or over all beads where there is no CA.
 
     Args:
-        to: "medoid" (the frame of the reference with the least mean RMSD to a few hundred others), "first", the number
-            of a frame of the reference, the path of a structure file that holds these atoms, or (N, 3) nm for all beads.
+        to: "medoid" (the frame of the reference with the least mean RMSD to a few hundred others), "first", the
+            number of a frame of the reference, the path of a structure file that holds these atoms, or (N, 3) nm.
     """
     chosen = geometry.calphas(reference.beads)
     if isinstance(to, str) and to == "medoid":
@@ -48,7 +48,8 @@ class RMSD(CV):
 def deviation(x: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(t, n, 3) and (n, 3) nm -> (t,) nm, least over all turns and shifts, never over mirror images.
 
-    The trace of the best rotation times the covariance is s1 + s2 + sign(det) s3 with its singular values (Kabsch 1978).
+    The best rotation makes the trace of its product with the covariance s1 + s2 + sign(det) s3, with the singular
+    values of the covariance (Kabsch 1978).
     """
     a = x - x.mean(1, keepdims=True)
     b = target - target.mean(0)

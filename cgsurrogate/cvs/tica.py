@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.correlation import correlation_time
-from cgsurrogate.cv import CV
+from cgsurrogate.cv import CV, TooSmall
 from cgsurrogate.cvs import _geometry as geometry
 from cgsurrogate.frames import Beads, Frames
 
@@ -18,9 +18,9 @@ PROBE = 20_000  # frames that are looked at to choose a lag
 def build(reference: Frames, dimensions: int = 4, lag: float | None = None) -> Projection:
     """A projection fitted on the reference alone, from sine and cosine of the torsions and CA-CA distances (|i - j| > 1).
 
-    Time-lagged independent components (Perez-Hernandez et al. 2013) in the kinetic map scaling of deeptime. A reference
-    with weights has no meaningful time order, and one whose runs are too short has none to use: there it is a weighted
-    principal component analysis of the same features, labelled "PC".
+    Time-lagged independent components (Perez-Hernandez et al. 2013), scaled as a kinetic map (Noe and Clementi 2015).
+    A reference with weights has no meaningful time order, and one whose runs are too short has none to use: there it
+    is a weighted principal component analysis of the same features, labelled "PC".
 
     Args:
         lag: ps; by default a tenth of the correlation time of the slowest feature, at most a tenth of the longest run.
@@ -55,7 +55,7 @@ class Features:
         self.pairs = pairs
         self.count = 2 * len(self.quads) + len(pairs)
         if not self.count:
-            raise ValueError("a projection needs at least two beads; leave this collective variable out")
+            raise TooSmall("a projection needs at least two beads; leave this collective variable out")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(t, N, 3) nm -> (t, count)."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from cgsurrogate.cv import CV
+from cgsurrogate.cv import CV, TooSmall
 from cgsurrogate.cvs import _geometry as geometry
 from cgsurrogate.frames import Frames
 
@@ -24,7 +24,7 @@ class Torsions(CV):
 
     def __init__(self, labels: tuple[str, ...], quads: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> None:
         if not labels:
-            raise ValueError("torsions need a chain of at least four beads; leave this collective variable out")
+            raise TooSmall("torsions need a chain of at least four beads; leave this collective variable out")
         self.labels, self.quads, self.pairs = labels, quads, pairs
 
     def __call__(self, frames: Frames) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Forces respect constraints: bonds of hydrogen may be rigid, and a constraint force is in no force array. The force of a
 bead is therefore the sum over its atoms *and* over every hydrogen bonded to one of them, all with weight 1, which moves
-a rigid X-H group as a whole (Ciccotti, Kapral and Vanden-Eijnden 2005, eq. 12; Kramer et al. 2023, the "basic"
+a rigid X-H group as a whole (Ciccotti, Kapral and Vanden-Eijnden 2005; Kramer et al. 2023, the "basic"
 aggregation). The mass of a bead is the mass of the same atoms. Other constraints than those of X-H bonds are not
 accounted for.
 """

@@ -5,12 +5,12 @@
     s_i <- s_i + sum_j sum_k R_k(d_ij) V_k h_j                                                   (further layers)
     U    = sum_i MLP(s_i)
 
-The filter of an edge is linear in its K radial functions R_k, so that filter and sum over neighbours become one matrix product
-over (k, j); the radial functions are computed once and no network runs on edges. Bonded pairs and pairs around an
-angle are no edges: the priors hold them (but for pairs two residues apart, as in a mapping to CA).
+The filter of an edge is linear in its K radial functions R_k, so that filter and sum over neighbours become one matrix
+product over (k, j); the radial functions are computed once and no network runs on edges. Bonded pairs and pairs around
+an angle are no edges: the priors hold them (but for pairs two residues apart, as in a mapping to CA).
 
-Distances cannot tell a molecule from its mirror image. Sine and cosine of the proper dihedrals that a bead takes part in are
-therefore features of its node, and the energy is ``handed``.
+Distances cannot tell a molecule from its mirror image. Sine and cosine of the proper dihedrals that a bead takes part
+in are therefore features of its node, and the energy is ``handed``.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class SchNet(Energy):
 class Radial(nn.Module):
     """(B, N, 3) nm -> (B, K, N, N): Gaussians of s = exp(-d / 0.5 nm), fading smoothly to zero at the cutoff.
 
-    Zero on the diagonal and for pairs that are no edges. Narrow at short distances, wide at long ones (as in PhysNet, Unke &
-    Meuwly, J. Chem. Theory Comput. 15, 3678 (2019)).
+    Zero on the diagonal and for pairs that are no edges. Narrow at short distances, wide at long ones (as in PhysNet,
+    Unke & Meuwly, J. Chem. Theory Comput. 15, 3678 (2019)).
     """
 
     def __init__(self, beads: Beads, count: int, cutoff: float):

@@ -8,16 +8,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate.frames import Frames
+from cgsurrogate import bondgraph
+from cgsurrogate.energy import Prior
+from cgsurrogate.frames import Beads, Frames
 
 CHUNK = 2000  # frames measured at once
 MOST_FRAMES = 50_000  # evenly spaced; more make no visible difference to a one-dimensional fit
 WORST_MISFIT = 0.3
 
 
-def thinned(frames: Frames) -> tuple[np.ndarray, np.ndarray]:
-    """Frame numbers, at most ``MOST_FRAMES`` and evenly spaced, and their probabilities (sum one)."""
-    chosen = np.arange(0, len(frames), max(1, -(-len(frames) // MOST_FRAMES)))
+def register(prior: Prior, beads: Beads, rows: np.ndarray, **shapes: tuple[int, ...]) -> None:
+    """Give a prior its terms (M, width): ``index`` (M,) into the kinds, their ``names`` and ``types``, and one row of
+    nan a kind for every parameter; ``misfit`` is one of them.
+    """
+    index, names, types = bondgraph.kinds(beads, rows)
+    prior.beads, prior.names = beads, names
+    prior.register_buffer("index", torch.from_numpy(index), persistent=False)
+    prior.register_buffer("types", torch.from_numpy(types))
+    for name, shape in {**shapes, "misfit": ()}.items():
+        prior.register_buffer(name, torch.full((len(names), *shape), torch.nan))
+
+
+def thinned(prior: Prior, frames: Frames, most: int = MOST_FRAMES) -> tuple[np.ndarray, np.ndarray]:
+    """Frame numbers, at most ``most`` and evenly spaced, and their probabilities (sum one).
+
+    Raises:
+        ValueError: the frames are of another molecule than the prior.
+    """
+    if frames.beads != prior.beads:
+        raise ValueError("the frames hold other beads than the prior was built for; build it for these beads")
+    chosen = np.arange(0, len(frames), max(1, -(-len(frames) // most)))
     weights = frames.probabilities[chosen]
     if not weights.sum() > 0:
         raise ValueError("all weights of the thinned frames are zero; give weights with more than a few large values")
@@ -25,26 +45,26 @@ def thinned(frames: Frames) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measured(values: Callable[[Tensor], Tensor], frames: Frames, chosen: np.ndarray) -> np.ndarray:
-    """``values`` of (B, N, 3) float64 positions, (B, M), for the chosen frames -> (T, M)."""
+    """``values`` of (B, N, 3) positions, (B, M), for the chosen frames -> (T, M) float64."""
     parts = []
     with torch.no_grad():
         for start in range(0, len(chosen), CHUNK):
-            block = np.asarray(frames.positions[chosen[start : start + CHUNK]], np.float64)
-            parts.append(values(torch.from_numpy(block)).numpy())
+            block = np.array(frames.positions[chosen[start : start + CHUNK]], np.float32)
+            parts.append(values(torch.from_numpy(block)).double().numpy())
     return np.concatenate(parts)
 
 
 def by_kind(
-    values: np.ndarray, weights: np.ndarray, index: np.ndarray, names: list[str], what: str
+    values: np.ndarray, weights: np.ndarray, prior: Prior, what: str
 ) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
     """For each kind: its number, the name of the term, samples (S,) and their probabilities (S,).
 
     Raises:
         ValueError: fewer than two frames, or values that are not finite; the message names the term.
     """
-    for kind, label in enumerate(names):
+    for kind, label in enumerate(prior.names):
         name = f"{what} {label}"
-        columns = values[:, index == kind]
+        columns = values[:, prior.index.numpy() == kind]
         if columns.shape[0] < 2:
             raise ValueError(f"{name}: expected two or more frames to fit from, got {columns.shape[0]}; add frames")
         if not np.isfinite(columns).all():

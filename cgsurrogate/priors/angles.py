@@ -31,7 +31,9 @@ def build(beads: Beads, order: int = 8) -> Angles:
 
 
 class Angles(Prior):
-    """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,); ``types`` (K, 3)."""
+    """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,); ``types`` (K,
+    3).
+    """
 
     stiff = True
 
@@ -40,14 +42,8 @@ class Angles(Prior):
         if order < 2 or order % 2:
             raise ValueError(f"the order of the angle series must be even and at least 2, got {order}")
         rows, self.order = bondgraph.angles(beads), order
-        index, self.names, types = bondgraph.kinds(beads, rows)
         self.cosines = Cosines(len(beads), rows)
-        self.register_buffer("index", torch.from_numpy(index), persistent=False)
-        self.register_buffer("types", torch.from_numpy(types))
-        self.register_buffer("series", torch.full((len(self.names), order + 1), torch.nan))
-        for name in ("centre", "reach", "wall"):
-            self.register_buffer(name, torch.full((len(self.names),), torch.nan))
-        self._misfits: list[float] = []
+        _fit.register(self, beads, rows, series=(order + 1,), centre=(), reach=(), wall=())
 
     def forward(self, positions: Tensor) -> Tensor:
         u = (self.cosines(positions) - self.centre[self.index]) / self.reach[self.index]
@@ -62,11 +58,9 @@ class Angles(Prior):
         return (value + beyond * (slope + 0.5 * self.wall[self.index] * beyond)).sum(-1)
 
     def fit(self, frames: Frames) -> None:
-        chosen, weights = _fit.thinned(frames)
-        measure = Cosines(len(frames.beads), bondgraph.angles(frames.beads)).double()
-        values = _fit.measured(measure, frames, chosen)
-        self._misfits = []
-        for kind, name, samples, share in _fit.by_kind(values, weights, self.index.numpy(), self.names, "angles"):
+        chosen, weights = _fit.thinned(self, frames)
+        values = _fit.measured(self.cosines, frames, chosen)
+        for kind, name, samples, share in _fit.by_kind(values, weights, self, "angles"):
             _, variance = _fit.mean_and_variance(name, samples, share)
             low, high = _range(samples, share)
             middle, half = (low + high) / 2, max((high - low) / 2, NARROWEST)
@@ -80,15 +74,14 @@ class Angles(Prior):
             self.series[kind] = torch.as_tensor(np.resize(powers, self.order + 1) * frames.kT)
             self.centre[kind], self.reach[kind] = middle, half
             self.wall[kind] = frames.kT * min(half**2 / max(variance, 1e-12), 100.0)
-            self._misfits.append(_fit.misfit(name, u, weight, grid, np.exp(-features @ a)))
+            self.misfit[kind] = _fit.misfit(name, u, weight, grid, np.exp(-features @ a))
 
     def summary(self) -> list[dict[str, Any]]:
-        misfits = self._misfits or [float("nan")] * len(self.names)
         rows = []
-        for name, middle, half, m in zip(self.names, self.centre, self.reach, misfits, strict=True):
+        for name, middle, half, m in zip(self.names, self.centre, self.reach, self.misfit, strict=True):
             ends = torch.stack((middle + half, middle - half)).clamp(-1, 1).acos() * (180 / torch.pi)
             low, high = (float(x) for x in ends)
-            rows.append({"term": f"angles {name}", "from (degree)": low, "to (degree)": high, "misfit": m})
+            rows.append({"term": f"angles {name}", "from (degree)": low, "to (degree)": high, "misfit": float(m)})
         return rows
 
 

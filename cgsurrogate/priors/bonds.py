@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from cgsurrogate import bondgraph
@@ -17,7 +16,8 @@ from cgsurrogate.priors import _fit
 
 def build(beads: Beads, narrowest: float = 0.002) -> Bonds:
     """Args:
-    narrowest: nm; a bond that varies less (a rigid one, say) is given this standard deviation, for the time step's sake.
+    narrowest: nm; a bond that varies less (a rigid one, say) is given this standard deviation, for the time step's
+        sake.
     """
     return Bonds(beads, narrowest)
 
@@ -32,13 +32,8 @@ class Bonds(Prior):
         if not narrowest > 0:
             raise ValueError(f"the narrowest bond must be above 0 nm, got {narrowest}")
         rows, self.narrowest = bondgraph.bonds(beads), narrowest
-        index, self.names, types = bondgraph.kinds(beads, rows)
         self.differences = Differences(len(beads), rows)
-        self.register_buffer("index", torch.from_numpy(index), persistent=False)
-        self.register_buffer("types", torch.from_numpy(types))
-        self.register_buffer("strength", torch.full((len(self.names),), torch.nan))
-        self.register_buffer("rest", torch.full((len(self.names),), torch.nan))
-        self._misfits: list[float] = []
+        _fit.register(self, beads, rows, strength=(), rest=())
 
     def _lengths(self, positions: Tensor) -> Tensor:
         return self.differences(positions).square().sum(1).sqrt()
@@ -49,11 +44,9 @@ class Bonds(Prior):
 
     def fit(self, frames: Frames) -> None:
         """Mean and variance of each kind. The volume element b^2 moves the most probable length by 2 kT / (k b)."""
-        chosen, weights = _fit.thinned(frames)
-        measure = Differences(len(frames.beads), bondgraph.bonds(frames.beads)).double()
-        values = _fit.measured(lambda x: measure(x).square().sum(1).sqrt(), frames, chosen)
-        self._misfits = []
-        for kind, name, samples, share in _fit.by_kind(values, weights, self.index.numpy(), self.names, "bonds"):
+        chosen, weights = _fit.thinned(self, frames)
+        values = _fit.measured(self._lengths, frames, chosen)
+        for kind, name, samples, share in _fit.by_kind(values, weights, self, "bonds"):
             mean, variance = _fit.mean_and_variance(name, samples, share)
             if not mean > 0:
                 raise ValueError(f"{name}: its length is {mean} nm; are two beads the same atom?")
@@ -62,11 +55,10 @@ class Bonds(Prior):
             self.strength[kind], self.rest[kind] = frames.kT / width**2, rest
             grid = np.linspace(max(1e-4, mean - 6 * width), mean + 6 * width, 400)
             density = grid**2 * np.exp(-0.5 * ((grid - rest) / width) ** 2)
-            self._misfits.append(_fit.misfit(name, samples, share, grid, density) if width > self.narrowest else 0.0)
+            self.misfit[kind] = _fit.misfit(name, samples, share, grid, density) if width > self.narrowest else 0.0
 
     def summary(self) -> list[dict[str, Any]]:
-        misfits = self._misfits or [float("nan")] * len(self.names)
         return [
-            {"term": f"bonds {name}", "k (kJ/mol/nm^2)": float(k), "b0 (nm)": float(b), "misfit": m}
-            for name, k, b, m in zip(self.names, self.strength, self.rest, misfits, strict=True)
+            {"term": f"bonds {name}", "k (kJ/mol/nm^2)": float(k), "b0 (nm)": float(b), "misfit": float(m)}
+            for name, k, b, m in zip(self.names, self.strength, self.rest, self.misfit, strict=True)
         ]

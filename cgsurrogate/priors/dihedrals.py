@@ -2,8 +2,8 @@
 
     U(phi) = sum_n a_n cos(n phi) + b_n sin(n phi),   n = 1 ... order
 
-It tells a molecule from its mirror image (left from right-handed turns). A small share of uniform samples stands for what
-was never seen, so that barriers stay finite.
+It tells a molecule from its mirror image (left from right-handed turns). A small share of uniform samples stands for
+what was never seen, so that barriers stay finite.
 """
 
 from __future__ import annotations
@@ -41,41 +41,40 @@ class Dihedrals(Prior):
         super().__init__()
         if order < 1:
             raise ValueError(f"the order of the dihedral series must be at least 1, got {order}")
-        self.rows, self.order = bondgraph.dihedrals(beads), order
-        index, self.names, types = bondgraph.kinds(beads, self.rows)
-        self.measure = Measure(len(beads), self.rows)
-        self.register_buffer("index", torch.from_numpy(index), persistent=False)
-        self.register_buffer("types", torch.from_numpy(types))
-        self.register_buffer("series", torch.full((len(self.names), 2 * order), torch.nan))
-        self._misfits: list[float] = []
+        rows, self.order = bondgraph.dihedrals(beads), order
+        self.measure = Measure(len(beads), rows)
+        _fit.register(self, beads, rows, series=(2 * order,))
 
     def forward(self, positions: Tensor) -> Tensor:
         waves = multiples(*self.measure(positions), self.order)  # (B, M, 2 order)
         return waves.flatten(1) @ self.series[self.index].flatten()
 
+    def _angles(self, positions: Tensor) -> Tensor:
+        cosine, sine = self.measure(positions)
+        return torch.atan2(sine, cosine)
+
     def fit(self, frames: Frames) -> None:
-        chosen, weights = _fit.thinned(frames)
-        measure = Measure(len(frames.beads), self.rows).double()
-        values = _fit.measured(lambda x: torch.atan2(*measure(x)[::-1]), frames, chosen)
+        chosen, weights = _fit.thinned(self, frames)
+        values = _fit.measured(self._angles, frames, chosen)
         edges = np.linspace(-np.pi, np.pi, GRID + 1)
         grid = (edges[1:] + edges[:-1]) / 2
         features = np.stack([f(n * grid) for n in range(1, self.order + 1) for f in (np.cos, np.sin)], 1)
         penalty = 1e-7 * np.repeat(np.arange(1, self.order + 1) ** 4.0, 2)
-        self._misfits = []
-        for kind, name, samples, share in _fit.by_kind(values, weights, self.index.numpy(), self.names, "dihedrals"):
+        for kind, name, samples, share in _fit.by_kind(values, weights, self, "dihedrals"):
             target = np.histogram(samples, bins=edges, weights=share)[0]
             target = (1 - UNSEEN) * target / target.sum() + UNSEEN / GRID
             a = _fit.exponential_family(features, target, np.ones(GRID), penalty)
             self.series[kind] = torch.as_tensor(a * frames.kT)
-            self._misfits.append(_fit.misfit(name, samples, share, grid, np.exp(-features @ a)))
+            self.misfit[kind] = _fit.misfit(name, samples, share, grid, np.exp(-features @ a))
 
     def summary(self) -> list[dict[str, Any]]:
-        misfits = self._misfits or [float("nan")] * len(self.names)
         angle = torch.linspace(-torch.pi, torch.pi, GRID, dtype=self.series.dtype)
         waves = multiples(angle.cos(), angle.sin(), self.order)
         rows = []
-        for name, series, m in zip(self.names, self.series.cpu(), misfits, strict=True):
+        for name, series, m in zip(self.names, self.series.cpu(), self.misfit, strict=True):
             value = waves @ series
             at, span = float(angle[value.argmin()]) * 180 / np.pi, float(value.max() - value.min())
-            rows.append({"term": f"dihedrals {name}", "lowest at (degree)": at, "span (kJ/mol)": span, "misfit": m})
+            rows.append(
+                {"term": f"dihedrals {name}", "lowest at (degree)": at, "span (kJ/mol)": span, "misfit": float(m)}
+            )
         return rows

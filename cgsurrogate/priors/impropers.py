@@ -1,7 +1,7 @@
 """How branches stand: U = k (1 - cos(chi - chi0)) for the improper dihedral of a bead that leaves the main chain.
 
-CB of an amino acid stays on its side (L for ever: the other side lies about 1.5 k, hundreds of kT, above), and the carbonyl O in
-its plane. Near chi0 this is harmonic with the strength k, fitted to the circular variance.
+CB of an amino acid stays on its side (L for ever: the other side lies about 1.5 k, hundreds of kT, above), and the
+carbonyl O in its plane. Near chi0 this is harmonic with the strength k, fitted to the circular variance.
 """
 
 from __future__ import annotations
@@ -33,26 +33,23 @@ class Impropers(Prior):
 
     def __init__(self, beads: Beads):
         super().__init__()
-        self.rows = bondgraph.impropers(beads)
-        index, self.names, types = bondgraph.kinds(beads, self.rows)
-        self.measure = Dihedrals(len(beads), self.rows)
-        self.register_buffer("index", torch.from_numpy(index), persistent=False)
-        self.register_buffer("types", torch.from_numpy(types))
-        self.register_buffer("strength", torch.full((len(self.names),), torch.nan))
-        self.register_buffer("rest", torch.full((len(self.names),), torch.nan))
-        self._misfits: list[float] = []
+        rows = bondgraph.impropers(beads)
+        self.measure = Dihedrals(len(beads), rows)
+        _fit.register(self, beads, rows, strength=(), rest=())
 
     def forward(self, positions: Tensor) -> Tensor:
         cosine, sine = self.measure(positions)
         rest, strength = self.rest[self.index], self.strength[self.index]
         return (strength * (1 - cosine * rest.cos() - sine * rest.sin())).sum(-1)
 
+    def _angles(self, positions: Tensor) -> Tensor:
+        cosine, sine = self.measure(positions)
+        return torch.atan2(sine, cosine)
+
     def fit(self, frames: Frames) -> None:
-        chosen, weights = _fit.thinned(frames)
-        measure = Dihedrals(len(frames.beads), self.rows).double()
-        values = _fit.measured(lambda x: torch.atan2(*measure(x)[::-1]), frames, chosen)
-        self._misfits = []
-        for kind, name, samples, share in _fit.by_kind(values, weights, self.index.numpy(), self.names, "impropers"):
+        chosen, weights = _fit.thinned(self, frames)
+        values = _fit.measured(self._angles, frames, chosen)
+        for kind, name, samples, share in _fit.by_kind(values, weights, self, "impropers"):
             rest = float(np.angle(share @ np.exp(1j * samples)))
             away = (samples - rest + np.pi) % (2 * np.pi) - np.pi
             _, variance = _fit.mean_and_variance(name, away, share)
@@ -60,13 +57,17 @@ class Impropers(Prior):
             self.strength[kind], self.rest[kind] = k * frames.kT, rest
             grid = np.linspace(-np.pi, np.pi, 1441)
             density = np.exp(-k * (1 - np.cos(grid)))
-            self._misfits.append(_fit.misfit(name, away, share, grid, density) if variance > NARROWEST**2 else 0.0)
+            self.misfit[kind] = _fit.misfit(name, away, share, grid, density) if variance > NARROWEST**2 else 0.0
 
     def summary(self) -> list[dict[str, Any]]:
-        misfits = self._misfits or [float("nan")] * len(self.names)
         return [
-            {"term": f"impropers {name}", "k (kJ/mol)": float(k), "chi0 (degree)": float(c) * 180 / np.pi, "misfit": m}
-            for name, k, c, m in zip(self.names, self.strength, self.rest, misfits, strict=True)
+            {
+                "term": f"impropers {name}",
+                "k (kJ/mol)": float(k),
+                "chi0 (degree)": float(c) * 180 / np.pi,
+                "misfit": float(m),
+            }
+            for name, k, c, m in zip(self.names, self.strength, self.rest, self.misfit, strict=True)
         ]
 
 

@@ -1,7 +1,8 @@
 """A soft wall between beads that come closer than they were ever seen: U = k/2 (r0 - r)^2 for r < r0, else nothing.
 
-r0 is the closest approach of each kind of pair in the frames (a low quantile), at most ``largest``. At a depth of a fifth of r0
-the wall costs ``hardness`` kT. It does not act on what was seen, and keeps a network out of where it learned nothing.
+r0 is the closest approach of each kind of pair in the frames (a low quantile), at most ``largest``. At a depth of a
+fifth of r0 the wall costs ``hardness`` kT. It does not act on what was seen, and keeps a network out of where it
+learned nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from cgsurrogate import bondgraph
@@ -40,32 +40,28 @@ class Repulsion(Prior):
             raise ValueError(
                 "repulsion needs a separation of at least 3 bonds, and a hardness and a largest distance above 0"
             )
-        self.rows, self.hardness, self.largest = bondgraph.pairs(beads, separation), hardness, largest
-        index, self.names, types = bondgraph.kinds(beads, self.rows)
-        self.differences = Differences(len(beads), self.rows)
-        self.register_buffer("index", torch.from_numpy(index), persistent=False)
-        self.register_buffer("types", torch.from_numpy(types))
-        self.register_buffer("closest", torch.full((len(self.names),), torch.nan))
-        self.register_buffer("strength", torch.full((len(self.names),), torch.nan))
+        rows, self.hardness, self.largest = bondgraph.pairs(beads, separation), hardness, largest
+        self.differences = Differences(len(beads), rows)
+        _fit.register(self, beads, rows, closest=(), strength=())
+
+    def _lengths(self, positions: Tensor) -> Tensor:
+        return self.differences(positions).square().sum(1).sqrt()
 
     def forward(self, positions: Tensor) -> Tensor:
-        distance = self.differences(positions).square().sum(1).sqrt()
-        depth = (self.closest[self.index] - distance).clamp(min=0)
+        depth = (self.closest[self.index] - self._lengths(positions)).clamp(min=0)
         return 0.5 * (depth.square() @ self.strength[self.index])
 
     def fit(self, frames: Frames) -> None:
-        chosen, weights = _fit.thinned(frames)
-        step = -(-len(chosen) // MOST_FRAMES)
-        chosen, weights = chosen[::step], weights[::step] / weights[::step].sum()
-        measure = Differences(len(frames.beads), self.rows).double()
-        values = _fit.measured(lambda x: measure(x).square().sum(1).sqrt(), frames, chosen)
-        for kind, name, samples, share in _fit.by_kind(values, weights, self.index.numpy(), self.names, "repulsion"):
+        chosen, weights = _fit.thinned(self, frames, MOST_FRAMES)
+        values = _fit.measured(self._lengths, frames, chosen)
+        for kind, name, samples, share in _fit.by_kind(values, weights, self, "repulsion"):
             order = np.argsort(samples)
             low = float(samples[order[np.searchsorted(np.cumsum(share[order]), QUANTILE)]])
             if not low > 0:
                 raise ValueError(f"{name}: the closest approach is {low} nm; do two beads lie on one point?")
             closest = min(low, self.largest)
             self.closest[kind] = closest
+            self.misfit[kind] = 0.0
             self.strength[kind] = 2 * self.hardness * frames.kT / (0.2 * closest) ** 2
 
     def summary(self) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Which linear map of atomic forces gives mapped forces of the least noise.
 
-Any ``force_weights`` with ``force_weights @ weights.T = 1`` that moves rigid groups as a whole gives the same mean force
-(Ciccotti, Kapral and Vanden-Eijnden 2005); they differ in their variance. ``optimal_forces`` finds the one with the
-least mean squared mapped force (Kramer et al. 2023, J. Phys. Chem. Lett. 14, 3970, eq. 8), which for a linear map
-has a closed form, that of generalised least squares.
+Any ``force_weights`` with ``force_weights @ weights.T = 1`` that moves rigid groups as a whole gives the same mean
+force (Ciccotti, Kapral and Vanden-Eijnden 2005); they differ in their variance. ``optimal_forces`` finds the one with
+the least mean squared mapped force (Kramer et al. 2023, J. Phys. Chem. Lett. 14, 3970), which for a linear map has a
+closed form, that of generalised least squares.
 """
 
 from __future__ import annotations

@@ -44,6 +44,10 @@ def load(spec: str | Path) -> np.ndarray:
                 array = held[_choose(path, name, held.files)]
     except (OSError, EOFError, zipfile.BadZipFile, MemoryError) as error:
         raise ValueError(f"{path} cannot be read as an array ({error})") from None
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} is damaged, or holds Python objects, which are not read; save plain numbers") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise ValueError(f"expected an array of numbers in {spec}")
     return array

@@ -97,6 +97,6 @@ def whole(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str], firs
         frame, bond = np.unravel_index(int(length.argmax()), length.shape)
         a, b = (labels[i] for i in bonds[bond])
         raise ValueError(
-            f"{name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame {first + frame * stride}; "
-            "make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
+            f"{name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame "
+            f"{first + frame * stride}; make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
         )

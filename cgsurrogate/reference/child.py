@@ -7,6 +7,7 @@ h5py is imported here: this file is run by its path.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -111,10 +112,8 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
-    try:
+    with contextlib.suppress(ValueError, OSError):  # not every system can limit it
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    except (ValueError, OSError):
-        pass  # not every system can limit it
     for line in sys.stdin:
         try:
             for xyz, cell in blocks(json.loads(line)):

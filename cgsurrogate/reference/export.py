@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,8 +199,8 @@ def load_any(
         frames = _beads_as_they_are(paths, structure, beads_from_topology(structure), kelvin, dt)
     else:
         raise ValueError(
-            f"{top} has {structure.n_atoms} atoms, the reference {len(like.beads)} beads, and the mapping between them is "
-            "not known; map the trajectory first: cgsurrogate map"
+            f"{top} has {structure.n_atoms} atoms, the reference {len(like.beads)} beads, and the mapping "
+            "between them is not known; map the trajectory first: cgsurrogate map"
         )
     if like is not None and (frames.beads.names, frames.beads.types) != (like.beads.names, like.beads.types):
         raise ValueError(f"{top} gives other beads than the reference; is it the same molecule and mapping?")
@@ -245,7 +246,7 @@ def _restarts(run: Source) -> list[tuple[int, int]]:
     if run.times is None:
         return [(0, run.frames)]
     cuts = [0, *(np.flatnonzero(np.diff(run.times) < 0) + 1).tolist(), run.frames]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 def _checked(reader: Reader, run: Source, beads: Beads, bonds: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import struct
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,7 +62,7 @@ def _numbers(handle: BinaryIO, layout: str) -> tuple:
 
 
 def _xtc(path: Path) -> Header:
-    size, times, atoms = os.path.getsize(path), [], -1
+    size, times, atoms = path.stat().st_size, [], -1
     with open(path, "rb") as handle:
         place = 0
         while place < size:
@@ -92,7 +93,7 @@ def _xtc(path: Path) -> Header:
 
 
 def _trr(path: Path) -> Header:
-    size, times, atoms, frames, place = os.path.getsize(path), [], -1, 0, 0
+    size, times, atoms, frames, place = path.stat().st_size, [], -1, 0, 0
     with open(path, "rb") as handle:
         while place < size:
             try:
@@ -121,7 +122,7 @@ def _trr(path: Path) -> Header:
 
 
 def _dcd(path: Path) -> Header:
-    size = os.path.getsize(path)
+    size = path.stat().st_size
     with open(path, "rb") as handle:
         start = handle.read(8)
         order = next((o for o in "<>" if start[4:] == b"CORD" and struct.unpack(o + "i", start[:4])[0] == 84), None)
@@ -155,15 +156,18 @@ def _netcdf(path: Path) -> Header:
     if magic[:3] != b"CDF" and magic != b"\x89HDF":
         raise ValueError(f"{path} is not a NetCDF file")
     try:
-        with NetCDFTrajectoryFile(str(path)) as file:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that netCDF4 would be faster
+            file = NetCDFTrajectoryFile(str(path))
+        with file:
             frames, atoms = len(file), int(file.n_atoms)
             times = file._handle.variables["time"][:] if "time" in file._handle.variables else None
             needed = frames * sum(_record(v) for v in file._handle.variables.values() if v.dimensions[:1] == ("frame",))
             times = None if times is None else np.array(times, float)
     except Exception as error:  # netCDF4 and scipy raise whatever they meet in a damaged file
         raise ValueError(f"{path} cannot be read as NetCDF ({_first(error)}); is the file damaged?") from None
-    if magic[:3] == b"CDF" and os.path.getsize(path) < needed:
-        raise _cut(path, os.path.getsize(path) * frames // needed - 1)
+    if magic[:3] == b"CDF" and path.stat().st_size < needed:
+        raise _cut(path, path.stat().st_size * frames // needed - 1)
     return Header(frames, atoms, times)
 
 

@@ -37,10 +37,10 @@ class Whole:
             self.molecules.append(members)
 
     def __call__(self, xyz: np.ndarray, cells: np.ndarray | None) -> np.ndarray:
-        """(n, A, 3) nm and cell vectors as rows (n, 3, 3) nm -> (n, A, 3) nm; frames without a cell are left as they are.
+        """(n, A, 3) nm and cell vectors as rows (n, 3, 3) nm -> (n, A, 3) nm.
 
-        A shift by whole cell vectors takes each bond to its shortest image; this is right as long as a bond is shorter
-        than half of the box.
+        Frames without a cell are left as they are. A shift by whole cell vectors takes each bond to its shortest
+        image; this is right as long as a bond is shorter than half of the box.
         """
         if cells is None or not len(self.bonds):
             return xyz

@@ -28,7 +28,7 @@ def distances(ax: Axes, ensembles: Sequence[Ensemble], *, legend: bool = True) -
     The grey band of each group is the reference against itself: from zero to the 95 % quantile of its halves, with a
     line at the median.
     """
-    others = [e for e in ensembles if e.distances]
+    others = [e for e in ensembles if e.distances and e.role != "floor"]
     metrics = list(dict.fromkeys(m for e in others for m in e.distances))
     looks = style.looks(ensembles)
     width = 0.8 / max(1, len(others))
@@ -36,10 +36,8 @@ def distances(ax: Axes, ensembles: Sequence[Ensemble], *, legend: bool = True) -
         known = next(e.distances[metric] for e in others if metric in e.distances)
         span = (group - 0.44, group + 0.44)
         first = group == 0
-        ax.fill_between(
-            span, 0, known.floor_high, color=FLOOR, alpha=0.55, linewidth=0, label="noise floor" if first else None
-        )
-        ax.plot(span, (known.floor, known.floor), color="#666666", linewidth=1.1)
+        if np.isfinite([known.floor, known.floor_high]).all():
+            _floor(ax, span, known, "noise floor" if first else None)
         for place, ensemble in enumerate(others):
             if metric in ensemble.distances:
                 at = group - 0.4 + width * (place + 0.5)
@@ -53,6 +51,11 @@ def distances(ax: Axes, ensembles: Sequence[Ensemble], *, legend: bool = True) -
     if legend:
         ax.legend(ncols=min(4, len(others) + 1), loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.3)
     return ax
+
+
+def _floor(ax: Axes, span: tuple[float, float], known: Distance, label: str | None) -> None:
+    ax.fill_between(span, 0, known.floor_high, color=FLOOR, alpha=0.55, linewidth=0, label=label)
+    ax.plot(span, (known.floor, known.floor), color="#666666", linewidth=1.1)
 
 
 def _bar(ax: Axes, at: float, width: float, ensemble: Ensemble, d: Distance, look: style.Look, label: Any) -> None:
@@ -73,10 +76,10 @@ def _bar(ax: Axes, at: float, width: float, ensemble: Ensemble, d: Distance, loo
         ax.plot((at, at), (d.low, d.high), color="#222222", linewidth=1.2, zorder=4, solid_capstyle="butt")
 
 
-def _wrap(text: str) -> str:
-    """Break a long tick label at its middle space."""
+def _wrap(text: str, most: int = 12) -> str:
+    """Break a long label at its middle space."""
     words = text.split(" ")
-    if len(text) <= 12 or len(words) < 2:
+    if len(text) <= most or len(words) < 2:
         return text
     best = min(range(1, len(words)), key=lambda i: abs(len(" ".join(words[:i])) - len(text) / 2))
     return " ".join(words[:best]) + "\n" + " ".join(words[best:])
@@ -86,15 +89,16 @@ def timescales(ax: Axes, ensembles: Sequence[Ensemble], process: int = 0, *, leg
     """One implied timescale against lag with its band; grey where the timescale is shorter than the lag."""
     looks = style.looks(ensembles)
     known = [e for e in ensembles if e.timescales is not None and process < e.timescales.values.shape[1]]
+    unit, scale = time_unit(known)
     for ensemble in known:
         times, look = ensemble.timescales, looks[ensemble.name]
-        values = times.values[:, process]
+        lags = times.lags * scale
         if look.band:
-            low, high = times.low[:, process], times.high[:, process]
-            ax.fill_between(times.lags, low, high, color=look.color, alpha=0.18, linewidth=0)
+            low, high = times.low[:, process] * scale, times.high[:, process] * scale
+            ax.fill_between(lags, low, high, color=look.color, alpha=0.18, linewidth=0)
         ax.plot(
-            times.lags,
-            values,
+            lags,
+            times.values[:, process] * scale,
             color=look.color,
             linestyle=look.dashes,
             linewidth=look.width,
@@ -102,17 +106,23 @@ def timescales(ax: Axes, ensembles: Sequence[Ensemble], process: int = 0, *, leg
             markersize=4,
             label=style.short(ensemble.name) + ("" if times.physical else " *"),
         )
-    _timescale_axes(ax, known, process)
+    _timescale_axes(ax, known, process, unit, scale)
     if legend and known:
         ax.legend()
     return ax
 
 
-def _timescale_axes(ax: Axes, known: Sequence[Ensemble], process: int) -> None:
+def time_unit(known: Sequence[Ensemble]) -> tuple[str, float]:
+    """("ps", 1) or ("ns", 0.001), whichever gives the shorter numbers."""
+    longest = style.finite_range([e.timescales.values for e in known if e.timescales is not None])
+    return ("ns", 1e-3) if longest and longest[1] >= 2000 else ("ps", 1.0)
+
+
+def _timescale_axes(ax: Axes, known: Sequence[Ensemble], process: int, unit: str, scale: float) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    lags = style.finite_range([e.timescales.lags for e in known]) or (1.0, 10.0)
-    spread = style.finite_range([e.timescales.values[:, process] for e in known]) or lags
+    lags = style.finite_range([e.timescales.lags * scale for e in known]) or (1.0, 10.0)
+    spread = style.finite_range([e.timescales.values[:, process] * scale for e in known]) or lags
     ax.set_xscale("log")
     ax.set_yscale("log")
     low, high = lags[0] / 1.15, lags[1] * 1.15
@@ -125,8 +135,8 @@ def _timescale_axes(ax: Axes, known: Sequence[Ensemble], process: int) -> None:
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel("lag time (ps)")
-    ax.set_ylabel("implied timescale (ps)")
+    ax.set_xlabel(f"lag time ({unit})")
+    ax.set_ylabel(f"implied timescale ({unit})")
 
 
 def geometry(ax: Axes, name: str, ensembles: Sequence[Ensemble], *, legend: bool = False) -> Axes:
@@ -158,7 +168,7 @@ def geometry(ax: Axes, name: str, ensembles: Sequence[Ensemble], *, legend: bool
     if found and found[1] > found[0]:
         ax.set_xlim(*found)
     ax.set_ylim(0, 1.08 * top if top > 0 else 1)
-    ax.set_xlabel(f"{name} ({unit})" if unit else name)
+    ax.set_xlabel(_wrap(f"{name} ({unit})" if unit else name, 28))
     ax.set_ylabel("density")
     if legend:
         ax.legend()

@@ -13,7 +13,7 @@ import numpy as np
 
 from cgsurrogate import files
 from cgsurrogate.comparison import Comparison, Ensemble, Surface
-from cgsurrogate.report import checks, ramachandran, style, surfaces
+from cgsurrogate.report import captions, checks, ramachandran, style, surfaces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,13 +23,15 @@ COLUMNS = 5  # panels side by side
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """One figure: its section of the page, a title and a caption for people, and its bytes as SVG."""
+    """One figure: its section of the page, a title and a caption for people, its size on the page, and its bytes."""
 
     name: str
     section: str
     title: str
     caption: str
+    width: float  # inches
     svg: bytes
+    png: bytes
 
 
 def draw_all(
@@ -43,51 +45,60 @@ def draw_all(
     drawings = []
     with matplotlib.rc_context(style.RC):
         for name, section, title, caption, figure, data in _figures(comparison, training or {}):
-            drawings.append(Drawing(name, section, title, caption, save(figure, folder / name, data)))
+            width = float(figure.get_size_inches()[0])
+            drawings.append(Drawing(name, section, title, caption, width, *save(figure, folder / name, data)))
     return tuple(drawings)
 
 
-def save(figure: Figure, stem: Path, data: Mapping[str, np.ndarray]) -> bytes:
-    """Write stem.png (150 dpi), stem.svg and stem.npz; returns the SVG."""
+def save(figure: Figure, stem: Path, data: Mapping[str, np.ndarray]) -> tuple[bytes, bytes]:
+    """Write stem.png (150 dpi), stem.svg and stem.npz; returns the SVG and the PNG."""
     svg, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None}, dpi=200)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, for both files
+    figure.savefig(svg, format="svg", metadata={"Date": None}, dpi=160)
     figure.savefig(png, format="png", dpi=150)
     for suffix, value in ((".svg", svg.getvalue()), (".png", png.getvalue())):
         with files.replacing(f"{stem}{suffix}") as handle:
             handle.write(value)
     with files.replacing(f"{stem}.npz") as handle:
         np.savez_compressed(handle, **{_slug(k): np.asarray(v) for k, v in data.items()})
-    return svg.getvalue()
+    return svg.getvalue(), png.getvalue()
 
 
 def _figures(comparison: Comparison, training: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     ensembles, kT = comparison.ensembles, comparison.reference.sample.kT
     flat, torsions, maps, angles = kinds(comparison)
     if any(e.distances for e in comparison.others):
-        yield ("distances", "distances", "Distance to the reference", _DISTANCES, *_distances(ensembles))
+        yield ("distances", "distances", "Distances beside the noise floor", captions.DISTANCES, *_distances(ensembles))
     if flat:
-        caption = _PROFILES.format(kT=kT)
+        caption = captions.PROFILES.format(kT=kT)
         yield ("free_energy_1d", "surfaces", "Free-energy profiles", caption, *_profiles(ensembles, flat, kT))
     for name in maps:
         for part, group in enumerate(_chunks(ensembles)):
             stem = f"surface_{_slug(name)}" + (f"_{part + 1}" if part else "")
             title = f"Free energy over {name.replace(' / ', ' and ')}"
-            yield (stem, "surfaces", title, _SURFACES.format(kT=kT), *_surfaces(group, name, kT))
+            yield (stem, "surfaces", title, captions.SURFACES.format(kT=kT), *_surfaces(group, name, kT))
     if angles:
-        title = "Ramachandran surfaces"
-        yield ("ramachandran", "surfaces", title, ramachandran.caption(comparison, angles), *ramachandran.figure(comparison, angles, kT))
+        title = "Ramachandran surfaces" if angles[0].startswith("phi") else "Surfaces over neighbouring torsions"
+        yield (
+            "ramachandran",
+            "surfaces",
+            title,
+            ramachandran.caption(comparison, angles),
+            *ramachandran.figure(comparison, angles, kT),
+        )
     if torsions:
-        shown, caption = ramachandran.worst(comparison, torsions, 12), _PROFILES.format(kT=kT)
+        shown, caption = ramachandran.worst(comparison, torsions, 12), captions.PROFILES.format(kT=kT)
         if len(shown) < len(torsions):
             caption = f"The {len(shown)} torsions of {len(torsions)} that differ most. " + caption
         yield ("torsions", "surfaces", "Torsion profiles", caption, *_profiles(ensembles, shown, kT, columns=4))
     if any(e.timescales is not None for e in ensembles):
-        yield ("timescales", "timescales", "Implied timescales", _TIMESCALES, *_timescales(ensembles))
+        yield ("timescales", "timescales", "Implied timescales", captions.TIMESCALES, *_timescales(ensembles))
     if any(e.geometry for e in ensembles):
-        yield ("geometry", "geometry", "Bonds, angles and contacts", _GEOMETRY, *_geometry(ensembles))
+        yield ("geometry", "geometry", "Bonds, angles and contacts", captions.GEOMETRY, *_geometry(ensembles))
     curves = {name: rows for name, rows in training.items() if rows}
     if curves:
-        yield ("training", "training", "Training curves", _TRAINING, *_training(curves))
+        yield ("training", "training", "Training curves", captions.TRAINING, *_training(curves))
 
 
 def kinds(comparison: Comparison) -> tuple[list[str], list[str], list[str], list[str]]:
@@ -222,9 +233,9 @@ def _timescales(ensembles: Sequence[Ensemble]) -> tuple[Figure, dict[str, np.nda
 def _geometry(ensembles: Sequence[Ensemble]) -> tuple[Figure, dict[str, np.ndarray]]:
     drawn = [e for e in ensembles if e.role != "floor"]
     names = list(dict.fromkeys(n for e in drawn for n in e.geometry))
-    columns = min(3, len(names))
+    columns = min(4, len(names))
     rows = -(-len(names) // columns)
-    figure = style.new_figure(max(3.3 * columns, 5.6), 2.7 * rows + 0.4)
+    figure = style.new_figure(max((3.3 if columns < 4 else 2.75) * columns, 5.6), 2.6 * rows + 0.4)
     grid = figure.subplots(rows, columns, squeeze=False)
     for place, ax in enumerate(grid.flat):
         if place >= len(names):
@@ -258,26 +269,3 @@ def _training(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Figure
         for key in ("step", "seconds", "train", "held_out"):
             data[f"{name} {key}"] = np.array([checks.number(row.get(key)) for row in values], float)
     return figure, data
-
-
-_DISTANCES = (
-    "Jensen\u2013Shannon distance (square root of the divergence, natural logarithm) between each ensemble and the reference; "
-    "lines are 95 % bootstrap intervals. Grey: one half of the reference runs against the other (line: median; top: 95 % "
-    "quantile). A bar that ends inside the grey cannot be told from the reference with the data at hand."
-)
-_PROFILES = "Bands: one standard error, by block bootstrap over runs. kT = {kT:.2f} kJ/mol. Bins without samples are left out."
-_SURFACES = (
-    "Above: free energy on one colour scale, with contours every kT = {kT:.2f} kJ/mol (drawn from the histogram smoothed by one "
-    "bin; the colours are not smoothed). Below: standard error of the reference, and each ensemble minus the reference after "
-    "the best common shift; red is too high (visited too rarely), blue too low (too often). Grey bins have no samples."
-)
-_TIMESCALES = (
-    "Implied timescale against lag; bands are 95 % intervals. Within the shaded region the timescale is shorter than the lag and cannot "
-    "be resolved; a curve is to be trusted where it is flat above it. * Time of a simulation with a coarse-grained force field "
-    "is not physical time."
-)
-_GEOMETRY = (
-    "Deviation of every bond and angle from its mean in the reference, in standard deviations of the reference, and the closest "
-    "approach of beads that are not bonded. Grey area: the reference."
-)
-_TRAINING = "Loss on the training runs and on runs held out from training. The model of the lowest held-out loss (ring) is kept."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,16 @@ def number(value: float, digits: int = 2) -> str:
     if value != value or value in (float("inf"), float("-inf")):
         return "\u2013"
     return f"{value:.{digits}f}"
+
+
+def small_png(content: bytes) -> bytes:
+    """The same PNG with a palette of 256 colours, where that is smaller."""
+    from PIL import Image
+
+    memory = io.BytesIO()
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    image.quantize(256, dither=Image.Dither.NONE).save(memory, format="png", optimize=True)
+    return min(content, memory.getvalue(), key=len)
 
 
 def data_image(content: bytes, kind: str) -> str:

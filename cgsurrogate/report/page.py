@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cgsurrogate.comparison import Comparison, Ensemble
+from cgsurrogate.comparison import Comparison, Distance, Ensemble
 from cgsurrogate.report import checks, figures, html, player
+from cgsurrogate.report.player import write_player
+
+__all__ = ["write_player", "write_report"]
 
 CLOSE = 1.5  # times the floor: beyond the noise, yet near it
 SECTIONS = ("distances", "surfaces", "timescales", "geometry", "training")
-_WORDS = {"within": "within the noise", "close": "close", "beyond": "beyond the noise", "unknown": "not judged"}
+WORDS = {"within": "within the noise", "close": "close", "beyond": "beyond the noise", "unknown": "not judged"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +36,17 @@ def write_report(
     training: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     provenance: Mapping[str, Any] | None = None,
     title: str = "Surrogate against reference",
-    figures_folder: str | Path | None = None,
 ) -> Path:
-    """Write the page to ``out`` and every figure, with its numbers, into ``figures/`` beside it. Returns the page.
+    """Write the page, and every figure with its numbers into ``figures/`` beside it. Returns the path of the page.
 
     Args:
+        out: a folder, for ``report.html`` in it, or a file that ends in .html.
         training: rows of metrics.csv (step, seconds, train, held_out) of each model, by name.
         provenance: inputs with hashes, versions, the command; shown as it is, nested.
     """
     out = Path(out)
-    drawings = figures.draw_all(comparison, figures_folder or out.parent / "figures", training)
+    out = out if out.suffix.lower() in (".html", ".htm") else out / "report.html"
+    drawings = figures.draw_all(comparison, out.parent / "figures", training)
     kept = {section: [d for d in drawings if d.section == section] for section in SECTIONS}
     return html.write(
         out,
@@ -50,23 +55,49 @@ def write_report(
         comparison=comparison,
         facts=player.facts(comparison.reference.sample),
         verdict=judge(comparison),
-        tables=tables(comparison),
+        table=table(comparison),
+        words=WORDS,
         drawings=kept,
-        image=lambda drawing: html.data_image(drawing.svg, "svg+xml"),
-        worst=worst_terms(comparison),
+        image=_image,
+        size=size,
+        notes=[
+            (e.name, n) for e in comparison.ensembles for n in e.notes if not any(n in w for w in comparison.warnings)
+        ],
+        geometry=geometry(comparison),
         player=player.payload(comparison),
-        provenance=lines(provenance or {}),
+        provenance=lines(
+            {**(provenance or {}), **({"comparison": comparison.settings} if comparison.settings else {})}
+        ),
     )
 
 
-def state(ensemble: Ensemble) -> str:
-    """"within" if every distance is within the floor, "close" if none exceeds 1.5 times its floor or its band, else "beyond"."""
-    known = list(ensemble.distances.values())
-    if not known:
+def size(ensemble: Ensemble) -> str:
+    """Its frames, and how many of them count as independent where that is known."""
+    text = f"{ensemble.frames_count:,} frames"
+    return f"{text}, about {ensemble.effective:,.0f} of them independent" if math.isfinite(ensemble.effective) else text
+
+
+def _image(drawing: figures.Drawing) -> str:
+    """The figure inside of the page: SVG, or PNG where that is smaller."""
+    png = html.small_png(drawing.png)
+    return html.data_image(png, "png") if len(png) < len(drawing.svg) else html.data_image(drawing.svg, "svg+xml")
+
+
+def mark(distance: Distance) -> str:
+    """ "within" the 95 % band of the floor, "close" (at most 1.5 times it), "beyond", or "unknown" without a floor."""
+    if not (math.isfinite(distance.value) and math.isfinite(distance.floor_high)) or distance.floor_high < 0:
         return "unknown"
-    if all(d.within for d in known):
+    if distance.within:
         return "within"
-    return "close" if all(d.within or checks.ratio(d) <= CLOSE for d in known) else "beyond"
+    return "close" if checks.ratio(distance) <= CLOSE else "beyond"
+
+
+def state(ensemble: Ensemble) -> str:
+    """The worst mark of all its distances; frames with broken bonds or wrong hands are always "beyond"."""
+    if any(_bad(check) for check in ensemble.geometry.values()):
+        return "beyond"
+    marks = {mark(d) for d in ensemble.distances.values()}
+    return next((m for m in ("beyond", "close", "within") if m in marks), "unknown")
 
 
 def judge(comparison: Comparison) -> list[Judged]:
@@ -74,36 +105,41 @@ def judge(comparison: Comparison) -> list[Judged]:
     surrogates = [e for e in comparison.others if e.role == "surrogate"]
     found = []
     for place, text in enumerate(comparison.verdict):
-        named = [e for e in surrogates if text.startswith(e.name)] or [e for e in surrogates if e.name in text]
+        named = [e for e in surrogates if text.startswith(f"{e.name}:")]
         if not named and len(surrogates) == len(comparison.verdict):
             named = [surrogates[place]]
-        mark = state(max(named, key=lambda e: len(e.name))) if named else "unknown"
-        found.append(Judged(text, mark, _WORDS[mark]))
+        judged = state(named[0]) if named else "unknown"
+        found.append(Judged(text, judged, WORDS[judged]))
     return found
 
 
-def tables(comparison: Comparison) -> list[dict[str, Any]]:
-    """Rows for the table of distances, one block an ensemble."""
-    blocks = []
-    for ensemble in comparison.others:
-        rows = []
-        for metric, d in ensemble.distances.items():
-            ratio = checks.ratio(d)
-            mark = "within" if d.within else "close" if ratio <= CLOSE else "beyond"
-            rows.append({"metric": metric, "distance": d, "ratio": ratio, "state": mark, "word": _WORDS[mark]})
-        if rows:
-            blocks.append({"ensemble": ensemble, "rows": rows})
-    return blocks
+def table(comparison: Comparison) -> list[dict[str, Any]]:
+    """A row a measure: its floor, and of every ensemble distance, ratio and mark (None where it has none)."""
+    others = comparison.others
+    rows = []
+    for metric in dict.fromkeys(m for e in others for m in e.distances):
+        found = [e.distances.get(metric) for e in others]
+        cells = [d and {"distance": d, "ratio": checks.ratio(d), "state": mark(d)} for d in found]
+        rows.append({"metric": metric, "floor": next(d for d in found if d), "cells": cells})
+    return rows
 
 
-def worst_terms(comparison: Comparison) -> list[tuple[str, str, str]]:
-    """(ensemble, check, worst term) where one is named."""
+def geometry(comparison: Comparison) -> list[tuple[str, str, str, str]]:
+    """(ensemble, check, worst term, frames broken) of the surrogates and baselines."""
     return [
-        (e.name, name, str(check["worst"]))
+        (e.name, name, str(check.get("worst") or "\u2013"), _frames(check, e))
         for e in comparison.others
+        if e.role != "floor"
         for name, check in e.geometry.items()
-        if check.get("worst")
     ]
+
+
+def _bad(check: Mapping[str, Any]) -> int:
+    return int(check.get("bad frames") or 0)
+
+
+def _frames(check: Mapping[str, Any], ensemble: Ensemble) -> str:
+    return f"{_bad(check):,} of {ensemble.frames_count:,}" if "bad frames" in check else "\u2013"
 
 
 def lines(values: Mapping[str, Any], depth: int = 0) -> list[tuple[int, str, str]]:

@@ -14,35 +14,42 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.report import html, style, surfaces
 
 MOST_FRAMES = 300
-SURFACE = "TIC 1 / TIC 2"
+MOST_BYTES = 800_000  # of coordinates in one page, as base64
 
 
 def payload(comparison: Comparison) -> dict[str, Any]:
     """What the player's script needs, as plain values: chain, trajectories, tracks and drawn surfaces."""
-    target = np.asarray(comparison.reference.sample.positions[0], float)
-    name = SURFACE if SURFACE in comparison.reference.surfaces else None
-    if name is None:
-        name = next((n for n, s in comparison.reference.surfaces.items() if len(s.labels) == 2), None)
+    target = upright(np.asarray(comparison.reference.sample.positions[0], float))
+    known_maps = comparison.reference.surfaces.items()
+    name = next((n for n, s in known_maps if len(s.labels) == 2 and not any(s.periodic)), None)  # TIC 1 / TIC 2
     shown = [e for e in comparison.ensembles if len(e.sample)]
     kT = comparison.reference.sample.kT
     known = [e.surfaces[name] for e in shown if name in e.surfaces]
     top = surfaces.ceiling(known, kT) if known else 0.0
+    most = budget(len(comparison.reference.sample.beads), len(shown))
     entries = []
     for ensemble in shown:
         surface = ensemble.surfaces.get(name) if name else None
-        entries.append(_entry(ensemble.name, ensemble.sample, target, ensemble.track, surface, kT, top))
+        entries.append(_entry(ensemble.name, ensemble.sample, target, ensemble.track, surface, kT, top, most))
     return {"chain": chain(comparison.reference.sample), "ensembles": entries}
 
 
 def alone(frames: Frames, name: str = "frames") -> dict[str, Any]:
     """The payload of one set of frames, with a surface over end-to-end distance and radius of gyration."""
     values = shape(frames)
-    chosen = spread(frames)
-    target = np.asarray(frames.positions[0], float)
+    most = budget(len(frames.beads), 1)
+    chosen = spread(frames, most)
+    target = upright(np.asarray(frames.positions[0], float))
     surface = _histogram(values, frames)
     top = surfaces.ceiling([surface], frames.kT)
     sample = _pick(frames, chosen)
-    return {"chain": chain(frames), "ensembles": [_entry(name, sample, target, values[chosen], surface, frames.kT, top)]}
+    entry = _entry(name, sample, target, values[chosen], surface, frames.kT, top, most)
+    return {"chain": chain(frames), "ensembles": [entry]}
+
+
+def budget(beads: int, ensembles: int) -> int:
+    """Frames an ensemble may bring, so that all coordinates (6 bytes a bead, a third more as base64) stay small."""
+    return int(np.clip(MOST_BYTES // max(1, 8 * beads * ensembles), 2, MOST_FRAMES))
 
 
 def write_player(frames: Frames, out: str | Path, *, title: str = "Trajectory") -> Path:
@@ -84,10 +91,10 @@ def _color(place: float) -> int:
     return int(red) << 16 | int(green) << 8 | int(blue)
 
 
-def spread(frames: Frames) -> np.ndarray:
-    """Indices of at most 300 evenly spaced frames of the first run."""
+def spread(frames: Frames, most: int = MOST_FRAMES) -> np.ndarray:
+    """Indices of at most ``most`` evenly spaced frames of the first run."""
     stop = frames.runs[0].stop
-    return np.arange(0, stop, max(1, -(-stop // MOST_FRAMES)))
+    return np.arange(0, stop, max(1, -(-stop // most)))
 
 
 def _pick(frames: Frames, chosen: np.ndarray) -> Frames:
@@ -126,9 +133,16 @@ def _histogram(values: np.ndarray, frames: Frames, bins: int = 40) -> Surface:
 
 
 def _entry(
-    name: str, sample: Frames, target: np.ndarray, track: np.ndarray, surface: Surface | None, kT: float, top: float
+    name: str,
+    sample: Frames,
+    target: np.ndarray,
+    track: np.ndarray,
+    surface: Surface | None,
+    kT: float,
+    top: float,
+    most: int,
 ) -> dict[str, Any]:
-    step = max(1, -(-len(sample) // MOST_FRAMES))
+    step = max(1, -(-len(sample) // most))
     positions = aligned(np.asarray(sample.positions[::step], float), target)
     largest = max(1e-6, float(np.abs(positions).max()))
     packed = np.round(positions / largest * 32767).astype("<i2")
@@ -137,12 +151,23 @@ def _entry(
         "frames": len(positions),
         "dt": sample.dt * step,
         "scale": 10 * largest / 32767,  # to Angstrom, which the viewer counts in
+        "reach": 10 * float(np.quantile(np.linalg.norm(positions, axis=-1).max(-1), 0.97)),
         "positions": base64.b64encode(packed.tobytes()).decode(),
     }
     if surface is not None and len(track) == len(sample):
         entry["track"] = np.round(np.asarray(track, float)[::step, :2], 4).tolist()
         entry["surface"] = _draw(surface, kT, top)
     return entry
+
+
+def upright(positions: np.ndarray) -> np.ndarray:
+    """(N, 3) turned so that its longest extent lies from left to right and its shortest points to the viewer."""
+    centred = positions - positions.mean(0)
+    axes = np.linalg.svd(centred, full_matrices=True)[2]
+    axes[2] *= np.sign(np.linalg.det(axes)) or 1.0
+    if centred[-1] @ axes[0] < centred[0] @ axes[0]:  # the chain runs to the right
+        axes[:2] *= -1
+    return centred @ axes.T
 
 
 def aligned(positions: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -171,7 +196,7 @@ def _draw(surface: Surface, kT: float, top: float) -> dict[str, Any]:
             memory = io.BytesIO()
             figure.savefig(memory, format="png", dpi=150)
     return {
-        "image": "data:image/png;base64," + base64.b64encode(memory.getvalue()).decode(),
+        "image": html.data_image(html.small_png(memory.getvalue()), "png"),
         "ratio": 4.4 / 5.6,
         "box": [box[0], 1 - box[1] - box[3], box[2], box[3]],
         "x": [float(v) for v in ax.get_xlim()],

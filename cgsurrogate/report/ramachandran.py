@@ -8,16 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cgsurrogate.comparison import Comparison
-from cgsurrogate.report import style, surfaces
+from cgsurrogate.report import captions, style, surfaces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RESIDUES = 5  # beside the pooled panel
-CAPTION = (
-    "A row for each ensemble; first all residues together, then {what}. One colour scale, contours every kT. Angles in degrees. "
-    "Grey bins have no samples."
-)
 
 
 def worst(comparison: Comparison, names: Sequence[str], most: int) -> list[str]:
@@ -37,7 +33,9 @@ def worst(comparison: Comparison, names: Sequence[str], most: int) -> list[str]:
 
 def caption(comparison: Comparison, names: Sequence[str]) -> str:
     few = len(names) > RESIDUES
-    return CAPTION.format(what=f"the {RESIDUES} residues of {len(names)} that differ most" if few else "each residue")
+    return captions.RAMACHANDRAN.format(
+        what=f"the {RESIDUES} residues of {len(names)} that differ most" if few else "each residue"
+    )
 
 
 def figure(comparison: Comparison, names: Sequence[str], kT: float) -> tuple[Figure, dict[str, np.ndarray]]:
@@ -48,12 +46,12 @@ def figure(comparison: Comparison, names: Sequence[str], kT: float) -> tuple[Fig
     for ensemble in ensembles:
         parts = [ensemble.surfaces[n] for n in names if n in ensemble.surfaces]
         if parts:
-            pools[ensemble.name] = surfaces.pooled(parts, kT, ("phi", "psi"))
+            pools[ensemble.name] = surfaces.pooled(parts, kT, parts[0].labels)
     ensembles = [e for e in ensembles if e.name in pools]
     several = len(names) > 1
     columns = len(shown) + several
     top = surfaces.ceiling(list(pools.values()), kT)
-    drawing = style.new_figure(1.75 * columns + 1.3, 1.78 * len(ensembles) + 0.5)
+    drawing = style.new_figure(1.72 * columns + 1.5, 1.62 * len(ensembles) + 0.75)
     grid = drawing.subplots(len(ensembles), columns, squeeze=False, sharex=True, sharey=True)
     for row, ensemble in zip(grid, ensembles, strict=True):
         panels = [pools[ensemble.name]] if several else []
@@ -62,13 +60,15 @@ def figure(comparison: Comparison, names: Sequence[str], kT: float) -> tuple[Fig
             surfaces.surface(ax, panel, kT, top)
             ax.set_xlabel("")
             ax.set_ylabel("")
-            ax.set_aspect("equal")
-        row[0].set_ylabel(style.short(ensemble.name, 22), fontsize=9.5, fontweight="bold")
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_ticks(np.radians([-90, 0, 90]), ["\u221290", "0", "90"])
+        row[0].set_ylabel(style.short(ensemble.name, 20), fontsize=9, fontweight="bold")
     titles = ["all residues"] if several else []
     for ax, title in zip(grid[0], [*titles, *(style.greek(name) for name in shown)], strict=True):
         ax.set_title(title)
-    drawing.supxlabel("\u03c6 (degrees)", fontsize=9.5)
-    drawing.supylabel("\u03c8 (degrees)", fontsize=9.5)
+    first = comparison.reference.surfaces[names[0]].labels[0].startswith("phi")
+    drawing.supxlabel("\u03c6 (degrees)" if first else "torsion (degrees)", fontsize=9.5)
+    drawing.supylabel("\u03c8 (degrees)" if first else "next torsion (degrees)", fontsize=9.5)
     mesh = grid[0, 0].collections[0]
     drawing.colorbar(mesh, ax=grid.ravel().tolist(), label="free energy (kJ/mol)", fraction=0.03, pad=0.015, aspect=24)
     data: dict[str, np.ndarray] = {}

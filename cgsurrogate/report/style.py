@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 RC = {
     "figure.dpi": 100,
     "savefig.dpi": 150,
-    "savefig.bbox": "tight",
-    "savefig.pad_inches": 0.06,
     "figure.facecolor": "white",
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
@@ -35,7 +33,7 @@ RC = {
     "ytick.direction": "out",
     "legend.fontsize": 9,
     "legend.frameon": False,
-    "lines.linewidth": 1.7,
+    "lines.linewidth": 1.5,
     "lines.solid_capstyle": "round",
     "svg.fonttype": "path",
     "svg.hashsalt": "cgsurrogate",
@@ -69,10 +67,10 @@ def looks(ensembles: Sequence[Ensemble]) -> dict[str, Look]:
     surrogates = baselines = 0
     for ensemble in ensembles:
         if ensemble.role == "reference":
-            found[ensemble.name] = Look("#000000", 2.0, "-", "o", True)
+            found[ensemble.name] = Look("#000000", 1.7, "-", "o", True)
         elif ensemble.role == "surrogate":
             color, marker = _SURROGATES[surrogates % len(_SURROGATES)], _MARKERS[surrogates % len(_MARKERS)]
-            found[ensemble.name] = Look(color, 1.8, "-", marker, True)
+            found[ensemble.name] = Look(color, 1.5, "-", marker, True)
             surrogates += 1
         else:
             color, dashes = _BASELINES[baselines % len(_BASELINES)], _DASHES[baselines % len(_DASHES)]
@@ -85,7 +83,9 @@ def new_figure(width: float, height: float) -> Figure:
     """A figure outside of pyplot, so that nothing global is touched. Inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05, wspace=0.02, hspace=0.02)
+    return figure
 
 
 def finite_range(arrays: Sequence[np.ndarray]) -> tuple[float, float] | None:
@@ -105,12 +105,15 @@ def centres(edges: np.ndarray) -> np.ndarray:
     return (edges[1:] + edges[:-1]) / 2
 
 
+_LENGTHS = {"Rg": "radius of gyration", "RMSD": "RMSD", "end-to-end": "end-to-end distance"}
+
+
 def axis_label(surface: Surface, axis: int) -> str:
     """The label of an axis with its unit."""
-    label = greek(surface.labels[axis])
+    label = surface.labels[axis]
     if surface.periodic[axis]:
-        return f"{label} (degrees)"
-    return label
+        return f"{greek(label)} (degrees)"
+    return f"{_LENGTHS[label]} (nm)" if label in _LENGTHS else greek(label)
 
 
 def greek(label: str) -> str:

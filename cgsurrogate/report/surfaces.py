@@ -82,7 +82,8 @@ def surface(ax: Axes, values: Surface, kT: float, top: float, *, contours: bool 
         if smooth is not None:
             levels = np.arange(1, round(top / kT)) * kT
             x, y = (style.centres(e) for e in values.edges)
-            ax.contour(x, y, smooth.T, levels=levels, colors="white", linewidths=0.55, alpha=0.85)
+            lines = ax.contour(x, y, smooth.T, levels=levels, colors="white", linewidths=0.55, alpha=0.85)
+            lines.set_rasterized(True)
     return surface_axes(ax, values)
 
 

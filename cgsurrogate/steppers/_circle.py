@@ -27,12 +27,15 @@ def log_density(x: Tensor, logits: Tensor, centre: Tensor, log_scale: Tensor) ->
     return torch.logsumexp(each + logits, -1) - torch.logsumexp(logits, -1)
 
 
-def draw(logits: Tensor, centre: Tensor, log_scale: Tensor, uniform: Tensor) -> Tensor:
-    """Parameters (..., K) and two uniform numbers (..., 2) in [0, 1) -> (...) radians, by inverting the distribution."""
-    steps = torch.softmax(logits, -1).cumsum(-1)
-    chosen = (steps < uniform[..., :1] * steps[..., -1:]).sum(-1, keepdim=True)
-    mean = centre.gather(-1, chosen).squeeze(-1)
-    scale = log_scale.gather(-1, chosen).squeeze(-1).exp()
+def pick(logits: Tensor, uniform: Tensor) -> Tensor:
+    """(..., K) and uniform numbers (..., 1) in [0, 1) -> (..., 1) number of a component."""
+    steps = torch.softmax(logits, -1).cumsum_(-1)
+    return (steps < uniform * steps[..., -1:]).sum(-1, keepdim=True)
+
+
+def draw(centre: Tensor, log_scale: Tensor, uniform: Tensor) -> Tensor:
+    """Of one component: parameters (...) and uniform numbers (...) -> (...) radians, by inverting its distribution."""
+    scale = log_scale.exp()
     inside = torch.erf(math.pi / ROOT2 / scale)
-    z = ROOT2 * torch.erfinv(((2 * uniform[..., 1] - 1) * inside).clamp(-EDGE, EDGE))
-    return wrap(mean + scale * z)
+    z = torch.erfinv(((2 * uniform - 1) * inside).clamp_(-EDGE, EDGE))
+    return wrap(centre + ROOT2 * scale * z)

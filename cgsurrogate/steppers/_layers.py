@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cgsurrogate.steppers import _circle
 
 HARMONICS = 2  # sine and cosine of x and of 2 x
+LOG_SCALES = (-4.0, 2.0)  # of a mixture component, log radians
 
 
 def waves(angles: Tensor, harmonics: int = HARMONICS) -> Tensor:
@@ -71,7 +72,7 @@ class Heads(nn.Module):
     def _parameters_of(self, raw: Tensor, now: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, centre, log_scale = raw.chunk(3, -1)
         centre = torch.cat([centre[..., : self.near] + now.unsqueeze(-1), centre[..., self.near :]], -1)
-        return logits, centre, log_scale.clamp(-4.0, 2.0)
+        return logits, centre, log_scale.clamp(*LOG_SCALES)
 
     def log_density(self, context: Tensor, now: Tensor, later: Tensor) -> Tensor:
         """(B, C), (B, D) and (B, D) radians -> (B, D) log densities of the coordinates of ``later``."""
@@ -83,19 +84,21 @@ class Heads(nn.Module):
 
     def draw(self, context: Tensor, now: Tensor, uniform: Tensor) -> Tensor:
         """(B, C), (B, D) radians and uniform numbers (B, D, 2) -> (B, D) radians."""
-        each = 2 * HARMONICS
-        first = self.from_context(context)
-        before = context.new_empty(len(now), 0)
-        drawn = []
+        each, batch = 2 * HARMONICS, len(now)
+        first = self.from_context(context).view(batch, self.count, self.hidden).transpose(0, 1).contiguous()
+        before = self.from_before.view(-1, self.count, self.hidden)
+        drawn = now.new_empty(self.count, batch)
+        known = now.new_empty(batch, each * self.count)
         for d in range(self.count):
-            columns = slice(d * self.hidden, (d + 1) * self.hidden)
-            x = nn.functional.silu(torch.addmm(first[:, columns], before, self.from_before[: each * d, columns]))
+            x = nn.functional.silu(torch.addmm(first[d], known[:, : each * d], before[: each * d, d]))
             x = x + nn.functional.silu(torch.addmm(self.middle_bias[d], x, self.middle[d]))
-            raw = torch.addmm(self.out_bias[d], x, self.out[d])
-            y = _circle.draw(*self._parameters_of(raw, now[:, d]), uniform[:, d])
-            drawn.append(y)
-            before = torch.cat([before, waves(y.unsqueeze(-1))], -1)
-        return torch.stack(drawn, -1) if drawn else now
+            logits, *rest = torch.addmm(self.out_bias[d], x, self.out[d]).chunk(3, -1)
+            chosen = _circle.pick(logits, uniform[:, d, :1])
+            centre, log_scale = (part.gather(-1, chosen).squeeze(-1) for part in rest)
+            centre = torch.where(chosen.squeeze(-1) < self.near, centre + now[:, d], centre)
+            drawn[d] = _circle.draw(centre, log_scale.clamp(*LOG_SCALES), uniform[:, d, 1])
+            known[:, each * d : each * (d + 1)] = waves(drawn[d, :, None])
+        return drawn.T
 
 
 class Tail(nn.Module):

@@ -15,11 +15,11 @@ import math
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.propagator import State, Stepper
-from cgsurrogate.steppers import _circle, _layers
+from cgsurrogate.steppers import _layers
 from cgsurrogate.zmatrix import ZMatrix, wrap
 
 SOFT = 0.25  # rad, circular standard deviation from which on a coordinate is soft
@@ -70,7 +70,9 @@ class Autoregressive(Stepper):
     def lag(self, value: float) -> None:
         low, high = self.lags
         if not low * (1 - 1e-6) <= value <= high * (1 + 1e-6):
-            raise ValueError(f"expected a lag from {low:g} to {high:g} ps, on which the stepper was trained, got {value:g}")
+            raise ValueError(
+                f"expected a lag from {low:g} to {high:g} ps, on which the stepper was trained, got {value:g}"
+            )
         self.main_lag.fill_(float(value))
 
     # -- coordinates --------------------------------------------------------------------------------------------------

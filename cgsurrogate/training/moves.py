@@ -1,7 +1,7 @@
 """Turns of one side of a molecule that change one dihedral or one angle and nothing else, and the forces along them.
 
-Along these directions a molecule is soft, and what bonds and fast vibrations add to a force cancels: the torque on a side is the
-sum over all its beads, in which internal forces drop out. Both objectives of training work in them.
+Along these directions a molecule is soft, and what bonds and fast vibrations add to a force cancels: the torque on a
+side is the sum over all its beads, in which internal forces drop out. Both objectives of training work in them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate import bondgraph
-from cgsurrogate.frames import Beads, Frames
-from cgsurrogate.internal import cross
-
-MOST_FRAMES = 2000  # frames from which widths are measured
+from cgsurrogate.frames import Beads
+from cgsurrogate.internal import Cosines, Dihedrals, cross
 
 
 class Moves(nn.Module):
-    """M moves: each turns a side of the molecule about an axis. Dihedrals turn about their bond, angles about their normal.
+    """M moves: each turns a side of the molecule about an axis. Dihedrals turn about their bond, angles about their
+    normal.
 
     ``sides`` (M, N) is one for the beads that turn. A positive turn opens an angle.
     """
@@ -30,6 +29,7 @@ class Moves(nn.Module):
         arm_free, arms = bondgraph.swung(beads, bends)
         turns, sides, bends, arms = turns[free], sides[free], bends[arm_free], arms[arm_free]
         self.turns, self.bends = len(turns), len(bends)
+        self.turn_rows, self.bend_rows = turns, bends
         if not len(turns) + len(bends):
             raise ValueError("the molecule has no angle or dihedral that can move; train it with other beads or bonds")
         origin = np.concatenate([turns[:, 1], bends[:, 1]])
@@ -37,7 +37,8 @@ class Moves(nn.Module):
         second = np.concatenate([turns[:, 2], bends[:, 2]])
         for name, index in (("origin", origin), ("first", first), ("second", second)):
             self.register_buffer(name, torch.from_numpy(index), persistent=False)
-        self.register_buffer("sides", torch.tensor(np.concatenate([sides, arms]), dtype=torch.float32), persistent=False)
+        turning = torch.tensor(np.concatenate([sides, arms]), dtype=torch.float32)
+        self.register_buffer("sides", turning, persistent=False)
 
     def __len__(self) -> int:
         return self.turns + self.bends
@@ -65,19 +66,24 @@ class Moves(nn.Module):
         cot = cosine / (1 - cosine.square()).clamp(min=1e-6).sqrt()
         return torch.cat((x.new_zeros(len(x), self.turns), cot), 1)
 
-    def apply(self, x: Tensor, amounts: Tensor) -> Tensor:  # type: ignore[override]
+    def turn(self, x: Tensor, amounts: Tensor) -> Tensor:
         """Turn by ``amounts`` (B, M) radian, one move after the other (Rodrigues' formula)."""
         cosines, sines = amounts.cos(), amounts.sin()
         for m in range(len(self)):
             centre, second = x[:, self.origin[m]], x[:, self.second[m]] - x[:, self.origin[m]]
-            if m < self.turns:
-                axis = second
-            else:
-                axis = torch.linalg.cross(x[:, self.first[m]] - centre, second)
+            axis = second if m < self.turns else torch.linalg.cross(x[:, self.first[m]] - centre, second)
             axis = (axis / axis.norm(dim=1, keepdim=True))[:, None].expand_as(x)
             arm = x - centre[:, None]
             c, s = cosines[:, m, None, None], sines[:, m, None, None]
-            turned = arm * (c - 1) + torch.linalg.cross(axis, arm) * s + axis * (axis * arm).sum(2, keepdim=True) * (1 - c)
+            turned = (
+                arm * (c - 1) + torch.linalg.cross(axis, arm) * s + axis * (axis * arm).sum(2, keepdim=True) * (1 - c)
+            )
             x = x + turned * self.sides[m][:, None]
         return x
 
+    def widths(self, x: Tensor) -> Tensor:
+        """(M,) standard deviation over (T, N, 3) of what each move changes, radian; circular for dihedrals."""
+        cosine, sine = Dihedrals(x.shape[1], self.turn_rows).to(x)(x)
+        resultant = (cosine.mean(0).square() + sine.mean(0).square()).sqrt().clamp(1e-6, 1 - 1e-6)
+        angle = Cosines(x.shape[1], self.bend_rows).to(x)(x).clamp(-1, 1).acos()
+        return torch.cat(((-2 * resultant.log()).sqrt(), angle.std(0)))

@@ -70,7 +70,7 @@ class LaggedPairs:
         while sum(len(part) for part in found) < self.batch:
             now = torch.randint(len(self.codes), (2 * self.batch,), generator=rng)
             share = torch.rand(2 * self.batch, generator=rng)
-            lag = torch.exp(np.log(self.low - 0.4) + share * np.log((self.high + 0.4) / (self.low - 0.4))).round().long()
+            lag = ((self.low - 0.4) * ((self.high + 0.4) / (self.low - 0.4)) ** share).round().long()
             lag = lag.clamp(self.low, self.high)
             good = now + lag < self.ends[now]
             found.append(torch.stack([now[good], lag[good]]).T)

@@ -57,7 +57,7 @@
       this.dot = document.createElementNS(svgName, "circle");
       this.trail.setAttribute("class", "trail");
       this.dot.setAttribute("class", "dot");
-      this.dot.setAttribute("r", "7");
+      this.dot.setAttribute("r", "10");
       this.overlay.append(this.trail, this.dot);
       this.timer = null;
       this.viewer = this.open();
@@ -111,10 +111,19 @@
       this.show(0);
       if (this.viewer) {
         this.paint();
-        this.viewer.zoomTo();
-        this.viewer.zoom(0.92);
+        this.frameView();
         this.viewer.render();
       }
+    }
+
+    // The same distance for every ensemble and frame: sizes can be compared and nothing leaves the view.
+    frameView() {
+      const reach = Math.max(...data.ensembles.map((entry) => entry.reach)) + 1.5;
+      this.viewer.zoomTo();
+      this.viewer.setSlab(-4 * reach, 4 * reach);
+      const view = this.viewer.getView();
+      const halfField = (10 * Math.PI) / 180;
+      this.viewer.setView([0, 0, 0, 150 - reach / Math.tan(halfField), view[4], view[5], view[6], view[7]]);
     }
 
     place(point) {

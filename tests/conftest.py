@@ -1,0 +1,46 @@
+"""Small molecules and short synthetic trajectories that the tests share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def peptide_pdb() -> Path:
+    """Ace-Ala5-NMe, 62 atoms."""
+    return DATA / "ala5.pdb"
+
+
+@pytest.fixture(scope="session")
+def dipeptide_pdb() -> Path:
+    """Ace-Ala-NMe, 22 atoms."""
+    return DATA / "ala2.pdb"
+
+
+@pytest.fixture(scope="session")
+def peptide(peptide_pdb):
+    """An mdtraj trajectory of one frame of Ace-Ala5-NMe."""
+    import mdtraj
+
+    return mdtraj.load_pdb(str(peptide_pdb))
+
+
+@pytest.fixture
+def atoms(peptide) -> np.ndarray:
+    """(40, 62, 3) nm: the peptide with every atom shaken a little."""
+    rng = np.random.default_rng(1)
+    return (peptide.xyz + rng.normal(0, 0.003, (40, peptide.n_atoms, 3))).astype(np.float32)
+
+
+@pytest.fixture
+def peptide_frames(peptide, atoms):
+    """Backbone beads in two runs of 25 and 15 frames, 2 ps apart, with forces of springs to the first positions."""
+    from cgsurrogate import choose
+    from cgsurrogate.frames import Frames
+
+    mapping = choose.build("mappings", "backbone", peptide.topology)
+    forces = mapping.forces(-1000 * (atoms - peptide.xyz))
+    return Frames(mapping.beads, mapping.positions(atoms), (25, 15), 2.0, 300.0, forces=forces)
