@@ -177,7 +177,7 @@ def floor(reference: Sequence[Counts], training: Sequence[Counts] | None, rng: n
 
     With ``training`` beside a held-out reference: the training data against the reference, which is what a perfect
     surrogate of the training data would reach. Its 95 % quantile is that of random splits of all these runs into two
-    sets of the same two sizes, moved up if the training data lie further from the reference than the typical split does.
+    sets of the same two sizes, moved up if the training data lie further from the reference than the typical split.
 
     Without it: disjoint halves of the reference, scaled from half the size to the size of the reference (the noise of
     a distance falls with the sample; the exponent is measured between quarters and halves), so that the floor is that
@@ -261,8 +261,8 @@ def _between(units: Sequence[np.ndarray], first: np.ndarray, second: np.ndarray)
 def _to_full_size(units: Sequence[np.ndarray], rng: np.random.Generator) -> float:
     """How much smaller the distance between two whole samples is than between two halves of one.
 
-    A distance falls as a power of the sample size (one half for smooth densities, less where bins hold few samples); the
-    power is measured between quarters and halves of the blocks, kept within 0 and 1/2.
+    A distance falls as a power of the sample size (one half for smooth densities, less where bins hold few samples);
+    the power is measured between quarters and halves of the blocks, kept within 0 and 1/2.
     """
     count_ = len(units[0])
     if count_ < 8:

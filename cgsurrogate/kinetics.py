@@ -47,7 +47,7 @@ def states(values: np.ndarray, rng: np.random.Generator, count: int = STATES) ->
 def transition_counts(
     labels: np.ndarray, frames: Frames, lag: int, count: int, cut: Blocks | None = None
 ) -> np.ndarray:
-    """(K, S, S) transitions over ``lag`` frames, by the block in which they start; sliding window, never across runs."""
+    """(K, S, S) transitions over ``lag`` frames by the block that they start in; sliding window, never across runs."""
     now, later = frames.pairs(lag)
     code = labels[now].astype(np.int64) * count + labels[later]
     if cut is None:
@@ -157,8 +157,8 @@ def judge(times: Timescales, frames: Frames, share: float) -> tuple[str, ...]:
     total = len(frames) * frames.dt
     if total < 20 * last:
         notes.append(
-            f"{total / 1000:.3g} ns in all hold only {total / last:.0f} times the slowest relaxation ({last / 1000:.3g} ns);"
-            " timescales and populations of slow states are uncertain"
+            f"{total / 1000:.3g} ns in all hold only {total / last:.0f} times the slowest relaxation"
+            f" ({last / 1000:.3g} ns); timescales and populations of slow states are uncertain"
         )
     if len(known) > 2 and last > 1.5 * middle and times.low[known[-1], 0] > middle:
         notes.append("the slowest timescale still rises with the lag: the longest lag shown is a lower bound")

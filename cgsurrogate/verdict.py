@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cgsurrogate.blocks import LEAST_RUNS
-from cgsurrogate.ensemble import Ensemble, Surface
+from cgsurrogate.ensemble import Ensemble, Surface, Timescales
 from cgsurrogate.frames import Frames
 
 DEEP = 4.0  # kT; above this a reference of usual length knows its own surface badly
+SIGNIFICANT = 3.0  # standard errors; a surface has a hundred bins, and some are two standard errors off by chance
 OUTSIDE = 0.01
 
 
@@ -36,12 +37,12 @@ def _sentence(one: Ensemble, reference: Ensemble, kT: float) -> str:
         )
         head = f"{one.name}: beyond the reference's own uncertainty on {len(beyond)} of {len(judged)} figures: {what}"
         head += f"; within it on {', '.join(within)}." if within else "."
-    parts = [head, largest_error(one, reference, kT), *_structure(one)]
+    parts = [head, largest_error(one, reference, kT), timescale(one, reference), *_structure(one)]
     return " ".join(part for part in parts if part)
 
 
 def largest_error(one: Ensemble, reference: Ensemble, kT: float) -> str:
-    """Where the one-dimensional free energy is furthest from the reference, beyond both errors; and what is never visited."""
+    """Where the free energy in one dimension is furthest from the reference, beyond both errors; what is not visited."""
     worst, where, lost, lost_in = 0.0, "", 0.0, ""
     for name, known in reference.surfaces.items():
         own = one.surfaces[name]
@@ -64,7 +65,7 @@ def largest_error(one: Ensemble, reference: Ensemble, kT: float) -> str:
 
 
 def significant(own: Surface, known: Surface, kT: float) -> tuple[np.ndarray, np.ndarray]:
-    """((bins,) difference of -ln p in kT, nan where unknown or within two standard errors, (bins,) bin centres).
+    """((bins,) difference of -ln p in kT, nan where unknown or within three standard errors, (bins,) bin centres).
 
     Only bins where the reference lies below ``DEEP`` kT and neither error is above half a kT.
     """
@@ -73,8 +74,31 @@ def significant(own: Surface, known: Surface, kT: float) -> tuple[np.ndarray, np
         difference = np.log(known.probability) - np.log(own.probability)
         error = np.hypot(own.error, known.error) / kT
         good = (known.free_energy < DEEP * kT) & (known.error < 0.5 * kT) & (own.error < 0.5 * kT)
-        good &= np.isfinite(difference) & (np.abs(difference) > 2 * error)
+        good &= np.isfinite(difference) & (np.abs(difference) > SIGNIFICANT * error)
     return np.where(good, difference, np.nan), (edges[1:] + edges[:-1]) / 2
+
+
+def timescale(one: Ensemble, reference: Ensemble) -> str:
+    """The slowest timescale against that of the reference, at the longest lag of the reference and the nearest own."""
+    known, own = reference.timescales, one.timescales
+    if known is None or own is None or not own.physical:
+        return ""
+    rows, own_rows = (np.flatnonzero(np.isfinite(t.low[:, 0])) for t in (known, own))
+    if not len(rows) or not len(own_rows):
+        return ""
+    k = rows[-1]
+    j = own_rows[np.argmin(np.abs(np.log(own.lags[own_rows] / known.lags[k])))]
+    text = f"Its slowest timescale is {_time(own, j)} against {_time(known, k)} of the reference"
+    if own.low[j, 0] > known.high[k, 0]:
+        return f"{text}: too slow."
+    if own.high[j, 0] < known.low[k, 0]:
+        return f"{text}: too fast."
+    return f"{text}: the intervals overlap."
+
+
+def _time(times: Timescales, row: int) -> str:
+    value, low, high = (a[row, 0] / 1000 for a in (times.values, times.low, times.high))
+    return f"{value:.3g} ns ({low:.3g} to {high:.3g})"
 
 
 def _at(value: float, surface: Surface) -> str:
@@ -102,13 +126,13 @@ def warnings(
     found = []
     if not enough:
         found.append(
-            "the reference is too short for its own slowest motion: runs are cut into blocks shorter than its correlation,"
-            " so errors and noise floor are too small; add runs or longer ones"
+            "the reference is too short for its own slowest motion: runs are cut into blocks shorter than its"
+            " correlation, so errors and noise floor are too small; add runs or longer ones"
         )
     elif len(reference.lengths) < LEAST_RUNS:
         found.append(
-            f"the reference has {len(reference.lengths)} run(s): errors and floor come from blocks within runs, taken as"
-            " independent; six or more runs would need no such assumption"
+            f"the reference has {len(reference.lengths)} run(s): its errors come from blocks within runs, taken as"
+            f" independent; {LEAST_RUNS} or more runs would need no such assumption"
         )
     few = [name for name, number in splits.items() if number < 10]
     if few:
@@ -123,8 +147,8 @@ def warnings(
             )
         if one.role == "surrogate" and one.effective < own.effective / 2:
             found.append(
-                f"{one.name}: about {one.effective:.0f} independent frames against {own.effective:.0f} of the reference;"
-                " its own sampling error counts against it, so simulate longer before blaming the model"
+                f"{one.name}: about {one.effective:.0f} independent frames against {own.effective:.0f} of the"
+                " reference; its own sampling error counts against it, so simulate longer before blaming the model"
             )
     for one in ensembles:
         found += [f"{one.name}: {note}" for note in one.notes]

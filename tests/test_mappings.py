@@ -68,8 +68,8 @@ def test_bonds_join_all_beads_of_a_chain(mapping):
 def test_mapped_force_is_the_slope_of_the_potential_of_mean_force(mapping, peptide):
     """For U = k/2 sum |r|^2 the mean over all unmapped degrees of freedom is known.
 
-    Positions given the beads R are Gaussian, with mean W^T (W W^T)^-1 R, so the mean force is -k (W W^T)^-1 R; the mean of
-    the mapped force over that Gaussian must be the same, which it is only if force_weights @ weights.T = 1.
+    Positions given the beads R are Gaussian, with mean W^T (W W^T)^-1 R, so the mean force is -k (W W^T)^-1 R; the
+    mean of the mapped force over that Gaussian must be the same, which needs force_weights @ weights.T = 1.
     """
     k, inverse = 7.0, np.linalg.inv(mapping.weights @ mapping.weights.T)
     beads = np.random.default_rng(0).normal(size=(1, len(mapping.beads), 3))
@@ -171,7 +171,7 @@ def test_a_topology_without_bonds_gets_standard_ones(peptide):
 def test_an_unbonded_chain_says_how_to_help(peptide):
     cut = peptide.topology.copy()
     cut._bonds = [bond for bond in cut.bonds if {bond[0].name, bond[1].name} != {"C", "N"}]
-    with pytest.raises(ValueError, match="not bonded.*CONECT"):
+    with pytest.raises(ValueError, match=r"not bonded.*CONECT"):
         choose.build("mappings", "ca", cut)
 
 

@@ -312,7 +312,9 @@ def test_a_damaged_file_is_an_error_here_and_not_the_end_of_the_interpreter(traj
 
 def test_a_parser_that_dies_is_one_line(monkeypatch, trajectory, peptide_pdb, tmp_path):
     trajectory.save(str(tmp_path / "t.xtc"))
-    (tmp_path / "child.py").write_text("import os, signal, sys\nsys.stdin.readline()\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    (tmp_path / "child.py").write_text(
+        "import os, signal, sys\nsys.stdin.readline()\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
     import cgsurrogate.reference.sources as module
 
     monkeypatch.setattr(module, "__file__", str(tmp_path / "sources.py"))
@@ -381,7 +383,9 @@ def test_export_and_import_give_the_frames_back(peptide_frames, tmp_path, ending
     made = export(peptide_frames, tmp_path / f"t.{ending}")
     assert [path.name for path in made] == [f"t.{ending}", "t.pdb"]
     back = load_any(made[0], like=peptide_frames)
-    assert back.lengths == peptide_frames.lengths and back.dt == peptide_frames.dt and back.beads == peptide_frames.beads
+    assert (
+        back.lengths == peptide_frames.lengths and back.dt == peptide_frames.dt and back.beads == peptide_frames.beads
+    )
     np.testing.assert_allclose(back.positions, peptide_frames.positions, atol=6e-4)
 
 

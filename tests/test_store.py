@@ -8,23 +8,23 @@ from cgsurrogate.frames import Frames
 
 
 @pytest.fixture
-def energy_model(chain_frames: Frames):
+def energy_model(peptide_frames: Frames):
     energy = store.compose(
-        chain_frames.beads,
+        peptide_frames.beads,
         [("priors", "bonds", {}), ("priors", "dihedrals", {}), ("networks", "schnet", {"width": 8})],
     )
     for term in list(energy.terms)[:2]:
-        term.fit(chain_frames)
+        term.fit(peptide_frames)
     with torch.no_grad():
         for parameter in energy.parameters():
             parameter.add_(0.1)
-    return store.Model(energy, chain_frames.beads, 300.0, {"note": "x"})
+    return store.Model(energy, peptide_frames.beads, 300.0, {"note": "x"})
 
 
-def test_an_energy_survives(energy_model, chain_frames, tmp_path):
+def test_an_energy_survives(energy_model, peptide_frames, tmp_path):
     store.save(energy_model, tmp_path / "m")
     again = store.load(tmp_path / "m")
-    x = torch.tensor(chain_frames.positions[:5])
+    x = torch.tensor(peptide_frames.positions[:5])
     assert torch.equal(energy_model.module(x), again.module(x))
     assert again.beads == energy_model.beads and again.info == {"note": "x"} and not again.is_stepper
 

@@ -47,7 +47,9 @@ def load(spec: str | Path) -> np.ndarray:
     except ValueError as error:
         if str(path) in str(error):
             raise
-        raise ValueError(f"{path} is damaged, or holds Python objects, which are not read; save plain numbers") from None
+        raise ValueError(
+            f"{path} is damaged, or holds Python objects, which are not read; save plain numbers"
+        ) from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise ValueError(f"expected an array of numbers in {spec}")
     return array

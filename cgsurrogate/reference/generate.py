@@ -102,8 +102,11 @@ class Engine:
         self.constraints = [system.getConstraintParameters(i)[:2] for i in range(system.getNumConstraints())]
 
     def _reseed(self, seed: int) -> None:
+        """Start the random numbers anew; ``reinitialize(preserveState=True)`` would bring the old ones back."""
+        state = self.context.getState(getPositions=True, getVelocities=True)
         self.integrator.setRandomNumberSeed(seed)
-        self.context.reinitialize(preserveState=True)
+        self.context.reinitialize()
+        self.context.setState(state)
 
     def _set_temperature(self, temperature: float) -> None:
         if self.protocol.solvent_every > 1:  # a CustomIntegrator, which keeps kT as a variable

@@ -54,13 +54,13 @@ class Heads(nn.Module):
         self.count, self.hidden, self.mixtures = count, hidden, mixtures
         self.near = mixtures // 2  # components that are centred relative to now
         self.from_context = nn.Linear(context, count * hidden)
-        self.from_before = nn.Parameter(torch.randn(count * waves_each, count * hidden) * 0.5 / math.sqrt(count + 1))
+        self.from_before = nn.Parameter(torch.randn(count, count * waves_each, hidden) * 0.5 / math.sqrt(count + 1))
         self.middle = nn.Parameter(torch.randn(count, hidden, hidden) / math.sqrt(hidden))
         self.middle_bias = nn.Parameter(torch.zeros(count, 1, hidden))
         self.out = nn.Parameter(torch.randn(count, hidden, 3 * mixtures) * 0.1 / math.sqrt(hidden))
         self.out_bias = nn.Parameter(torch.zeros(count, 1, 3 * mixtures))
-        mask = torch.ones(count, count).triu(1)  # from row to later columns only
-        mask = mask.repeat_interleave(waves_each, 0).repeat_interleave(hidden, 1)
+        mask = torch.ones(count, count).tril(-1)  # coordinate d sees those before it
+        mask = mask.repeat_interleave(waves_each, 1).unsqueeze(-1)
         self.register_buffer("mask", mask, persistent=False)
 
     def set_centres(self, centres: Tensor, scale: float) -> None:
@@ -74,10 +74,13 @@ class Heads(nn.Module):
         centre = torch.cat([centre[..., : self.near] + now.unsqueeze(-1), centre[..., self.near :]], -1)
         return logits, centre, log_scale.clamp(*LOG_SCALES)
 
+    def _split(self, context: Tensor) -> Tensor:
+        """(B, C) -> (D, B, H): what each head hears of the context."""
+        return self.from_context(context).view(-1, self.count, self.hidden).transpose(0, 1).contiguous()
+
     def log_density(self, context: Tensor, now: Tensor, later: Tensor) -> Tensor:
         """(B, C), (B, D) and (B, D) radians -> (B, D) log densities of the coordinates of ``later``."""
-        first = self.from_context(context) + waves(later) @ (self.from_before * self.mask)
-        x = nn.functional.silu(first).view(len(now), self.count, self.hidden).transpose(0, 1)
+        x = nn.functional.silu(self._split(context) + waves(later) @ (self.from_before * self.mask))
         x = x + nn.functional.silu(torch.baddbmm(self.middle_bias, x, self.middle))
         raw = torch.baddbmm(self.out_bias, x, self.out).transpose(0, 1)
         return _circle.log_density(later, *self._parameters_of(raw, now))
@@ -85,12 +88,11 @@ class Heads(nn.Module):
     def draw(self, context: Tensor, now: Tensor, uniform: Tensor) -> Tensor:
         """(B, C), (B, D) radians and uniform numbers (B, D, 2) -> (B, D) radians."""
         each, batch = 2 * HARMONICS, len(now)
-        first = self.from_context(context).view(batch, self.count, self.hidden).transpose(0, 1).contiguous()
-        before = self.from_before.view(-1, self.count, self.hidden)
+        first = self._split(context)
         drawn = now.new_empty(self.count, batch)
         known = now.new_empty(batch, each * self.count)
         for d in range(self.count):
-            x = nn.functional.silu(torch.addmm(first[d], known[:, : each * d], before[: each * d, d]))
+            x = nn.functional.silu(torch.addmm(first[d], known[:, : each * d], self.from_before[d, : each * d]))
             x = x + nn.functional.silu(torch.addmm(self.middle_bias[d], x, self.middle[d]))
             logits, *rest = torch.addmm(self.out_bias[d], x, self.out[d]).chunk(3, -1)
             chosen = _circle.pick(logits, uniform[:, d, :1])

@@ -1,0 +1,224 @@
+"""Collective variables: blind to turns and shifts, right on built geometry, bounded in memory, and the projection."""
+
+import numpy as np
+import pytest
+
+from cgsurrogate import choose
+from cgsurrogate.correlation import correlation_time, statistical_inefficiency
+from cgsurrogate.cv import TooSmall
+from cgsurrogate.cvs import _geometry as geometry
+from cgsurrogate.frames import Beads, Frames
+
+
+def ca_chain(count):
+    bonds = tuple((i, i + 1) for i in range(count - 1))
+    names, residues = ("CA",) * count, tuple(range(count))
+    return Beads(names, (12,) * count, (12.0,) * count, residues, ("ALA",) * count, bonds)
+
+
+def frames_of(positions, beads=None, lengths=None, dt=1.0, weights=None):
+    positions = np.asarray(positions, np.float32)
+    return Frames(beads or ca_chain(positions.shape[1]), positions, lengths or (len(positions),), dt, 300.0, None, weights)
+
+
+def rotation(rng):
+    q, r = np.linalg.qr(rng.normal(size=(3, 3)))
+    q = q * np.sign(np.diag(r))
+    return q * np.linalg.det(q)
+
+
+def walk(rng, frames, beads, step=0.05):
+    """Slow random motion of a stretched chain."""
+    start = np.cumsum(rng.normal(size=(beads, 3)), 0) * 0.25
+    moves = rng.normal(size=(frames, beads, 3)) * step
+    for k in range(1, frames):
+        moves[k] += 0.9 * moves[k - 1]
+    return start + moves
+
+
+@pytest.mark.parametrize("name", choose.kinds("cvs"))
+@pytest.mark.parametrize("kind", ["backbone", "ca"])
+def test_every_cv_is_blind_to_turns_and_shifts(name, kind, peptide_frames):
+    rng = np.random.default_rng(0)
+    frames = peptide_frames if kind == "backbone" else frames_of(walk(rng, 60, 7))
+    cv = choose.build("cvs", name, frames)
+    moved = np.stack([x @ rotation(rng).T + rng.normal(size=3) for x in np.asarray(frames.positions, float)])
+    before, after = cv(frames), cv(frames_of(moved, frames.beads, frames.lengths))
+    assert before.shape == (len(frames), len(cv.labels)) and np.isfinite(before).all()
+    difference = after - before
+    if cv.period:
+        difference = (difference + cv.period / 2) % cv.period - cv.period / 2
+        assert (np.abs(before) <= cv.period / 2 + 1e-6).all()
+    assert np.abs(difference).max() < 1e-4 * max(1.0, np.abs(before).max())
+    assert before.std() > 0 or name == "helix"
+    for a, b in cv.pairs:
+        assert 0 <= a < len(cv.labels) and 0 <= b < len(cv.labels)
+
+
+def test_phi_and_psi_agree_with_mdtraj(peptide, atoms, peptide_frames):
+    import mdtraj
+
+    trajectory = mdtraj.Trajectory(atoms, peptide.topology)
+    cv = choose.build("cvs", "torsions", peptide_frames)
+    values = dict(zip(cv.labels, cv(peptide_frames).T, strict=True))
+    for kind, compute in (("phi", mdtraj.compute_phi), ("psi", mdtraj.compute_psi)):
+        quads, expected = compute(trajectory)
+        for quad, column in zip(quads, expected.T, strict=True):
+            residue = peptide.topology.atom(quad[1]).residue.index + 1
+            error = np.angle(np.exp(1j * (values[f"{kind} {residue}"] - column)))
+            assert np.abs(error).max() < 1e-4
+    assert [(cv.labels[a], cv.labels[b]) for a, b in cv.pairs] == [(f"phi {r}", f"psi {r}") for r in range(2, 7)]
+
+
+def helix(count, turn=100.0, rise=0.15, radius=0.23):
+    angle = np.deg2rad(turn) * np.arange(count)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), rise * np.arange(count)], 1)
+
+
+def test_a_right_handed_alpha_helix_has_fifty_degrees_and_its_mirror_image_has_not():
+    right = helix(12)
+    both = frames_of([right, right * [1, 1, -1]])
+    torsion = np.rad2deg(choose.build("cvs", "torsions", both)(both))
+    assert np.allclose(torsion[0], 50, atol=3) and np.allclose(torsion[1], -torsion[0], atol=1e-3)
+    content = choose.build("cvs", "helix", both)(both)[:, 0]
+    assert content[0] == 1 and content[1] == 0
+
+
+def test_radius_of_gyration_counts_masses():
+    beads = Beads(("A", "B"), (0, 0), (1.0, 3.0), (0, 0), ("X", "X"), ((0, 1),))
+    pair = frames_of([[[0, 0, 0], [4, 0, 0]], [[1, 1, 1], [1, 1, 3]]], beads)
+    # m1 m2 / (m1 + m2)^2 d^2
+    assert np.allclose(choose.build("cvs", "gyration", pair)(pair)[:, 0], np.sqrt(3 / 16) * np.array([4, 2]))
+    cube = frames_of([[(x, y, z) for x in (0, 2) for y in (0, 2) for z in (0, 2)]])
+    assert choose.build("cvs", "gyration", cube)(cube)[0, 0] == pytest.approx(np.sqrt(3))
+
+
+def test_end_to_end_uses_the_first_and_last_ca(peptide_frames):
+    cv = choose.build("cvs", "end_to_end", peptide_frames)
+    ca = [i for i, name in enumerate(peptide_frames.beads.names) if name == "CA"]
+    x = np.asarray(peptide_frames.positions, float)
+    assert np.allclose(cv(peptide_frames)[:, 0], np.linalg.norm(x[:, ca[-1]] - x[:, ca[0]], axis=-1), atol=1e-6)
+
+
+def test_rmsd_is_zero_for_a_turned_copy_large_for_a_mirror_image_and_agrees_with_mdtraj():
+    import mdtraj
+
+    rng = np.random.default_rng(2)
+    x = walk(rng, 30, 9)
+    copies = np.stack([x[0], x[0] @ rotation(rng).T + 5, x[0] * [1, 1, -1]])
+    cv = choose.build("cvs", "rmsd", frames_of(x), to="first")
+    values = cv(frames_of(copies))[:, 0]
+    assert values[0] < 1e-3 and values[1] < 1e-3 and values[2] > 0.05
+    top = mdtraj.Topology()
+    chain = top.add_chain()
+    for _ in range(9):
+        top.add_atom("CA", mdtraj.element.carbon, top.add_residue("ALA", chain))
+    trajectory = mdtraj.Trajectory(x.astype(np.float32), top)
+    assert np.allclose(cv(frames_of(x))[:, 0], mdtraj.rmsd(trajectory, trajectory, 0), atol=1e-4)
+
+
+def test_rmsd_to_the_medoid_to_a_file_and_to_an_array_agree(tmp_path, peptide, peptide_pdb, peptide_frames):
+    by_file = choose.build("cvs", "rmsd", peptide_frames, to=str(peptide_pdb))
+    ca = [a.index for a in peptide.topology.atoms if a.name == "CA"]
+    assert np.allclose(by_file.target, peptide.xyz[0, ca], atol=1e-6)
+    medoid = choose.build("cvs", "rmsd", peptide_frames)(peptide_frames)[:, 0]
+    others = [choose.build("cvs", "rmsd", peptide_frames, to=k)(peptide_frames).mean() for k in range(0, 40, 7)]
+    assert medoid.mean() <= min(others) + 1e-6 and medoid.min() < 1e-3
+    with pytest.raises(ValueError, match="expected a structure file"):
+        choose.build("cvs", "rmsd", peptide_frames, to=str(tmp_path / "none.pdb"))
+    with pytest.raises(ValueError, match="expected a structure of shape"):
+        choose.build("cvs", "rmsd", peptide_frames, to=np.zeros((3, 3)))
+
+
+def test_chunks_change_nothing(monkeypatch, peptide_frames):
+    whole = {name: choose.build("cvs", name, peptide_frames)(peptide_frames) for name in choose.kinds("cvs")}
+    monkeypatch.setattr(geometry, "CHUNK", 400)
+    for name, values in whole.items():
+        again = choose.build("cvs", name, peptide_frames)(peptide_frames)
+        assert np.allclose(np.abs(again), np.abs(values), atol=1e-3 * np.abs(values).max()), name
+
+
+def test_torsions_stop_at_a_chain_break():
+    beads = ca_chain(8)
+    broken = Beads(*(getattr(beads, f) for f in ("names", "types", "masses", "residues", "residue_names")), beads.bonds[:3])
+    with_gap = Beads(
+        beads.names, beads.types, beads.masses, (0, 1, 2, 3, 9, 10, 11, 12), beads.residue_names, ()
+    )
+    assert len(geometry.torsion_quads(beads)[0]) == 5
+    assert len(geometry.torsion_quads(broken)[0]) == 1
+    assert len(geometry.torsion_quads(with_gap)[0]) == 2
+
+
+def hidden_process(rng, frames, slow=200, fast=2):
+    """A chain of seven beads whose middle bends slowly while everything shakes fast; returns positions and the bend."""
+    decay = np.exp(-1 / np.array([slow, fast]))
+    noise = rng.normal(size=(frames, 2)) * np.sqrt(1 - decay**2)
+    hidden = np.empty((frames, 2))
+    hidden[0] = rng.normal(size=2)
+    for k in range(1, frames):
+        hidden[k] = decay * hidden[k - 1] + noise[k]
+    x = np.tile(helix(7), (frames, 1, 1))
+    x[:, 4:, 0] += 0.03 * hidden[:, :1]
+    x[:, :3, 1] += 0.12 * hidden[:, 1:]
+    return x + rng.normal(size=x.shape) * 0.003, hidden[:, 0]
+
+
+def test_tica_finds_the_slow_motion_and_not_the_large_one():
+    x, bend = hidden_process(np.random.default_rng(3), 20_000)
+    frames = frames_of(x, lengths=(12_000, 8_000), dt=2.0)
+    cv = choose.build("cvs", "tica", frames)
+    values = cv(frames)
+    assert cv.labels[:2] == ("TIC 1", "TIC 2") and cv.pairs == ((0, 1),) and "ps" in cv.notes[0]
+    assert abs(np.corrcoef(values[:, 0], bend)[0, 1]) > 0.9
+    assert 5 <= cv.lag <= 60  # a tenth of the correlation time of 200 frames
+    assert np.abs(values.mean(0)).max() < 0.05 * values.std(0)[0]
+
+
+def test_weighted_reference_gets_principal_components_of_the_weighted_density():
+    rng = np.random.default_rng(4)
+    x, _ = hidden_process(rng, 2000)
+    weights = rng.random(2000)
+    plain = choose.build("cvs", "tica", frames_of(x, weights=weights))
+    assert plain.labels[0] == "PC 1" and plain.lag is None and "weights" in plain.notes[0]
+    values = plain(frames_of(x, weights=weights))
+    share = weights / weights.sum()
+    centred = values - share @ values
+    covariance = (centred * share[:, None]).T @ centred
+    assert np.allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-5)
+    assert (np.diff(np.diag(covariance)) <= 1e-6).all() and np.abs(share @ values).max() < 1e-4
+
+
+def test_a_tica_lag_beyond_the_runs_is_refused_and_short_runs_get_principal_components():
+    x = walk(np.random.default_rng(5), 200, 6)
+    with pytest.raises(ValueError, match="TICA lag must lie"):
+        choose.build("cvs", "tica", frames_of(x), lag=1e6)
+    assert choose.build("cvs", "tica", frames_of(x, lengths=(10,) * 20)).labels[0] == "PC 1"
+
+
+@pytest.mark.parametrize(("name", "beads"), [("torsions", 3), ("end_to_end", 1), ("tica", 1), ("helix", 3)])
+def test_too_few_beads_is_one_clear_line(name, beads):
+    with pytest.raises(TooSmall, match="needs? "):
+        choose.build("cvs", name, frames_of(np.random.default_rng(0).normal(size=(30, beads, 3))))
+
+
+def test_correlation_time_of_a_known_process():
+    rng = np.random.default_rng(6)
+    tau, frames = 20.0, 200_000
+    decay = np.exp(-1 / tau)
+    noise = rng.normal(size=frames)
+    x = np.empty(frames)
+    x[0] = 0
+    for k in range(1, frames):
+        x[k] = decay * x[k - 1] + noise[k]
+    runs = tuple(slice(k, k + 20_000) for k in range(0, frames, 20_000))
+    exact = (1 + decay) / (1 - decay)  # 1 + 2 sum of decay^k
+    assert statistical_inefficiency(x[:, None], runs) == pytest.approx(exact, rel=0.15)
+    assert statistical_inefficiency(rng.normal(size=(5000, 1)), (slice(0, 5000),)) < 1.2
+    assert correlation_time(np.ones((50, 1)), (slice(0, 50),))[0] == 0.5
+
+
+def test_runs_in_different_states_are_correlated_over_their_whole_length():
+    rng = np.random.default_rng(7)
+    x = np.repeat([0.0, 10.0, 0.0, 10.0], 100)[:, None] + rng.normal(size=(400, 1)) * 0.1
+    runs = tuple(slice(k, k + 100) for k in range(0, 400, 100))
+    assert statistical_inefficiency(x, runs) > 90
