@@ -168,11 +168,13 @@ class Frames:
             parts = (slice(0, max(1, cut - gap)), slice(min(cut, count - 1), count))
             return self._cut(parts[0]), self._cut(parts[1])
         order = np.random.default_rng(seed).permutation(len(self.lengths))
-        held: list[int] = []
-        while len(held) < len(order) - 1 and (
-            not held or sum(self.lengths[i] for i in held) + self.lengths[order[len(held)]] / 2 <= fraction * len(self)
-        ):
-            held.append(int(order[len(held)]))
+        wanted, total, held = fraction * len(self), 0, []
+        for run in order:  # take a run where that brings the total closer to what is wanted
+            nearer = abs(total + self.lengths[run] - wanted) < abs(total - wanted)
+            if nearer and len(held) < len(order) - 1:
+                held.append(int(run))
+                total += self.lengths[run]
+        held = held or [int(min(order, key=lambda run: self.lengths[run]))]
         kept = sorted(set(range(len(order))) - set(held))
         return self.take_runs(kept), self.take_runs(sorted(held))
 

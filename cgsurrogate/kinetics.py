@@ -67,11 +67,21 @@ def connected(counts: np.ndarray) -> np.ndarray:
     return np.flatnonzero(label == int(np.argmax(inside)))
 
 
-def transition_matrix(counts: np.ndarray) -> np.ndarray:
-    """(S, S) connected counts -> reversible maximum-likelihood transition matrix (Prinz et al. 2011)."""
+def transition_matrix(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(S, S) connected counts -> reversible maximum-likelihood transition matrix (Prinz et al. 2011), stationary (S,)."""
     from deeptime.markov.tools.estimation import transition_matrix as estimate
 
-    return np.asarray(estimate(np.asarray(counts, float), reversible=True, maxerr=1e-6, warn_not_converged=False))
+    matrix, stationary = estimate(
+        np.asarray(counts, float), reversible=True, return_statdist=True, maxerr=1e-6, warn_not_converged=False
+    )
+    return np.asarray(matrix), np.asarray(stationary)
+
+
+def _eigenvalues(matrix: np.ndarray, stationary: np.ndarray) -> np.ndarray:
+    """Of a reversible matrix, falling; from the symmetric matrix that is similar to it."""
+    root = np.sqrt(stationary)
+    symmetric = matrix * root[:, None] / root
+    return np.linalg.eigvalsh((symmetric + symmetric.T) / 2)[::-1]
 
 
 def implied(counts: np.ndarray, lag: float, processes: int = PROCESSES) -> tuple[np.ndarray, float]:
@@ -82,7 +92,7 @@ def implied(counts: np.ndarray, lag: float, processes: int = PROCESSES) -> tuple
     total = counts.sum()
     if len(chosen) < 2 or not total:
         return result, 0.0
-    values = np.sort(np.linalg.eigvals(transition_matrix(inner)).real)[::-1][1 : processes + 1]
+    values = _eigenvalues(*transition_matrix(inner))[1 : processes + 1]
     good = (values > 0) & (values < 1 - 1e-12)
     result[: len(values)][good] = -lag / np.log(values[good])
     return result, float(inner.sum() / total)

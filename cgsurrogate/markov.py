@@ -39,8 +39,8 @@ def resample(
     labels = found(values)
     counts = kinetics.transition_counts(labels, training, step, len(found))[0]
     chosen = kinetics.connected(counts)
-    matrix = kinetics.transition_matrix(counts[np.ix_(chosen, chosen)])
-    path = _walk(matrix, runs, length, rng)
+    matrix, stationary = kinetics.transition_matrix(counts[np.ix_(chosen, chosen)])
+    path = _walk(matrix, stationary, runs, length, rng)
     members = [np.flatnonzero(labels == state) for state in chosen]
     sizes = np.array([len(m) for m in members])
     order, offset = np.concatenate(members), np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -56,10 +56,8 @@ def shuffled(training: Frames, *, seed: int = 0) -> Frames:
     return _frames(training, index, training.dt, "training frames in random order")
 
 
-def _walk(matrix: np.ndarray, runs: int, length: int, rng: np.random.Generator) -> np.ndarray:
+def _walk(matrix: np.ndarray, stationary: np.ndarray, runs: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """(runs, length) states of chains that start from the stationary distribution."""
-    values, vectors = np.linalg.eig(matrix.T)
-    stationary = np.abs(vectors[:, np.argmax(values.real)].real)
     ladder = np.cumsum(matrix, 1)
     path = np.empty((runs, length), int)
     path[:, 0] = rng.choice(len(matrix), runs, p=stationary / stationary.sum())

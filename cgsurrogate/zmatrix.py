@@ -162,11 +162,9 @@ def _rows(count: int, bonds: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, n
         p = parents[i]
         torsion[i] = p != b and i == children[p][0]
         q = a if p == b else parents[p]
-        if torsion[i]:
-            r = parents[q] if q != b else other[p]
-        else:
-            r = c if p == b else children[p][0]
-        rows[i] = (i, p, q, r)
+        further = parents[q] if q != b else other[p]
+        sibling = c if p == b else children[p][0]
+        rows[i] = (i, p, q, further if torsion[i] else sibling)
     level = {b: 0, a: 0, c: 0}
     for i in torsion:
         _set_level(i, rows, level)

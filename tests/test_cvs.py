@@ -18,7 +18,9 @@ def ca_chain(count):
 
 def frames_of(positions, beads=None, lengths=None, dt=1.0, weights=None):
     positions = np.asarray(positions, np.float32)
-    return Frames(beads or ca_chain(positions.shape[1]), positions, lengths or (len(positions),), dt, 300.0, None, weights)
+    return Frames(
+        beads or ca_chain(positions.shape[1]), positions, lengths or (len(positions),), dt, 300.0, None, weights
+    )
 
 
 def rotation(rng):
@@ -140,10 +142,10 @@ def test_chunks_change_nothing(monkeypatch, peptide_frames):
 
 def test_torsions_stop_at_a_chain_break():
     beads = ca_chain(8)
-    broken = Beads(*(getattr(beads, f) for f in ("names", "types", "masses", "residues", "residue_names")), beads.bonds[:3])
-    with_gap = Beads(
-        beads.names, beads.types, beads.masses, (0, 1, 2, 3, 9, 10, 11, 12), beads.residue_names, ()
+    broken = Beads(
+        *(getattr(beads, f) for f in ("names", "types", "masses", "residues", "residue_names")), beads.bonds[:3]
     )
+    with_gap = Beads(beads.names, beads.types, beads.masses, (0, 1, 2, 3, 9, 10, 11, 12), beads.residue_names, ())
     assert len(geometry.torsion_quads(beads)[0]) == 5
     assert len(geometry.torsion_quads(broken)[0]) == 1
     assert len(geometry.torsion_quads(with_gap)[0]) == 2

@@ -153,6 +153,18 @@ def test_an_uncalibrated_stepper_says_so(kind):
         stepper.start(torch.zeros(2, 8, 3), generator())
 
 
+def test_the_store_brings_it_back(kind, tmp_path):
+    from cgsurrogate import store
+
+    frames = make_frames(torsion=np.random.default_rng(0).normal(0, 0.01, 600))  # no soft coordinate at all
+    for data in (make_frames(), frames):
+        stepper, _ = make_stepper(kind, frames=data)
+        store.save(store.Model(stepper, data.beads, 300.0), tmp_path)
+        again = store.load(tmp_path).module
+        state = stepper.start(first(data), generator())
+        assert torch.equal(stepper.step(state, generator(1)).positions, again.step(state, generator(1)).positions)
+
+
 def test_a_lag_beyond_the_data_is_refused(kind):
     frames = make_frames()
     stepper = choose.build("steppers", kind, frames.beads, lag=1e6)

@@ -18,7 +18,7 @@ def command(name: str | None, out: Path | None) -> None:
 
     if name is None:
         for entry in example.examples():
-            click.echo(f"{entry.name:<14}{entry.title}")
+            click.echo(f"{entry.name:<18}{entry.title}")
         click.echo("Write one out with:  cgsurrogate example NAME -o FOLDER")
         return
     if out is None:

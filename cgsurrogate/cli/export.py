@@ -11,7 +11,7 @@ from cgsurrogate.cli import common
 
 @click.command("export", epilog="Example:  cgsurrogate export simulation -o traj.xtc")
 @click.argument("frames", type=common.PATH)
-@click.option("-o", "--out", required=True, type=common.PATH, help="Trajectory to write: .xtc, .dcd, .trr, .nc, .h5.")
+@click.option("-o", "--out", required=True, type=common.PATH, help="Trajectory to write: .xtc, .dcd, .trr or .nc.")
 @click.option("--split-runs", is_flag=True, help="One file a run instead of all runs in one.")
 def command(frames: Path, out: Path, split_runs: bool) -> None:
     """Write FRAMES as a trajectory, with a PDB of the beads beside it, for VMD, MDTraj and other programs."""

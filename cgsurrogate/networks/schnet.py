@@ -24,6 +24,7 @@ from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Beads
 from cgsurrogate.internal import Dihedrals, multiples
 
+FAINT = 1e-12
 ORDER = 2  # multiples of a dihedral
 SCALE = 5.0  # kJ/mol; unit of the output layer
 SHORT, SPREAD = 0.2, 0.5  # nm: shortest distance resolved, and how fast resolution fades with distance
@@ -57,7 +58,7 @@ class SchNet(Energy):
         self.register_buffer("types", torch.tensor(beads.types), persistent=False)
         self.embedding = nn.Embedding(beadtypes.COUNT, width)
         self.sender = nn.Embedding(beadtypes.COUNT, width)
-        self.filters = nn.ParameterList(nn.Parameter(_normal(radial, width, width)) for _ in range(layers))
+        self.filters = nn.ParameterList(nn.Parameter(_normal(width, radial, width)) for _ in range(layers))
         self.mixers = nn.ModuleList(
             nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU()) for _ in range(layers - 1)
         )
@@ -66,19 +67,18 @@ class SchNet(Energy):
         nn.init.zeros_(self.output.weight)
 
     def forward(self, positions: Tensor) -> Tensor:
-        filters = self.radial(positions)  # (B, K, N, N), symmetric
-        edges = filters.flatten(1, 2).transpose(1, 2)  # (B, N, K N)
-        first = torch.einsum("jf,kfg->kjg", self.sender(self.types), self.filters[0]).flatten(0, 1)
+        edges = self.radial(positions).flatten(2)  # (B, N, N K)
+        first = torch.einsum("jf,fkg->jkg", self.sender(self.types), self.filters[0]).flatten(0, 1)
         state = edges @ first + self.embedding(self.types) + self.local(positions)
         for mixer, weight in zip(self.mixers, self.filters[1:], strict=True):
-            sent = mixer(state).unsqueeze(1) @ weight  # (B, K, N, F)
-            state = state + edges @ sent.flatten(1, 2)
+            sent = mixer(state) @ weight.flatten(1)  # (B, N, K F)
+            state = state + edges @ sent.reshape(len(positions), -1, weight.shape[2])
         state = nn.functional.silu(state)
         return SCALE * self.output(nn.functional.silu(self.hidden(state))).sum((1, 2))
 
 
 class Radial(nn.Module):
-    """(B, N, 3) nm -> (B, K, N, N): Gaussians of s = exp(-d / 0.5 nm), fading smoothly to zero at the cutoff.
+    """(B, N, 3) nm -> (B, N, N, K): Gaussians of s = exp(-d / 0.5 nm), fading smoothly to zero at the cutoff.
 
     Zero on the diagonal and for pairs that are no edges. Narrow at short distances, wide at long ones (as in PhysNet,
     Unke & Meuwly, J. Chem. Theory Comput. 15, 3678 (2019)).
@@ -90,38 +90,44 @@ class Radial(nn.Module):
         apart, residues = bondgraph.separations(beads), np.asarray(beads.residues)
         edge = (apart >= 3) | ((apart == 2) & (np.abs(residues[:, None] - residues) >= 2))
         self.register_buffer("edge", torch.tensor(edge, dtype=torch.float32), persistent=False)
-        self.register_buffer("self_pair", torch.eye(len(beads)), persistent=False)
         centres = torch.linspace(float(np.exp(-cutoff / SPREAD)), float(np.exp(-SHORT / SPREAD)), count)
         self.register_buffer("centres", centres, persistent=False)
         # wide enough that the farthest centre gives no denormal numbers, which are slow
         self.sharpness = 0.5 / (OVERLAP * float(centres[1] - centres[0])) ** 2
 
     def forward(self, positions: Tensor) -> Tensor:
-        x = positions.transpose(1, 2)
-        distance = ((x.unsqueeze(3) - x.unsqueeze(2)).square().sum(1) + self.self_pair).sqrt()  # (B, N, N)
+        x = positions - positions.mean(1, keepdim=True)
+        length = x.square().sum(2)
+        squared = torch.baddbmm(length.unsqueeze(2) + length.unsqueeze(1), x, x.transpose(1, 2), alpha=-2)
+        distance = (squared * self.edge + (1 - self.edge)).sqrt()  # (B, N, N); 1 nm where there is no edge
         fade = (1 - (distance / self.cutoff).square()).clamp(min=0).pow(3) * self.edge
         return Gaussians.apply(torch.exp(-distance / SPREAD), fade, self.centres, self.sharpness)
 
 
 class Gaussians(torch.autograd.Function):
-    """fade * exp(-sharpness (s - centre_k)^2): (B, N, N) twice -> (B, K, N, N), with few passes over memory."""
+    """f exp(-a (s - c_k)^2) of s and f (B, N, N) -> (B, N, N, K), with few passes over memory.
+
+    The exponent a (2 c_k s - s^2 - c_k^2) + log f is one matrix product. f is at least 1e-12: infinite logarithms and
+    denormal numbers would make this many times slower.
+    """
 
     @staticmethod
     def forward(ctx, s: Tensor, fade: Tensor, centres: Tensor, sharpness: float) -> Tensor:
-        bare = s.unsqueeze(1) - centres[:, None, None]
-        bare.square_().mul_(-sharpness).exp_()
+        one = torch.ones_like(centres)
+        table = torch.stack((2 * sharpness * centres, one, -sharpness * centres.square()))
+        fade = fade.clamp(min=FAINT)
+        terms = torch.stack((s, fade.log() - sharpness * s.square(), torch.ones_like(s)), -1)
+        value = (terms.flatten(0, 2) @ table).exp_().unflatten(0, s.shape)
         ctx.sharpness = sharpness
-        ctx.save_for_backward(s, fade, centres)
-        return bare.mul_(fade.unsqueeze(1))
+        ctx.save_for_backward(s, fade, centres, value)
+        return value
 
     @staticmethod
     def backward(ctx, slope: Tensor):
-        s, fade, centres = ctx.saved_tensors
-        away = s.unsqueeze(1) - centres[:, None, None]
-        weighted = slope * torch.exp(away.square() * -ctx.sharpness)
-        moments = torch.stack((torch.ones_like(centres), centres)) @ weighted.flatten(2)  # (B, 2, N N)
-        total, first = moments.unflatten(2, s.shape[1:]).unbind(1)
-        return -2 * ctx.sharpness * fade * (s * total - first), total, None, None
+        s, fade, centres, value = ctx.saved_tensors
+        moments = (slope * value) @ torch.stack((torch.ones_like(centres), centres), 1)  # (B, N, N, 2)
+        total, first = moments.unbind(-1)
+        return 2 * ctx.sharpness * (first - s * total), total / fade.clamp(min=FAINT), None, None
 
 
 class Local(nn.Module):
@@ -151,7 +157,7 @@ class Local(nn.Module):
             return positions.new_zeros(positions.shape[0], positions.shape[1], self.width)
         waves = multiples(*self.measure(positions), ORDER)  # (B, T, 2 ORDER)
         waves = torch.cat((waves, torch.zeros_like(waves[:, :1])), 1)
-        seen = waves[:, self.index.flatten()].unflatten(1, self.index.shape).flatten(2)  # (B, N, slots * 2 ORDER)
+        seen = waves.index_select(1, self.index.flatten()).unflatten(1, self.index.shape).flatten(2)  # (B, N, slots * 2 ORDER)
         weight = (self.weight[self.place] * (1 + self.gate(self.types))[:, None, None]).flatten(1, 2)
         return (seen.transpose(0, 1) @ weight).transpose(0, 1)
 

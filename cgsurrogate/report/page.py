@@ -15,6 +15,7 @@ from cgsurrogate.report.player import write_player
 
 __all__ = ["write_player", "write_report"]
 
+LARGEST_SVG = 150_000  # bytes
 CLOSE = 1.5  # times the floor: beyond the noise, yet near it
 SECTIONS = ("distances", "surfaces", "timescales", "geometry", "training")
 WORDS = {"within": "within the noise", "close": "close", "beyond": "beyond the noise", "unknown": "not judged"}
@@ -78,9 +79,10 @@ def size(ensemble: Ensemble) -> str:
 
 
 def _image(drawing: figures.Drawing) -> str:
-    """The figure inside of the page: SVG, or PNG where that is smaller."""
-    png = html.small_png(drawing.png)
-    return html.data_image(png, "png") if len(png) < len(drawing.svg) else html.data_image(drawing.svg, "svg+xml")
+    """The figure inside of the page: SVG, or PNG where that would be large."""
+    if len(drawing.svg) <= LARGEST_SVG:
+        return html.data_image(drawing.svg, "svg+xml")
+    return html.data_image(html.small_png(drawing.png), "png")
 
 
 def mark(distance: Distance) -> str:

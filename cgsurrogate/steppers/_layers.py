@@ -41,9 +41,9 @@ class Trunk(nn.Module):
 class Heads(nn.Module):
     """Mixture parameters of D circular coordinates, each given the context and the coordinates before it.
 
-    p(y | c) = prod_d p(y_d | y_<d, c), as in MADE (Germain et al. 2015), but instead of one masked network that must run
-    D times, every coordinate has its own two-layer head on the shared context. In training all heads run as batched
-    products; in sampling the context part is computed once, and each head is one product of (B, H).
+    p(y | c) = prod_d p(y_d | y_<d, c), as in MADE (Germain et al. 2015), but instead of one masked network that must
+    run D times, every coordinate has its own two-layer head on the shared context. In training all heads run as
+    batched products; in sampling the context part is computed once, and each head is three small products.
 
     Half of the K components are centred relative to where the coordinate is now, half anywhere on the circle.
     """

@@ -1,6 +1,6 @@
-"""Soft angles drawn one after the other from mixtures on the circle, then the stiff rest from a Gaussian; exact density.
+"""Soft angles drawn one after the other from mixtures on the circle, then the stiff rest from a Gaussian.
 
-The molecule is described by a z-matrix. Coordinates that vary much (phi, psi, chi, angles of a CA chain) are *soft*,
+The density is exact. The molecule is described by a z-matrix. Coordinates that vary much (phi, psi, chi, angles of a CA chain) are *soft*,
 the others (bonds, stiff angles, omega, impropers) *stiff*; ``calibrate`` decides which is which. Then
 
     p(later | now, lag) = prod_d p(soft_d | soft_<d, context) x N(stiff | soft, context),
@@ -41,7 +41,7 @@ def build(
 
 
 class Autoregressive(Stepper):
-    """See the head of this file. The encoding is (soft angles in radians, stiff coordinates whitened), 3 N - 6 numbers."""
+    """See the head of this file. The encoding holds soft angles (rad), then stiff coordinates whitened; 3 N - 6 in all."""
 
     def __init__(self, beads: Beads, lag: float | None, width: int, blocks: int, hidden: int, mixtures: int):
         super().__init__()
@@ -55,6 +55,8 @@ class Autoregressive(Stepper):
         self.register_buffer("scale", torch.full((size,), math.nan))
         self.register_buffer("lag_range", torch.full((2,), math.nan, dtype=torch.float64))  # ps
         self.register_buffer("main_lag", torch.tensor(math.nan if lag is None else float(lag), dtype=torch.float64))
+        self.soft[-len(self.zmatrix.torsion) :] = torch.as_tensor(self.zmatrix.torsion)  # until data decide
+        self._make_networks()
         self.register_load_state_dict_pre_hook(_make_networks_before_loading)
 
     # -- lags ---------------------------------------------------------------------------------------------------------
@@ -62,16 +64,20 @@ class Autoregressive(Stepper):
     def lags(self) -> tuple[float, float]:  # type: ignore[override]
         return float(self.lag_range[0]), float(self.lag_range[1])
 
+    @lags.setter
+    def lags(self, values: tuple[float, float]) -> None:
+        self.lag_range.copy_(torch.tensor(values, dtype=torch.float64))
+
     @property
     def lag(self) -> float:  # type: ignore[override]
         return float(self.main_lag)
 
     @lag.setter
     def lag(self, value: float) -> None:
-        low, high = self.lags
-        if not low * (1 - 1e-6) <= value <= high * (1 + 1e-6):
+        low, high = self.lags  # nan before calibration, when any lag may be asked for
+        if not value > 0 or value < low * (1 - 1e-6) or value > high * (1 + 1e-6):
             raise ValueError(
-                f"expected a lag from {low:g} to {high:g} ps, on which the stepper was trained, got {value:g}"
+                f"expected a lag from {low:g} to {high:g} ps, on which the stepper was trained, got {value:g} ps"
             )
         self.main_lag.fill_(float(value))
 
@@ -148,10 +154,11 @@ class Autoregressive(Stepper):
         self.trunk = _layers.Trunk(inputs, width, self.sizes["blocks"])
         self.heads = _layers.Heads(soft, width, hidden, self.sizes["mixtures"])
         self.tail = _layers.Tail(stiff, width, 2 * _layers.HARMONICS * soft, width)
-        self.to(self.scale)
+        for network in (self.trunk, self.heads, self.tail):
+            network.to(self.scale)
 
     def _check_calibrated(self) -> None:
-        if not hasattr(self, "trunk"):
+        if self.scale.isnan().any():
             raise ValueError("this stepper knows no data yet: call calibrate(frames), or load a trained one")
 
     # -- density and sampling -----------------------------------------------------------------------------------------
@@ -227,8 +234,8 @@ def _in_pieces(function: Any, frames: Frames, piece: int = 4096) -> Tensor:
 def _make_networks_before_loading(module: Autoregressive, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     """The sizes of the networks follow from which coordinates are soft; that stands in the state."""
     soft = state.get(prefix + "soft")
-    if soft is None or prefix + "tail.lower" not in state:
-        return
-    if not hasattr(module, "trunk") or not torch.equal(soft.to(module.soft.device), module.soft):
+    if soft is None or soft.shape != module.soft.shape:
+        return  # loading itself will say what is wrong
+    if not torch.equal(soft.to(module.soft.device), module.soft):
         module.soft.copy_(soft)
         module._make_networks()

@@ -109,7 +109,7 @@ def train_stepper(
         held_out_fraction: share of the frames, in whole runs, that only validate.
     """
     if lag is not None:
-        stepper.main_lag.fill_(float(lag))
+        stepper.lag = float(lag)
     train, held_out = frames.split(held_out_fraction, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the networks are made, with random weights, in calibrate
