@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,7 @@ class _Job:
                     effective=len(frames) / self.cut[name].inefficiency,
                 )
             )
-        settings = {
+        settings: dict[str, Any] = {
             "seed": self.seed,
             "temperature": self.reference.temperature,
             "collective variables": [note for cv in dict.fromkeys((projection, *cvs)) for note in cv.notes],
@@ -161,7 +162,7 @@ class _Job:
     def _measure(self, cv: CV, values: Mapping[str, np.ndarray]) -> None:
         """Surfaces and distances of every ensemble for one collective variable."""
         shown = cv.shown or len(cv.labels)
-        wanted = {cv.labels[k]: (k,) for k in range(shown)}
+        wanted: dict[str, tuple[int, ...]] = {cv.labels[k]: (k,) for k in range(shown)}
         wanted |= {f"{cv.labels[a]} / {cv.labels[b]}": (a, b) for a, b in cv.pairs}
         counted: dict[str, dict[str, fes.Counts]] = {}
         for surface_name, columns in wanted.items():

@@ -20,12 +20,16 @@ METRICS, SURFACES = "metrics.json", "surfaces.npz"
 class Compared(Protocol):
     """What these functions need of a ``Comparison``."""
 
-    verdict: tuple[str, ...]
-    warnings: tuple[str, ...]
-    settings: dict[str, Any]
-    reference: Ensemble
-    others: tuple[Ensemble, ...]
-
+    @property
+    def verdict(self) -> tuple[str, ...]: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def reference(self) -> Ensemble: ...
+    @property
+    def others(self) -> tuple[Ensemble, ...]: ...
     @property
     def ensembles(self) -> tuple[Ensemble, ...]: ...
 
@@ -159,7 +163,7 @@ def save(comparison: Compared, folder: str | Path) -> Path:
         arrays[f"{number}/track"] = one.track
         one.sample.save(folder / "samples" / str(number))
     with files.replacing(folder / SURFACES) as handle:
-        np.savez_compressed(handle, **arrays)
+        np.savez_compressed(handle, allow_pickle=False, **arrays)
     files.write_json(folder / METRICS, record)
     return folder
 
@@ -193,7 +197,9 @@ def _ensemble(number: int, row: dict[str, Any], arrays: Any, folder: Path) -> En
         surfaces[entry["name"]] = Surface(
             tuple(entry["labels"]),
             tuple(arrays[f"{key}/edges/{axis}"] for axis in range(len(entry["labels"]))),
-            *(arrays[f"{key}/{field}"] for field in ("probability", "free_energy", "error")),
+            arrays[f"{key}/probability"],
+            arrays[f"{key}/free_energy"],
+            arrays[f"{key}/error"],
             entry["outside"],
             tuple(entry["periodic"]),
         )

@@ -21,6 +21,7 @@ class CV(abc.ABC):
         pairs: columns that are worth a surface in two dimensions, e.g. phi and psi of each residue.
         average: whether a comparison gives one mean figure over all columns (torsions) or one for each (TICs).
         shown: how many leading columns a comparison looks at; None for all.
+        lag: frames of the reference that a time-lagged projection was fitted over; None for all others.
         notes: what a reader must know about how it was made.
     """
 
@@ -31,6 +32,7 @@ class CV(abc.ABC):
     pairs: tuple[tuple[int, int], ...] = ()
     average: bool = False
     shown: int | None = None
+    lag: int | None = None
     notes: tuple[str, ...] = ()
 
     @abc.abstractmethod

@@ -68,7 +68,7 @@ def connected(counts: np.ndarray) -> np.ndarray:
 
 
 def transition_matrix(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S, S) connected counts -> reversible maximum-likelihood transition matrix (Prinz et al. 2011), stationary (S,)."""
+    """(S, S) connected counts -> reversible maximum-likelihood transition matrix (Prinz et al. 2011), populations."""
     from deeptime.markov.tools.estimation import transition_matrix as estimate
 
     matrix, stationary = estimate(

@@ -13,7 +13,7 @@ from cgsurrogate.frames import Beads, Frames
 
 SIGMAS = np.linspace(-8.0, 8.0, 81)
 HANDS = np.linspace(-1.0, 1.0, 81)
-PAIR_FRAMES = 20_000
+THINNED = 20_000  # evenly spaced frames are enough for pooled angles and closest approach
 LONG, SHORT = 1.5, 0.5  # a bond is broken beyond these multiples of its mean length in the reference
 
 
@@ -31,7 +31,7 @@ class Structure:
         self.bond_scale = self._scale(reference, weight, self.bonds, geometry.distances)
         self.angle_scale = self._scale(reference, weight, self.angles, geometry.angles)
         self.sign = np.sign(self._scale(reference, weight, self.hands, handedness)[0])
-        closest, _ = self._closest(reference)
+        closest, _ = self._closest(thinned(reference))
         self.approach = float(closest.min()) if len(closest) else 0.0
         top = float(closest.max()) if len(closest) else 1.0
         self.approach_edges = np.linspace(0.0, max(1.1 * top, 1e-3), 81)
@@ -50,17 +50,19 @@ class Structure:
     def measure(self, frames: Frames) -> dict[str, dict[str, Any]]:
         """{"bonds" | "angles" | "handedness" | "closest approach": {"unit", "edges", "probability", "worst", ...}}.
 
-        "bonds" also counts frames with a broken bond ("bad frames"), "handedness" those with a wrong hand.
+        "bonds" also counts frames with a broken bond ("bad frames"), "handedness" those with a wrong hand; both look at
+        every frame, the others at ``THINNED`` frames.
         """
+        few = thinned(frames)
         result: dict[str, dict[str, Any]] = {}
         if len(self.bonds):
             result["bonds"] = self._deviations(frames, self.bonds, self.bond_scale, geometry.distances, broken=True)
         if len(self.angles):
-            result["angles"] = self._deviations(frames, self.angles, self.angle_scale, geometry.angles)
+            result["angles"] = self._deviations(few, self.angles, self.angle_scale, geometry.angles)
         if len(self.hands):
             result["handedness"] = self._handedness(frames)
         if len(self.pairs):
-            result["closest approach"] = self._approach(frames)
+            result["closest approach"] = self._approach(few)
         return result
 
     def _deviations(
@@ -86,7 +88,11 @@ class Structure:
         k = int(np.argmax(rms))
         own = np.sqrt(max(second[k] - first[k] ** 2, 0))
         worst = f"{self._name(terms[k])}: mean {first[k]:+.2f}, spread {own:.2f} reference standard deviations"
-        result = {"unit": "reference standard deviations", "edges": SIGMAS, "probability": table / len(terms)}
+        result: dict[str, Any] = {
+            "unit": "reference standard deviations",
+            "edges": SIGMAS,
+            "probability": table / len(terms),
+        }
         result |= {"worst": worst, "rms": float(np.sqrt(np.mean(second))), "worst rms": float(rms[k])}
         return result | ({"bad frames": bad} if broken else {})
 
@@ -111,15 +117,12 @@ class Structure:
         }
 
     def _closest(self, frames: Frames) -> tuple[np.ndarray, tuple[int, int]]:
-        """(t,) nm least distance of beads over three bonds apart, in evenly spaced frames; the closest pair of all."""
+        """(T,) nm least distance of beads more than three bonds apart, and the pair that came closest of all."""
         if not len(self.pairs):
             return np.empty(0), (0, 0)
-        index = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), PAIR_FRAMES)).astype(int))
         least, best, pair = [], np.inf, 0
-        step = max(1, geometry.CHUNK // (3 * len(self.pairs)))
-        for start in range(0, len(index), step):
-            x = np.asarray(frames.positions[index[start : start + step]], float)
-            d = geometry.distances(x, self.pairs)
+        for part in geometry.chunks(frames, 3 * len(self.pairs)):
+            d = geometry.distances(np.asarray(frames.positions[part], float), self.pairs)
             least.append(d.min(1))
             if least[-1].min() < best:
                 best, pair = least[-1].min(), int(np.argmin(d.min(0)))
@@ -127,7 +130,7 @@ class Structure:
 
     def _approach(self, frames: Frames) -> dict[str, Any]:
         least, pair = self._closest(frames)
-        table = _pool(least[:, None], np.full(len(least), 1 / len(least)), self.approach_edges)
+        table = _pool(least[:, None], frames.probabilities, self.approach_edges)
         worst = f"{self._name(np.array(pair))}: {least.min():.3f} nm (reference {self.approach:.3f} nm)"
         return {
             "unit": "nm",
@@ -141,6 +144,17 @@ class Structure:
     def _name(self, term: np.ndarray) -> str:
         beads = self.beads
         return "-".join(f"{beads.residue_names[i]}{beads.residues[i] + 1}.{beads.names[i]}" for i in term)
+
+
+def thinned(frames: Frames) -> Frames:
+    """At most ``THINNED`` evenly spaced frames, with their weights."""
+    if len(frames) <= THINNED:
+        return frames
+    index = np.linspace(0, len(frames) - 1, THINNED).astype(int)
+    weights = None if frames.weights is None else frames.weights[index]
+    if weights is not None and not weights.sum():
+        return frames
+    return Frames(frames.beads, frames.positions[index], (THINNED,), frames.dt, frames.temperature, weights=weights)
 
 
 def handedness(x: np.ndarray, terms: np.ndarray) -> np.ndarray:

@@ -12,7 +12,8 @@ from cgsurrogate.ensemble import Ensemble, Surface, Timescales
 from cgsurrogate.frames import Frames
 
 DEEP = 4.0  # kT; above this a reference of usual length knows its own surface badly
-SIGNIFICANT = 3.0  # standard errors; a surface has a hundred bins, and some are two standard errors off by chance
+SIGNIFICANT = 3.0  # standard errors; of a hundred bins some are two standard errors off by chance
+KNOWN = 0.35  # kT; about eight independent visits
 OUTSIDE = 0.01
 
 
@@ -65,15 +66,15 @@ def largest_error(one: Ensemble, reference: Ensemble, kT: float) -> str:
 
 
 def significant(own: Surface, known: Surface, kT: float) -> tuple[np.ndarray, np.ndarray]:
-    """((bins,) difference of -ln p in kT, nan where unknown or within three standard errors, (bins,) bin centres).
+    """((bins,) difference of -ln p in kT, nan where unknown or not significant, (bins,) bin centres).
 
-    Only bins where the reference lies below ``DEEP`` kT and neither error is above half a kT.
+    Only bins where the reference lies below ``DEEP`` kT and neither error is above ``KNOWN`` kT.
     """
     edges = known.edges[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = np.log(known.probability) - np.log(own.probability)
         error = np.hypot(own.error, known.error) / kT
-        good = (known.free_energy < DEEP * kT) & (known.error < 0.5 * kT) & (own.error < 0.5 * kT)
+        good = (known.free_energy < DEEP * kT) & (known.error < KNOWN * kT) & (own.error < KNOWN * kT)
         good &= np.isfinite(difference) & (np.abs(difference) > SIGNIFICANT * error)
     return np.where(good, difference, np.nan), (edges[1:] + edges[:-1]) / 2
 

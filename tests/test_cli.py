@@ -131,13 +131,13 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(capsys, tmp_path, monkey
     cases = {
         "there is none": ["-s", top, "-f", "missing.xtc", "-T", "300"],
         "62": ["-s", other / "topology.pdb", "-f", run, "-T", "300"],
-        "one frame": ["-s", top, "-f", "one.npy", "-T", "300", "--dt", "1"],
+        "at least two": ["-s", top, "-f", "one.npy", "-T", "300", "--dt", "1"],
         "ngstr": ["-s", top, "-f", "angstrom.npy", "-T", "300", "--dt", "1"],
         "frame 3": ["-s", top, "-f", "nan.npy", "-T", "300", "--dt", "1"],
         "ZZ": ["-s", top, "-f", run, "-T", "300", "--mapping", "custom:file=none.txt"],
         "did you mean": ["-s", top, "-f", run, "-T", "300", "--mapping", "bakbone"],
         "kelvin": ["-s", top, "-f", run],
-        "positive": ["-s", top, "-f", run, "-T", "-5"],
+        "above 0 K": ["-s", top, "-f", run, "-T", "-5"],
     }
     for expected, arguments in cases.items():
         for verb in ("map", "run"):

@@ -199,7 +199,7 @@ def test_a_tica_lag_beyond_the_runs_is_refused_and_short_runs_get_principal_comp
 
 @pytest.mark.parametrize(("name", "beads"), [("torsions", 3), ("end_to_end", 1), ("tica", 1), ("helix", 3)])
 def test_too_few_beads_is_one_clear_line(name, beads):
-    with pytest.raises(TooSmall, match="needs? "):
+    with pytest.raises(TooSmall, match=r"needs? "):
         choose.build("cvs", name, frames_of(np.random.default_rng(0).normal(size=(30, beads, 3))))
 
 

@@ -1,6 +1,7 @@
 """Histograms, free energies and distances against known densities; coverage of intervals over repeated draws."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ DENSITY = np.exp(-potential(FINE)) / np.exp(-potential(FINE)).sum()
 
 
 def exact():
-    z = [quad(lambda x: np.exp(-potential(x)), a, b)[0] for a, b in zip(EDGES[:-1], EDGES[1:], strict=True)]
+    z = [quad(lambda x: np.exp(-potential(x)), a, b)[0] for a, b in pairwise(EDGES)]
     return np.array(z) / np.sum(z)
 
 

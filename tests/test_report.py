@@ -50,7 +50,7 @@ def written(example, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    made = comparison(names=(HOSTILE, "$x^{2}$ & {{ 7 * 7 }}"))
+    made = comparison(names=(HOSTILE, "$x^{2}$ & {{ 7 * 7 }}"), residues=1)
     out = tmp_path_factory.mktemp("hostile") / "page.html"
     return page.write_report(
         dataclasses.replace(made, warnings=(HOSTILE,)),
@@ -107,11 +107,10 @@ def test_names_are_only_ever_text(hostile):
         assert tag != "a"
         for value in attributes.values():
             assert not (value or "").lower().startswith("javascript:")
-    assert "49" not in Elements(text).found[0][1]
     assert "{{ 7 * 7 }}" in text.replace("\\u007b", "{")
     drawn = svg_of(text)
     assert drawn
-    assert not re.search(r"<script|href=\"javascript|<a[\s>]|on\w+=\"", drawn)
+    assert not re.search(r"<script|javascript:|<a[\s>]|\son\w+=", drawn)
     data = re.search(r'<script type="application/json" id="player-data">(.*?)</script>', text, flags=re.S)
     assert HOSTILE in [entry["name"] for entry in json.loads(data.group(1))["ensembles"]]
 
@@ -239,7 +238,8 @@ def test_a_bare_comparison_still_makes_a_page(example, tmp_path):
     )
     text = page.write_report(dataclasses.replace(example, reference=bare, others=(), verdict=()), tmp_path).read_text()
     assert "No surrogate was judged" in text
-    assert "nan" not in re.sub(r"<script.*?</script>|base64,[^\"]*", "", text, flags=re.S)
+    shown = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.S)
+    assert "nan" not in shown.split()
 
 
 def test_alignment_moves_rigidly_and_onto_the_target():

@@ -22,7 +22,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    made = comparison(names=("force field", HOSTILE))
+    made = comparison(names=("force field", HOSTILE), residues=2)
     return page.write_report(made, tmp_path_factory.mktemp("report"), training=TRAINING, title=HOSTILE)
 
 

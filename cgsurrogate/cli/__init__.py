@@ -91,7 +91,6 @@ def _explain(error: Exception) -> int:
         return _fail(str(error), RESUMABLE if error.signal is None else 128 + error.signal, "Stopped")
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | ValueError):
-        _log_traceback()
         return _fail(text, BAD_DATA)
     _log_traceback()
     expected = isinstance(error, Busy | FloatingPointError | RuntimeError | OSError | MemoryError)

@@ -16,7 +16,7 @@ PROBE = 20_000  # frames that are looked at to choose a lag
 
 
 def build(reference: Frames, dimensions: int = 4, lag: float | None = None) -> Projection:
-    """A projection fitted on the reference alone, from sine and cosine of the torsions and CA-CA distances (|i - j| > 1).
+    """A projection fitted on the reference, from sine and cosine of the torsions and CA-CA distances (|i - j| > 1).
 
     Time-lagged independent components (Perez-Hernandez et al. 2013), scaled as a kinetic map (Noe and Clementi 2015).
     A reference with weights has no meaningful time order, and one whose runs are too short has none to use: there it

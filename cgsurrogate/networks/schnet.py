@@ -100,7 +100,8 @@ class Radial(nn.Module):
         length = x.square().sum(2)
         squared = torch.baddbmm(length.unsqueeze(2) + length.unsqueeze(1), x, x.transpose(1, 2), alpha=-2)
         distance = (squared * self.edge + (1 - self.edge)).sqrt()  # (B, N, N); 1 nm where there is no edge
-        fade = (1 - (distance / self.cutoff).square()).clamp(min=0).pow(3) * self.edge
+        fade = (1 - (distance / self.cutoff).square()).clamp(min=0)
+        fade = fade * fade * fade * self.edge
         return Gaussians.apply(torch.exp(-distance / SPREAD), fade, self.centres, self.sharpness)
 
 
@@ -115,8 +116,7 @@ class Gaussians(torch.autograd.Function):
     def forward(ctx, s: Tensor, fade: Tensor, centres: Tensor, sharpness: float) -> Tensor:
         one = torch.ones_like(centres)
         table = torch.stack((2 * sharpness * centres, one, -sharpness * centres.square()))
-        fade = fade.clamp(min=FAINT)
-        terms = torch.stack((s, fade.log() - sharpness * s.square(), torch.ones_like(s)), -1)
+        terms = torch.stack((s, fade.clamp(min=FAINT).log() - sharpness * s.square(), torch.ones_like(s)), -1)
         value = (terms.flatten(0, 2) @ table).exp_().unflatten(0, s.shape)
         ctx.sharpness = sharpness
         ctx.save_for_backward(s, fade, centres, value)

@@ -79,10 +79,10 @@ def size(ensemble: Ensemble) -> str:
 
 
 def _image(drawing: figures.Drawing) -> str:
-    """The figure inside of the page: SVG, or PNG where that would be large."""
+    """The figure inside of the page: SVG, or a raster image where that would be large."""
     if len(drawing.svg) <= LARGEST_SVG:
         return html.data_image(drawing.svg, "svg+xml")
-    return html.data_image(html.small_png(drawing.png), "png")
+    return html.raster(drawing.png)
 
 
 def mark(distance: Distance) -> str:

@@ -19,7 +19,7 @@ MOST_BYTES = 800_000  # of coordinates in one page, as base64
 
 def payload(comparison: Comparison) -> dict[str, Any]:
     """What the player's script needs, as plain values: chain, trajectories, tracks and drawn surfaces."""
-    target = upright(np.asarray(comparison.reference.sample.positions[0], float))
+    target = stretched(comparison.reference.sample)
     known_maps = comparison.reference.surfaces.items()
     name = next((n for n, s in known_maps if len(s.labels) == 2 and not any(s.periodic)), None)  # TIC 1 / TIC 2
     shown = [e for e in comparison.ensembles if len(e.sample)]
@@ -39,10 +39,10 @@ def alone(frames: Frames, name: str = "frames") -> dict[str, Any]:
     values = shape(frames)
     most = budget(len(frames.beads), 1)
     chosen = spread(frames, most)
-    target = upright(np.asarray(frames.positions[0], float))
     surface = _histogram(values, frames)
     top = surfaces.ceiling([surface], frames.kT)
     sample = _pick(frames, chosen)
+    target = stretched(sample)
     entry = _entry(name, sample, target, values[chosen], surface, frames.kT, top, most)
     return {"chain": chain(frames), "ensembles": [entry]}
 
@@ -151,13 +151,26 @@ def _entry(
         "frames": len(positions),
         "dt": sample.dt * step,
         "scale": 10 * largest / 32767,  # to Angstrom, which the viewer counts in
-        "reach": 10 * float(np.quantile(np.linalg.norm(positions, axis=-1).max(-1), 0.97)),
+        "reach": [10 * float(np.quantile(part, 0.95)) for part in _extent(positions)],  # sideways, upwards
         "positions": base64.b64encode(packed.tobytes()).decode(),
     }
     if surface is not None and len(track) == len(sample):
         entry["track"] = np.round(np.asarray(track, float)[::step, :2], 4).tolist()
         entry["surface"] = _draw(surface, kT, top)
     return entry
+
+
+def stretched(sample: Frames) -> np.ndarray:
+    """(N, 3) the frame that all others are turned onto: wider than nine in ten, and upright."""
+    positions = np.asarray(sample.positions, float)
+    centred = positions - positions.mean(1, keepdims=True)
+    order = np.argsort(np.sum(centred**2, (1, 2)), kind="stable")
+    return upright(centred[order[(9 * (len(order) - 1)) // 10]])
+
+
+def _extent(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T,) furthest bead of each frame from the centre, nm: from left to right, and across."""
+    return np.abs(positions[..., 0]).max(-1), np.linalg.norm(positions[..., 1:], axis=-1).max(-1)
 
 
 def upright(positions: np.ndarray) -> np.ndarray:
@@ -196,7 +209,7 @@ def _draw(surface: Surface, kT: float, top: float) -> dict[str, Any]:
             memory = io.BytesIO()
             figure.savefig(memory, format="png", dpi=150)
     return {
-        "image": html.data_image(html.small_png(memory.getvalue()), "png"),
+        "image": html.raster(memory.getvalue()),
         "ratio": 4.4 / 5.6,
         "box": [box[0], 1 - box[1] - box[3], box[2], box[3]],
         "x": [float(v) for v in ax.get_xlim()],

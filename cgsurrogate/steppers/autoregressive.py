@@ -1,7 +1,7 @@
 """Soft angles drawn one after the other from mixtures on the circle, then the stiff rest from a Gaussian.
 
-The density is exact. The molecule is described by a z-matrix. Coordinates that vary much (phi, psi, chi, angles of a CA chain) are *soft*,
-the others (bonds, stiff angles, omega, impropers) *stiff*; ``calibrate`` decides which is which. Then
+The density is exact. The molecule is described by a z-matrix. Coordinates that vary much (phi, psi, chi, angles of a CA
+chain) are *soft*, the others (bonds, stiff angles, omega, impropers) *stiff*; ``calibrate`` decides which is which. Then
 
     p(later | now, lag) = prod_d p(soft_d | soft_<d, context) x N(stiff | soft, context),
 
@@ -41,7 +41,7 @@ def build(
 
 
 class Autoregressive(Stepper):
-    """See the head of this file. The encoding holds soft angles (rad), then stiff coordinates whitened; 3 N - 6 in all."""
+    """See the head of this file. The encoding: soft angles in radians, then the stiff coordinates whitened."""
 
     def __init__(self, beads: Beads, lag: float | None, width: int, blocks: int, hidden: int, mixtures: int):
         super().__init__()
@@ -120,7 +120,9 @@ class Autoregressive(Stepper):
         scale = (weights * rest.square()).sum(0).sqrt()
         if not (scale > 0).all():
             raise ValueError("a coordinate does not vary at all: a stepper needs many different frames")
-        self.soft.copy_(circular & (torch.hypot(cosine, sine) < math.exp(-0.5 * SOFT**2)))
+        spread = torch.where(circular, 1 - torch.hypot(cosine, sine), -1.0)
+        self.soft.copy_(spread > 1 - math.exp(-0.5 * SOFT**2))
+        self.soft[spread.argmax()] = True  # at least one
         self.centre.copy_(centre)
         self.scale.copy_(torch.minimum(scale, _largest_scale(centre, circular, self.soft)))
         self._choose_lags(frames)
@@ -128,8 +130,9 @@ class Autoregressive(Stepper):
         stiff = (rest / self.scale)[:, ~self.soft]
         covariance = (weights * stiff).T @ stiff + 1e-4 * torch.eye(stiff.shape[1], dtype=stiff.dtype)
         self.tail.set_covariance(covariance)
-        levels = (torch.arange(self.heads.mixtures - self.heads.near) + 0.5) / (self.heads.mixtures - self.heads.near)
-        quantiles = torch.quantile(rest[:: max(1, len(rest) // 5000), self.soft], levels.double(), 0)
+        free = self.heads.mixtures - self.heads.near
+        levels = (torch.arange(free, dtype=rest.dtype) + 0.5) / free
+        quantiles = torch.quantile(rest[:: max(1, len(rest) // 5000), self.soft], levels, 0)
         self.heads.set_centres((centre[self.soft] + quantiles).T.to(self.scale.dtype), 0.3)
 
     def _choose_lags(self, frames: Frames) -> None:

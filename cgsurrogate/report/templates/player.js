@@ -118,9 +118,10 @@
 
     // The same distance for every ensemble and frame: sizes can be compared and nothing leaves the view.
     frameView() {
-      const reach = Math.max(...data.ensembles.map((entry) => entry.reach)) + 1.5;
+      const [wide, high] = [0, 1].map((axis) => Math.max(...data.ensembles.map((entry) => entry.reach[axis])) + 1.5);
+      const reach = Math.max((wide * this.stage.clientHeight) / Math.max(1, this.stage.clientWidth), high);
       this.viewer.zoomTo();
-      this.viewer.setSlab(-4 * reach, 4 * reach);
+      this.viewer.setSlab(-4 * (wide + high), 4 * (wide + high));
       const view = this.viewer.getView();
       const halfField = (10 * Math.PI) / 180;
       this.viewer.setView([0, 0, 0, 150 - reach / Math.tan(halfField), view[4], view[5], view[6], view[7]]);
