@@ -88,7 +88,4 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(f"another process is writing to {folder}; wait for it or choose another folder") from None
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        yield

@@ -51,15 +51,9 @@ class Dihedrals(nn.Module):
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         a, b, c = self.arms(positions).chunk(3, dim=-1)  # (B, 3, M)
-        m, n = cross(a, b), cross(b, c)
+        m, n = torch.linalg.cross(a, b, dim=1), torch.linalg.cross(b, c, dim=1)
         size = ((m * m).sum(1) * (n * n).sum(1) + TINY * TINY).rsqrt()
         return (m * n).sum(1) * size, (a * n).sum(1) * (b * b).sum(1).sqrt() * size
-
-
-def cross(a: Tensor, b: Tensor) -> Tensor:
-    """Cross product along dimension 1 of (B, 3, M)."""
-    (ax, ay, az), (bx, by, bz) = a.unbind(1), b.unbind(1)
-    return torch.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), 1)
 
 
 def multiples(cosine: Tensor, sine: Tensor, order: int) -> Tensor:

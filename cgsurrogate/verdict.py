@@ -43,7 +43,7 @@ def _sentence(one: Ensemble, reference: Ensemble, kT: float) -> str:
 
 
 def largest_error(one: Ensemble, reference: Ensemble, kT: float) -> str:
-    """Where the free energy in one dimension is furthest from the reference, beyond both errors; what is not visited."""
+    """Where the free energy in 1-D is furthest from the reference, beyond both errors; and what is never visited."""
     worst, where, lost, lost_in = 0.0, "", 0.0, ""
     for name, known in reference.surfaces.items():
         own = one.surfaces[name]

@@ -21,7 +21,7 @@ from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
 
 Report = Callable[[float | None, str], None]
-INTEGRATOR = "baoab"
+INTEGRATOR = "baoab:timestep=0.004"
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 SURFACES, METRICS = "surfaces.npz", "metrics.csv"
 
@@ -72,8 +72,17 @@ def make_energy(
         name, options = choose.parse(text)
         recipes.append((family, name, options))
     energy = store.compose(frames.beads, recipes)
+    name, options = choose.parse(INTEGRATOR)
+    dynamics = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
     history = train_energy(
-        energy, frames, objective=objective, minutes=minutes or 10.0, seed=seed, folder=out, report=report
+        energy,
+        frames,
+        objective=objective,
+        dynamics=dynamics,
+        minutes=minutes or 10.0,
+        seed=seed,
+        folder=out,
+        report=report,
     )
     info = {"training": {"best": history.best, "reason": history.reason, "frames": len(frames)}, **_limits(frames)}
     model = Model(energy, frames.beads, frames.temperature, info)
@@ -192,6 +201,7 @@ def steps_per_second(propagator: Propagator, start: Frames, replicas: int, secon
     from cgsurrogate.simulate import pick_starts
 
     rng = torch.Generator().manual_seed(0)
+    propagator.requires_grad_(False)
     state = propagator.start(torch.as_tensor(pick_starts(start, replicas, np.random.default_rng(0))), rng)
     state = propagator.step(state, rng)
     began, count = clock.monotonic(), 0

@@ -264,3 +264,12 @@ def test_another_molecule_a_name_twice_and_an_unknown_cv_are_one_clear_line():
         compare(reference, {"reference": reference})
     with pytest.raises(ValueError, match="did you mean 'torsions'"):
         compare(reference, {"x": reference}, cvs=("torsion",))
+
+
+@pytest.mark.parametrize(("known", "own"), [(1, 1), (1, 50), (50, 1), (3, 2)])
+def test_a_handful_of_frames_gives_numbers_or_an_honest_refusal(known, own):
+    rng = np.random.default_rng(5)
+    comparison = compare(peptide(rng, 1, known), {"x": peptide(rng, 1, own)})
+    assert json.dumps(comparison.metrics(), allow_nan=False) and comparison.table()
+    if known == 1:
+        assert "cannot be judged" in comparison.verdict[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import json
 import math
 import re
@@ -157,7 +158,7 @@ def test_plotting_functions_return_their_axes(example):
     ):
         ax = axes()
         assert draw(ax) is ax
-        assert ax.lines or ax.collections or ax.patches
+        assert ax.lines or ax.collections or ax.patches or ax.images
 
 
 def test_the_reference_is_black_and_baselines_are_thin_and_dashed(example):
@@ -179,7 +180,7 @@ def test_a_difference_ignores_a_shift_of_the_whole_surface(example):
 def test_empty_bins_stay_blank(example):
     reference = example.reference.surfaces["TIC 1 / TIC 2"]
     ax = surfaces.surface(axes(), reference, KT, 10.0, contours=False)
-    drawn = np.ma.getmaskarray(ax.collections[0].get_array()).reshape(reference.free_energy.T.shape)
+    drawn = np.ma.getmaskarray(ax.images[0].get_array())
     np.testing.assert_array_equal(drawn, ~np.isfinite(reference.free_energy.T))
 
 
@@ -274,6 +275,19 @@ def test_the_player_carries_the_molecule_it_was_given(example):
 def test_a_large_molecule_brings_fewer_frames(example):
     assert player.budget(10, 3) == player.MOST_FRAMES
     assert player.budget(5000, 5) * 5000 * 5 * 8 <= player.MOST_BYTES
+
+
+def test_a_large_comparison_still_fits():
+    """Drawings too large together become small PNG files, the largest first; small ones stay SVG."""
+    memory = io.BytesIO()
+    style.new_figure(1, 1).savefig(memory, format="png")
+    sizes = (page.MOST_IMAGES // 2, page.MOST_IMAGES // 3, 1000)
+    drawings = [
+        figures.Drawing(str(k), "surfaces", "", "", 1.0, b"x" * size, memory.getvalue()) for k, size in enumerate(sizes)
+    ]
+    found = page.images(drawings)
+    assert sum(map(len, found.values())) <= page.MOST_IMAGES
+    assert [found[str(k)].split(";")[0] for k in range(3)] == ["data:image/png"] + ["data:image/svg+xml"] * 2
 
 
 def test_the_player_alone(example, tmp_path):

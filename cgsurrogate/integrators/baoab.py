@@ -57,6 +57,8 @@ def build(
     Args:
         timestep: inner step, ps.
         outer: inner steps in one step; above 1 the soft terms of a ``Sum`` act only every ``outer`` inner steps.
+            Impulses resonate with fast bonds near half their period: keep outer * timestep below about a third of it
+            (0.004 ps for backbone beads; 0.008 ps heats single replicas).
         friction: 1/ps.
         centre: put the mean position back to the origin at the end of every step. Nothing changes for an energy that is
             blind to shifts, but a molecule that diffuses away would lose digits. False for an external field.

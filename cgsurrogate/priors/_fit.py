@@ -81,14 +81,15 @@ def mean_and_variance(name: str, samples: np.ndarray, weights: np.ndarray) -> tu
 
 
 def misfit(name: str, samples: np.ndarray, weights: np.ndarray, grid: np.ndarray, density: np.ndarray) -> float:
-    """Largest difference between the cumulative distribution of the samples and of the density on the grid.
+    """Largest difference between the cumulative distribution of the samples and of the density on the even grid.
 
     Raises:
         ValueError: it is above ``WORST_MISFIT``: the form of the term cannot follow these data.
     """
     order = np.argsort(samples)
-    cumulative = np.cumsum(density) - density / 2
-    model = np.interp(samples[order], grid, cumulative / density.sum())
+    half = (grid[1] - grid[0]) / 2
+    edges = np.append(grid - half, grid[-1] + half)
+    model = np.interp(samples[order], edges, np.append(0.0, np.cumsum(density) / density.sum()))
     seen = np.cumsum(weights[order])
     value = float(max(np.abs(seen - model).max(), np.abs(seen - weights[order] - model).max()))
     if not value < WORST_MISFIT and np.ptp(samples) > 0:

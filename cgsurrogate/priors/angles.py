@@ -48,14 +48,15 @@ class Angles(Prior):
     def forward(self, positions: Tensor) -> Tensor:
         u = (self.cosines(positions) - self.centre[self.index]) / self.reach[self.index]
         inside = u.clamp(-1, 1)
-        series = self.series[self.index].T  # (order + 1, M)
-        value = series[-1]
-        slope = torch.zeros_like(value)
-        for factor in series[:-1].flip(0):
-            slope = slope * inside + value
-            value = value * inside + factor
+        value, *rest = self.series.flip(1).T[:, self.index]  # powers from the highest, (M,) each
+        for factor in rest:
+            value = torch.addcmul(factor, value, inside)
         beyond = u - inside
-        return (value + beyond * (slope + 0.5 * self.wall[self.index] * beyond)).sum(-1)
+        degree = torch.arange(1, self.order + 1, device=u.device, dtype=u.dtype)
+        right = (self.series[:, 1:] * degree).sum(1)[self.index]  # slopes at the ends of the range
+        left = (self.series[:, 1:] * degree * (-1) ** (degree - 1)).sum(1)[self.index]
+        line = right * beyond.clamp(min=0) + left * beyond.clamp(max=0)
+        return (value + line + 0.5 * self.wall[self.index] * beyond.square()).sum(-1)
 
     def fit(self, frames: Frames) -> None:
         chosen, weights = _fit.thinned(self, frames)

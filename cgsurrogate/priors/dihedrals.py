@@ -21,7 +21,7 @@ from cgsurrogate.internal import Dihedrals as Measure
 from cgsurrogate.internal import multiples
 from cgsurrogate.priors import _fit
 
-UNSEEN = 1e-4  # share of uniform samples
+UNSEEN = 1e-5  # share of uniform samples
 GRID = 360
 
 

@@ -10,8 +10,8 @@ PROFILES = (
     "Bands: one standard error, by block bootstrap over runs. kT = {kT:.2f} kJ/mol. Bins without samples are left out."
 )
 SURFACES = (
-    "Above: free energy on one colour scale, with contours every kT = {kT:.2f} kJ/mol (drawn from the histogram "
-    "smoothed by one bin; the colours are not smoothed). Below: standard error of the reference, and each "
+    "Above: free energy on one colour scale, with contours every kT = {kT:.2f} kJ/mol up to 5 kT (drawn from the "
+    "histogram smoothed by one bin; the colours are not smoothed). Below: standard error of the reference, and each "
     "ensemble minus the reference after the best common shift; red is too high (visited too rarely), blue too low"
     " (too often). Grey bins have no samples."
 )

@@ -63,15 +63,14 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}"
 
 
-def raster(png: bytes) -> str:
-    """A PNG as a data address, as lossless WebP where this Pillow can write it: the same picture in half of the bytes."""
-    from PIL import Image, features
+def small_png(content: bytes) -> bytes:
+    """The same PNG with a palette of 256 colours, where that is smaller."""
+    from PIL import Image
 
-    if not features.check("webp"):
-        return data_image(png, "png")
     memory = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").save(memory, format="webp", lossless=True, method=3, quality=50)
-    return data_image(memory.getvalue(), "webp")
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    image.quantize(256, dither=Image.Dither.NONE).save(memory, format="png", optimize=True)
+    return min(content, memory.getvalue(), key=len)
 
 
 def data_image(content: bytes, kind: str) -> str:

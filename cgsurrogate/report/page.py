@@ -15,7 +15,7 @@ from cgsurrogate.report.player import write_player
 
 __all__ = ["write_player", "write_report"]
 
-LARGEST_SVG = 150_000  # bytes
+MOST_IMAGES = 1_300_000  # characters of all figures in the page
 CLOSE = 1.5  # times the floor: beyond the noise, yet near it
 SECTIONS = ("distances", "surfaces", "timescales", "geometry", "training")
 WORDS = {"within": "within the noise", "close": "close", "beyond": "beyond the noise", "unknown": "not judged"}
@@ -59,7 +59,7 @@ def write_report(
         table=table(comparison),
         words=WORDS,
         drawings=kept,
-        image=_image,
+        images=images(drawings),
         size=size,
         notes=[
             (e.name, n) for e in comparison.ensembles for n in e.notes if not any(n in w for w in comparison.warnings)
@@ -78,11 +78,14 @@ def size(ensemble: Ensemble) -> str:
     return f"{text}, about {ensemble.effective:,.0f} of them independent" if math.isfinite(ensemble.effective) else text
 
 
-def _image(drawing: figures.Drawing) -> str:
-    """The figure inside of the page: SVG, or a raster image where that would be large."""
-    if len(drawing.svg) <= LARGEST_SVG:
-        return html.data_image(drawing.svg, "svg+xml")
-    return html.raster(drawing.png)
+def images(drawings: Sequence[figures.Drawing]) -> dict[str, str]:
+    """Name -> data address: SVG, and the largest as PNG with a palette where all together would be too much."""
+    found = {d.name: html.data_image(d.svg, "svg+xml") for d in drawings}
+    for drawing in sorted(drawings, key=lambda d: -len(d.svg)):
+        if sum(map(len, found.values())) > MOST_IMAGES:
+            small = html.data_image(html.small_png(drawing.png), "png")
+            found[drawing.name] = min(found[drawing.name], small, key=len)
+    return found
 
 
 def mark(distance: Distance) -> str:
@@ -95,10 +98,15 @@ def mark(distance: Distance) -> str:
 
 
 def state(ensemble: Ensemble) -> str:
-    """The worst mark of all its distances; frames with broken bonds or wrong hands are always "beyond"."""
-    if any(_bad(check) for check in ensemble.geometry.values()):
-        return "beyond"
+    """The worst mark of all its distances and of its geometry.
+
+    Frames with broken bonds or wrong hands are "beyond"; beads closer than half of the reference's least distance are
+    at best "close".
+    """
+    checks_ = ensemble.geometry.values()
     marks = {mark(d) for d in ensemble.distances.values()}
+    marks |= {"beyond"} if any(check.get("bad frames") for check in checks_) else set()
+    marks |= {"close"} if any(check.get("below half") for check in checks_) else set()
     return next((m for m in ("beyond", "close", "within") if m in marks), "unknown")
 
 
@@ -136,12 +144,9 @@ def geometry(comparison: Comparison) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _bad(check: Mapping[str, Any]) -> int:
-    return int(check.get("bad frames") or 0)
-
-
 def _frames(check: Mapping[str, Any], ensemble: Ensemble) -> str:
-    return f"{_bad(check):,} of {ensemble.frames_count:,}" if "bad frames" in check else "\u2013"
+    count = check.get("bad frames", check.get("below half"))
+    return "\u2013" if count is None else f"{int(count):,} of {ensemble.frames_count:,}"
 
 
 def lines(values: Mapping[str, Any], depth: int = 0) -> list[tuple[int, str, str]]:

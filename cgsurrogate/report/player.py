@@ -11,10 +11,11 @@ import numpy as np
 
 from cgsurrogate.comparison import Comparison, Surface
 from cgsurrogate.frames import Frames
-from cgsurrogate.report import html, style, surfaces
+from cgsurrogate.report import figures, html, style, surfaces
 
 MOST_FRAMES = 300
-MOST_BYTES = 800_000  # of coordinates in one page, as base64
+MOST_ENSEMBLES = 8
+MOST_BYTES = 600_000  # of coordinates in one page, as base64
 
 
 def payload(comparison: Comparison) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def payload(comparison: Comparison) -> dict[str, Any]:
     target = stretched(comparison.reference.sample)
     known_maps = comparison.reference.surfaces.items()
     name = next((n for n, s in known_maps if len(s.labels) == 2 and not any(s.periodic)), None)  # TIC 1 / TIC 2
-    shown = [e for e in comparison.ensembles if len(e.sample)]
+    shown = [e for e in comparison.ensembles if len(e.sample) and e.role != "floor"][:MOST_ENSEMBLES]
     kT = comparison.reference.sample.kT
     known = [e.surfaces[name] for e in shown if name in e.surfaces]
     top = surfaces.ceiling(known, kT) if known else 0.0
@@ -194,7 +195,7 @@ def aligned(positions: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _draw(surface: Surface, kT: float, top: float) -> dict[str, Any]:
-    """The surface as a PNG, with the place of its axes (fractions from the top left) and their limits."""
+    """The surface as SVG, with the place of its axes (fractions from the top left) and their limits."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -205,11 +206,11 @@ def _draw(surface: Surface, kT: float, top: float) -> dict[str, Any]:
             ax = figure.add_axes(box)
             surfaces.surface(ax, surface, kT, top)
             bar = figure.add_axes((box[0] + box[2] + 0.02, box[1], 0.025, box[3]))
-            figure.colorbar(ax.collections[0], cax=bar, label="free energy (kJ/mol)")
+            figure.colorbar(ax.images[0], cax=bar, label="free energy (kJ/mol)")
             memory = io.BytesIO()
-            figure.savefig(memory, format="png", dpi=150)
+            figure.savefig(memory, format="svg", metadata={"Date": None})
     return {
-        "image": html.raster(memory.getvalue()),
+        "image": html.data_image(figures.shorter(memory.getvalue()), "svg+xml"),
         "ratio": 4.4 / 5.6,
         "box": [box[0], 1 - box[1] - box[3], box[2], box[3]],
         "x": [float(v) for v in ax.get_xlim()],

@@ -69,7 +69,7 @@ def figure(comparison: Comparison, names: Sequence[str], kT: float) -> tuple[Fig
     first = comparison.reference.surfaces[names[0]].labels[0].startswith("phi")
     drawing.supxlabel("\u03c6 (degrees)" if first else "torsion (degrees)", fontsize=9.5)
     drawing.supylabel("\u03c8 (degrees)" if first else "next torsion (degrees)", fontsize=9.5)
-    mesh = grid[0, 0].collections[0]
+    mesh = grid[0, 0].images[0]
     drawing.colorbar(mesh, ax=grid.ravel().tolist(), label="free energy (kJ/mol)", fraction=0.03, pad=0.015, aspect=24)
     data: dict[str, np.ndarray] = {}
     for axis, edges in enumerate(comparison.reference.surfaces[names[0]].edges):

@@ -13,6 +13,7 @@ from cgsurrogate.report import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+CONTOURS = 5  # kT; higher lines would follow single samples
 CEILING = 10.0  # kT; colours and profiles end here, since higher bins hold a handful of samples
 
 
@@ -64,27 +65,23 @@ def ceiling(surfaces: Sequence[Surface], kT: float) -> float:
 
 
 def surface(ax: Axes, values: Surface, kT: float, top: float, *, contours: bool = True) -> Axes:
-    """One surface, kJ/mol from 0 to ``top``; white lines every kT, drawn from the histogram smoothed by one bin."""
+    """One surface, kJ/mol from 0 to ``top``; white lines every kT up to 5 kT, of the smoothed histogram."""
     ax.set_facecolor(style.EMPTY)
-    mesh = ax.pcolormesh(
-        values.edges[0],
-        values.edges[1],
-        np.ma.masked_invalid(values.free_energy.T),
-        cmap=style.SEQUENTIAL,
-        vmin=0,
-        vmax=top,
-        rasterized=True,
-        linewidth=0,
-    )
-    mesh.set_gid("surface")
+    bins(ax, values.edges, values.free_energy, cmap=style.SEQUENTIAL, vmin=0, vmax=top)
     if contours:
         smooth = smoothed(values, kT)
         if smooth is not None:
-            levels = np.arange(1, round(top / kT)) * kT
+            levels = np.arange(1, min(CONTOURS, round(top / kT) - 1) + 1) * kT
             x, y = (style.centres(e) for e in values.edges)
-            lines = ax.contour(x, y, smooth.T, levels=levels, colors="white", linewidths=0.55, alpha=0.85)
-            lines.set_rasterized(True)
+            ax.contour(x, y, smooth.T, levels=levels, colors="white", linewidths=0.55, alpha=0.85)
     return surface_axes(ax, values)
+
+
+def bins(ax: Axes, edges: Sequence[np.ndarray], values: np.ndarray, **options: Any) -> Any:
+    """Coloured bins of an even grid, nan left out: one pixel a bin, so that a file stays small. Returns the image."""
+    extent = (*(float(edges[0][k]) for k in (0, -1)), *(float(edges[1][k]) for k in (0, -1)))
+    masked = np.ma.masked_invalid(values.T)
+    return ax.imshow(masked, origin="lower", extent=extent, aspect="auto", interpolation="none", **options)
 
 
 def surface_axes(ax: Axes, values: Surface) -> Axes:
@@ -135,17 +132,15 @@ def difference(reference: Surface, other: Surface) -> np.ndarray:
 def difference_map(ax: Axes, reference: Surface, other: Surface, limit: float) -> Axes:
     """Surrogate minus reference, kJ/mol, from -limit to limit; blank where either has no samples."""
     ax.set_facecolor(style.EMPTY)
-    values = np.ma.masked_invalid(difference(reference, other).T)
-    edges = reference.edges
-    ax.pcolormesh(edges[0], edges[1], values, cmap=style.DIVERGING, vmin=-limit, vmax=limit, rasterized=True)
+    bins(ax, reference.edges, difference(reference, other), cmap=style.DIVERGING, vmin=-limit, vmax=limit)
     return surface_axes(ax, reference)
 
 
 def error_map(ax: Axes, values: Surface, limit: float) -> Axes:
     """Standard error of a surface, kJ/mol, from 0 to ``limit``."""
     ax.set_facecolor(style.EMPTY)
-    error = np.ma.masked_invalid(np.where(np.isfinite(values.free_energy), values.error, np.nan).T)
-    ax.pcolormesh(values.edges[0], values.edges[1], error, cmap="magma_r", vmin=0, vmax=limit, rasterized=True)
+    error = np.where(np.isfinite(values.free_energy), values.error, np.nan)
+    bins(ax, values.edges, error, cmap="magma_r", vmin=0, vmax=limit)
     return surface_axes(ax, values)
 
 

@@ -1,7 +1,7 @@
 """Soft angles drawn one after the other from mixtures on the circle, then the stiff rest from a Gaussian.
 
-The density is exact. The molecule is described by a z-matrix. Coordinates that vary much (phi, psi, chi, angles of a CA
-chain) are *soft*, the others (bonds, stiff angles, omega, impropers) *stiff*; ``calibrate`` decides which is which. Then
+The density is exact. The molecule is described by a z-matrix. Coordinates that vary much (phi, psi, chi, CA-CA-CA
+angles) are *soft*, the others (bonds, stiff angles, omega, impropers) *stiff*, as ``calibrate`` decides from data. Then
 
     p(later | now, lag) = prod_d p(soft_d | soft_<d, context) x N(stiff | soft, context),
 
@@ -12,8 +12,10 @@ a bounded range and dihedrals keep their sign, no bond can break and no centre c
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -25,6 +27,7 @@ from cgsurrogate.zmatrix import ZMatrix, wrap
 SOFT = 0.25  # rad, circular standard deviation from which on a coordinate is soft
 BOUND = 8.0  # standard deviations of a stiff coordinate that are never left
 LAG_WAVES = 4
+ENOUGH = 100_000  # frames for means, scales and correlations
 
 
 def build(
@@ -53,8 +56,8 @@ class Autoregressive(Stepper):
         self.register_buffer("soft", torch.zeros(size, dtype=torch.bool))
         self.register_buffer("centre", torch.full((size,), math.nan))  # natural units
         self.register_buffer("scale", torch.full((size,), math.nan))
-        self.register_buffer("lag_range", torch.full((2,), math.nan, dtype=torch.float64))  # ps
-        self.register_buffer("main_lag", torch.tensor(math.nan if lag is None else float(lag), dtype=torch.float64))
+        self.register_buffer("lag_range", torch.full((2,), math.nan))  # ps
+        self.register_buffer("main_lag", torch.tensor(math.nan if lag is None else float(lag)))
         self.soft[-len(self.zmatrix.torsion) :] = torch.as_tensor(self.zmatrix.torsion)  # until data decide
         self._make_networks()
         self.register_load_state_dict_pre_hook(_make_networks_before_loading)
@@ -62,15 +65,15 @@ class Autoregressive(Stepper):
     # -- lags ---------------------------------------------------------------------------------------------------------
     @property
     def lags(self) -> tuple[float, float]:  # type: ignore[override]
-        return float(self.lag_range[0]), float(self.lag_range[1])
+        return _rounded(self.lag_range[0]), _rounded(self.lag_range[1])
 
     @lags.setter
     def lags(self, values: tuple[float, float]) -> None:
-        self.lag_range.copy_(torch.tensor(values, dtype=torch.float64))
+        self.lag_range.copy_(torch.tensor(values))
 
     @property
     def lag(self) -> float:  # type: ignore[override]
-        return float(self.main_lag)
+        return _rounded(self.main_lag)
 
     @lag.setter
     def lag(self, value: float) -> None:
@@ -108,10 +111,20 @@ class Autoregressive(Stepper):
         bonds, angles, dihedrals = natural.split([beads - 1, beads - 2, beads - 3], 1)
         return self.zmatrix.to_positions(bonds, (angles + math.pi) / 2, dihedrals, like)
 
+    def _largest_scale(self, centre: Tensor) -> Tensor:
+        """Standard deviations so small that ``BOUND`` of them keep stiff bonds positive and stiff angles in (0, pi)."""
+        beads = len(self.zmatrix.refs)
+        room = torch.full_like(centre, math.pi - 0.1)
+        room[: beads - 1] = 0.8 * centre[: beads - 1]
+        room[beads - 1 : 2 * beads - 3] -= centre[beads - 1 : 2 * beads - 3].abs()
+        return torch.where(self.soft, math.inf, room.clamp_min(0.02) / BOUND)
+
     # -- fitting ------------------------------------------------------------------------------------------------------
     def calibrate(self, frames: Frames) -> None:
-        natural = _in_pieces(self._natural, frames)
-        weights = torch.as_tensor(frames.probabilities)[:, None]
+        stride = math.ceil(len(frames) / ENOUGH)
+        natural = _in_pieces(self._natural, frames.positions[::stride])
+        weights = torch.as_tensor(frames.probabilities[::stride])[:, None]
+        weights = weights / weights.sum()
         circular = self._circular
         cosine, sine = (weights * natural.cos()).sum(0), (weights * natural.sin()).sum(0)
         centre = torch.where(circular, torch.atan2(sine, cosine), (weights * natural).sum(0))
@@ -124,7 +137,7 @@ class Autoregressive(Stepper):
         self.soft.copy_(spread > 1 - math.exp(-0.5 * SOFT**2))
         self.soft[spread.argmax()] = True  # at least one
         self.centre.copy_(centre)
-        self.scale.copy_(torch.minimum(scale, _largest_scale(centre, circular, self.soft)))
+        self.scale.copy_(torch.minimum(scale, self._largest_scale(centre)))
         self._choose_lags(frames)
         self._make_networks()
         stiff = (rest / self.scale)[:, ~self.soft]
@@ -219,19 +232,15 @@ def default_lag(frames: Frames) -> float:
     return frames.dt * max(1, round(max(frames.lengths) / 300))
 
 
-def _largest_scale(centre: Tensor, circular: Tensor, soft: Tensor) -> Tensor:
-    """Standard deviations so small that ``BOUND`` of them keep bonds positive and angles on their side."""
-    stiff = torch.where(circular, (math.pi - 0.1) / BOUND, 0.8 * centre.abs() / BOUND)
-    return torch.where(soft, math.inf, stiff)
+def _rounded(value: Tensor) -> float:
+    """The number that was put into a float32 buffer, if it had at most six digits."""
+    return float(f"{float(value):.6g}")
 
 
-def _in_pieces(function: Any, frames: Frames, piece: int = 4096) -> Tensor:
+def _in_pieces(function: Callable[[Tensor], Tensor], positions: np.ndarray, piece: int = 4096) -> Tensor:
     """``function`` of all positions, in float64, a few thousand frames at a time."""
-    parts = [
-        function(torch.as_tensor(frames.positions[i : i + piece].copy(), dtype=torch.float64))
-        for i in range(0, len(frames), piece)
-    ]
-    return torch.cat(parts)
+    parts = [positions[i : i + piece].astype(np.float64) for i in range(0, len(positions), piece)]
+    return torch.cat([function(torch.from_numpy(part)) for part in parts])
 
 
 def _make_networks_before_loading(module: Autoregressive, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cgsurrogate import bondgraph
 from cgsurrogate.frames import Beads
-from cgsurrogate.internal import Cosines, Dihedrals, cross
+from cgsurrogate.internal import Cosines, Dihedrals
 
 
 class Moves(nn.Module):
@@ -47,8 +47,8 @@ class Moves(nn.Module):
         """(B, N, 3) -> (B, M, 3) unit vectors."""
         to_second = x[:, self.second] - x[:, self.origin]
         to_first = x[:, self.first] - x[:, self.origin]  # zero for dihedrals
-        normal = cross(to_first[:, self.turns :].transpose(1, 2), to_second[:, self.turns :].transpose(1, 2))
-        axes = torch.cat((to_second[:, : self.turns], normal.transpose(1, 2)), 1)
+        normal = torch.linalg.cross(to_first[:, self.turns :], to_second[:, self.turns :])
+        axes = torch.cat((to_second[:, : self.turns], normal), 1)
         return axes / axes.norm(dim=2, keepdim=True)
 
     def torques(self, x: Tensor, forces: Tensor) -> Tensor:

@@ -64,6 +64,8 @@ def fine_tune(
             state = dynamics.step(state, rng)
         state = _replaced(state, data, dynamics, rng)
         gap = (networks(data(2 * REPLICAS)).mean() - networks(state.positions).mean()) / frames.kT
+        if not torch.isfinite(gap):
+            raise FloatingPointError("relative entropy: the energy of replicas is not finite; use a shorter time step")
         optimizer.zero_grad()
         gap.backward()
         torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
