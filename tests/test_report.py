@@ -171,6 +171,20 @@ def test_the_reference_is_black_and_baselines_are_thin_and_dashed(example):
     assert len({line.get_color() for line in ax.lines}) == len(ax.lines)
 
 
+def test_an_ensemble_has_one_look_in_every_figure(example):
+    """Also where another has no such data: nothing shifts to the next colour."""
+    first = dataclasses.replace(example.others[0], timescales=None, surfaces={}, geometry={})
+    fewer = (example.reference, first, *example.others[1:])
+    wanted = style.looks(example.ensembles)["stepper"].color
+    for draw in (
+        lambda ax: surfaces.profile(ax, "TIC 1", fewer, KT),
+        lambda ax: checks.timescales(ax, fewer),
+    ):
+        lines = {line.get_label().rstrip(" *"): line for line in draw(axes()).lines}
+        assert lines["stepper"].get_color() == wanted
+        assert "force field" not in lines
+
+
 def test_a_difference_ignores_a_shift_of_the_whole_surface(example):
     reference = example.reference.surfaces["TIC 1"]
     shifted = dataclasses.replace(reference, free_energy=reference.free_energy + 3.0)

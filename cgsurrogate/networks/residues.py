@@ -2,7 +2,7 @@
 
     s_r  = embedding of the residue + sum_t A_t w(dihedral t of r)
     h_r  = MLP(s_r)
-    s_r <- s_r + sum_q sum_k R_k(d_rq; pair of sites, offset) V_k h_q       (every layer)
+    s_r <- s_r + M sum_q (sum_k R_k(d_rq; pair of sites, offset) V_k) * h_q       (every layer)
     U    = sum_r MLP(s_r)
 
 A chain of 30 backbone beads has 435 pairs, but their distances follow from a dozen dihedrals, so that most pairs
@@ -62,28 +62,25 @@ class Residues(Energy):
         self.edges = Edges(beads, groups, radial, cutoff)
         self.turns = Turns(beads, groups, width)
         self.embedding = nn.Embedding(beadtypes.COUNT, width)
-        self.filters = nn.ParameterList(
-            nn.Parameter(torch.randn(width, self.edges.channels * width) / np.sqrt(4 * width)) for _ in range(layers)
+        self.filters = nn.Linear(self.edges.channels, layers * width, bias=False)  # of all layers at once
+        self.senders = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)) for _ in range(layers)
         )
-        self.mixers = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()) for _ in range(layers)
-        )
+        self.mixers = nn.ModuleList(nn.Sequential(nn.SiLU(), nn.Linear(width, width)) for _ in range(layers))
         self.hidden = nn.Linear(width, width)
         self.output = nn.Linear(width, 1, bias=False)
         nn.init.zeros_(self.output.weight)
 
     def forward(self, positions: Tensor) -> Tensor:
-        edges = self.edges(positions)  # (B, R, R C)
-        count, width = len(self.types), self.embedding.embedding_dim
+        filters = self.filters(self.edges(positions)).chunk(len(self.mixers), -1)  # each (B, R, R, F)
         state = self.turns(positions) + self.embedding(self.types)  # (B, R, F)
-        for mixer, weight in zip(self.mixers, self.filters, strict=True):
-            sent = (mixer(state) @ weight).unflatten(2, (self.edges.channels, width))  # (B, R, C, F)
-            state = state + edges @ sent.reshape(len(positions), count * self.edges.channels, width)
+        for own, sender, mixer in zip(filters, self.senders, self.mixers, strict=True):
+            state = state + mixer((own * sender(state).unsqueeze(1)).sum(2))
         return SCALE * self.output(nn.functional.silu(self.hidden(nn.functional.silu(state)))).sum((1, 2))
 
 
 class Edges(nn.Module):
-    """(B, N, 3) nm -> (B, R, R C): for every residue, what it sees of every other one in C = len(SITES) K + 1 channels.
+    """(B, N, 3) nm -> (B, R, R, C): for every residue, what it sees of every other one in C = len(SITES) K + 1 channels.
 
     The last channel is a constant for near offsets along the chain, so that neighbours always hear of each other.
     """
@@ -125,7 +122,7 @@ class Edges(nn.Module):
         waves = torch.cat((waves, torch.zeros_like(waves[:, :1])), 1)  # (B, M + 1, K)
         seen = waves.index_select(1, self.index).view(len(positions), self.residues, self.residues, -1)
         seen = torch.cat((seen, self.constant.expand(len(positions), -1, -1, -1)), 3)
-        return (seen * self.scales[self.offset]).flatten(2)
+        return seen * self.scales[self.offset]
 
 
 class Turns(nn.Module):

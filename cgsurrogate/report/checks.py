@@ -143,7 +143,7 @@ def geometry(ax: Axes, name: str, ensembles: Sequence[Ensemble], *, legend: bool
     """Histogram of one check (bonds or angles in standard deviations, closest approach in nm) of every ensemble."""
     looks = style.looks(ensembles)
     unit, top, span = "", 0.0, []
-    for ensemble in reversed([e for e in ensembles if name in e.geometry]):
+    for ensemble in reversed([e for e in ensembles if name in e.geometry and e.role != "floor"]):
         check, look = ensemble.geometry[name], looks[ensemble.name]
         unit = str(check.get("unit", ""))
         edges, probability = np.asarray(check["edges"], float), np.asarray(check["probability"], float)

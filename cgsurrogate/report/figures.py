@@ -150,14 +150,13 @@ def _profiles(
 ) -> tuple[Figure, dict[str, np.ndarray]]:
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
-    drawn = [e for e in ensembles if e.role != "floor"]
     figure = style.new_figure(max(3.4 * columns if columns < 4 else 2.7 * columns, 5.6), 2.6 * rows + 0.4)
     grid = figure.subplots(rows, columns, squeeze=False)
     for place, ax in enumerate(grid.flat):
         if place >= len(names):
             ax.set_axis_off()
             continue
-        surfaces.profile(ax, names[place], drawn, kT)
+        surfaces.profile(ax, names[place], ensembles, kT)
         if place % columns:
             ax.set_ylabel("")
     _legend(figure, grid[0, 0])
@@ -229,7 +228,7 @@ def _timescales(ensembles: Sequence[Ensemble]) -> tuple[Figure, dict[str, np.nda
     figure = style.new_figure(max(3.3 * count, 5.6), 3.2)
     grid = figure.subplots(1, count, squeeze=False)
     for process, ax in enumerate(grid[0]):
-        checks.timescales(ax, known, process)
+        checks.timescales(ax, ensembles, process)
         ax.set_title(("slowest process", "second", "third")[process])
         if process:
             ax.set_ylabel("")
@@ -252,7 +251,7 @@ def _geometry(ensembles: Sequence[Ensemble]) -> tuple[Figure, dict[str, np.ndarr
         if place >= len(names):
             ax.set_axis_off()
             continue
-        checks.geometry(ax, names[place], drawn)
+        checks.geometry(ax, names[place], ensembles)
         if place % columns:
             ax.set_ylabel("")
     _legend(figure, grid[0, 0])

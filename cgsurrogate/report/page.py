@@ -15,7 +15,7 @@ from cgsurrogate.report.player import write_player
 
 __all__ = ["write_player", "write_report"]
 
-MOST_IMAGES = 1_300_000  # characters of all figures in the page
+MOST_IMAGES = 1_500_000  # characters of all figures in the page
 CLOSE = 1.5  # times the floor: beyond the noise, yet near it
 SECTIONS = ("distances", "surfaces", "timescales", "geometry", "training")
 WORDS = {"within": "within the noise", "close": "close", "beyond": "beyond the noise", "unknown": "not judged"}
@@ -54,7 +54,6 @@ def write_report(
         "report.html",
         title=title,
         comparison=comparison,
-        facts=player.facts(comparison.reference.sample),
         verdict=judge(comparison),
         table=table(comparison),
         words=WORDS,
@@ -75,7 +74,7 @@ def write_report(
 def size(ensemble: Ensemble) -> str:
     """Its frames, and how many of them count as independent where that is known."""
     text = f"{ensemble.frames_count:,} frames"
-    return f"{text}, about {ensemble.effective:,.0f} of them independent" if math.isfinite(ensemble.effective) else text
+    return f"{text}, about {ensemble.effective:,.0f} independent" if math.isfinite(ensemble.effective) else text
 
 
 def images(drawings: Sequence[figures.Drawing]) -> dict[str, str]:

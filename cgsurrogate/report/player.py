@@ -14,8 +14,8 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.report import figures, html, style, surfaces
 
 MOST_FRAMES = 300
-MOST_ENSEMBLES = 8
-MOST_BYTES = 600_000  # of coordinates in one page, as base64
+MOST_ENSEMBLES = 6
+MOST_BYTES = 500_000  # of coordinates in one page, as base64
 
 
 def payload(comparison: Comparison) -> dict[str, Any]:

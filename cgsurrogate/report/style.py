@@ -45,9 +45,9 @@ DIVERGING = "RdBu_r"
 EMPTY = "#f1f1f1"  # bins without samples
 
 _SURROGATES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_BASELINES = ("#7a6a00", "#6d6d6d", "#8c564b", "#5a7d9a")
+_BASELINES = ("#7a6a00", "#8c564b", "#5a7d9a", "#4d4d4d")
 _MARKERS = "osD^vP"
-_DASHES = ((0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 3)))
+_DASHES = ((0, (5, 2)), (0, (6, 2, 1.5, 2)), (0, (3, 3)), (0, (8, 2)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,10 @@ class Look:
 
 
 def looks(ensembles: Sequence[Ensemble]) -> dict[str, Look]:
-    """Name -> look: the reference black, surrogates coloured, baselines and floors thin and dashed."""
+    """Name -> look: the reference black, surrogates coloured, baselines thin and dashed, the floor grey.
+
+    Always call it with every ensemble of the comparison, so that each looks the same in all figures.
+    """
     found: dict[str, Look] = {}
     surrogates = baselines = 0
     for ensemble in ensembles:
@@ -72,6 +75,8 @@ def looks(ensembles: Sequence[Ensemble]) -> dict[str, Look]:
             color, marker = _SURROGATES[surrogates % len(_SURROGATES)], _MARKERS[surrogates % len(_MARKERS)]
             found[ensemble.name] = Look(color, 1.5, "-", marker, True)
             surrogates += 1
+        elif ensemble.role == "floor":
+            found[ensemble.name] = Look("#8c8c8c", 1.2, (0, (1.5, 1.5)), "+", False)
         else:
             color, dashes = _BASELINES[baselines % len(_BASELINES)], _DASHES[baselines % len(_DASHES)]
             found[ensemble.name] = Look(color, 1.2, dashes, "x", False)
@@ -134,6 +139,6 @@ def angle_ticks(ax: Axes, which: str) -> Axes:
 def few_ticks(ax: Axes, x: int = 5, y: int = 5) -> Axes:
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(x))
-    ax.yaxis.set_major_locator(MaxNLocator(y))
+    ax.xaxis.set_major_locator(MaxNLocator(x, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_major_locator(MaxNLocator(y, steps=[1, 2, 5, 10]))
     return ax

@@ -20,7 +20,7 @@ CEILING = 10.0  # kT; colours and profiles end here, since higher bins hold a ha
 def profile(ax: Axes, name: str, ensembles: Sequence[Ensemble], kT: float, *, legend: bool = False) -> Axes:
     """Free energy along one variable, kJ/mol, with a band of one standard error."""
     looks = style.looks(ensembles)
-    surfaces = [(e, e.surfaces[name]) for e in ensembles if name in e.surfaces]
+    surfaces = [(e, e.surfaces[name]) for e in ensembles if name in e.surfaces and e.role != "floor"]
     for ensemble, surface in reversed(surfaces):  # the reference on top
         look, x = looks[ensemble.name], style.centres(surface.edges[0])
         if look.band and np.isfinite(surface.error).any():

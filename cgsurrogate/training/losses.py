@@ -45,11 +45,13 @@ class Denoising(nn.Module):
         s (-dU/dq / kT + d log(volume)/dq) = -z   on average.
 
     Bonds stay as they are, so the noise s need be small only against the soft coordinates: ``share`` of their own
-    spread, at most ``largest`` radian. Noise comes in pairs +z and -z. A batch holds positions (B, N, 3) nm.
+    spread, at most ``largest`` radian. Noise comes in pairs +z and -z. Where noise makes beads collide, walls of the
+    priors would be all that is learned from; a weight that depends on the noised positions alone leaves the minimum
+    where it is, so samples count by 1 / (1 + mean square of the priors' own slope). A batch holds positions (B, N, 3).
     """
 
     def __init__(
-        self, moves: Moves, priors: Energy, positions: Tensor, kT: float, share: float = 0.3, largest: float = 0.1
+        self, moves: Moves, priors: Energy, positions: Tensor, kT: float, share: float = 0.2, largest: float = 0.07
     ):
         super().__init__()
         self.moves, self.kT = moves, kT
@@ -61,6 +63,8 @@ class Denoising(nn.Module):
         z = torch.randn(len(positions), len(self.moves), generator=rng, dtype=positions.dtype).to(positions)
         z = torch.cat((z, -z))
         noised = self.moves.turn(torch.cat((positions, positions)), self.scale * z)
-        force = forces(self.priors[0], noised)[1] + forces(network, noised, create_graph=True)[1]
+        walls = self.scale * self.moves.torques(noised, forces(self.priors[0], noised)[1]) / self.kT
+        force = forces(network, noised, create_graph=True)[1]
         slope = self.moves.torques(noised, force) / self.kT + self.moves.volume_slope(noised)
-        return (self.scale * slope + z).square().mean()
+        weight = 1 / (1 + walls.square().mean(1))
+        return (weight * (self.scale * slope + walls + z).square().mean(1)).mean()
