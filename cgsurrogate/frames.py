@@ -60,7 +60,7 @@ class Beads:
         return cls(**fixed)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Frames:
     """Positions of one molecule over one or more unbroken runs, all runs one after the other.
 
@@ -252,9 +252,13 @@ class Frames:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder / MANIFEST} is not a manifest of frames ({error!r}); make it again") from None
 
-    def _repr_html_(self) -> str:
+    def __repr__(self) -> str:
         extras = [name for name in ("forces", "weights") if getattr(self, name) is not None]
         return (
-            f"<b>Frames</b>: {len(self):,} of {len(self.beads)} beads in {len(self.lengths)} run(s), "
+            f"Frames: {len(self):,} of {len(self.beads)} beads in {len(self.lengths)} run(s), "
             f"{self.dt:g} ps apart, {self.temperature:g} K{', with ' + ' and '.join(extras) if extras else ''}"
         )
+
+    def _repr_html_(self) -> str:
+        kind, text = repr(self).split(":", 1)
+        return f"<b>{kind}</b>:{text}"

@@ -1,4 +1,4 @@
-"""The contract of every energy: shape, batches, invariance, slope, storage. Shared by the tests of priors and networks."""
+"""The contract of every energy: shape, batches, invariance, slope. Shared by the tests of priors and networks."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _check_slope(energy: Energy, x: Tensor, force: Tensor, h: float = 1e-5) -> N
 
 
 def chain(kind: str, q: Tensor) -> Tensor:
-    """Positions of a chain of four beads whose dihedral, or of three whose angle or of two whose bond, is ``q`` (T,)."""
+    """A chain of four beads whose dihedral, of three whose angle, or of two whose bond is ``q`` (T,)."""
     zero, one = torch.zeros_like(q), torch.ones_like(q)
     if kind == "bond":
         return torch.stack((torch.stack((zero, zero, zero), 1), torch.stack((q, zero, zero), 1)), 1)

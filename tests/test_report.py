@@ -208,6 +208,11 @@ def test_smoothing_for_contours_wraps_angles_and_keeps_a_flat_surface_flat(examp
     assert wrapped[-1, 0] == pytest.approx(wrapped[1, 0])
 
 
+def test_titles_are_short():
+    assert ramachandran.title("phi 2 / psi 2") == "\u03c6 2 / \u03c8 2"
+    assert ramachandran.title("CA torsion 3 / CA torsion 4") == "torsion 3 / 4"
+
+
 def test_the_residues_shown_are_those_that_differ_most():
     made = comparison(residues=9)
     names = figures.kinds(made)[3]

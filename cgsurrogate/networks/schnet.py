@@ -31,7 +31,7 @@ SHORT, SPREAD = 0.2, 0.5  # nm: shortest distance resolved, and how fast resolut
 OVERLAP = 1.5  # width of the Gaussians in units of their spacing
 
 
-def build(beads: Beads, width: int = 32, layers: int = 2, radial: int = 10, cutoff: float = 1.2) -> SchNet:
+def build(beads: Beads, width: int = 32, layers: int = 1, radial: int = 10, cutoff: float = 1.2) -> SchNet:
     """Args:
     width: channels of a node.
     layers: message passes, 1 or more.
@@ -157,9 +157,10 @@ class Local(nn.Module):
             return positions.new_zeros(positions.shape[0], positions.shape[1], self.width)
         waves = multiples(*self.measure(positions), ORDER)  # (B, T, 2 ORDER)
         waves = torch.cat((waves, torch.zeros_like(waves[:, :1])), 1)
-        seen = waves.index_select(1, self.index.flatten()).unflatten(1, self.index.shape).flatten(2)  # (B, N, slots * 2 ORDER)
+        seen = waves.index_select(1, self.index.flatten()).unflatten(1, self.index.shape)
+        seen = seen.flatten(2).transpose(0, 1)  # (N, B, slots * 2 ORDER)
         weight = (self.weight[self.place] * (1 + self.gate(self.types))[:, None, None]).flatten(1, 2)
-        return (seen.transpose(0, 1) @ weight).transpose(0, 1)
+        return (seen @ weight).transpose(0, 1)
 
 
 def _normal(*shape: int) -> Tensor:

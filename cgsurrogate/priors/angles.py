@@ -31,9 +31,7 @@ def build(beads: Beads, order: int = 8) -> Angles:
 
 
 class Angles(Prior):
-    """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,); ``types`` (K,
-    3).
-    """
+    """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,)."""
 
     stiff = True
 

@@ -30,6 +30,6 @@ TRAINING = (
     "is kept."
 )
 RAMACHANDRAN = (
-    "A row for each ensemble; first all residues together, then {what}. One colour scale, contours every kT. "
-    "Angles in degrees. Grey bins have no samples."
+    "A row for each ensemble; first all residues together, then {what}. One colour scale, contours every kT up to "
+    "5 kT. Angles in degrees. Grey bins have no samples."
 )

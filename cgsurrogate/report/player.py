@@ -123,7 +123,7 @@ def _histogram(values: np.ndarray, frames: Frames, bins: int = 40) -> Surface:
         low, high = float(column.min()), float(column.max())
         pad = 0.02 * (high - low) + 1e-6
         edges.append(np.linspace(low - pad, high + pad, bins + 1))
-    probability, *_ = np.histogram2d(*values.T, bins=edges, weights=frames.probabilities)
+    probability, *_ = np.histogram2d(values[:, 0], values[:, 1], bins=edges, weights=frames.probabilities)
     probability /= probability.sum()
     with np.errstate(divide="ignore"):
         energy = -frames.kT * np.log(probability)

@@ -31,6 +31,15 @@ def worst(comparison: Comparison, names: Sequence[str], most: int) -> list[str]:
     return [name for name in names if name in chosen]
 
 
+def title(name: str) -> str:
+    """A short title: ``CA torsion 3 / CA torsion 4`` as ``torsion 3 / 4``."""
+    first, _, second = name.partition(" / ")
+    stem, _, _ = first.rpartition(" ")
+    if stem and second.startswith(f"{stem} "):
+        return f"{first.removeprefix('CA ')} / {second[len(stem) + 1 :]}"
+    return style.greek(name)
+
+
 def caption(comparison: Comparison, names: Sequence[str]) -> str:
     few = len(names) > RESIDUES
     return captions.RAMACHANDRAN.format(
@@ -64,8 +73,8 @@ def figure(comparison: Comparison, names: Sequence[str], kT: float) -> tuple[Fig
                 axis.set_ticks(np.radians([-90, 0, 90]), ["\u221290", "0", "90"])
         row[0].set_ylabel(style.short(ensemble.name, 20), fontsize=9, fontweight="bold")
     titles = ["all residues"] if several else []
-    for ax, title in zip(grid[0], [*titles, *(style.greek(name) for name in shown)], strict=True):
-        ax.set_title(title)
+    for ax, heading in zip(grid[0], [*titles, *(title(name) for name in shown)], strict=True):
+        ax.set_title(heading)
     first = comparison.reference.surfaces[names[0]].labels[0].startswith("phi")
     drawing.supxlabel("\u03c6 (degrees)" if first else "torsion (degrees)", fontsize=9.5)
     drawing.supylabel("\u03c8 (degrees)" if first else "next torsion (degrees)", fontsize=9.5)

@@ -41,10 +41,10 @@ def train_energy(
     """Fit the priors of ``energy``, then train its networks, in place.
 
     Args:
-        objective: ``force`` needs forces in the frames, ``denoise`` does not; ``auto`` takes forces where they are.
-        minutes, steps: the budget, all parts together. ``steps`` counts the steps of the main objective, then those of
-            the
-            last touch.
+        objective: ``force`` needs forces in the frames, ``denoise`` does not. ``auto`` is ``denoise``: with some 10,000
+            frames the noise of forces is far larger than what they add (docs/force-field.md).
+        minutes, steps: the budget, all parts together; ``steps`` counts updates of the main objective and of the last
+            touch alike.
         held_out_fraction: share of the frames, by whole runs, on which the best weights are chosen.
         dynamics: moves replicas with this same ``energy``. With it, half of the budget goes to relative entropy with
             persistent replicas, which repairs what is left of the free energy.
@@ -95,9 +95,7 @@ def _objective(objective: str, frames: Frames) -> str:
         raise ValueError(f"expected an objective out of {', '.join(OBJECTIVES)}, got {objective!r}")
     if objective == "force" and frames.forces is None:
         raise ValueError("force matching needs frames with forces, these have none; map with forces, or use denoise")
-    if objective == "auto":
-        return "denoise" if frames.forces is None else "force"
-    return objective
+    return "denoise" if objective == "auto" else objective
 
 
 def _prepare(objective: str, priors: Sum, kept: Frames, held: Frames) -> tuple[Sampled, Sampled, Callable[..., Tensor]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator, State
+from cgsurrogate.stopping import Stopped, watching
 
 REPLICAS = 128
 MOVES = 5  # steps of dynamics between updates
@@ -38,11 +39,27 @@ def fine_tune(
     average: float = 0.99,
     report: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> list[dict[str, float]]:
-    """Train ``networks``, the part of the energy behind ``dynamics`` that has weights, in place, to the averaged weights.
+    """Train ``networks``, the part of the energy behind ``dynamics`` that has weights, in place (averaged weights).
 
     Returns:
         rows of step, seconds, and the gap <U>_reference - <U>_model in kT.
+
+    Raises:
+        Stopped: a signal came. Nothing is stored: the same call begins again.
     """
+    rows: list[dict[str, float]] = []
+    with watching() as watch:
+        for row in _updates(networks, dynamics, frames, minutes, steps, seed, rate, average):
+            rows.append(row)
+            if row["step"] % 10 == 0:
+                report(min(row["used"], 1.0), "")
+            if watch.requested:
+                raise Stopped("stopped; the last touch of training begins again with the same command", watch.signal)
+    return rows
+
+
+def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average) -> Iterator[dict[str, float]]:
+    """One row an update; the averaged weights are put in place at the end."""
     rng = torch.Generator().manual_seed(seed + 1)
     positions, cumulative = frames.positions, np.cumsum(frames.probabilities)
 
@@ -56,7 +73,7 @@ def fine_tune(
         state = dynamics.step(state, rng)
     mean = copy.deepcopy(networks).requires_grad_(False)
     optimizer = torch.optim.Adam(networks.parameters(), lr=rate, betas=(0.8, 0.99))
-    began, step, rows, used = time.monotonic(), 0, [], 0.0
+    began, step, used = time.monotonic(), 0, 0.0
     while used < 1:
         for group in optimizer.param_groups:
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * used))
@@ -77,11 +94,8 @@ def fine_tune(
                 kept.lerp_(now, 1 - weight)
         seconds = time.monotonic() - began
         used = max(step / steps if steps else 0.0, seconds / (60 * minutes) if minutes else 0.0)
-        rows.append({"step": step, "seconds": seconds, "gap": float(gap)})
-        if step % 10 == 0:
-            report(min(used, 1.0), "")
+        yield {"step": step, "seconds": seconds, "gap": float(gap), "used": used}
     networks.load_state_dict(mean.state_dict())
-    return rows
 
 
 def _replaced(state: State, data: Callable[[int], Tensor], dynamics: Propagator, rng: Generator) -> State:
