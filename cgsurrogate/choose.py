@@ -1,4 +1,4 @@
-"""From a name to what it builds: ``kind`` names the file ``cgsurrogate/<family>/<kind>.py``; its signature is the schema."""
+"""From a name to what it builds: a kind is the file ``cgsurrogate/<family>/<kind>.py``; its signature is the schema."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Sum(Energy):
 
     def part(self, *, stiff: bool) -> Sum:
         """The terms that are (not) stiff; modules are shared, not copied."""
-        return Sum(*(term for term in self.terms if term.stiff == stiff))
+        return Sum(*(term for term in self.terms if isinstance(term, Energy) and term.stiff == stiff))
 
 
 def forces(energy: Energy, positions: Tensor, *, create_graph: bool = False) -> tuple[Tensor, Tensor]:

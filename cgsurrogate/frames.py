@@ -142,16 +142,14 @@ class Frames:
         if not chosen:
             raise ValueError("expected at least one run to take, got none")
 
-        def gather(array: np.ndarray | None) -> np.ndarray | None:
-            if array is None:
-                return None
+        def gather(array: np.ndarray) -> np.ndarray:
             return array[chosen[0]] if len(chosen) == 1 else np.concatenate([array[run] for run in chosen])
 
         return dataclasses.replace(
             self,
             positions=gather(self.positions),
-            forces=gather(self.forces),
-            weights=gather(self.weights),
+            forces=None if self.forces is None else gather(self.forces),
+            weights=None if self.weights is None else gather(self.weights),
             lengths=tuple(run.stop - run.start for run in chosen),
         )
 
@@ -168,7 +166,8 @@ class Frames:
             parts = (slice(0, max(1, cut - gap)), slice(min(cut, count - 1), count))
             return self._cut(parts[0]), self._cut(parts[1])
         order = np.random.default_rng(seed).permutation(len(self.lengths))
-        wanted, total, held = fraction * len(self), 0, []
+        wanted, total = fraction * len(self), 0
+        held: list[int] = []
         for run in order:  # take a run where that brings the total closer to what is wanted
             nearer = abs(total + self.lengths[run] - wanted) < abs(total - wanted)
             if nearer and len(held) < len(order) - 1:

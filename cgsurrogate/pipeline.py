@@ -13,7 +13,7 @@ import os
 import platform
 import queue as queues
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ TRAIN_SHARE, SIMULATE_SHARE = 0.5, 0.2  # of the budget; the rest is for reading
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What ``run`` can be told beside its input. ``minutes`` of wall time in all; ``held_out`` is a share of the runs."""
+    """What ``run`` can be told beside its input: ``minutes`` of wall time in all; the share of the runs held out."""
 
     minutes: float = 7.0
     lag: float | None = None
@@ -53,8 +53,9 @@ def run(
     load: Callable[[Callable[[int, int | None], None]], Frames],
     identity: dict[str, Any],
     out: str | Path,
-    settings: Settings = Settings(),  # noqa: B008
+    settings: Settings = Settings(),
     *,
+    sources: Sequence[Path] = (),
     report: Update = lambda label, fraction, text="": None,
 ) -> Comparison:
     """Do all of it, or what is left of it, in ``out``.
@@ -62,6 +63,7 @@ def run(
     Args:
         load: gives the reference frames; called only where the folder does not hold them yet.
         identity: names the input, so that another one is refused.
+        sources: input files, whose sha256 is recorded.
 
     Raises:
         ValueError: the folder belongs to another input or other settings.
@@ -84,7 +86,8 @@ def run(
             kept.save(out / "training")
             held.save(out / "held-out")
             frames.save(out / "reference")
-            files.write_json(out / "run.json", {**record, **_provenance()})
+            hashes = {str(path): files.sha256(path) for path in dict.fromkeys(sources) if path.is_file()}
+            files.write_json(out / "run.json", {**record, **_provenance(), "sha256": hashes})
             _log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
         report("reading", 1.0, "")
         _branches(out, settings, report)
@@ -272,7 +275,7 @@ def _train_and_simulate(name: str, out: Path, settings: Settings, share: float, 
 
 
 def _plan(path: Path, model, training: Frames, settings: Settings, minutes: float) -> dict[str, float]:
-    """How long to simulate: what fits into the budget at the speed measured now; kept, so that a continued run agrees."""
+    """How long to simulate: what fits into the budget at today's speed; kept, so that a continued run agrees."""
     if path.exists():
         return files.read_json(path)
     propagator = workflow.make_propagator(model)

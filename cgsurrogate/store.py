@@ -53,7 +53,7 @@ def save(model: Model, folder: str | Path) -> Path:
     with files.replacing(folder / WEIGHTS) as handle:
         handle.write(safetensors.torch.save(tensors))
     terms = model.module.terms if isinstance(model.module, Sum) else [model.module]
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "kind": "stepper" if model.is_stepper else "energy",
         "recipes": [term.recipe for term in terms],
@@ -63,7 +63,8 @@ def save(model: Model, folder: str | Path) -> Path:
         "info": model.info,
     }
     if isinstance(model.module, Stepper):
-        content["lag"], content["lags"] = model.module.lag, list(model.module.lags)
+        low, high = model.module.lags
+        content["lag"], content["lags"] = model.module.lag, [low, high]
     files.write_json(folder / MODEL, content)
     return folder
 

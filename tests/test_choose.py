@@ -23,7 +23,7 @@ def test_an_unknown_option_names_the_known_ones():
 
 def test_a_kind_from_a_users_file(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text("def build(beads, answer=42):\n    class Thing: pass\n    t = Thing(); t.answer = answer\n    return t\n")
+    path.write_text("class T: pass\ndef build(beads, answer=42):\n    t = T()\n    t.answer = answer\n    return t\n")
     built = choose.build("networks", str(path), None, answer=3)
     assert built.answer == 3
     assert built.recipe == {"family": "networks", "name": str(path), "options": {"answer": 3}}

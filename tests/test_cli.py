@@ -41,7 +41,16 @@ def call(capsys, *arguments):
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys; sys.argv=['cgsurrogate','--help']\nfrom cgsurrogate.cli import main\ntry: main()\nexcept SystemExit: pass\nprint(sorted(set(sys.modules) & {'torch','numpy','mdtraj','matplotlib','pytorch_lightning','deeptime'}))"
+    code = """
+import sys
+from cgsurrogate.cli import main
+sys.argv = ["cgsurrogate", "--help"]
+try:
+    main()
+except SystemExit:
+    pass
+print(sorted(set(sys.modules) & {"torch", "numpy", "mdtraj", "matplotlib", "pytorch_lightning", "deeptime"}))
+"""
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
     assert out.stdout.strip().endswith("[]")
 

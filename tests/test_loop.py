@@ -66,7 +66,8 @@ def test_a_stopped_training_continues_bit_for_bit(tmp_path):
         return squared_error(module, batch, rng)
 
     with pytest.raises(Stopped, match="continues"):
-        fit(parts, interrupt_once, Parabola(500, 0), Parabola(200, 1), steps=80, seed=5, every=20, folder=tmp_path / "p")
+        data = Parabola(500, 0), Parabola(200, 1)
+        fit(parts, interrupt_once, *data, steps=80, seed=5, every=20, folder=tmp_path / "p")
     parts = network()
     history = train(parts, steps=80, folder=tmp_path / "p")
     assert len(history.rows) == 4
@@ -77,7 +78,7 @@ def test_a_stopped_training_continues_bit_for_bit(tmp_path):
 
 def test_a_budget_of_minutes_is_kept():
     history = train(network(), minutes=2 / 60, every=5)
-    assert 1.9 < history.rows[-1]["seconds"]
+    assert history.rows[-1]["seconds"] > 1.9
     assert history.reason == "budget used"
 
 

@@ -47,7 +47,7 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
         **{k: options[k] for k in ("minutes", "lag", "objective", "network", "stepper", "held_out", "replicas", "seed")}
     )
     if given:
-        identity = {k: str(v) for k, v in sorted(inputs.items())}
+        identity = {k: _plain(v) for k, v in inputs.items() if v not in (None, ())}
     else:
         name = options["example"] or "pentalanine"
         identity = {"example": name, "mapping": inputs["mapping"], "aggregate": inputs["aggregate"]}
@@ -59,8 +59,22 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
 
     common.log_folder = out
     with progress(quiet) as update:
-        comparison = pipeline.run(load, identity, out, settings, report=update)
+        comparison = pipeline.run(load, identity, out, settings, sources=_sources(inputs), report=update)
     click.echo(comparison.table())
     for line in (*comparison.verdict, *(f"warning: {w}" for w in comparison.warnings)):
         click.echo(line)
     click.echo(f"report: {out / 'report.html'}")
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, tuples as lists: what JSON can hold."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def _sources(inputs: dict[str, Any]) -> list[Path]:
+    """The input files; ``file.npz:name`` is the file."""
+    named = [inputs["topology"], *inputs["trajectories"], *inputs["force_files"], *inputs["weight_files"]]
+    paths = [Path(str(item)) for item in named if item is not None]
+    return [path if path.exists() else Path(str(path).split(".npz:")[0] + ".npz") for path in paths]

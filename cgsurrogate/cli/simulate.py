@@ -12,7 +12,7 @@ from cgsurrogate.cli.progress import progress
 
 @click.command(
     "simulate",
-    epilog="Example:  cgsurrogate simulate force-field --start frames --replicas 100 --time 100 --every 1 -o simulation",
+    epilog="Example:  cgsurrogate simulate force-field --start frames --time 100 --every 1 -o simulation",
 )
 @click.argument("model", type=common.PATH)
 @click.option("--start", required=True, type=common.PATH, help="Frames to draw the starting positions from.")

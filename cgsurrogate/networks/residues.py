@@ -6,9 +6,9 @@
     U    = sum_r MLP(s_r)
 
 A chain of 30 backbone beads has 435 pairs, but their distances follow from a dozen dihedrals, so that most pairs
-tell a network nothing new. Here a residue is one node. It sees the dihedrals of its own bonds (cosine and sine, so the energy is
-handed), and, through continuous filters (Schuett et al., J. Chem. Phys. 148, 241722 (2018)), the other residues by the
-distances between CA and CA, CB and CB, O and N, N and O. The filters are scaled by the offset along the
+tell a network nothing new. Here a residue is one node. It sees the dihedrals of its own bonds (cosine and sine, so the
+energy is handed), and, through continuous filters (Schuett et al., J. Chem. Phys. 148, 241722 (2018)), the other
+residues by the distances between CA and CA, CB and CB, O and N, N and O. The filters are scaled by the offset along the
 chain, which is what tells a helix's hydrogen bond from a turn's. In a mapping to CA a node is a bead.
 """
 
@@ -80,7 +80,7 @@ class Residues(Energy):
 
 
 class Edges(nn.Module):
-    """(B, N, 3) nm -> (B, R, R, C): for every residue, what it sees of every other one in C = len(SITES) K + 1 channels.
+    """(B, N, 3) nm -> (B, R, R, C): for every residue, what it sees of every other one, in len(SITES) K + 1 channels.
 
     The last channel is a constant for near offsets along the chain, so that neighbours always hear of each other.
     """
