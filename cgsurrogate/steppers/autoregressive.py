@@ -159,7 +159,7 @@ class Autoregressive(Stepper):
                 f"expected a lag from {shortest:g} ps (the time between frames) to {longest:g} ps "
                 f"(a quarter of the longest run), got {lag:g} ps"
             )
-        low, high = max(shortest, lag / 10), min(longest, lag * 5)
+        low, high = max(1, round(lag / 10 / frames.dt)) * frames.dt, min(longest, lag * 5)
         self.lag_range.copy_(torch.tensor([low, high]))
 
     def _make_networks(self) -> None:

@@ -94,7 +94,7 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average) ->
                 kept.lerp_(now, 1 - weight)
         seconds = time.monotonic() - began
         used = max(step / steps if steps else 0.0, seconds / (60 * minutes) if minutes else 0.0)
-        yield {"step": step, "seconds": seconds, "gap": float(gap), "used": used}
+        yield {"step": step, "seconds": seconds, "gap": float(gap.detach()), "used": used}
     networks.load_state_dict(mean.state_dict())
 
 

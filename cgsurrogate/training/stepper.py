@@ -13,7 +13,8 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Stepper
 from cgsurrogate.training.loop import History, fit
 
-NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; makes long rollouts robust
+NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
+RATE = 2e-3  # of learning
 
 
 class LaggedPairs:
@@ -122,6 +123,9 @@ def train_stepper(
         minutes=minutes,
         steps=steps,
         seed=seed,
+        rate=RATE,
+        every=100,
+        patience=30,
         folder=folder,
         label="stepper",
         report=report,
