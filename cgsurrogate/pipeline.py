@@ -36,7 +36,7 @@ class Settings:
     minutes: float = 7.0
     lag: float | None = None
     objective: str = "auto"
-    network: str = "schnet"
+    network: str = workflow.NETWORK
     stepper: str = "autoregressive"
     held_out: float = 0.34
     replicas: int = 100

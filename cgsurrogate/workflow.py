@@ -21,6 +21,7 @@ from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
 
 Report = Callable[[float | None, str], None]
+NETWORK = "residues"
 INTEGRATOR = "baoab:timestep=0.004"
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 SURFACES, METRICS = "surfaces.npz", "metrics.csv"
@@ -57,8 +58,9 @@ def make_energy(
     out: Path,
     *,
     objective: str = "auto",
-    network: str = "schnet",
+    network: str = NETWORK,
     priors: tuple[str, ...] = PRIORS,
+    fine_tune: bool = False,
     minutes: float | None = None,
     seed: int = 0,
     report: Report = silent,
@@ -72,8 +74,10 @@ def make_energy(
         name, options = choose.parse(text)
         recipes.append((family, name, options))
     energy = store.compose(frames.beads, recipes)
-    name, options = choose.parse(INTEGRATOR)
-    dynamics = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+    dynamics = None
+    if fine_tune:
+        name, options = choose.parse(INTEGRATOR)
+        dynamics = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
     history = train_energy(
         energy,
         frames,

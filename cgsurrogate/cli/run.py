@@ -22,8 +22,14 @@ from cgsurrogate.cli.progress import progress
 )
 @click.option("--minutes", default=7.0, show_default=True, type=float, help="Budget of wall time for all of it.")
 @click.option("--lag", type=float, help="Time of one jump of the stepper in ps; chosen from the data by default.")
-@click.option("--objective", default="auto", show_default=True, type=click.Choice(["auto", "force", "denoise"]))
-@click.option("--network", default="schnet", show_default=True, help="Kind of network, name:key=value.")
+@click.option(
+    "--objective",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "force", "denoise"]),
+    help="Of the force field, beside noise contrast.",
+)
+@click.option("--network", default="residues", show_default=True, help="Kind of network, name:key=value.")
 @click.option("--stepper", default="autoregressive", show_default=True, help="Kind of stepper, name:key=value.")
 @click.option("--held-out", default=0.34, show_default=True, type=float, help="Share of the runs that only judge.")
 @click.option("--replicas", default=100, show_default=True, type=click.IntRange(min=1), help="Simulated side by side.")

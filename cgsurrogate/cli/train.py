@@ -20,9 +20,16 @@ def command() -> None:
 @command.command("energy", epilog="Example:  cgsurrogate train energy frames --minutes 5 -o force-field")
 @click.argument("frames", type=common.PATH)
 @common.out_folder
-@click.option("--objective", default="auto", show_default=True, type=click.Choice(["auto", "force", "denoise"]))
-@click.option("--network", default="schnet", show_default=True, help="Kind, options as name:key=value,key=value.")
+@click.option(
+    "--objective",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "force", "denoise"]),
+    help="Learned together with noise contrast: forces, or denoising where there are none.",
+)
+@click.option("--network", default="residues", show_default=True, help="Kind, options as name:key=value,key=value.")
 @click.option("--prior", "priors", multiple=True, default=PRIORS, show_default=True, help="Prior term; repeatable.")
+@click.option("--fine-tune", is_flag=True, help="Spend half of the budget on relative entropy with simulated replicas.")
 @common.minutes
 @common.seed
 @common.force
@@ -33,6 +40,7 @@ def energy(
     objective: str,
     network: str,
     priors: tuple[str, ...],
+    fine_tune: bool,
     minutes: float | None,
     seed: int,
     force: bool,
@@ -40,7 +48,8 @@ def energy(
 ) -> None:
     """Fit priors and train a network on top of them: an energy that `simulate` runs.
 
-    With forces the objective is force matching, without them denoising. The same command again continues.
+    Noise contrast sets the populations; force matching (with forces) or denoising (without) the local slopes. The same
+    command again continues.
     """
     from cgsurrogate import workflow
     from cgsurrogate.frames import Frames
@@ -55,6 +64,7 @@ def energy(
             objective=objective,
             network=network,
             priors=priors,
+            fine_tune=fine_tune,
             minutes=minutes,
             seed=seed,
             report=lambda fraction, text: update("force field", fraction, text),

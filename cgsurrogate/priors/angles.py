@@ -34,6 +34,7 @@ class Angles(Prior):
     """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,)."""
 
     stiff = True
+    marginal = True
 
     def __init__(self, beads: Beads, order: int):
         super().__init__()

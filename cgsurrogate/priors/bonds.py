@@ -26,6 +26,7 @@ class Bonds(Prior):
     """Buffers ``strength`` (kJ/mol/nm^2) and ``rest`` (nm), (K,), one row a kind; ``types`` (K, 2)."""
 
     stiff = True
+    marginal = True
 
     def __init__(self, beads: Beads, narrowest: float):
         super().__init__()

@@ -36,6 +36,7 @@ class Dihedrals(Prior):
     """Buffers ``series`` (K, 2 order) kJ/mol of cos, sin, cos 2, sin 2, ...; ``types`` (K, 4)."""
 
     handed = True
+    marginal = True
 
     def __init__(self, beads: Beads, order: int):
         super().__init__()

@@ -30,6 +30,7 @@ class Impropers(Prior):
 
     stiff = True
     handed = True
+    marginal = True
 
     def __init__(self, beads: Beads):
         super().__init__()

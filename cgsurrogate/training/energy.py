@@ -1,4 +1,4 @@
-"""Fit and train an energy: the priors from distributions, the networks by forces or by denoising, then a last touch."""
+"""Fit and train an energy: the priors from distributions, the networks by noise contrast with forces or denoising."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.training import relative_entropy
 from cgsurrogate.training.loop import History, fit
+from cgsurrogate.training.contrast import Contrast, Levelled
 from cgsurrogate.training.losses import Denoising, ForceMatching
 from cgsurrogate.training.moves import Moves
 
 OBJECTIVES = ("auto", "force", "denoise")
 BATCH, HELD_OUT, SAMPLE = 128, 1536, 2000
+LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
 FINE_TUNE_SHARE = 0.5  # of the budget
+DECAY, EVERY = 1e-3, 100
 
 Report = Callable[[float, str], None]
 
@@ -41,13 +44,13 @@ def train_energy(
     """Fit the priors of ``energy``, then train its networks, in place.
 
     Args:
-        objective: ``force`` needs forces in the frames, ``denoise`` does not. ``auto`` is ``denoise``: with some 10,000
-            frames the noise of forces is far larger than what they add (docs/force-field.md).
+        objective: ``force`` needs forces in the frames, ``denoise`` does not; ``auto`` takes forces where they are.
+            Either is learned together with noise contrast, which sets the populations (docs/force-field.md).
         minutes, steps: the budget, all parts together; ``steps`` counts updates of the main objective and of the last
             touch alike.
         held_out_fraction: share of the frames, by whole runs, on which the best weights are chosen.
         dynamics: moves replicas with this same ``energy``. With it, half of the budget goes to relative entropy with
-            persistent replicas, which repairs what is left of the free energy.
+            persistent replicas. Where noise contrast works this gained nothing.
 
     Raises:
         ValueError: the frames do not suit the energy or the objective; a prior cannot be fitted.
@@ -63,9 +66,9 @@ def train_energy(
     if not len(networks.terms):
         return History((), {}, "priors fitted; there is no network to train")
     part = 1 - FINE_TUNE_SHARE if dynamics is not None else 1.0
-    train, check, loss = _prepare(objective, priors, kept, held)
+    train, check, loss = _prepare(objective, priors, kept, held, seed)
     history = fit(
-        networks,
+        Levelled(networks),
         loss,
         train,
         check,
@@ -73,6 +76,8 @@ def train_energy(
         steps=None if steps is None else max(1, round(part * steps)),
         seed=seed,
         rate=rate,
+        decay=DECAY,
+        every=EVERY,
         folder=folder,
         label=f"training the energy ({objective})",
         report=lambda fraction, text: report(part * fraction, text),
@@ -95,21 +100,35 @@ def _objective(objective: str, frames: Frames) -> str:
         raise ValueError(f"expected an objective out of {', '.join(OBJECTIVES)}, got {objective!r}")
     if objective == "force" and frames.forces is None:
         raise ValueError("force matching needs frames with forces, these have none; map with forces, or use denoise")
-    return "denoise" if objective == "auto" else objective
+    if objective == "auto":
+        return "denoise" if frames.forces is None else "force"
+    return objective
 
 
-def _prepare(objective: str, priors: Sum, kept: Frames, held: Frames) -> tuple[Sampled, Sampled, Callable[..., Tensor]]:
-    """Training data, held-out data and the loss of an objective."""
+def _prepare(
+    objective: str, priors: Sum, kept: Frames, held: Frames, seed: int
+) -> tuple[Sampled, Sampled, Callable[..., Tensor]]:
+    """Training data, held-out data and the loss of an objective: contrast, and what it adds."""
     moves = Moves(kept.beads)
     train, check = ([torch.from_numpy(np.array(f.positions, np.float32))] for f in (kept, held))
     sample = systematic(kept.probabilities, SAMPLE)
+    local: Callable[..., Tensor] | None = None
     if objective == "force":
         for frames, arrays in ((kept, train), (held, check)):
             assert frames.forces is not None
             arrays.append(torch.from_numpy(np.array(frames.forces, np.float32)) - _forces(priors, arrays[0]))
-        loss: Callable[..., Tensor] = ForceMatching(moves, train[0][sample], train[1][sample])
-    else:
-        loss = Denoising(moves, priors, train[0][sample], kept.kT)
+        local = ForceMatching(moves, train[0][sample], train[1][sample])
+    elif objective == "denoise":
+        local = Denoising(moves, priors, train[0][sample], kept.kT)
+    rest = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
+    contrast = Contrast(moves, rest, kept, Generator().manual_seed(seed))
+
+    def loss(module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
+        value = contrast(module, batch, rng)
+        if local is None:
+            return value
+        return value + LOCAL_SHARE * local(module.networks, tuple(part[:LOCAL_BATCH] for part in batch), rng)
+
     return Sampled(train, kept.probabilities), Sampled(check, held.probabilities), loss
 
 
