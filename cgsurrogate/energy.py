@@ -29,8 +29,8 @@ class Energy(nn.Module, abc.ABC):
 class Prior(Energy):
     """A physical term whose parameters are fitted from frames; nan until then, so that it cannot be used unseen.
 
-    ``marginal`` says that the term is the Boltzmann inversion of single coordinates that are independent of one another,
-    so that all such terms together describe the product of the marginals.
+    ``marginal`` says that the term is the Boltzmann inversion of single coordinates, independent of one another, so
+    that all such terms together describe the product of the marginals.
     """
 
     marginal: ClassVar[bool] = False

@@ -26,7 +26,7 @@ Update = Callable[[str, float | None, str], None]
 FRAMES_PER_REPLICA = 200
 BRANCHES = ("force field", "time-stepper")
 FOLDERS = {"force field": ("force-field", "force-field-simulation"), "time-stepper": ("stepper", "stepper-rollout")}
-TRAIN_SHARE, SIMULATE_SHARE = 0.5, 0.2  # of the budget; the rest is for reading, comparing and drawing
+TRAIN_SHARE, SIMULATE_SHARE = 0.5, 0.25  # of the budget; the rest is for reading, comparing and drawing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
     network: str = workflow.NETWORK
     stepper: str = "autoregressive"
     held_out: float = 0.34
-    replicas: int = 100
+    replicas: int = 200
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from cgsurrogate import choose, store
 from cgsurrogate.comparison import Comparison
+from cgsurrogate.energy import Prior
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
@@ -88,7 +89,8 @@ def make_energy(
         folder=out,
         report=report,
     )
-    info = {"training": {"best": history.best, "reason": history.reason, "frames": len(frames)}, **_limits(frames)}
+    fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
+    info = {"training": _about(history, frames), "priors": fitted, **_limits(frames)}
     model = Model(energy, frames.beads, frames.temperature, info)
     store.save(model, out)
     return model
@@ -111,10 +113,15 @@ def make_stepper(
     name, options = choose.parse(stepper)
     built = choose.build("steppers", name, frames.beads, **options)
     history = train_stepper(built, frames, lag=lag, minutes=minutes or 10.0, seed=seed, folder=out, report=report)
-    info = {"training": {"best": history.best, "reason": history.reason, "frames": len(frames)}, **_limits(frames)}
+    physical = frames.weights is None  # frames of a biased simulation have no order in time
+    info = {"training": _about(history, frames), "physical_time": physical, **_limits(frames)}
     model = Model(built, frames.beads, frames.temperature, info)
     store.save(model, out)
     return model
+
+
+def _about(history, frames: Frames) -> dict[str, Any]:
+    return {"best": history.best, "reason": history.reason, "frames": len(frames), "runs": len(frames.lengths)}
 
 
 def _limits(frames: Frames) -> dict[str, float]:
@@ -178,7 +185,7 @@ def make_simulation(
         every = propagator.lag * max(1, round(time / 500 / propagator.lag))
     source = {
         "propagator": "time-stepper" if model.is_stepper else "force field",
-        "physical_time": model.is_stepper,
+        "physical_time": model.is_stepper and model.info.get("physical_time", True),
         "lag": propagator.lag,
     }
     return simulate(

@@ -32,7 +32,7 @@ from cgsurrogate.cli.progress import progress
 @click.option("--network", default="residues", show_default=True, help="Kind of network, name:key=value.")
 @click.option("--stepper", default="autoregressive", show_default=True, help="Kind of stepper, name:key=value.")
 @click.option("--held-out", default=0.34, show_default=True, type=float, help="Share of the runs that only judge.")
-@click.option("--replicas", default=100, show_default=True, type=click.IntRange(min=1), help="Simulated side by side.")
+@click.option("--replicas", default=200, show_default=True, type=click.IntRange(min=1), help="Simulated side by side.")
 @common.seed
 @common.quiet
 def command(out: Path, quiet: bool, **options: Any) -> None:

@@ -69,8 +69,12 @@ def energy(
             seed=seed,
             report=lambda fraction, text: update("force field", fraction, text),
         )
-    for line in model.info.get("report", []):
-        click.echo(line)
+    click.echo(f"{'prior term':<44}{'misfit':>8}")
+    for row in model.info["priors"]:
+        misfit = f"{row['misfit']:.3f}" if "misfit" in row else ""
+        values = ", ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("term", "misfit"))
+        click.echo(f"{row['term']:<44}{misfit:>8}  {values}")
+    _tell(model)
     click.echo(f"force field: {out}")
 
 
@@ -113,6 +117,12 @@ def stepper(
             seed=seed,
             report=lambda fraction, text: update("time-stepper", fraction, text),
         )
-    for line in model.info.get("report", []):
-        click.echo(line)
-    click.echo(f"time-stepper: {out}")
+    _tell(model)
+    low, high = model.module.lags
+    click.echo(f"time-stepper: lag {model.module.lag:g} ps ({low:g} to {high:g}): {out}")
+
+
+def _tell(model) -> None:
+    about, best = model.info["training"], model.info["training"]["best"]
+    if best:
+        click.echo(f"best at step {best['step']:.0f}, held-out loss {best['held_out']:.4g}; {about['reason']}")

@@ -7,6 +7,10 @@ angles) are *soft*, the others (bonds, stiff angles, omega, impropers) *stiff*, 
 
 with a context that a network computes once a jump from the whole present structure and the lag. Since bonds stay within
 a bounded range and dihedrals keep their sign, no bond can break and no centre can flip, however long the rollout.
+
+Internal coordinates do not know that beads far along the chain exclude each other. So a proposal in which two come
+nearer than ever seen is drawn again: the stepper samples p restricted to structures without collisions. ``log_density``
+is that of p itself; the restriction divides it by the share of proposals that are kept.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from cgsurrogate import bondgraph
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.propagator import State, Stepper
 from cgsurrogate.steppers import _layers
@@ -26,6 +31,9 @@ from cgsurrogate.zmatrix import ZMatrix, wrap
 
 SOFT = 0.25  # rad, circular standard deviation from which on a coordinate is soft
 BOUND = 8.0  # standard deviations of a stiff coordinate that are never left
+APART = 4  # bonds between two beads from which on they may collide
+TOLERANCE, CONTACT = 0.9, 0.3  # share of the closest approach seen, and the largest one (nm), that count as a collision
+RETRIES = 20  # of a colliding proposal, before the replica stays where it is
 LAG_WAVES = 4
 ENOUGH = 100_000  # frames for means, scales and correlations
 
@@ -54,6 +62,8 @@ class Autoregressive(Stepper):
         self.sizes = {"width": width, "blocks": blocks, "hidden": hidden, "mixtures": mixtures}
         size = self.zmatrix.size
         self.register_buffer("soft", torch.zeros(size, dtype=torch.bool))
+        self.register_buffer("closest", torch.zeros(len(beads), len(beads)))  # nm; what is nearer is drawn again
+        self.register_buffer("apart", torch.tensor(bondgraph.separations(beads) >= APART), persistent=False)
         self.register_buffer("centre", torch.full((size,), math.nan))  # natural units
         self.register_buffer("scale", torch.full((size,), math.nan))
         self.register_buffer("lag_range", torch.full((2,), math.nan))  # ps
@@ -138,6 +148,8 @@ class Autoregressive(Stepper):
         self.soft[spread.argmax()] = True  # at least one
         self.centre.copy_(centre)
         self.scale.copy_(torch.minimum(scale, self._largest_scale(centre)))
+        nearest = _in_pieces(lambda x: torch.cdist(x, x).amin(0, keepdim=True), frames.positions[::stride]).amin(0)
+        self.closest.copy_((TOLERANCE * nearest).clamp(max=CONTACT) * self.apart)
         self._choose_lags(frames)
         self._make_networks()
         stiff = (rest / self.scale)[:, ~self.soft]
@@ -203,9 +215,16 @@ class Autoregressive(Stepper):
     @torch.no_grad()
     def draw(self, now: Tensor, lag: Tensor, rng: Generator) -> Tensor:
         """Encoded (B, D) and ps (B,) -> (B, D) drawn from p(later | now, lag)."""
+        return self._drawn(now, lag, self._uniform(now, rng))
+
+    def _uniform(self, now: Tensor, rng: Generator) -> Tensor:
+        """All the randomness of one draw, (B, D + soft)."""
         self._check_calibrated()
+        size = now.shape[1] + self.heads.count
+        return torch.rand(len(now), size, generator=rng, dtype=now.dtype, device=now.device)
+
+    def _drawn(self, now: Tensor, lag: Tensor, uniform: Tensor) -> Tensor:
         soft, count = self.heads.count, len(now)
-        uniform = torch.rand(count, now.shape[1] + soft, generator=rng, dtype=now.dtype, device=now.device)
         context = self._context(now, lag)
         angles = self.heads.draw(context, now[:, :soft], uniform[:, : 2 * soft].view(count, soft, 2))
         stiff = self.tail.draw(context, _layers.waves(angles), uniform[:, 2 * soft :])
@@ -217,10 +236,26 @@ class Autoregressive(Stepper):
 
     @torch.no_grad()
     def step(self, state: State, rng: Generator) -> State:
-        now = self.encode(state.positions)
-        later = self.draw(now, now.new_full((len(now),), self.lag), rng)
-        positions = self.decode(later, state.positions.to(now.dtype)).to(state.positions.dtype)
-        return State(positions, state.velocities, state.memory)
+        before = state.positions.to(self.scale.dtype)
+        now = self.encode(before)
+        positions = self._proposed(now, before, self._uniform(now, rng))
+        again = Generator(now.device).manual_seed(int(torch.randint(1 << 62, (1,), generator=rng, device=now.device)))
+        for _ in range(RETRIES):
+            bad = self._collides(positions)
+            if not bad.any():
+                break
+            uniform = self._uniform(now, again)  # of all replicas, so that none depends on how others fared
+            positions[bad] = self._proposed(now[bad], before[bad], uniform[bad])
+        bad = self._collides(positions)
+        positions[bad] = before[bad]
+        return State(positions.to(state.positions.dtype), state.velocities, state.memory)
+
+    def _proposed(self, now: Tensor, before: Tensor, uniform: Tensor) -> Tensor:
+        return self.decode(self._drawn(now, now.new_full((len(now),), self.lag), uniform), before)
+
+    def _collides(self, positions: Tensor) -> Tensor:
+        """(B,) whether two beads are nearer than training has ever seen them."""
+        return ((torch.cdist(positions, positions) < self.closest) & self.apart).flatten(1).any(1)
 
 
 def default_lag(frames: Frames) -> float:

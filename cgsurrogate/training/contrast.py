@@ -1,4 +1,4 @@
-"""Noise-contrastive estimation (Gutmann & Hyvarinen, J. Mach. Learn. Res. 13, 307 (2012)): global populations, no sampling.
+"""Noise-contrastive estimation (Gutmann & Hyvarinen, J. Mach. Learn. Res. 13, 307 (2012)): populations, no sampling.
 
 The noise has a density that is known: frames in which every dihedral and angle was replaced by that of another frame,
 each drawn on its own. That is the product of the marginals of the data, which is just what the priors of single

@@ -13,8 +13,8 @@ from cgsurrogate.energy import Energy, Prior, Sum, forces
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.training import relative_entropy
-from cgsurrogate.training.loop import History, fit
 from cgsurrogate.training.contrast import Contrast, Levelled
+from cgsurrogate.training.loop import History, fit
 from cgsurrogate.training.losses import Denoising, ForceMatching
 from cgsurrogate.training.moves import Moves
 
