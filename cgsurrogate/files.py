@@ -86,6 +86,11 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     with open(path, "a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not path.exists() or path.stat().st_ino != os.fstat(handle.fileno()).st_ino:
+                raise BlockingIOError  # the file was removed by its last owner between open and lock
         except BlockingIOError:
             raise Busy(f"another process is writing to {folder}; wait for it or choose another folder") from None
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

@@ -37,11 +37,11 @@ class Levelled(nn.Module):
 class Contrast(nn.Module):
     """The logistic loss of telling batches of data (B, N, 3) nm from as many noise frames."""
 
-    def __init__(self, moves: Moves, rest: Sum, frames: Frames, rng: Generator, ratio: int = 2):
+    def __init__(self, moves: Moves, rest: Sum, frames: Frames, rng: Generator, ratio: int = 2, pool: int = POOL):
         super().__init__()
         self.kT, self.ratio = frames.kT, ratio
         self.rest = [rest]  # in a list: a part of the loss, not a module that is trained with it
-        self.noise = mixed(moves, frames, POOL, rng)
+        self.noise = mixed(moves, frames, pool, rng)
         self.noise_rest = torch.cat([self._rest(block) for block in self.noise.split(1000)])
 
     def _rest(self, x: Tensor) -> Tensor:
