@@ -23,6 +23,9 @@ from cgsurrogate.priors import _fit
 NARROWEST = 1e-3  # half range in the cosine
 
 
+LEAST_SLOPE = 0.5  # of the walls where they begin, in units of a normal distribution's slope there
+
+
 def build(beads: Beads, order: int = 8) -> Angles:
     """Args:
     order: degree of the polynomial, even.
@@ -54,8 +57,10 @@ class Angles(Prior):
         degree = torch.arange(1, self.order + 1, device=u.device, dtype=u.dtype)
         right = (self.series[:, 1:] * degree).sum(1)[self.index]  # slopes at the ends of the range
         left = (self.series[:, 1:] * degree * (-1) ** (degree - 1)).sum(1)[self.index]
-        line = right * beyond.clamp(min=0) + left * beyond.clamp(max=0)
-        return (value + line + 0.5 * self.wall[self.index] * beyond.square()).sum(-1)
+        wall = self.wall[self.index]
+        steep = LEAST_SLOPE * wall  # few samples at the ends can make the series fall outwards: never follow it there
+        line = torch.maximum(right, steep) * beyond.clamp(min=0) + torch.minimum(left, -steep) * beyond.clamp(max=0)
+        return (value + line + 0.5 * wall * beyond.square()).sum(-1)
 
     def fit(self, frames: Frames) -> None:
         chosen, weights = _fit.thinned(self, frames)

@@ -125,7 +125,7 @@ def train_stepper(
         seed=seed,
         rate=RATE,
         every=100,
-        patience=30,
+        patience=12,
         folder=folder,
         label="stepper",
         report=report,
