@@ -66,7 +66,6 @@ CONFINED = {
 WITHOUT_TORCH = {"units", "files", "frames", "beadtypes", "mapping", "cv", "mappings", "cvs", "reference", "report",
                  "fes", "kinetics", "markov", "comparison", "compare",
                  "correlation", "blocks", "ensemble", "structure", "verdict", "comparison_files"}  # fmt: skip
-KIND_CHOOSERS = {"cli", "workflow", "pipeline", "choose"}
 
 
 def modules():
