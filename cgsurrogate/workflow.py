@@ -222,6 +222,24 @@ def steps_per_second(propagator: Propagator, start: Frames, replicas: int, secon
     return count / (clock.monotonic() - began)
 
 
+def load_reference(
+    path: Path,
+    topology: Path | None,
+    *,
+    mapping: str = "backbone",
+    temperature: float | None = None,
+    dt: float | None = None,
+) -> Frames:
+    """A folder of frames, or a trajectory file that is mapped as it is read."""
+    if path.is_dir() or not path.exists():
+        return Frames.load(path)
+    from cgsurrogate.reference.export import load_any
+
+    frames = load_any(path, topology, temperature=temperature, dt=dt, build=mapping_builder(mapping))
+    frames.source["mapping"] = mapping
+    return frames
+
+
 def load_ensembles(
     items: tuple[str, ...], reference: Frames, topology: Path | None, dt: float | None
 ) -> dict[str, Frames]:

@@ -117,6 +117,7 @@ def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
     frames = np.load("roll/positions.npy")
     assert np.abs(again.xyz - frames).max() < 2e-3  # XTC keeps a picometre
     ok("compare", "frames", "back=roll.xtc", "-s", "roll.pdb", "--dt", lag, "-o", "comparison2", "-q")
+    ok("compare", runs[0], f"other={runs[1]}", "-s", "data/topology.pdb", "-T", 300, "-o", "comparison3", "-q")
     ok("view", "roll", "-o", "movie.html")
     ok("kinds")
 

@@ -13,7 +13,9 @@ from cgsurrogate.cli.progress import progress
 @click.command("compare", epilog="Example:  cgsurrogate compare frames simulation rollout -o comparison")
 @click.argument("reference", type=common.PATH)
 @click.argument("surrogates", nargs=-1, required=True)
-@click.option("-s", "--topology", type=common.PATH, help="Topology of surrogates given as trajectory files.")
+@click.option("-s", "--topology", type=common.PATH, help="Topology of what is given as trajectory files.")
+@click.option("--mapping", default="backbone", show_default=True, help="Of a REFERENCE given as a trajectory file.")
+@click.option("-T", "--temperature", type=float, help="Of a REFERENCE given as a trajectory file, K.")
 @click.option("--dt", type=float, help="ps between the frames of trajectory files.")
 @click.option("--training", type=common.PATH, help="Frames that the surrogates were trained on, as a further row.")
 @click.option("--baseline/--no-baseline", default=True, help="With --training: add a Markov state model of them.")
@@ -24,6 +26,8 @@ def command(
     reference: Path,
     surrogates: tuple[str, ...],
     topology: Path | None,
+    mapping: str,
+    temperature: float | None,
     dt: float | None,
     training: Path | None,
     baseline: bool,
@@ -33,13 +37,13 @@ def command(
 ) -> None:
     """Compare each SURROGATE with REFERENCE: same coordinates, grids and estimators for all of them.
 
-    REFERENCE and each SURROGATE are a folder of frames; a SURROGATE may be a trajectory file, read with -s and mapped
-    as the reference was. NAME=PATH gives a row a name. Writes metrics.json, surfaces.npz and a sample of frames.
+    REFERENCE and each SURROGATE are a folder of frames, or a trajectory file that is read with -s and mapped as the
+    reference was. NAME=PATH gives a row a name. Writes metrics.json, surfaces.npz and a sample of frames.
     """
     from cgsurrogate import workflow
     from cgsurrogate.frames import Frames
 
-    frames = Frames.load(reference)
+    frames = workflow.load_reference(reference, topology, mapping=mapping, temperature=temperature, dt=dt)
     rows = workflow.load_ensembles(surrogates, frames, topology, dt)
     with progress(quiet) as update:
         comparison = workflow.make_comparison(
