@@ -6,6 +6,7 @@ The commands and the notebook call these; ``pipeline`` strings them together.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import time as clock
 from collections.abc import Callable
 from pathlib import Path
@@ -202,7 +203,7 @@ def make_simulation(
         max_hours=max_hours,
         report=lambda done, total, speed, kelvin, note: report(
             done / total,
-            f"{speed:.3g} ns/day" + (f", {kelvin:.0f} K" if kelvin else "") + (f", {note}" if note else ""),
+            ", ".join(part for part in (speed and f"{speed:.3g} ns/day", kelvin and f"{kelvin:.0f} K", note) if part),
         ),
     )
 
@@ -290,6 +291,12 @@ def make_comparison(
         seed=seed,
         report=lambda text: report(None, text),
     )
+    frozen = tuple(
+        f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0]['time']:g} ps ({lost[0]['reason']})"
+        for name, frames in surrogates.items()
+        if (lost := frames.source.get("quarantined"))
+    )
+    comparison = dataclasses.replace(comparison, warnings=(*frozen, *comparison.warnings))
     comparison.save(out)
     return comparison
 
