@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs")
+FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs", "recipes")
 
 
 def kinds(family: str) -> tuple[str, ...]:

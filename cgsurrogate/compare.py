@@ -13,6 +13,7 @@ from cgsurrogate.blocks import Blocks, blocks
 from cgsurrogate.comparison import Comparison, Distance, Ensemble, Surface
 from cgsurrogate.correlation import statistical_inefficiency
 from cgsurrogate.cv import CV, TooSmall
+from cgsurrogate.ensemble import Sampling
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.structure import Structure
 
@@ -126,7 +127,7 @@ class _Job:
                     sample=sample,
                     track=track,
                     notes=tuple(self.notes[name]),
-                    effective=len(frames) / self.cut[name].inefficiency,
+                    sampling=Sampling(len(frames) / self.cut[name].inefficiency, {}, {}, float('nan')),
                 )
             )
         settings: dict[str, Any] = {

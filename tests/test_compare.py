@@ -177,7 +177,7 @@ def test_incomplete_or_foreign_folders_are_one_clear_line(made, tmp_path):
     folder = made[0].save(tmp_path / "c")
     record = files.read_json(folder / "metrics.json")
     files.write_json(folder / "metrics.json", record | {"format": 99})
-    with pytest.raises(ValueError, match="format 1"):
+    with pytest.raises(ValueError, match="format 2"):
         Comparison.load(folder)
     files.write_json(folder / "metrics.json", record | {"ensembles": [{}]})
     with pytest.raises(ValueError, match="not a comparison"):

@@ -21,12 +21,14 @@ LAYERS = {
     "energy": 3,
     "propagator": 3,
     "cv": 3,
+    "recipe": 3,
     "bondgraph": 3,
     "blocks": 3,
     "ensemble": 3,
     "internal": 4,
     "zmatrix": 4,
     "chunks": 4,
+    "packing": 2,
     "comparison_files": 4,
     "mappings": 5,
     "priors": 5,
@@ -36,13 +38,21 @@ LAYERS = {
     "cvs": 5,
     "health": 5,
     "fes": 5,
-    "kinetics": 5,
+    "msm": 5,
+    "named": 5,
+    "reweight": 5,
     "verdict": 5,
+    "kinetics": 6,
+    "metastable": 6,
+    "rates": 6,
+    "sampling": 6,
+    "fold": 6,
+    "recipes": 6,
     "reference": 6,
     "training": 6,
     "simulate": 6,
     "structure": 6,
-    "markov": 6,
+    "markov": 7,
     "comparison": 6,
     "compare": 7,
     "store": 8,
@@ -52,7 +62,7 @@ LAYERS = {
     "cli": 11,
     "__main__": 12,
 }
-FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs")
+FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs", "recipes")
 # Package -> the only places that may import it.
 CONFINED = {
     "pytorch_lightning": {"training"},
@@ -64,8 +74,8 @@ CONFINED = {
     "safetensors": {"store", "chunks", "simulate"},
 }
 WITHOUT_TORCH = {"units", "files", "frames", "beadtypes", "mapping", "cv", "mappings", "cvs", "reference", "report",
-                 "fes", "kinetics", "markov", "comparison", "compare",
-                 "correlation", "blocks", "ensemble", "structure", "verdict", "comparison_files"}  # fmt: skip
+                 "fes", "msm", "named", "reweight", "kinetics", "metastable", "rates", "sampling", "fold", "recipe", "recipes", "markov", "comparison", "compare",
+                 "correlation", "blocks", "ensemble", "structure", "verdict", "packing", "comparison_files"}  # fmt: skip
 
 
 def modules():

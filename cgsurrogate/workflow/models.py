@@ -1,12 +1,7 @@
-"""The steps of a study as functions: each takes objects, calls the library, and writes one folder.
-
-The commands and the notebook call these; ``pipeline`` strings them together.
-"""
+"""Train a force field or a time-stepper, and simulate with either."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import time as clock
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +11,6 @@ import numpy as np
 import torch
 
 from cgsurrogate import choose, store
-from cgsurrogate.comparison import Comparison
 from cgsurrogate.energy import Prior
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
@@ -26,33 +20,10 @@ Report = Callable[[float | None, str], None]
 NETWORK = "residues"
 INTEGRATOR = "baoab:timestep=0.004"
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
-SURFACES, METRICS = "surfaces.npz", "metrics.csv"
 
 
 def silent(fraction: float | None, text: str) -> None:
     """No progress."""
-
-
-def mapping_builder(text: str) -> Callable[[Any], Any]:
-    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``."""
-    name, options = choose.parse(text)
-    build = choose.builder("mappings", name)
-    return lambda topology: build(topology, **options)
-
-
-def load_example(
-    name: str,
-    mapping: str = "backbone",
-    *,
-    aggregate: str = "basic",
-    report: Callable[[int, int | None], None] = lambda done, total: None,
-) -> Frames:
-    """An embedded example (``cgsurrogate example`` lists them), mapped to beads."""
-    from cgsurrogate.reference import example
-
-    frames = example.load_example(name, mapping_builder(mapping), aggregate=aggregate, report=report)
-    frames.source["mapping"] = mapping
-    return frames
 
 
 def make_energy(
@@ -221,99 +192,3 @@ def steps_per_second(propagator: Propagator, start: Frames, replicas: int, secon
         state = propagator.step(state, rng)
         count += 1
     return count / (clock.monotonic() - began)
-
-
-def load_reference(
-    path: Path,
-    topology: Path | None,
-    *,
-    mapping: str = "backbone",
-    temperature: float | None = None,
-    dt: float | None = None,
-) -> Frames:
-    """A folder of frames, or a trajectory file that is mapped as it is read."""
-    if path.is_dir() or not path.exists():
-        return Frames.load(path)
-    from cgsurrogate.reference.export import load_any
-
-    frames = load_any(path, topology, temperature=temperature, dt=dt, build=mapping_builder(mapping))
-    frames.source["mapping"] = mapping
-    return frames
-
-
-def load_ensembles(
-    items: tuple[str, ...], reference: Frames, topology: Path | None, dt: float | None
-) -> dict[str, Frames]:
-    """``NAME=PATH`` or ``PATH``: folders of frames, or trajectory files mapped as the reference was."""
-    rows: dict[str, Frames] = {}
-    for item in items:
-        name, equals, text = item.partition("=")
-        path = Path(text if equals else item)
-        name = name if equals else path.stem
-        if name in rows:
-            raise ValueError(f"two surrogates are called {name!r}; name them with NAME=PATH")
-        if path.is_dir():
-            rows[name] = Frames.load(path)
-        else:
-            from cgsurrogate.reference.export import load_any
-
-            mapping = reference.source.get("mapping")
-            build = mapping_builder(mapping) if mapping else None
-            rows[name] = load_any(path, topology, like=reference, dt=dt, build=build)
-    return rows
-
-
-def make_comparison(
-    reference: Frames,
-    surrogates: dict[str, Frames],
-    out: Path,
-    *,
-    training: Frames | None = None,
-    baseline: bool = True,
-    seed: int = 0,
-    report: Report = silent,
-) -> Comparison:
-    """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames."""
-    from cgsurrogate import markov
-    from cgsurrogate.compare import compare
-
-    physical = {name: bool(frames.source.get("physical_time", True)) for name, frames in surrogates.items()}
-    baselines = {}
-    if training is not None and baseline:
-        report(None, "Markov state model of the training runs")
-        baselines["Markov state model"] = markov.resample(training, length=max(map(len, surrogates.values())) // 10)
-    comparison = compare(
-        reference,
-        surrogates,
-        training=training,
-        baselines=baselines,
-        physical=physical,
-        seed=seed,
-        report=lambda text: report(None, text),
-    )
-    frozen = tuple(
-        f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0]['time']:g} ps ({lost[0]['reason']})"
-        for name, frames in surrogates.items()
-        if (lost := frames.source.get("quarantined"))
-    )
-    comparison = dataclasses.replace(comparison, warnings=(*frozen, *comparison.warnings))
-    comparison.save(out)
-    return comparison
-
-
-def make_report(
-    folder: Path, out: Path, *, models: list[Path], provenance: dict[str, Any] | None = None, title: str | None = None
-) -> Path:
-    """Draw a stored comparison into ``out``: report.html and figures/."""
-    from cgsurrogate.comparison import Comparison
-    from cgsurrogate.report.page import write_report
-
-    curves = {}
-    for model in models:
-        path = model / METRICS
-        if path.exists():
-            with open(path, newline="") as handle:
-                curves[model.name] = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
-    return write_report(
-        Comparison.load(folder), out, training=curves, provenance=provenance or {}, title=title or "cgsurrogate"
-    )
