@@ -37,6 +37,7 @@ class Progress:
         quarantined: replica, first bad frame and reason.
         heat: sum of kinetic temperatures in K, and how many.
         close: the first pair that came too close, and its distance in nm.
+        seconds: wall time of the steps so far, over all pieces; what a kill undid does not count.
     """
 
     steps: int = 0
@@ -45,6 +46,7 @@ class Progress:
     quarantined: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     heat: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0])
     close: list[float] | None = None
+    seconds: float = 0.0
 
 
 class Sink(abc.ABC):
@@ -84,6 +86,7 @@ class Sink(abc.ABC):
             for q in self.progress.quarantined
         ]
         notes: dict[str, Any] = {"replicas": [r for r, _ in runs], "quarantined": quarantined}
+        notes["wall_seconds"] = self.progress.seconds
         if self.progress.heat[1]:
             notes["kinetic_temperature"] = self.progress.heat[0] / self.progress.heat[1]
         if self.progress.close:

@@ -62,8 +62,8 @@ class Distance:
     """How far an ensemble lies from the reference by one measure; 0 for the same.
 
     ``low`` and ``high`` bound its 95 % bootstrap interval. ``floor`` is what an independent all-atom sample would show
-    (``fes.floor`` says how it is made), ``floor_high`` the 95 % quantile of that, ``p`` the share of such samples that
-    would lie at least as far. ``within`` says value <= floor_high.
+    (``distances.floor`` says how it is made), ``floor_high`` the 95 % quantile of that, ``p`` the share of such samples
+    that would lie at least as far. ``within`` says value <= floor_high.
     """
 
     value: float

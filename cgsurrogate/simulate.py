@@ -75,7 +75,7 @@ def simulate(
     A replica whose positions are no longer finite, whose watched bonds leave (1/2, 2) times their reference length, or
     whose kinetic temperature is absurd is frozen before its first bad frame. Its run is then shorter, or missing if it
     had no good frame; ``source["quarantined"]`` says which replica, when and why, and ``source["replicas"]`` which
-    replica each run is. The others go on bitwise unchanged.
+    replica each run is. The others go on bitwise unchanged. ``source["wall_seconds"]`` is what it took, all pieces.
 
     Args:
         start: (R, N, 3) nm, or frames of which each one starts a replica.
@@ -157,7 +157,7 @@ def _run(
         state = propagator.start(first.to(device), rng.manual_seed(seed))
     window: list[State] = []
     window_size = max(1, min(STEPS_BETWEEN_CHECKS // stride, BLOCK_BYTES // (replicas * first[0].nbytes)))
-    reported = saved = monotonic()
+    reported = saved = counted = monotonic()
     steps = told = progress.steps
 
     def check() -> State:
@@ -171,7 +171,9 @@ def _run(
         return health.mend(state, progress)
 
     def save() -> float:
-        progress.steps = steps
+        nonlocal counted
+        progress.steps, now = steps, monotonic()
+        progress.seconds, counted = progress.seconds + now - counted, now
         sink.commit(state, rng)
         return monotonic()
 

@@ -4,7 +4,14 @@ The commands and the notebook call these; ``pipeline`` strings them together.
 """
 
 from cgsurrogate.workflow.comparisons import make_comparison, make_report
-from cgsurrogate.workflow.inputs import load_ensembles, load_example, load_reference, mapping_builder
+from cgsurrogate.workflow.inputs import (
+    load_ensembles,
+    load_example,
+    load_reference,
+    mapping_builder,
+    with_speed,
+    with_speeds,
+)
 from cgsurrogate.workflow.models import (
     INTEGRATOR,
     NETWORK,
@@ -31,4 +38,6 @@ __all__ = [
     "make_stepper",
     "mapping_builder",
     "steps_per_second",
+    "with_speed",
+    "with_speeds",
 ]

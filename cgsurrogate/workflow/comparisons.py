@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,21 @@ def make_comparison(
     *,
     training: Frames | None = None,
     baseline: bool = True,
+    cvs: Sequence[str] = (),
+    states: Sequence[str] = (),
+    recipes: Sequence[str] = (),
     seed: int = 0,
     report: Report = silent,
 ) -> Comparison:
-    """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames."""
+    """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames.
+
+    Args:
+        cvs: collective variables beside the usual ones, as names of ``choose``.
+        states: ``NAME=CONDITION``, e.g. "folded=RMSD<0.2".
+        recipes: published sets of metrics, as names of ``choose``.
+    """
     from cgsurrogate import markov
-    from cgsurrogate.compare import compare
+    from cgsurrogate.compare import CVS, compare
 
     physical = {name: bool(frames.source.get("physical_time", True)) for name, frames in surrogates.items()}
     baselines = {}
@@ -44,6 +53,9 @@ def make_comparison(
         training=training,
         baselines=baselines,
         physical=physical,
+        cvs=(*CVS, *cvs),
+        states=states,
+        recipes=recipes,
         seed=seed,
         report=lambda text: report(None, text),
     )

@@ -81,6 +81,28 @@ def load_ensembles(
     return rows
 
 
+def with_speed(frames: Frames, ns_per_day: float) -> Frames:
+    """The frames, noting how fast the simulation that made them was, ns a day."""
+    if not ns_per_day > 0:
+        raise ValueError(f"expected a speed above 0 ns a day, got {ns_per_day}")
+    return dataclasses.replace(frames, source={**frames.source, "ns_per_day": float(ns_per_day)})
+
+
+def with_speeds(rows: dict[str, Frames], speeds: Sequence[str]) -> dict[str, Frames]:
+    """Ensembles by name, with the speeds given as ``NAME=NS_PER_DAY``."""
+    result = dict(rows)
+    for item in speeds:
+        name, _, text = item.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if name not in rows or not value > 0:
+            raise ValueError(f"expected --ns-per-day NAME=NUMBER with a NAME out of {', '.join(rows)}, got {item!r}")
+        result[name] = with_speed(rows[name], value)
+    return result
+
+
 def _named(item: str) -> tuple[str, str]:
     name, equals, text = item.partition("=")
     return (name, text) if equals else (Path(item.split(",")[0]).stem, item)
