@@ -119,7 +119,7 @@ class StateKinetics:
 
     Attributes:
         names: of the states, the same for every ensemble of a comparison.
-        populations: (M,) sum to one (with what belongs to no state left out).
+        populations: (M,) shares of all frames; what belongs to no state is the rest.
         free_energies: (M,) kJ/mol above the first state, -kT ln(p / p_first).
         lag: ps, of the Markov state model; nan where there is none.
         transitions: (M, M) probability to be in the column's state one lag after the row's; None without a model.
@@ -132,6 +132,7 @@ class StateKinetics:
         check: the Chapman-Kolmogorov test; None without a model.
         physical: False for force-field time, which is not physical time.
         notes: what the data do not allow.
+        spacing: ps between frames; counts and rates miss what is shorter.
     """
 
     names: tuple[str, ...]
@@ -147,6 +148,7 @@ class StateKinetics:
     check: ChapmanKolmogorov | None
     physical: bool
     notes: tuple[str, ...] = ()
+    spacing: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

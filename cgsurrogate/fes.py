@@ -196,20 +196,18 @@ def _energy(table: np.ndarray, kT: float, draws: np.ndarray | None) -> tuple[np.
 def populations(counts: Counts, rng: np.random.Generator) -> tuple[Estimate, Estimate]:
     """Populations of ``counted_states``, and free energies in kJ/mol above the first state, -kT ln(p / p_first).
 
-    Intervals as in ``log_ratio``: of p on the scale ln(p / (1 - p)). A state that was never seen has population 0,
+    A population is a share of all frames, also of those in no state. Intervals as in ``log_ratio``: of p on the scale
+    ln(p / (1 - p)). A state that was never seen has population 0,
     bounded above as for so many independent draws as it has independent frames (Clopper and Pearson 1934), and no free
     energy.
-    Without a frame in any state all is nan.
     """
-    own, kT = counts.weights.astype(float), counts.kT
+    everything, kT = counts.weights.astype(float), counts.kT
+    own, size = everything[:, :-1], everything.sum()
     total = own.sum(0)
-    if not total.sum() > 0:
-        unknown = np.full(len(total), np.nan)
-        return Estimate(unknown, unknown, unknown), Estimate(unknown, unknown, unknown)
-    odds = log_ratio(own, own.sum(1, keepdims=True) - own, counts.runs, rng)
+    odds = log_ratio(own, everything.sum(1, keepdims=True) - own, counts.runs, rng)
     with np.errstate(over="ignore"):
-        p, low, high = total / total.sum(), 1 / (1 + np.exp(-odds.low)), 1 / (1 + np.exp(-odds.high))
-    none, all_, most = total == 0, total == total.sum(), 1 - 0.025 ** (1 / counts.effective)
+        p, low, high = total / size, 1 / (1 + np.exp(-odds.low)), 1 / (1 + np.exp(-odds.high))
+    none, all_, most = total == 0, total == size, 1 - 0.025 ** (1 / counts.effective)
     low, high = np.where(none, 0.0, low), np.where(none, most, high)
     low, high = np.where(all_, 1 - most, low), np.where(all_, 1.0, high)
     ratio = log_ratio(own, np.broadcast_to(own[:, :1], own.shape), counts.runs, rng)
@@ -217,22 +215,21 @@ def populations(counts: Counts, rng: np.random.Generator) -> tuple[Estimate, Est
 
 
 def counted_states(labels: np.ndarray, count: int, frames: Frames, cut: Blocks) -> Counts:
-    """Counts whose bins are states; frames with a negative label are left out (``outside`` is their share)."""
+    """Counts whose bins are states, and one more for frames with a negative label (``outside`` is their share)."""
     labels = np.asarray(labels)
     if labels.shape != (len(frames),) or not np.issubdtype(labels.dtype, np.integer) or labels.max() >= count:
         raise ValueError(
             f"expected ({len(frames)},) whole numbers below {count}, one state a frame, got {labels.dtype}"
             f" {labels.shape}, up to {labels.max()}"
         )
-    table = np.empty((len(cut), count), np.float32)
+    table = np.empty((len(cut), count + 1), np.float32)
     scale = _scale(frames)
     for k, (start, stop) in enumerate(itertools.pairwise(cut.edges)):
         part = labels[start:stop]
-        inside = part >= 0
-        weight = None if frames.weights is None else frames.weights[start:stop][inside] * scale
-        table[k] = np.bincount(part[inside], weight, minlength=count)
-    grid = Grid(("state",), (np.arange(count + 1) - 0.5,), (False,))
-    outside = float(1 - table.sum(dtype=float) / len(frames))
+        weight = None if frames.weights is None else frames.weights[start:stop] * scale
+        table[k] = np.bincount(np.where(part < 0, count, part), weight, minlength=count + 1)
+    grid = Grid(("state",), (np.arange(count + 2) - 0.5,), (False,))
+    outside = float(table[:, count].sum(dtype=float) / len(frames))
     return Counts(grid, table, cut.runs, outside, max(_samples(frames) / cut.inefficiency, 1.0), frames.kT)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+SPIKES = 12  # fine bins with samples; fewer are values of a discrete variable
 REACH = 2.0  # bandwidths; a place further than that from every sample is blank
 
 
@@ -83,7 +84,8 @@ def smooth(
         fine, edges: of the fine and of the wide bins of each axis.
 
     Returns:
-        (K, bins) float32, nan where every block is far from the bin, and the bandwidth of each axis.
+        (K, bins) float32, nan where every block is far from the bin, and the bandwidth of each axis. All is nan where
+        the density stands in a few spikes, as that of a variable with a few values does: a kernel says nothing there.
     """
     shape = tuple(len(e) - 1 for e in fine)
     total = table.sum(0, dtype=float).reshape(shape)
@@ -93,6 +95,8 @@ def smooth(
     widths, maps, reach = [], [], []
     for axis, (small, wide, turns) in enumerate(zip(fine, edges, periodic, strict=True)):
         marginal = total.sum(tuple(k for k in range(len(shape)) if k != axis))
+        if np.count_nonzero(marginal > 0) < SPIKES:
+            return np.full((len(table), math.prod(len(e) - 1 for e in edges)), np.nan, np.float32), ()
         width = bandwidth(marginal, small, turns, effective, len(shape))
         centres = (wide[1:] + wide[:-1]) / 2
         widths.append(width)

@@ -104,7 +104,7 @@ def judge(times: Timescales, frames: Frames, share: float, crossings: int | None
     """
     notes = []
     if not times.physical:
-        notes.append("its time is that of the force field, not physical time: compare ratios of timescales only")
+        notes.append(rates.UNPHYSICAL)
     if share < 0.95:
         notes.append(
             f"only {share:.0%} of the transitions lie in one connected set of states; its timescales are too short"

@@ -154,7 +154,7 @@ def measure(
     counted = fes.counted_states(found.sets[labels], len(found), frames, cut)
     shares, energies = fes.populations(counted, rng)
     seen = rates.transitions(found.cores[labels], found.names, frames, physical)
-    notes = rates.absent(found.names, counted.weights.sum(0)) + seen.notes
+    notes = rates.absent(found.names, counted.weights.sum(0)[:-1]) + seen.notes
     model = None
     if frames.weights is None:
         model, further = _model(found, labels, frames, cut, msm.block_weights(len(cut), rng, DRAWS))
@@ -173,6 +173,7 @@ def measure(
         model.check if model else None,
         physical,
         notes,
+        frames.dt,
     )
 
 

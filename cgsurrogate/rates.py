@@ -18,6 +18,7 @@ from cgsurrogate.ensemble import Estimate, StateKinetics
 from cgsurrogate.frames import Frames
 
 TIMES, FEW = 60, 10
+UNPHYSICAL = "its time is that of the force field, not physical time: compare ratios only"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -144,11 +145,11 @@ def measure(
         raise ValueError(f"expected one state a frame, ({len(frames)},), got {labels.shape}")
     counted = fes.counted_states(labels, len(names), frames, cut)
     shares, energies = fes.populations(counted, rng)
-    notes = absent(names, counted.weights.sum(0))
+    notes = absent(names, counted.weights.sum(0)[:-1])
     seen = transitions(labels, names, frames, physical)
     return StateKinetics(
         names, shares, energies, np.nan, None, None, seen.counts, seen.rates, seen.times, seen.survival, None,
-        physical, notes + seen.notes,
+        physical, notes + seen.notes, frames.dt,
     )  # fmt: skip
 
 
@@ -180,7 +181,7 @@ def transitions(labels: np.ndarray, names: tuple[str, ...], frames: Frames, phys
 
 def judge(seen: np.ndarray, steps: np.ndarray, names: tuple[str, ...], physical: bool) -> tuple[str, ...]:
     """Whether the data allow rates: enough transitions, visits longer than the time between frames, physical time."""
-    notes = [] if physical else ["its time is that of the force field, not physical time: compare ratios of rates only"]
+    notes = [] if physical else [UNPHYSICAL]
     few, never = [], []
     for a in range(len(names)):
         for b in range(a + 1, len(names)):

@@ -59,7 +59,7 @@ def label(kinetics: StateKinetics, start: int, end: int) -> str:
         value, low, high = (
             float(a[start, end]) for a in (kinetics.rates.value, kinetics.rates.low, kinetics.rates.high)
         )
-        text, under = f"{words.digits(value)}/ns", words.interval(low, high)
+        text, under = words.rate(value, low, high)
     return f"{text}\n({under.replace(' to ', words.DASH)})" if under else text
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CONTOURS = 5  # kT; higher lines would follow single samples
 CEILING = 10.0  # kT; colours and profiles end here, since higher bins hold a handful of samples
+FEW_VALUES = 15  # bins with samples; fewer are drawn as points, which no line joins
 
 
 def profile(ax: Axes, name: str, ensembles: Sequence[Ensemble], kT: float, *, legend: bool = False) -> Axes:
@@ -43,9 +44,13 @@ def profile(ax: Axes, name: str, ensembles: Sequence[Ensemble], kT: float, *, le
             color=look.color,
             linestyle=look.dashes,
             linewidth=look.width,
+            marker="o" if np.isfinite(line).sum() < FEW_VALUES else "",
+            markersize=3.5,
             label=style.short(ensemble.name),
             zorder=order,
         )
+        if error is not None and np.isfinite(line).sum() < FEW_VALUES and look.band:
+            ax.errorbar(x, line, error, linestyle="none", color=look.color, linewidth=1, zorder=order)
     _profile_axes(ax, [s for _, s in surfaces], kT)
     if legend:
         handles, labels = ax.get_legend_handles_labels()

@@ -12,6 +12,7 @@ from cgsurrogate.ensemble import Estimate, StateKinetics
 from cgsurrogate.report import drawing, kinetics, words
 from cgsurrogate.report.marks import mark, p_value
 
+ALIKE = 1.5  # counts of transitions can be compared where frames are about as far apart
 MOST_OPEN = 6  # rows; a longer table of kinetics is folded away
 FORCE_FIELD = "force-field time"
 
@@ -50,8 +51,9 @@ def passage(comparison: Comparison, which: str) -> Table | None:
 def rates(comparison: Comparison, which: str) -> Table | None:
     """Counted rates between the cores of the states."""
     caption = (
-        "Transitions from core to core per nanosecond spent in the first state, with the 95 % interval of a Poisson "
-        "process, and how many were seen. Marks as for the passage times."
+        "Transitions from core to core over the time spent in the first state, with the 95 % interval of a Poisson "
+        "process, and how many were seen. Marks as for the passage times, where frames are about as far apart as those "
+        "of the reference: frames further apart miss short visits."
     )
     return _transitions(comparison, which, "rates", "Rates, counted", caption)
 
@@ -83,12 +85,14 @@ def _transition(own: StateKinetics, known: StateKinetics | None, field: str, i: 
     if field == "passage":
         text, under = words.duration(value, low, high)
     else:
-        text = f"{words.digits(value)}/ns" if math.isfinite(value) else words.DASH
-        seen = f"{own.counts[i, j]:,.0f} seen"
-        under = "; ".join(filter(None, (words.interval(low, high), seen)))
+        text, bounds = words.rate(value, low, high)
+        seen = f"{own.counts[i, j]:,.0f} seen" if math.isfinite(own.counts[i, j]) else ""
+        under = "; ".join(filter(None, (bounds, seen)))
     reference = getattr(known, field) if known is not None else None
     if own is known or reference is None or not (own.physical and known.physical):
         return Cell(text, under)
+    if field == "rates" and not 1 / ALIKE < own.spacing / known.spacing < ALIKE:
+        return Cell(text, f"{under}; frames {words.duration(own.spacing)[0]} apart")
     apart = words.apart(low, high, float(reference.low[i, j]), float(reference.high[i, j]))
     return Cell(text, under, {None: "", True: "beyond", False: "within"}[apart])
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cgsurrogate.ensemble import StateKinetics
 
 UNITS = (("ps", 1.0), ("ns", 1e3), ("\u00b5s", 1e6), ("ms", 1e9))
+RATES = (("ps", 1e-3), ("ns", 1.0), ("\u00b5s", 1e3), ("ms", 1e6))
 DASH = "\u2013"
 
 
@@ -45,6 +46,14 @@ def duration(value: float, low: float = math.nan, high: float = math.nan) -> tup
         return DASH, ""
     name, scale = unit(value, 1.0)
     return f"{digits(value * scale)} {name}", interval(low, high, scale)
+
+
+def rate(value: float, low: float = math.nan, high: float = math.nan) -> tuple[str, str]:
+    """A rate in 1/ns and its interval, both in the unit that suits the value: ("1.2/\u00b5s", "0.5 to 2.5")."""
+    if not math.isfinite(value):
+        return DASH, ""
+    name, scale = next(((n, f) for n, f in RATES if value * f >= 0.1), RATES[-1] if value else RATES[0])
+    return f"{digits(value * scale)}/{name}", interval(low, high, scale)
 
 
 def seconds(value: float) -> str:
