@@ -119,8 +119,8 @@ def simulate(
     if folder is None:
         sink: chunks.Sink = chunks.Memory(len(first), total, len(beads))
         with _frozen(propagator):
-            _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
-        return sink.frames(beads, every, temperature, notes)
+            end = _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
+        return sink.frames(beads, every, temperature, notes | propagator.notes(end))
     folder = Path(folder)
     if (folder / MANIFEST).exists():
         done = Frames.load(folder)
@@ -132,8 +132,8 @@ def simulate(
     with files.locked(folder):
         sink = chunks.Folder(folder, settings)
         with stopping.watching(max_hours) as asked, _frozen(propagator):
-            _run(propagator, first, seed, total, stride, health, sink, report, checkpoint_every, asked)
-        return sink.frames(beads, every, temperature, notes)
+            end = _run(propagator, first, seed, total, stride, health, sink, report, checkpoint_every, asked)
+        return sink.frames(beads, every, temperature, notes | propagator.notes(end))
 
 
 def _run(
@@ -147,8 +147,8 @@ def _run(
     report: Report | None,
     checkpoint_every: float,
     asked: stopping.Watch,
-) -> None:
-    """Step until ``total`` frames, ``stride`` steps apart, are in the sink."""
+) -> State:
+    """Step until ``total`` frames, ``stride`` steps apart, are in the sink; the state at the end."""
     device = next(iter([*propagator.parameters(), *propagator.buffers()]), first).device
     rng, progress, replicas = Generator(device), sink.progress, len(first)
     health.to(device)
@@ -211,6 +211,7 @@ def _run(
             f"({lost['reason']}); use a shorter timestep, or train the model for longer"
         )
     tell(health.pop_news() or "complete")
+    return state
 
 
 @contextlib.contextmanager

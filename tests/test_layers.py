@@ -27,6 +27,7 @@ LAYERS = {
     "ensemble": 3,
     "internal": 4,
     "zmatrix": 4,
+    "corrected": 4,
     "chunks": 4,
     "packing": 2,
     "comparison_files": 4,

@@ -4,6 +4,7 @@ The commands and the notebook call these; ``pipeline`` strings them together.
 """
 
 from cgsurrogate.workflow.comparisons import make_comparison, make_report
+from cgsurrogate.workflow.corrections import describe
 from cgsurrogate.workflow.inputs import load_ensembles, load_example, load_reference, mapping_builder
 from cgsurrogate.workflow.models import (
     INTEGRATOR,
@@ -20,6 +21,7 @@ __all__ = [
     "INTEGRATOR",
     "NETWORK",
     "PRIORS",
+    "describe",
     "load_ensembles",
     "load_example",
     "load_reference",
