@@ -1,7 +1,8 @@
 """Weights that give a rollout the populations of another ensemble: a force field's simulation, or training data.
 
-Weights in all coordinates collapse on a few frames (``corrected.Metropolised.log_weight`` gives them). Here a frame is weighted by its macrostate only: the ratio of two histograms over k-means states of the first
-time-lagged independent components. Within a state nothing changes.
+Weights in all coordinates collapse on a few frames (``corrected.Metropolised.log_weight`` gives them). Here a frame is
+weighted by its macrostate only: the ratio of two histograms over k-means states of the first time-lagged independent
+components. Within a state nothing changes.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def reweight(
     own, other = (np.asarray(projection(part)[:, :COLUMNS], float) for part in (frames, target))
     n, m = _independent(own, frames), _independent(other, target)
     count = int(np.clip(m // FRAMES_PER_STATE, 2, STATES)) if states is None else states
+    if not 1 < count <= len(target):
+        raise ValueError(f"expected from 2 to {len(target)} states, one for each frame of the target, got {count}")
     own_state, other_state = _assign(other, own, count, seed)
     q = np.bincount(own_state, frames.probabilities, count)
     p = np.bincount(other_state, target.probabilities, count)
@@ -113,6 +116,6 @@ def _assign(target: np.ndarray, frames: np.ndarray, count: int, seed: int) -> tu
     from scipy.spatial import cKDTree
 
     thinned = target[:: max(1, len(target) // 20_000)]
-    model: Any = KMeans(count, max_iter=50, fixed_seed=seed, n_jobs=1).fit_fetch(thinned)
+    model: Any = KMeans(count, max_iter=100, tolerance=1e-3, fixed_seed=seed, n_jobs=1).fit_fetch(thinned)
     tree = cKDTree(model.cluster_centers)
     return tree.query(frames, workers=1)[1], tree.query(target, workers=1)[1]

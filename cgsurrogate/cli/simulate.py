@@ -27,7 +27,7 @@ from cgsurrogate.cli.progress import progress
     "--correct",
     metavar="KIND",
     help="Correct a time-stepper with --energy: relax:steps=20 (force-field steps after each jump), metropolis (the "
-    "force field's distribution, no physical time), reweight:time=PS (weights to the force field, simulated that long); "
+    "force field's distribution, no physical time), reweight:time=PS (weights to the force field, simulated so long); "
     "or without --energy, reweight:to=FRAMES.",
 )
 @click.option("--integrator", default=None, help="For a force field: kind and options, e.g. baoab:timestep=0.002.")

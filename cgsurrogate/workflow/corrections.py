@@ -55,6 +55,8 @@ def make_correction(text: str, model: Model, energy: Model | None, integrator: s
             "frames), or with --energy time=PS, for which the force field is then simulated"
         )
     _check_energy(correction, model)
+    if "to" in options:
+        _check_target(Frames.load(str(options["to"])), model)
     if integrator is not None and not (kind == "relax" or "time" in options):
         raise ValueError(f"--correct {kind} has no integrator; leave --integrator out")
     return correction
@@ -79,6 +81,14 @@ def _check_energy(correction: Correction, model: Model) -> None:
         raise ValueError(
             f"the force field at --energy was trained at {energy.temperature:g} K, the stepper at "
             f"{model.temperature:g} K: an energy learned from data holds at its own temperature only"
+        )
+
+
+def _check_target(target: Frames, model: Model) -> None:
+    if target.beads != model.beads or abs(target.temperature - model.temperature) > 0.01:
+        raise ValueError(
+            f"reweight:to: expected frames of the stepper's {len(model.beads)} beads at {model.temperature:g} K, "
+            f"got {len(target.beads)} beads at {target.temperature:g} K"
         )
 
 
