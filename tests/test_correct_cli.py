@@ -137,3 +137,14 @@ def test_a_force_field_is_not_corrected(folder):
     model, frames = store.load(folder / "ff"), Frames.load(folder / "frames")
     with pytest.raises(ValueError, match="for time-steppers"):
         workflow.make_simulation(model, frames, folder / "nothing", time=1.0, energy=model, correct="metropolis")
+
+
+def test_a_comparison_says_which_correction_was_used(folder):
+    for name, words in (("said", ["--energy", folder / "ff", "--correct", "metropolis"]), ("plain", [])):
+        assert simulate(folder, *words, out=name).exit_code == 0
+    rows = {name: Frames.load(folder / name) for name in ("said", "plain")}
+    comparison = workflow.make_comparison(Frames.load(folder / "frames"), rows, folder / "comparison")
+    (line,) = [w for w in comparison.warnings if "corrected" in w]
+    assert line.startswith("said: corrected: Metropolis,") and "of the jumps accepted" in line
+    physical = {one.name: one.timescales.physical for one in comparison.others if one.timescales}
+    assert physical.get("said", False) is False

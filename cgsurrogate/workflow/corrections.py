@@ -121,6 +121,8 @@ def describe(frames: Frames) -> str | None:
     about = frames.source.get("correction")
     if not about:
         return None
+    if about["kind"] not in OPTIONS:
+        return str(about["kind"])
     if about["kind"] == "relax":
         return f"{about['steps']} force-field steps after each jump"
     if about["kind"] == "metropolis":
