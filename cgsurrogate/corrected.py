@@ -22,6 +22,9 @@ class Relaxed(Propagator):
 
     This repairs what the force field puts right within ``steps`` steps: bonds, angles, contacts. Populations of slow
     states stay those of the jumps. The time of the relaxation is not counted: ``lag`` is that of the jump.
+
+    Around a ``Metropolised`` stepper both leave the distribution of the force field invariant, the integrator to its
+    own accuracy in the time step; the short runs free replicas at places that the stepper hardly ever proposes.
     """
 
     def __init__(self, stepper: Propagator, integrator: Propagator, steps: int):
@@ -48,8 +51,9 @@ class Relaxed(Propagator):
         return jumped._replace(positions=moving.positions)
 
     def notes(self, state: State) -> dict[str, Any]:
-        time = self.steps * self.integrator.lag
-        return {"correction": {"kind": "relax", "steps": self.steps, "relaxation": time}}
+        inner = self.stepper.notes(state)
+        own = {"kind": "relax", "steps": self.steps, "relaxation": self.steps * self.integrator.lag}
+        return inner | {"correction": own | inner.get("correction", {})}
 
 
 class Metropolised(Propagator):

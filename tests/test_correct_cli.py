@@ -118,6 +118,7 @@ CASES = {
     "at least 1": ["--energy", "ff", "--correct", "relax:steps=0"],
     "needs a sample of the target": ["--energy", "ff", "--correct", "reweight"],
     "leave --energy out": ["--energy", "ff", "--correct", "reweight:to=frames"],
+    "has no option 'tries'": ["--energy", "ff", "--correct", "metropolis:tries=3"],
     "has no integrator": ["--energy", "ff", "--correct", "metropolis", "--integrator", "baoab"],
     "expected frames of the stepper's 12 beads": ["--correct", "reweight:to=other-frames"],
     "there is none": ["--correct", "reweight:to=nowhere"],

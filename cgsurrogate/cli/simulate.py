@@ -27,8 +27,8 @@ from cgsurrogate.cli.progress import progress
     "--correct",
     metavar="KIND",
     help="Correct a time-stepper with --energy: relax:steps=20 (force-field steps after each jump), metropolis (the "
-    "force field's distribution, no physical time), reweight:time=PS (weights to the force field, simulated so long); "
-    "or without --energy, reweight:to=FRAMES.",
+    "force field's distribution, no physical time; :steps=20 for such steps in between), reweight:time=PS (weights to "
+    "the force field, simulated so long); or without --energy, reweight:to=FRAMES.",
 )
 @click.option("--integrator", default=None, help="For a force field: kind and options, e.g. baoab:timestep=0.002.")
 @click.option("--temperature", "-T", type=float, help="K; that of the model by default (force fields only).")

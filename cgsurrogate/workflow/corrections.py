@@ -12,9 +12,9 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
 
-OPTIONS = {"relax": {"steps": int}, "metropolis": {}, "reweight": {"to": str, "time": float, "states": int}}
+OPTIONS = {"relax": {"steps": int}, "metropolis": {"steps": int}, "reweight": {"to": str, "time": float, "states": int}}
 DEFAULTS = {"relax": {"steps": 20}, "metropolis": {}, "reweight": {}}
-EXAMPLES = "relax:steps=20, metropolis, reweight:to=FRAMES or reweight:time=PS"
+EXAMPLES = "relax:steps=20, metropolis, metropolis:steps=20, reweight:to=FRAMES or reweight:time=PS"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ def make_correction(text: str, model: Model, energy: Model | None, integrator: s
     _check_energy(correction, model)
     if "to" in options:
         _check_target(Frames.load(str(options["to"])), model)
-    if integrator is not None and not (kind == "relax" or "time" in options):
+    if integrator is not None and not ({"steps", "time"} & correction.options.keys()):
         raise ValueError(f"--correct {kind} has no integrator; leave --integrator out")
     return correction
 
@@ -99,9 +99,11 @@ def corrected(propagator: Propagator, correction: Correction, integrator: Callab
     energy = correction.energy
     if energy is None or correction.kind == "reweight":
         return propagator
-    if correction.kind == "relax":
-        return Relaxed(propagator, integrator(energy), correction.options["steps"])
-    return Metropolised(propagator, energy.module, energy.temperature)  # type: ignore[arg-type]
+    if correction.kind == "metropolis":
+        propagator = Metropolised(propagator, energy.module, energy.temperature)  # type: ignore[arg-type]
+    if "steps" not in correction.options:
+        return propagator
+    return Relaxed(propagator, integrator(energy), correction.options["steps"])
 
 
 def add_weights(
@@ -127,7 +129,8 @@ def describe(frames: Frames) -> str | None:
         return f"{about['steps']} force-field steps after each jump"
     if about["kind"] == "metropolis":
         stuck = f", {about['never_moved']} replica(s) never moved" if about.get("never_moved") else ""
-        return f"Metropolis, {about['acceptance']:.2g} of the jumps accepted{stuck}; its time is not physical"
+        between = f" with {about['steps']} force-field steps between them" if "steps" in about else ""
+        return f"Metropolis{between}, {about['acceptance']:.2g} of the jumps accepted{stuck}; its time is not physical"
     lost = f", {about['missing']:.2g} of the target in states never visited" if about.get("missing") else ""
     return (
         f"reweighted on {about['states']} states of {about['coordinates']}, effective sample {about['effective']:.2g}"
