@@ -154,7 +154,7 @@ def _run(
     health.to(device)
     state = sink.restore(rng, device)
     if state is None:
-        state = propagator.start(first.to(device), rng.manual_seed(seed))
+        state = _laid_out(propagator.start(first.to(device), rng.manual_seed(seed)))
     window: list[State] = []
     window_size = max(1, min(STEPS_BETWEEN_CHECKS // stride, BLOCK_BYTES // (replicas * first[0].nbytes)))
     reported = saved = monotonic()
@@ -185,7 +185,7 @@ def _run(
         return now, steps
 
     while steps < total * stride and len(progress.quarantined) < replicas:
-        state = propagator.step(state, rng)
+        state = _laid_out(propagator.step(state, rng))
         steps += 1
         if steps % stride == 0:
             window.append(state)
@@ -212,6 +212,11 @@ def _run(
         )
     tell(health.pop_news() or "complete")
     return state
+
+
+def _laid_out(state: State) -> State:
+    """The same numbers in the order in memory that a checkpoint gives them back in: sums round by that order."""
+    return State(*(None if part is None else part.contiguous() for part in state))
 
 
 @contextlib.contextmanager
