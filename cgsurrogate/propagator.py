@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Generator, Tensor, nn
 
@@ -34,6 +34,10 @@ class Propagator(nn.Module, abc.ABC):
     def step(self, state: State, rng: Generator) -> State:
         """The state one ``lag`` later; the given one is left alone."""
 
+    def notes(self, state: State) -> dict[str, Any]:
+        """What the frames of a finished simulation, which ended in ``state``, should say; JSON can hold it."""
+        return {}
+
 
 class Stepper(Propagator):
     """A learned conditional distribution p(x(t + lag) | x(t), lag) with an exact density, that is rolled out.
@@ -54,3 +58,17 @@ class Stepper(Propagator):
     @abc.abstractmethod
     def log_density(self, now: Tensor, later: Tensor, lag: Tensor) -> Tensor:
         """Encoded (B, D), encoded (B, D), ps (B,) -> (B,) nats: log p(later | now, lag) per unit of the encoding."""
+
+    def propose(self, state: State, rng: Generator) -> State:
+        """One draw with exactly the density that ``log_density`` gives: a step without any selection afterwards.
+
+        A draw at which that density does not hold (it was cut off) is given back as the old positions.
+        """
+        return self.step(state, rng)
+
+    def log_volume(self, positions: Tensor) -> Tensor:
+        """(B, N, 3) nm -> (B,) log |d positions / d (encoding, shift, turn)|, up to a constant.
+
+        ``log_density - log_volume`` is a log density of positions, as a Boltzmann factor is one.
+        """
+        raise ValueError(f"{type(self).__name__} does not say how much space a unit of its encoding takes")

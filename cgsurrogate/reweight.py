@@ -1,105 +1,105 @@
-"""Weights that turn biased simulations into the unbiased ensemble; they go into ``Frames.weights``."""
+"""Weights that give a rollout the populations of another ensemble: a force field's simulation, or training data.
+
+Weights in all coordinates collapse on a few frames (``corrected.Metropolised.log_weight`` gives them). Here a frame is
+weighted by its macrostate only: the ratio of two histograms over k-means states of the first time-lagged independent
+components. Within a state nothing changes.
+"""
 
 from __future__ import annotations
 
-import math
-import warnings
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cgsurrogate import units
-from cgsurrogate.correlation import kish
+from cgsurrogate import choose, files, msm
+from cgsurrogate.correlation import kish, statistical_inefficiency
+from cgsurrogate.frames import MANIFEST, Frames
 
-FEW = 0.01  # share of the frames that the weights must be worth
-OVERLAP = 0.01  # entry of the overlap matrix that joins two states
-
-
-def from_bias(bias: np.ndarray, temperature: float) -> np.ndarray:
-    """Weights exp(V / kT) of frames simulated with a fixed bias V, (T,) in kJ/mol at every frame; their mean is one.
-
-    For metadynamics V is the final bias, or the bias at the time less its offset c(t) (Tiwary and Parrinello 2015).
-    Warns where few frames carry most of the weight.
-    """
-    bias = np.asarray(bias, float)
-    if bias.ndim != 1 or not len(bias) or not np.isfinite(bias).all():
-        raise ValueError(f"expected one finite bias in kJ/mol a frame, (T,), got {bias.shape}; leave bad frames out")
-    weights = np.exp((bias - bias.max()) / units.thermal_energy(temperature))
-    return checked(weights)
+STATES = 100  # at most
+FRAMES_PER_STATE = 10  # independent ones of the target, from which the number of states follows
+COLUMNS = 2  # of the projection
 
 
-def mbar(biases: np.ndarray, counts: np.ndarray, temperature: float) -> np.ndarray:
-    """(T,) weights of the unbiased state from K biased simulations, by MBAR (Shirts and Chodera 2008; pymbar).
+def reweight(
+    frames: Frames, target: Frames, *, reference: Frames | None = None, states: int | None = None, seed: int = 0
+) -> Frames:
+    """``frames`` with weights that give them the macrostate populations of ``target``.
+
+    With N and M independent frames of the two, and shares q and p in a state, the weight is the ratio of
+
+        (M p + S r) / (M + S)   and   (N q + S r) / (N + S),   r = (M p + N q) / (M + N),
+
+    posterior means with one pseudocount for each of the S states, spread as both samples together are. The ratio tends
+    to p / q with the data, and to 1 without; it is never infinite. What ``frames`` never visit cannot be weighted.
 
     Args:
-        biases: (K, T) kJ/mol; the bias of every one of the K states at every frame, whichever state it came from.
-        counts: (K,) frames from each state; the frames come in this order, and the counts sum to T.
-        temperature: K; the same in all states.
+        reference: frames whose slowest directions define the states, usually the training data; the target if None.
+        states: how many; by default one for every ten independent frames of the target, 2 to 100.
 
-    Returns:
-        Weights of mean one. Frames should be about as correlated in all states. Warns where few of them carry most of
-        the weight, and where neighbouring states share so few configurations that MBAR cannot join them.
+    ``source["correction"]`` of the result gives the effective sample size of Kish (1965), (sum w)^2 / sum w^2, as
+    ``effective`` share of the frames, and ``missing``, the share of the target in states that the frames never visit.
+
+    Raises:
+        ValueError: other molecules or temperatures.
     """
-    biases, counts = np.asarray(biases, float), np.asarray(counts)
-    if biases.ndim != 2 or counts.shape != biases.shape[:1] or counts.sum() != biases.shape[1] or counts.min() < 0:
+    reference = target if reference is None else reference
+    for name, other in (("target", target), ("reference", reference)):
+        if other.beads != frames.beads:
+            raise ValueError(f"the {name} has other beads ({len(other.beads)}) than the frames ({len(frames.beads)})")
+    if abs(target.temperature - frames.temperature) > 0.01:
         raise ValueError(
-            f"expected biases (K, T) in kJ/mol and K counts that sum to T, got {biases.shape} and counts"
-            f" {counts.shape} that sum to {counts.sum()}"
+            f"the target was sampled at {target.temperature:g} K, the frames at {frames.temperature:g} K: "
+            "populations of one temperature do not weight those of another"
         )
-    if not np.isfinite(biases).all():
-        state, frame = np.argwhere(~np.isfinite(biases))[0]
-        raise ValueError(f"the bias of state {state} is not finite at frame {frame}; leave that frame out")
-    model = _solve(biases / units.thermal_energy(temperature), counts)
-    _check_overlap(model)
-    energies = np.asarray(model.f_k)
-    exponent = energies[:, None] - biases / units.thermal_energy(temperature)
-    used = counts > 0
-    highest = exponent[used].max(0)
-    mixture = highest + np.log(counts[used] @ np.exp(exponent[used] - highest))
-    return checked(np.exp(-(mixture - mixture.min())))
+    projection = choose.build("cvs", "tica", reference)
+    own, other = (np.asarray(projection(part)[:, :COLUMNS], float) for part in (frames, target))
+    n, m = _independent(own, frames), _independent(other, target)
+    count = int(np.clip(m // FRAMES_PER_STATE, 2, STATES)) if states is None else states
+    if not 1 < count <= len(target):
+        raise ValueError(f"expected from 2 to {len(target)} states, one for each frame of the target, got {count}")
+    states_ = msm.states(other, np.random.default_rng(seed), count)
+    count, own_state, other_state = len(states_), states_(own), states_(other)
+    q = np.bincount(own_state, frames.probabilities, count)
+    p = np.bincount(other_state, target.probabilities, count)
+    r = (m * p + n * q) / (m + n)
+    wanted, present = (m * p + count * r) / (m + count), (n * q + count * r) / (n + count)
+    ratio = np.divide(wanted, present, out=np.ones(count), where=present > 0)
+    weights = frames.probabilities * ratio[own_state]
+    weights *= len(frames) / weights.sum()
+    about = {
+        "kind": "reweight",
+        "states": count,
+        "coordinates": ", ".join(projection.labels[:COLUMNS]),
+        "independent_frames": n,
+        "independent_frames_of_target": m,
+        "largest_weight": float(weights.max()),
+        "effective": kish(weights) / len(frames),
+        "missing": float(p[np.bincount(own_state, minlength=count) == 0].sum()),
+    }
+    source = {
+        **frames.source,
+        "correction": frames.source.get("correction", {}) | about,
+        "physical_time": False,
+        "why_not_physical": "weighted frames have no order in time",
+    }
+    return dataclasses.replace(frames, weights=weights, source=source)
 
 
-def _solve(reduced: np.ndarray, counts: np.ndarray) -> Any:
-    import logging
-
-    logging.getLogger("pymbar").setLevel(logging.ERROR)  # its banner and hints; failures are raised
-    from pymbar import MBAR
-    from scipy.optimize import OptimizeWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OptimizeWarning)  # pymbar hands every solver the options of all
-        return MBAR(reduced, counts)
-
-
-def _check_overlap(model: Any) -> None:
-    """Warn where the overlap matrix falls into parts (Klimovich, Shirts and Mobley 2015)."""
-    from scipy.sparse.csgraph import connected_components
-
-    used = np.asarray(model.N_k) > 0
-    if used.sum() < 2:
-        return
-    matrix = np.asarray(model.compute_overlap()["matrix"])
-    groups, _ = connected_components(matrix[np.ix_(used, used)] > OVERLAP, directed=False)
-    if groups > 1:
-        warnings.warn(
-            f"the biased states fall into {groups} groups that share less than {OVERLAP:.0%} of their configurations;"
-            " the free energy between the groups is badly known, add states in between",
-            stacklevel=4,
-        )
+def store(frames: Frames, folder: str | Path) -> Frames:
+    """Add the weights and the source of ``frames`` to the folder that holds their positions; whole or not at all."""
+    folder = Path(folder)
+    manifest: dict[str, Any] = files.read_json(folder / MANIFEST)
+    path = folder / "weights.npy"
+    files.write_npy(path, np.asarray(frames.weights, np.float64))
+    entry = {"file": path.name, "sha256": files.sha256(path), "shape": [len(frames)]}
+    manifest["arrays"]["weights"], manifest["source"] = entry, frames.source
+    files.write_json(folder / MANIFEST, manifest)
+    return Frames.load(folder)
 
 
-def checked(weights: np.ndarray) -> np.ndarray:
-    """Weights scaled to a mean of one; warns where they are worth less than ``FEW`` of the frames."""
-    worth = effective(weights)
-    if worth < FEW * len(weights):
-        warnings.warn(
-            f"the weights are worth {worth:.0f} of {len(weights)} frames; a few frames carry the result, so simulate"
-            " longer, or with a bias closer to none",
-            stacklevel=3,
-        )
-    return weights * (len(weights) / math.fsum(weights))
-
-
-def effective(weights: np.ndarray) -> float:
-    """How many equally weighted frames the weights are worth (Kish 1965), correlation in time left aside."""
-    return kish(weights)
+def _independent(values: np.ndarray, frames: Frames) -> float:
+    """How many of the frames count as independent, by time order and by weights."""
+    share = kish(frames.probabilities) / len(frames)
+    return max(1.0, share * len(frames) / statistical_inefficiency(values, frames.runs))

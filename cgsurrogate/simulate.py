@@ -119,8 +119,8 @@ def simulate(
     if folder is None:
         sink: chunks.Sink = chunks.Memory(len(first), total, len(beads))
         with _frozen(propagator):
-            _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
-        return sink.frames(beads, every, temperature, notes)
+            end = _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
+        return sink.frames(beads, every, temperature, notes | propagator.notes(end))
     folder = Path(folder)
     if (folder / MANIFEST).exists():
         done = Frames.load(folder)
@@ -132,8 +132,8 @@ def simulate(
     with files.locked(folder):
         sink = chunks.Folder(folder, settings)
         with stopping.watching(max_hours) as asked, _frozen(propagator):
-            _run(propagator, first, seed, total, stride, health, sink, report, checkpoint_every, asked)
-        return sink.frames(beads, every, temperature, notes)
+            end = _run(propagator, first, seed, total, stride, health, sink, report, checkpoint_every, asked)
+        return sink.frames(beads, every, temperature, notes | propagator.notes(end))
 
 
 def _run(
@@ -147,14 +147,14 @@ def _run(
     report: Report | None,
     checkpoint_every: float,
     asked: stopping.Watch,
-) -> None:
-    """Step until ``total`` frames, ``stride`` steps apart, are in the sink."""
+) -> State:
+    """Step until ``total`` frames, ``stride`` steps apart, are in the sink; the state at the end."""
     device = next(iter([*propagator.parameters(), *propagator.buffers()]), first).device
     rng, progress, replicas = Generator(device), sink.progress, len(first)
     health.to(device)
     state = sink.restore(rng, device)
     if state is None:
-        state = propagator.start(first.to(device), rng.manual_seed(seed))
+        state = _laid_out(propagator.start(first.to(device), rng.manual_seed(seed)))
     window: list[State] = []
     window_size = max(1, min(STEPS_BETWEEN_CHECKS // stride, BLOCK_BYTES // (replicas * first[0].nbytes)))
     reported = saved = counted = monotonic()
@@ -187,7 +187,7 @@ def _run(
         return now, steps
 
     while steps < total * stride and len(progress.quarantined) < replicas:
-        state = propagator.step(state, rng)
+        state = _laid_out(propagator.step(state, rng))
         steps += 1
         if steps % stride == 0:
             window.append(state)
@@ -213,6 +213,12 @@ def _run(
             f"({lost['reason']}); use a shorter timestep, or train the model for longer"
         )
     tell(health.pop_news() or "complete")
+    return state
+
+
+def _laid_out(state: State) -> State:
+    """The same numbers in the order in memory that a checkpoint gives them back in: sums round by that order."""
+    return State(*(None if part is None else part.contiguous() for part in state))
 
 
 @contextlib.contextmanager

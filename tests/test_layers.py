@@ -29,6 +29,7 @@ LAYERS = {
     "kernel": 3,
     "internal": 4,
     "zmatrix": 4,
+    "corrected": 4,
     "chunks": 4,
     "comparison_files": 4,
     "fes": 4,
@@ -42,7 +43,8 @@ LAYERS = {
     "health": 5,
     "measures": 5,
     "named": 5,
-    "reweight": 5,
+    "biased": 5,
+    "reweight": 6,
     "verdict": 5,
     "rates": 5,
     "distances": 6,
@@ -81,7 +83,7 @@ CONFINED = {
 # The only places that may import torch: whatever learns or moves, and what drives it.
 WITH_TORCH = {
     *("energy", "propagator", "internal", "zmatrix", "chunks", "health", "priors", "networks", "integrators"),
-    *("steppers", "training", "simulate", "store", "workflow", "pipeline", "cli"),
+    *("steppers", "training", "corrected", "simulate", "store", "workflow", "pipeline", "cli"),
 }
 
 

@@ -1,134 +1,116 @@
-"""Weights of biased simulations give back a known density; their effective number, and what is said of bad ones."""
-
-import math
-import warnings
-from itertools import pairwise
+"""Weights on macrostates: right populations, honest sample sizes, and the limits of much and of no data."""
 
 import numpy as np
 import pytest
-from scipy.integrate import quad
 
-from cgsurrogate import fes, reweight, units
-from cgsurrogate.blocks import blocks
+from cgsurrogate import reweight as module
+from cgsurrogate.correlation import kish
 from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.reweight import reweight, store
 
-ONE = Beads(("CA",), (0,), (1.0,), (0,), ("ALA",))
-T = 300.0
-KT = units.thermal_energy(T)
-EDGES = np.linspace(-2, 2, 21)
-WELL = fes.Grid(("x",), (EDGES,), (False,))
-FINE = np.linspace(-2, 2, 4001)
+BEADS = Beads(("CA",) * 4, (0,) * 4, (12.0,) * 4, (0, 1, 2, 3), ("ALA",) * 4, ((0, 1), (1, 2), (2, 3)))
+CENTRES = np.array([-2.0, 0.3, 2.0])  # of the one torsion, rad
 
 
-def well(x):
-    """A double well in kT, barrier 6, the right side 1 higher."""
-    return 6 * (x * x - 1) ** 2 + 0.5 * x
+def walk(populations, count, seed, stay=0.8, runs=4, **options):
+    """Frames that hop between three wells of the torsion with the given populations, and their wells."""
+    rng = np.random.default_rng(seed)
+    state = rng.choice(3, count, p=populations)
+    for k in range(1, count):
+        if k % (count // runs) and rng.random() < stay:
+            state[k] = state[k - 1]
+    turn = CENTRES[state] + rng.normal(0, 0.15, count)
+    zero, one = np.zeros(count), np.ones(count)
+    rows = ((zero, one, zero), (zero, zero, zero), (zero, zero, one), (-np.sin(turn), np.cos(turn), one))
+    x = 0.38 * np.stack([np.stack(row, 1) for row in rows], 1)
+    x = (x + rng.normal(0, 0.002, x.shape)).astype(np.float32)
+    return Frames(BEADS, x, (count // runs,) * runs, 1.0, 300.0, **options), state
 
 
-def exact():
-    z = np.array([quad(lambda x: np.exp(-well(x)), a, b)[0] for a, b in pairwise(EDGES)])
-    return z / z.sum()
+def shares(frames, state):
+    return np.bincount(state, frames.probabilities, 3)
 
 
-def draw(rng, number, bias):
-    """Independent samples of the well under a bias in kT."""
-    p = np.exp(-well(FINE) - bias(FINE))
-    return rng.choice(FINE, number, p=p / p.sum()) + rng.uniform(-5e-4, 5e-4, number)
+P, Q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
 
 
-def frames_of(lengths, weights):
-    return Frames(ONE, np.zeros((sum(lengths), 1, 3), np.float32), lengths, 1.0, T, weights=weights)
+def test_populations_become_those_of_the_target():
+    target, wells = walk(P, 8_000, 0)
+    frames, state = walk(Q, 8_000, 1)
+    weighted = reweight(frames, target)
+    assert np.abs(shares(frames, state) - shares(target, wells)).max() > 0.2
+    assert np.abs(shares(weighted, state) - shares(target, wells)).max() < 0.04
+    assert weighted.positions is frames.positions and frames.weights is None
 
 
-def test_a_sample_without_barrier_reweights_to_the_double_well_and_its_intervals_cover():
-    """A bias of minus most of the barrier; 90 to 98 of 100 intervals hold the exact difference, bins and all."""
-    rng, p, wells, bins = np.random.default_rng(0), exact(), [], []
-
-    def bias(x):
-        return -4 * (x * x - 1) ** 2
-
-    left = np.arange(20) < 10
-    truth = -KT * math.log(p[left].sum() / p[~left].sum())
-    seen = p > 0.01
-    for _ in range(250):
-        x = draw(rng, 2000, bias)
-        frames = frames_of((500,) * 4, reweight.from_bias(KT * bias(x), T))
-        counts = fes.count(x[:, None], frames, WELL, blocks(frames.lengths))
-        between = fes.difference(counts, left, ~left, KT, rng)
-        wells.append(between.low <= truth <= between.high)
-        surface = fes.surface(counts, KT, rng)
-        bins.append(np.abs(np.log(surface.probability / p) * KT)[seen] < 1.96 * surface.error[seen])
-    assert 0.90 <= np.mean(wells) <= 0.985 and 0.90 <= np.mean(bins) <= 0.98
+def test_the_effective_sample_size_is_that_of_the_ratio():
+    target, wells = walk(P, 8_000, 0)
+    frames, state = walk(Q, 8_000, 1)
+    about = reweight(frames, target).source["correction"]
+    p, q = shares(target, wells), shares(frames, state)
+    assert about["effective"] == pytest.approx(1 / (p**2 / q).sum(), abs=0.05)
+    assert about["missing"] == 0.0
+    assert kish(np.ones(7)) == 7 and kish(np.array([1.0, 0, 0])) == 1
 
 
-@pytest.fixture(scope="module")
-def umbrellas():
-    """(biases (K, T) kJ/mol, counts, x) of harmonic windows along the well."""
-    rng = np.random.default_rng(1)
-    centres, counts = np.linspace(-1.6, 1.6, 9), np.array([1500, 2000, 1000, 2500, 1500, 1500, 2000, 1000, 2000])
-    x = np.concatenate([draw(rng, n, lambda y, c=c: 10 * (y - c) ** 2) for c, n in zip(centres, counts, strict=True)])
-    return KT * 10 * (x - centres[:, None]) ** 2, counts, x
+def test_weights_that_are_there_count():
+    """A target that is itself weighted, and frames that already have weights."""
+    target, wells = walk(Q, 8_000, 0)
+    target, wells = walk(Q, 8_000, 0, weights=(P / Q)[wells])
+    frames, state = walk(Q, 8_000, 1)
+    assert np.abs(shares(reweight(frames, target), state) - P).max() < 0.05
+    frames, state = walk(Q, 8_000, 1, weights=(P / Q)[state])
+    weighted = reweight(frames, target)
+    assert np.abs(shares(weighted, state) - P).max() < 0.05
+    assert weighted.source["correction"]["largest_weight"] < 2 * (P / Q).max()
 
 
-def test_umbrella_windows_give_back_the_double_well_within_errors(umbrellas):
-    biases, counts, x = umbrellas
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        weights = reweight.mbar(biases, counts, T)
-    assert weights.mean() == pytest.approx(1) and weights.min() > 0
-    frames = frames_of(tuple(int(n) for n in counts), weights)
-    table = fes.count(x[:, None], frames, WELL, blocks(frames.lengths))
-    surface, p = fes.surface(table, KT, np.random.default_rng(0)), exact()
-    seen = p > 1e-4
-    off = KT * np.log(surface.probability / p)[seen]
-    assert np.abs(off).max() < 0.25 * KT  # a bin of p = 1e-4 would hold two of 15,000 unbiased frames
-    assert (np.abs(off) < 3 * surface.error[seen]).mean() > 0.95
-    unweighted = np.histogram(x, EDGES)[0] / len(x)
-    assert np.abs(np.log(unweighted / p))[seen].max() > 2  # the windows alone say nothing
+def test_little_data_change_little():
+    """With few frames of the target the weights stay near one; with none in a state they stay finite."""
+    frames, _ = walk(Q, 4000, 1)
+    spread = [
+        reweight(frames, walk(P, count, 0, runs=1)[0], states=10, reference=frames).weights.std()
+        for count in (12, 5000)
+    ]
+    assert spread[0] < 0.6 * spread[1]
+    target, _ = walk(np.array([0.6, 0.4, 0.0]), 4000, 2)
+    weights = reweight(frames, target, reference=frames, states=10).weights
+    assert np.isfinite(weights).all() and weights.min() > 0
 
 
-def test_mbar_of_one_state_is_the_exponential_and_of_no_bias_is_uniform(umbrellas):
-    biases, counts, _ = umbrellas
-    one = biases[3:4, : counts[0]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        np.testing.assert_allclose(reweight.mbar(one, counts[:1], T), reweight.from_bias(one[0], T), rtol=1e-6)
-    none = np.zeros((2, 10))
-    np.testing.assert_allclose(reweight.mbar(none, np.array([4, 6]), T), 1.0)
-    # a constant in a bias changes nothing
-    shifted = biases + np.arange(len(counts))[:, None]
-    np.testing.assert_allclose(reweight.mbar(shifted, counts, T), reweight.mbar(biases, counts, T), rtol=1e-4)
+def test_states_that_the_frames_never_visit_are_told():
+    target, _ = walk(P, 8000, 0)
+    frames, _ = walk(np.array([0.4, 0.6, 0.0]), 8000, 1)
+    assert reweight(frames, target, states=12).source["correction"]["missing"] == pytest.approx(0.2, abs=0.05)
+    assert reweight(target, frames, states=12).source["correction"]["missing"] == 0.0
 
 
-def test_effective_number_of_weights():
-    assert reweight.effective(np.full(50, 3.0)) == pytest.approx(50)
-    assert reweight.effective(np.r_[np.ones(10), np.zeros(90)]) == pytest.approx(10)
-    # weights exp(s z) of a normal z are worth exp(-s^2) of the frames
-    z = np.random.default_rng(2).normal(size=400_000)
-    assert reweight.effective(np.exp(0.7 * z)) / len(z) == pytest.approx(math.exp(-0.49), rel=0.02)
+def test_weighted_frames_have_no_physical_time():
+    weighted = reweight(walk(Q, 2000, 1)[0], walk(P, 2000, 0)[0])
+    assert weighted.source["physical_time"] is False and "no order in time" in weighted.source["why_not_physical"]
 
 
-def test_huge_biases_do_not_overflow_and_bad_weights_are_pointed_out():
-    weights = reweight.from_bias(np.array([1e6, 1e6 - 1.0, 1e6 - 2.0]), T)
-    assert np.isfinite(weights).all() and weights[0] / weights[1] == pytest.approx(math.exp(1 / KT))
-    with pytest.warns(UserWarning, match="worth 1 of 1000 frames"):
-        reweight.from_bias(np.r_[100.0, np.zeros(999)], T)
+def test_what_does_not_fit_is_refused():
+    frames, _ = walk(Q, 400, 1)
+    warm = Frames(BEADS, frames.positions, frames.lengths, 1.0, 310.0)
+    with pytest.raises(ValueError, match="310 K, the frames at 300 K"):
+        reweight(frames, warm)
+    small = Frames(
+        Beads(("CA",) * 5, (0,) * 5, (12.0,) * 5, (0,) * 5, ("ALA",) * 5), np.zeros((4, 5, 3)), (4,), 1.0, 300.0
+    )
+    with pytest.raises(ValueError, match=r"other beads \(5\)"):
+        reweight(frames, small)
 
 
-def test_windows_that_do_not_meet_are_pointed_out():
-    rng = np.random.default_rng(3)
-    x = np.concatenate([rng.normal(c, 0.05, 300) for c in (-1, 1)])
-    biases = KT * 200 * (x - np.array([[-1.0], [1.0]])) ** 2
-    with pytest.warns(UserWarning, match="2 groups"):
-        reweight.mbar(biases, np.array([300, 300]), T)
-
-
-def test_wrong_input_is_one_clear_line():
-    with pytest.raises(ValueError, match=r"one finite bias in kJ/mol a frame"):
-        reweight.from_bias(np.array([0.0, np.nan]), T)
-    with pytest.raises(ValueError, match=r"counts that sum to T, got \(2, 5\)"):
-        reweight.mbar(np.zeros((2, 5)), np.array([2, 2]), T)
-    with pytest.raises(ValueError, match="bias of state 1 is not finite at frame 3"):
-        biases = np.zeros((2, 5))
-        biases[1, 3] = np.inf
-        reweight.mbar(biases, np.array([2, 3]), T)
+def test_weights_are_added_to_the_folder(tmp_path, monkeypatch):
+    frames, _ = walk(Q, 2000, 1)
+    frames.save(tmp_path)
+    weighted = reweight(Frames.load(tmp_path), walk(P, 2000, 0)[0])
+    with monkeypatch.context() as patch:  # killed before the manifest: still the frames without weights
+        patch.setattr(module.files, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store(weighted, tmp_path)
+    assert Frames.load(tmp_path, verify=True).weights is None
+    again = store(weighted, tmp_path)
+    assert np.array_equal(again.weights, weighted.weights) and again.source == weighted.source
+    assert np.array_equal(Frames.load(tmp_path, verify=True).positions, frames.positions)

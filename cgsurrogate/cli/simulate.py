@@ -22,6 +22,14 @@ from cgsurrogate.cli.progress import progress
     "--every", type=float, help="ps between saved frames; a whole number of steps. [default: a 500th of --time]"
 )
 @click.option("--lag", type=float, help="ps of one jump of a time-stepper, within the range it was trained on.")
+@click.option("--energy", type=common.PATH, help="Force field that corrects a time-stepper; needs --correct.")
+@click.option(
+    "--correct",
+    metavar="KIND",
+    help="Correct a time-stepper with --energy: relax:steps=20 (force-field steps after each jump), metropolis (the "
+    "force field's distribution, no physical time; :steps=20 for such steps in between), reweight:time=PS (weights to "
+    "the force field, simulated so long); or without --energy, reweight:to=FRAMES.",
+)
 @click.option("--integrator", default=None, help="For a force field: kind and options, e.g. baoab:timestep=0.002.")
 @click.option("--temperature", "-T", type=float, help="K; that of the model by default (force fields only).")
 @click.option("--max-hours", type=float, help="Stop resumable after this wall time.")
@@ -35,6 +43,8 @@ def command(
     time_: float,
     every: float | None,
     lag: float | None,
+    energy: Path | None,
+    correct: str | None,
     integrator: str | None,
     temperature: float | None,
     max_hours: float | None,
@@ -61,6 +71,8 @@ def command(
             time=time_,
             every=every,
             lag=lag,
+            energy=None if energy is None else store.load(energy),
+            correct=correct,
             integrator=integrator,
             temperature=temperature,
             seed=seed,
@@ -68,6 +80,8 @@ def command(
             report=lambda fraction, text: update("simulating", fraction, text),
         )
     click.echo(f"{len(result):,} frames of {len(result.lengths)} replicas, {result.dt:g} ps apart: {out}")
+    if correct is not None:
+        click.echo(f"corrected: {workflow.describe(result)}")
     lost = result.source.get("quarantined", [])
     if lost:
         click.echo(f"warning: {len(lost)} replica(s) were frozen: {lost[0]}", err=True)

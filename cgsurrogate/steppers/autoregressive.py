@@ -250,6 +250,20 @@ class Autoregressive(Stepper):
         positions[bad] = before[bad]
         return State(positions.to(state.positions.dtype), state.velocities, state.memory)
 
+    @torch.no_grad()
+    def propose(self, state: State, rng: Generator) -> State:
+        """Without drawing again what collides; where a stiff coordinate reached its bound, nothing moves."""
+        before = state.positions.to(self.scale.dtype)
+        now = self.encode(before)
+        code = self._drawn(now, now.new_full((len(now),), self.lag), self._uniform(now, rng))
+        inside = (code[:, self.heads.count :].abs() < BOUND).all(1)[:, None, None]
+        positions = torch.where(inside, self.decode(code, before).to(state.positions.dtype), state.positions)
+        return State(positions, state.velocities, state.memory)
+
+    def log_volume(self, positions: Tensor) -> Tensor:
+        bonds, angles, _ = self.zmatrix.to_internal(positions.to(self.scale.dtype))
+        return self.zmatrix.log_volume(bonds, angles)
+
     def _proposed(self, now: Tensor, before: Tensor, uniform: Tensor) -> Tensor:
         return self.decode(self._drawn(now, now.new_full((len(now),), self.lag), uniform), before)
 

@@ -4,6 +4,7 @@ The commands and the notebook call these; ``pipeline`` strings them together.
 """
 
 from cgsurrogate.workflow.comparisons import make_comparison, make_report
+from cgsurrogate.workflow.corrections import describe
 from cgsurrogate.workflow.inputs import (
     load_ensembles,
     load_example,
@@ -27,6 +28,7 @@ __all__ = [
     "INTEGRATOR",
     "NETWORK",
     "PRIORS",
+    "describe",
     "load_ensembles",
     "load_example",
     "load_reference",

@@ -10,6 +10,7 @@ from typing import Any
 
 from cgsurrogate.comparison import Comparison
 from cgsurrogate.frames import Frames
+from cgsurrogate.workflow.corrections import describe
 
 Report = Callable[[float | None, str], None]
 CURVES = "metrics.csv"
@@ -64,7 +65,8 @@ def make_comparison(
         for name, frames in surrogates.items()
         if (lost := frames.source.get("quarantined"))
     )
-    comparison = dataclasses.replace(comparison, warnings=(*frozen, *comparison.warnings))
+    corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
+    comparison = dataclasses.replace(comparison, warnings=(*frozen, *corrected, *comparison.warnings))
     comparison.save(out)
     return comparison
 

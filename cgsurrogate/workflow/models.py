@@ -12,9 +12,10 @@ import torch
 
 from cgsurrogate import choose, store
 from cgsurrogate.energy import Prior
-from cgsurrogate.frames import Frames
+from cgsurrogate.frames import MANIFEST, Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
+from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
 
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
@@ -141,18 +142,32 @@ def make_simulation(
     integrator: str | None = None,
     temperature: float | None = None,
     seed: int = 0,
+    energy: Model | None = None,
+    correct: str | None = None,
     max_hours: float | None = None,
     report: Report = silent,
 ) -> Frames:
-    """Simulate ``replicas`` copies for ``time`` ps from frames drawn from ``start``; continues where it was stopped."""
+    """Simulate ``replicas`` copies for ``time`` ps from frames drawn from ``start``; continues where it was stopped.
+
+    ``correct`` corrects a time-stepper with the force field ``energy``: ``relax:steps=N``, ``metropolis``, or
+    ``reweight:time=PS``, which also simulates the force field in the folder ``OUT-force-field``; ``reweight:to=FRAMES``
+    takes the target from a folder instead.
+    """
     from cgsurrogate.simulate import pick_starts, simulate
 
+    correction = None if correct is None else make_correction(correct, model, energy, integrator)
+    if energy is not None and correction is None:
+        raise ValueError("--energy corrects a time-stepper and needs --correct relax:steps=20, metropolis or reweight")
     if start.beads != model.beads:
         raise ValueError(
             f"the starting frames have other beads ({len(start.beads)}) than the model ({len(model.beads)}); "
             "map them with the mapping that the model was trained with"
         )
-    propagator = make_propagator(model, lag=lag, integrator=integrator, temperature=temperature)
+    own = integrator if correction is None else None
+    propagator = make_propagator(model, lag=lag, integrator=own, temperature=temperature)
+    if correction is not None:
+        propagator = corrected(propagator, correction, lambda field: make_propagator(field, integrator=integrator))
+        _refuse_other_correction(out, correction)
     if every is None:
         every = propagator.lag * max(1, round(time / 500 / propagator.lag))
     source = {
@@ -160,7 +175,9 @@ def make_simulation(
         "physical_time": model.is_stepper and model.info.get("physical_time", True),
         "lag": propagator.lag,
     }
-    return simulate(
+    if correction is not None:
+        source["correction"] = correction.about
+    frames = simulate(
         propagator,
         pick_starts(start, replicas, np.random.default_rng(seed)),
         model.beads,
@@ -177,6 +194,34 @@ def make_simulation(
             ", ".join(part for part in (speed and f"{speed:.3g} ns/day", kelvin and f"{kelvin:.0f} K", note) if part),
         ),
     )
+    if correction is None or correction.kind != "reweight":
+        return frames
+    options = correction.options
+
+    def target() -> Frames:
+        if "to" in options:
+            return Frames.load(options["to"])
+        return make_simulation(
+            correction.energy,
+            start,
+            out.with_name(f"{out.name}-force-field"),
+            replicas=replicas,
+            time=options["time"],
+            integrator=integrator,
+            seed=seed,
+            max_hours=max_hours,
+            report=report,
+        )
+
+    return add_weights(frames, target, start, out, correction)
+
+
+def _refuse_other_correction(out: Path, correction: Correction) -> None:
+    """A finished rollout keeps the correction that it was made with."""
+    if (out / MANIFEST).exists():
+        there = Frames.load(out).source.get("correction") or {}
+        if any(there.get(key) != value for key, value in correction.about.items()):
+            raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
 
 
 def steps_per_second(propagator: Propagator, start: Frames, replicas: int, seconds: float = 3.0) -> float:
