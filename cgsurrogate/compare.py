@@ -127,7 +127,7 @@ class _Job:
                     sample=sample,
                     track=track,
                     notes=tuple(self.notes[name]),
-                    sampling=Sampling(len(frames) / self.cut[name].inefficiency, {}, {}, float('nan')),
+                    sampling=Sampling(len(frames) / self.cut[name].inefficiency, {}, {}, float("nan")),
                 )
             )
         settings: dict[str, Any] = {
@@ -197,8 +197,9 @@ class _Job:
             return result
         states = kinetics.states(self.projected[REFERENCE], self.rng("states"))
         for name, frames in self.frames.items():
-            if frames.weights is not None:
-                self.notes[name].append("no timescales: weighted frames have no time order")
+            if not frames.time_ordered:
+                why = "weighted frames" if frames.weights is not None else "frames of exchanging replicas"
+                self.notes[name].append(f"no timescales: {why} have no time order")
                 continue
             result[name], notes = kinetics.timescales(
                 states(self.projected[name]),

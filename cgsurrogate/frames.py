@@ -119,6 +119,11 @@ class Frames:
         return tuple(slice(int(end - n), int(end)) for end, n in zip(ends, self.lengths, strict=True))
 
     @property
+    def time_ordered(self) -> bool:
+        """Whether neighbours in a run are moments of one dynamics: not with weights, nor where replicas exchange."""
+        return self.weights is None and bool(self.source.get("time_ordered", True))
+
+    @property
     def probabilities(self) -> np.ndarray:
         """(T,) weights that sum to one, equal where there are none."""
         if self.weights is None:

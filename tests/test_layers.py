@@ -25,6 +25,8 @@ LAYERS = {
     "bondgraph": 3,
     "blocks": 3,
     "ensemble": 3,
+    "ladder": 3,
+    "tempering": 4,
     "internal": 4,
     "zmatrix": 4,
     "chunks": 4,
@@ -75,7 +77,7 @@ CONFINED = {
 }
 WITHOUT_TORCH = {"units", "files", "frames", "beadtypes", "mapping", "cv", "mappings", "cvs", "reference", "report",
                  "fes", "msm", "named", "reweight", "kinetics", "metastable", "rates", "sampling", "fold", "recipe", "recipes", "markov", "comparison", "compare",
-                 "correlation", "blocks", "ensemble", "structure", "verdict", "packing", "comparison_files"}  # fmt: skip
+                 "correlation", "blocks", "ladder", "ensemble", "structure", "verdict", "packing", "comparison_files"}  # fmt: skip
 
 
 def modules():

@@ -28,8 +28,9 @@ def build(reference: Frames, dimensions: int = 4, lag: float | None = None) -> P
     features = Features(reference.beads)
     dimensions = min(dimensions, features.count)
     longest = max(reference.lengths)
-    if reference.weights is not None:
-        why = "the reference has weights, so its time order means nothing"
+    if not reference.time_ordered:
+        cause = "has weights" if reference.weights is not None else "is of exchanging replicas"
+        why = f"the reference {cause}, so its time order means nothing"
     elif longest < 20:
         why = f"the longest run of the reference has {longest} frames only"
     else:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time as clock
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cgsurrogate.store import Model
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
 INTEGRATOR = "baoab:timestep=0.004"
+REPLICAS = 100
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 
 
@@ -81,11 +83,13 @@ def make_stepper(
     """Train a time-stepper on lagged pairs and store it in ``out``; continues where it was stopped."""
     from cgsurrogate.training.stepper import train_stepper
 
+    if frames.weights is None and not frames.time_ordered:
+        raise ValueError("frames of exchanging replicas have no time order to learn from; simulate without tempering")
     torch.manual_seed(seed)
     name, options = choose.parse(stepper)
     built = choose.build("steppers", name, frames.beads, **options)
     history = train_stepper(built, frames, lag=lag, minutes=minutes or 10.0, seed=seed, folder=out, report=report)
-    physical = frames.weights is None  # frames of a biased simulation have no order in time
+    physical = frames.time_ordered  # not so for those of a biased simulation
     info = {"training": _about(history, frames), "physical_time": physical, **_limits(frames)}
     model = Model(built, frames.beads, frames.temperature, info)
     store.save(model, out)
@@ -134,17 +138,26 @@ def make_simulation(
     start: Frames,
     out: Path,
     *,
-    replicas: int = 100,
+    replicas: int | None = None,
     time: float,
     every: float | None = None,
     lag: float | None = None,
     integrator: str | None = None,
     temperature: float | None = None,
+    ladder: Sequence[float] | None = None,
+    exchange: float | None = None,
     seed: int = 0,
     max_hours: float | None = None,
     report: Report = silent,
 ) -> Frames:
-    """Simulate ``replicas`` copies for ``time`` ps from frames drawn from ``start``; continues where it was stopped."""
+    """Simulate ``replicas`` copies for ``time`` ps from frames drawn from ``start``; continues where it was stopped.
+
+    Args:
+        replicas: ``REPLICAS`` by default, or the next number above that fills whole ladders.
+        ladder: rising temperatures in K for parallel tempering; the frames are then those at the lowest, and those of
+            all temperatures with their weights are in the folder ``all-temperatures`` inside ``out``.
+        exchange: ps between attempts to exchange; by default near 25 steps, so that it divides ``every``.
+    """
     from cgsurrogate.simulate import pick_starts, simulate
 
     if start.beads != model.beads:
@@ -152,9 +165,21 @@ def make_simulation(
             f"the starting frames have other beads ({len(start.beads)}) than the model ({len(model.beads)}); "
             "map them with the mapping that the model was trained with"
         )
+    if ladder is None and exchange is not None:
+        raise ValueError("--exchange is the time between exchanges of temperatures; give those with --tempering")
+    if ladder is not None:
+        if model.is_stepper:
+            raise ValueError("a time-stepper keeps the temperature of its training data; leave out --tempering")
+        if temperature is not None and not math.isclose(temperature, ladder[0]):
+            raise ValueError(f"the lowest temperature of the ladder is {ladder[0]:g} K, not {temperature:g}; give one")
+        temperature = ladder[0]
     propagator = make_propagator(model, lag=lag, integrator=integrator, temperature=temperature)
     if every is None:
         every = propagator.lag * max(1, round(time / 500 / propagator.lag))
+    if ladder is not None:
+        propagator = _tempered(propagator, model, ladder, every, exchange)
+    if replicas is None:
+        replicas = REPLICAS if ladder is None else -(-REPLICAS // len(ladder)) * len(ladder)
     source = {
         "propagator": "time-stepper" if model.is_stepper else "force field",
         "physical_time": model.is_stepper and model.info.get("physical_time", True),
@@ -177,6 +202,21 @@ def make_simulation(
             ", ".join(part for part in (speed and f"{speed:.3g} ns/day", kelvin and f"{kelvin:.0f} K", note) if part),
         ),
     )
+
+
+def _tempered(
+    moves: Propagator, model: Model, ladder: Sequence[float], every: float, exchange: float | None
+) -> Propagator:
+    """Parallel tempering around an integrator, with a whole number of exchanges between frames."""
+    from cgsurrogate.tempering import Tempering, usual_period
+
+    steps = max(1, round((every if exchange is None else exchange) / moves.lag))
+    if exchange is not None and abs(steps * moves.lag - exchange) > 1e-6 * moves.lag:
+        raise ValueError(
+            f"the time between exchanges ({exchange:g} ps) must be a whole number of steps of {moves.lag:g} ps; "
+            f"the nearest is {steps * moves.lag:g} ps"
+        )
+    return Tempering(moves, model.module, ladder, usual_period(steps) if exchange is None else steps)
 
 
 def steps_per_second(propagator: Propagator, start: Frames, replicas: int, seconds: float = 3.0) -> float:
