@@ -40,18 +40,13 @@ def geometric(lowest: float, highest: float, number: int) -> tuple[float, ...]:
 
 
 def parse(text: str, lowest: float) -> tuple[float, ...]:
-    """``300:450:6`` (lowest:highest:number), or ``450:6`` from ``lowest`` up, as temperatures in K."""
-    parts = text.split(":")
+    """``300:450:6`` (lowest:highest:number), or ``:450:6`` from ``lowest`` up, as temperatures in K."""
     try:
-        *low, high = (float(part) for part in parts[:-1])
-        number = int(parts[-1])
-        if len(low) > 1:
-            raise ValueError
+        low, high, number = text.split(":")
+        values = float(low) if low.strip() else lowest, float(high), int(number)
     except ValueError:
-        raise ValueError(
-            f"expected temperatures as lowest:highest:number, e.g. 300:450:6, or highest:number, got {text!r}"
-        ) from None
-    return geometric(low[0] if low else lowest, high, number)
+        raise ValueError(f"expected temperatures as lowest:highest:number, e.g. 300:450:6, got {text!r}") from None
+    return geometric(*values)
 
 
 def check_replicas(replicas: int, number: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +14,9 @@ from torch import Generator, Tensor
 
 from cgsurrogate import choose, ladder, units
 from cgsurrogate.energy import Energy
-from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.frames import Beads
 from cgsurrogate.ladder import COUNTS, EXCHANGES, PLACE, TRIPS
 from cgsurrogate.propagator import Propagator, State
-from cgsurrogate.simulate import simulate
 from cgsurrogate.tempering import Tempering
 
 COLD = 300.0
@@ -26,7 +24,6 @@ KT = units.thermal_energy(COLD)
 FREEDOM = 12  # degrees of freedom of four beads
 STRENGTH = 1000.0  # kJ/mol/nm^2
 BEADS = Beads(("CA",) * 4, (0,) * 4, (12.0,) * 4, (0, 1, 2, 3), ("ALA",) * 4)
-ONE = Beads(("CA",), (0,), (12.0,), (0,), ("ALA",))
 KINDS = choose.kinds("integrators")
 FAST = {"baoab": {"timestep": 0.02, "friction": 10.0}, "overdamped": {"timestep": 0.02, "friction": 20.0}}
 
@@ -36,25 +33,6 @@ class Well(Energy):
 
     def forward(self, positions: Tensor) -> Tensor:
         return STRENGTH / 2 * (positions**2).sum((1, 2))
-
-
-class DoubleWell(Energy):
-    """height (1 - (x / 0.2)^2)^2 + tilt x / 0.2 in x, springs in y and z; the left well is the lower one."""
-
-    def __init__(self, height: float, tilt: float = 0.0):
-        super().__init__()
-        self.height, self.tilt = height, tilt
-
-    def forward(self, positions: Tensor) -> Tensor:
-        x = positions[..., 0] / 0.2
-        rest = 250.0 * (positions[..., 1:] ** 2).sum(-1)
-        return (self.height * (1 - x**2) ** 2 + self.tilt * x + rest).sum(1)
-
-    def right(self, temperature: float) -> float:
-        """The exact population of x > 0."""
-        x = np.linspace(-3, 3, 60001)
-        density = np.exp(-(self.height * (1 - x**2) ** 2 + self.tilt * x) / units.thermal_energy(temperature))
-        return float(density[x > 0].sum() / density.sum())
 
 
 class Still(Propagator):
@@ -271,104 +249,3 @@ def test_a_replica_moves_at_its_own_temperature(kind):
     for value, error, expected in zip(each.mean(0), each.std(0) / math.sqrt(200), kelvin[:3], strict=True):
         assert error < 0.03 * expected
         assert abs(value - expected) < 4 * error
-
-
-BARRIER, TILT = 12 * KT, 0.4 * KT
-RUNGS = ladder.geometric(300, 2400, 8)
-LADDERS = 60
-
-
-def run(moves: Propagator, replicas: int, folder: Path | None = None, energy=None, **changes) -> Frames:
-    """From one side: all on the right, which is the less populated one."""
-    start = np.zeros((replicas, 1, 3))
-    start[..., 0] = 0.2
-    settings = {"time": 60.0, "every": 0.6, "temperature": COLD, "seed": 3} | changes
-    return simulate(moves, start, ONE, folder=folder, **settings)
-
-
-def on_the_right(frames: Frames, first: int) -> np.ndarray:
-    """Share of the frames of each run from ``first`` on that are on the right, by weight."""
-    shares = []
-    for part in frames.runs:
-        right = np.asarray(frames.positions[part])[first:, 0, 0] > 0
-        shares.append(np.average(right, weights=frames.probabilities[part][first:]))
-    return np.array(shares)
-
-
-@pytest.fixture(scope="module")
-def tempered(tmp_path_factory) -> tuple[Frames, Frames, Path]:
-    """Frames at the lowest temperature and of all temperatures, and their folder."""
-    folder = tmp_path_factory.mktemp("tempered") / "run"
-    target = run(integrate("baoab", DoubleWell(BARRIER, TILT), RUNGS, ONE, 15), 8 * LADDERS, folder)
-    return target, Frames.load(folder / ladder.ALL, verify=True), folder
-
-
-def test_without_tempering_the_barrier_is_not_crossed():
-    energy = DoubleWell(BARRIER, TILT)
-    plain = choose.build("integrators", "baoab", ONE, energy, COLD, centre=False, **FAST["baoab"]).double()
-    assert on_the_right(run(plain, 50), 0).mean() > 0.95
-
-
-def test_with_tempering_the_populations_are_exact(tempered):
-    target, _, _ = tempered
-    exact = DoubleWell(BARRIER, TILT).right(COLD)
-    assert 0.25 < exact < 0.4
-    shares = on_the_right(target, 33)
-    assert len(shares) == LADDERS
-    assert set(target.lengths) == {100}
-    error = shares.std(ddof=1) / math.sqrt(LADDERS)
-    assert error < 0.04
-    assert abs(shares.mean() - exact) < 4 * error
-
-
-def test_weighted_populations_are_exact(tempered):
-    """Also at other temperatures, from the energies that are stored; errors from whole ladders."""
-    _, every, folder = tempered
-    energies, kelvin = (np.load(folder / ladder.ALL / f"{name}.npy") for name in ("energies", "temperatures"))
-    well = DoubleWell(BARRIER, TILT)
-    assert np.allclose(energies, well(torch.tensor(np.array(every.positions)).double()), atol=1e-3)
-    places = np.array([int(np.argmin(abs(np.array(RUNGS) - k))) for k in kelvin])
-    right = np.asarray(every.positions)[:, 0, 0] > 0
-    late = np.concatenate([np.arange(n) >= 33 for n in every.lengths])
-    group = np.repeat(np.array(every.source["replicas"]) // 8, every.lengths)
-    for target in (COLD, 700.0):
-        w = ladder.weights(energies[late], places[late], RUNGS, target)
-        shares = np.array(
-            [[w[group[late] == g].sum(), w[(group[late] == g) & right[late]].sum()] for g in range(LADDERS)]
-        )
-        value = shares[:, 1].sum() / shares[:, 0].sum()
-        error = math.sqrt(np.square(shares[:, 1] - value * shares[:, 0]).sum())
-        assert error < 0.03
-        assert abs(value - well.right(target)) < 4 * error
-    assert every.probabilities[late].sum() > 0.5
-
-
-def test_weights_of_one_temperature_follow_the_boltzmann_factor(tempered):
-    """Frames of a single rung: MBAR is then plain reweighting, exp(-U/kT) over exp(-U/kT')."""
-    _, _, folder = tempered
-    energies = np.load(folder / ladder.ALL / "energies.npy")[:500]
-    found = ladder.weights(energies, np.zeros(500, int), RUNGS, 400.0)
-    factor = np.exp(-energies / units.thermal_energy(400.0) + energies / KT)
-    assert np.allclose(found, factor / factor.sum(), rtol=1e-6)
-
-
-def test_what_the_frames_say(tempered):
-    target, every, folder = tempered
-    assert sorted(p.name for p in folder.iterdir()) == [ladder.ALL, "frames.json", "positions.npy"]
-    assert target.weights is None
-    assert every.weights is not None
-    assert every.lengths == (100,) * (8 * LADDERS)
-    assert not target.time_ordered
-    assert not every.time_ordered
-    found = target.source["exchange"]
-    assert found == every.source["exchange"]
-    assert found["temperatures"] == pytest.approx(RUNGS)
-    assert found["round_trips"] > 10 * LADDERS
-    assert all(0.3 < a < 1 for a in found["acceptance"])
-    assert found["frames_at_target"] == len(target) == 100 * LADDERS
-    assert found["frames_at_target"] < found["effective_frames"] < len(every)
-    assert abs(target.source["kinetic_temperature"] / COLD - 1) < 0.05  # of all, scaled to the lowest temperature
-    places = [np.load(folder / ladder.ALL / "temperatures.npy")[part] == COLD for part in every.runs]
-    first = [np.asarray(every.positions[part])[cold] for part, cold in zip(every.runs[:8], places[:8], strict=True)]
-    order = np.argsort(np.concatenate([np.flatnonzero(cold) for cold in places[:8]]))
-    assert np.array_equal(np.concatenate(first)[order], target.positions[target.runs[0]])

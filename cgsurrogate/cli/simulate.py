@@ -58,7 +58,7 @@ def command(
 
     With --tempering, the output is the trajectory at the lowest temperature, one run for each ladder of N replicas; the
     frames of all temperatures, with weights for the lowest, are in its folder all-temperatures. Neither is ordered in
-    time. LOW may be left out (450:6): it is then the temperature of the model.
+    time. LOW may be left out (:450:6): it is then the temperature of the model.
 
     The same command again continues where it stopped, bit for bit. Exit code 4: completed, but replicas that blew up
     were frozen before their first bad frame; 5: stopped at --max-hours.
