@@ -11,7 +11,7 @@ import torch
 from test_tempering import COLD, KT, Still, Well, integrate
 from torch import Generator, Tensor
 
-from cgsurrogate import choose, ladder, units, workflow
+from cgsurrogate import choose, ladder, store, units, workflow
 from cgsurrogate.compare import compare
 from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Beads, Frames
@@ -337,6 +337,57 @@ def test_replicas_that_do_not_fill_ladders_and_other_refusals(tmp_path):
     for period in (0, 1.5):
         with pytest.raises(ValueError, match="whole number of steps"):
             Tempering(Still(), Well(), (300.0, 400.0), period)
+
+
+INTEGRATOR = "baoab:timestep=0.02,friction=10,centre=false"
+
+
+def simulated(folder: Path, module: torch.nn.Module | None = None, **changes) -> Frames:
+    model = store.Model(module or DoubleWell(3 * KT).float(), ONE, COLD, {})
+    start = Frames(ONE, np.full((40, 1, 3), 0.1, np.float32), (40,), 1.0, COLD)
+    settings = {"time": 1.0, "every": 0.2, "ladder": (300.0, 400.0, 500.0), "integrator": INTEGRATOR} | changes
+    return workflow.make_simulation(model, start, folder, **settings)
+
+
+def test_the_workflow_chooses_what_was_left_out(tmp_path):
+    frames = simulated(tmp_path / "a")
+    assert len(frames.lengths) == 34  # 102 replicas, the next above 100
+    assert frames.temperature == COLD
+    assert not frames.source["physical_time"]
+    assert frames.source["exchange"]["exchanges"] == 5  # every ten steps, so often as a frame
+    assert simulated(tmp_path / "b", replicas=6, exchange=0.1).source["exchange"]["exchanges"] == 10
+    assert simulated(tmp_path / "c", replicas=6, temperature=COLD).temperature == COLD
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"replicas": 4}, "4 replicas do not fill"),
+        ({"temperature": 320.0}, "lowest temperature of the ladder is 300 K, not 320"),
+        ({"exchange": 0.03}, "nearest is 0.04 ps"),
+        ({"exchange": 0.14}, "whole number of 0.14 ps"),
+        ({"exchange": 0.0}, "above 0|whole number"),
+        ({"ladder": None, "exchange": 0.1}, "--tempering"),
+        ({"module": Still()}, "leave out --tempering"),
+    ],
+)
+def test_the_workflow_refuses_in_one_line_and_leaves_nothing(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words) as refusal:
+        simulated(tmp_path / "new", **changes)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_words_warn_of_gaps_in_the_ladder():
+    def words(acceptance: list[float], trips: int) -> list[str]:
+        rungs = [300.0, 400.0, 500.0]
+        return ladder.sentences(
+            {"temperatures": rungs, "acceptance": acceptance, "round_trips": trips, "effective_frames": 70.0}
+        )
+
+    assert len(words([0.3, 0.4], 5)) == 1
+    assert "400 and 500 K" in words([0.3, 0.02], 5)[1]
+    assert "longer" in words([0.3, 0.4], 0)[1]
 
 
 def test_exchanges_fit_between_frames():

@@ -168,7 +168,7 @@ def make_simulation(
     if ladder is None and exchange is not None:
         raise ValueError("--exchange is the time between exchanges of temperatures; give those with --tempering")
     if ladder is not None:
-        if model.is_stepper:
+        if isinstance(model.module, Propagator):
             raise ValueError("a time-stepper keeps the temperature of its training data; leave out --tempering")
         if temperature is not None and not math.isclose(temperature, ladder[0]):
             raise ValueError(f"the lowest temperature of the ladder is {ladder[0]:g} K, not {temperature:g}; give one")
