@@ -144,8 +144,8 @@ def assemble(whole: Frames, labels: np.ndarray, exchange: dict[str, Any]) -> Tem
     rungs = np.array(exchange["temperatures"])
     places, energies = labels[:, 0].astype(int), labels[:, 1]
     when = np.concatenate([np.arange(n) for n in whole.lengths])
-    settled = _settled(energies / (units.BOLTZMANN * rungs[places]), when)
-    used = when >= settled
+    settled = _settled(np.nan_to_num(energies / (units.BOLTZMANN * rungs[places])), when)
+    used = (when >= settled) & np.isfinite(energies)
     share = np.zeros(len(whole))
     share[used] = weights(energies[used], places[used], rungs, whole.temperature)
     exchange = exchange | {"settled": settled * whole.dt, "frames_at_target": int((places == 0).sum())}
