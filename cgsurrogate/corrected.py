@@ -93,13 +93,13 @@ class Metropolised(Propagator):
 
     @torch.no_grad()
     def step(self, state: State, rng: Generator) -> State:
-        x, _, counts = state
+        x, counts = state.positions, state.memory
         proposed = self.stepper.propose(State(x), rng).positions
         uniform = torch.rand(len(x), generator=rng, dtype=torch.float64, device=x.device)
         moved = (proposed != x).flatten(1).any(1)
         accepted = moved & (uniform.log() < self.log_acceptance(x, proposed))  # False where that is nan
         counts = counts + torch.stack([accepted, torch.ones_like(accepted)], 1)
-        return State(torch.where(accepted[:, None, None], proposed, x), None, counts)
+        return state._replace(positions=torch.where(accepted[:, None, None], proposed, x), memory=counts)
 
     def log_acceptance(self, now: Tensor, proposed: Tensor) -> Tensor:
         """Log of the ratio above for two (B, N, 3) nm -> (B,)."""

@@ -100,8 +100,8 @@ class Dynamics:
     ) -> None:
         frames, cut, physical = self.frames[name], self.cut[name], self.physical.get(name, True)
         self.counted.setdefault(MICRO, {})[name] = fes.counted_states(labels, count, frames, cut)
-        if frames.weights is not None:
-            self.notes[name].append("no timescales: weighted frames have no time order")
+        if not frames.time_ordered:
+            self.notes[name].append(f"no timescales: {frames.out_of_order} have no time order")
         else:
             times, notes = kinetics.timescales(
                 labels, frames, lags, count, cut, self.rng(name, "timescales"), physical=physical

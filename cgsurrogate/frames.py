@@ -120,6 +120,18 @@ class Frames:
         return tuple(slice(int(end - n), int(end)) for end, n in zip(ends, self.lengths, strict=True))
 
     @property
+    def out_of_order(self) -> str:
+        """What these frames are, if their order is not that of time: "weighted frames", ...; empty if it is."""
+        if self.weights is not None:
+            return "weighted frames"
+        return "" if self.source.get("time_ordered", True) else "frames of exchanging replicas"
+
+    @property
+    def time_ordered(self) -> bool:
+        """Whether neighbouring frames of a run follow each other in time, so that kinetics can be read from them."""
+        return not self.out_of_order
+
+    @property
     def probabilities(self) -> np.ndarray:
         """(T,) weights that sum to one, equal where there are none."""
         if self.weights is None:

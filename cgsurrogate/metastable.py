@@ -60,7 +60,7 @@ def partition(labels: np.ndarray, frames: Frames, lag: float, count: int, sets: 
     if sets is not None and sets < 2:
         raise ValueError(f"expected at least 2 metastable sets, got {sets}")
     step = max(1, round(lag / frames.dt))
-    if frames.weights is not None or step >= max(frames.lengths):
+    if not frames.time_ordered or step >= max(frames.lengths):
         return None
     table = msm.transition_counts(labels, frames, step, count)[0]
     chosen = msm.connected(table)
@@ -156,7 +156,7 @@ def measure(
     seen = rates.transitions(found.cores[labels], found.names, frames, physical)
     notes = rates.absent(found.names, counted.weights.sum(0)[:-1]) + seen.notes
     model = None
-    if frames.weights is None:
+    if frames.time_ordered:
         model, further = _model(found, labels, frames, cut, msm.block_weights(len(cut), rng, DRAWS))
         notes += further
     return StateKinetics(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
 
@@ -14,16 +14,30 @@ class State(NamedTuple):
     """All that a propagator carries from step to step, so that a checkpoint of it is complete.
 
     ``positions`` (B, N, 3) nm; ``velocities`` (B, N, 3) nm/ps or None; ``memory`` (B, ...) or None.
+    ``energy`` (B,) kJ/mol at the positions, where the step came to know it.
+    ``temperature`` (B,) K of each replica; None where all have the propagator's own.
+    ``ladder`` (B, C) whole numbers or None: the place of each replica in a ladder of temperatures, -1 for one that was
+    frozen and takes no part in exchanges, then what the exchange counts.
     """
 
     positions: Tensor
     velocities: Tensor | None = None
     memory: Tensor | None = None
+    energy: Tensor | None = None
+    temperature: Tensor | None = None
+    ladder: Tensor | None = None
 
 
 class Propagator(nn.Module, abc.ABC):
-    """Moves a batch of independent replicas. ``lag`` is the time in ps that one step advances."""
+    """Moves a batch of replicas. ``lag`` is the time in ps that one step advances.
 
+    Replicas are independent unless ``temperatures`` (K) names a ladder on which they exchange. ``mixes_temperatures``
+    says that a step moves each replica at its ``State.temperature`` where there is one, and passes on what it does not
+    use; ``start`` then draws from its ``temperature`` (K).
+    """
+
+    mixes_temperatures: ClassVar[bool] = False
+    temperatures: tuple[float, ...] | None = None
     lag: float
 
     @abc.abstractmethod

@@ -18,7 +18,7 @@ from cgsurrogate.ensemble import Estimate, StateKinetics
 from cgsurrogate.frames import Frames
 
 TIMES, FEW = 60, 10
-UNPHYSICAL = "its time is that of the force field, not physical time: compare ratios only"
+UNPHYSICAL = "its time is not physical time: compare ratios of times only"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,10 +167,10 @@ class Transitions:
 def transitions(labels: np.ndarray, names: tuple[str, ...], frames: Frames, physical: bool) -> Transitions:
     """Counts, rates in 1/ns and survival from (T,) numbers of cores, with what the data do not allow."""
     count = len(names)
-    if frames.weights is not None:
+    if not frames.time_ordered:
         unknown = np.full((count, count), np.nan)
         none = Estimate(unknown, unknown, unknown)
-        note = "no transitions: weighted frames have no time order"
+        note = f"no transitions: {frames.out_of_order} have no time order"
         return Transitions(unknown, none, np.zeros(1), np.full((count, 1), np.nan), (note,))
     stays = visits(labels, frames)
     seen, steps = counts(stays, count), times(stays, count)

@@ -88,6 +88,14 @@ def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
     ok("train", "energy", "frames", "-o", "force-field", "--minutes", 0.1, "-q")
     ok("train", "stepper", "frames", "-o", "stepper", "--minutes", 0.1, "-q")
     ok("simulate", "force-field", "--start", "frames", "--replicas", 8, "--time", 2, "--every", 0.2, "-o", "ff", "-q")
+    tempered = ["--tempering", "300:400:2", "--replicas", 4, "--time", 0.4, "--every", 0.2, "-o", "pt", "-q"]
+    out = ok("simulate", "force-field", "--start", "frames", *tempered)
+    assert "2 ladders at 300 K" in out and "pt/all-temperatures" in out
+    code, _, err = call(
+        capsys, "simulate", "force-field", "--start", "frames", "--time", 1, "--tempering", "300", "-o", "no"
+    )
+    assert code == 3 and err.startswith("Error: expected temperatures") and err.count("\n") == 1
+    assert not Path("no").exists()
     lag = json.loads(Path("stepper/model.json").read_text())["lag"]
     ok(
         "simulate",

@@ -224,7 +224,7 @@ def test_weighted_reference_gets_principal_components_of_the_weighted_density():
     x, _ = hidden_process(rng, 2000)
     weights = rng.random(2000)
     plain = choose.build("cvs", "tica", frames_of(x, weights=weights))
-    assert plain.labels[0] == "PC 1" and plain.lag is None and "weights" in plain.notes[0]
+    assert plain.labels[0] == "PC 1" and plain.lag is None and "weighted" in plain.notes[0]
     values = plain(frames_of(x, weights=weights))
     share = weights / weights.sum()
     centred = values - share @ values

@@ -27,6 +27,8 @@ LAYERS = {
     "blocks": 3,
     "ensemble": 3,
     "kernel": 3,
+    "ladder": 3,
+    "tempering": 4,
     "internal": 4,
     "zmatrix": 4,
     "corrected": 4,
@@ -83,7 +85,7 @@ CONFINED = {
 # The only places that may import torch: whatever learns or moves, and what drives it.
 WITH_TORCH = {
     *("energy", "propagator", "internal", "zmatrix", "chunks", "health", "priors", "networks", "integrators"),
-    *("steppers", "training", "corrected", "simulate", "store", "workflow", "pipeline", "cli"),
+    *("steppers", "training", "corrected", "tempering", "simulate", "store", "workflow", "pipeline", "cli"),
 }
 
 

@@ -95,8 +95,8 @@ class Projection(CV):
 
 def no_time_order(reference: Frames) -> str:
     """Why the time order of the reference is of no use; empty where it is of use."""
-    if reference.weights is not None:
-        return "the reference has weights, so its time order means nothing"
+    if not reference.time_ordered:
+        return f"the reference holds {reference.out_of_order}, whose order means nothing"
     if max(reference.lengths) < LEAST_RUN:
         return f"the longest run of the reference has {max(reference.lengths)} frames only"
     return ""

@@ -71,11 +71,11 @@ class Timewarp(Recipe):
 
 
 def effective(values: np.ndarray, frames: Frames) -> float:
-    """Number of effective samples of the first column of (T, D) values; nan for weighted frames, without time order.
+    """Number of effective samples of the first column of (T, D) values; nan for frames without time order.
 
     The sum begins at lag 0 and ends before the autocorrelation is first 0 or less.
     """
-    if frames.weights is not None:
+    if not frames.time_ordered:
         return math.nan
     centred = np.asarray(values[:, :1], float) - float(np.mean(values[:, 0], dtype=float))
     curve = shared.autocovariance(centred, frames.runs)[:, 0]

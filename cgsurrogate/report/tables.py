@@ -138,7 +138,7 @@ def clocks(ensembles: Sequence[Ensemble]) -> list[str]:
         sets = [s for s in one.states.values() if not s.physical]
         if (one.timescales is None or one.timescales.physical) and not sets:
             continue
-        text = f"{one.name}: its time is that of a coarse-grained force field, not physical time."
+        text = f"{one.name}: its time is not physical time."
         clock = one.timescales.clock if one.timescales is not None else None
         value, low, high = (
             (float(a.ravel()[0]) for a in (clock.value, clock.low, clock.high)) if clock else (math.nan,) * 3

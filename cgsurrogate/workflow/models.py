@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time as clock
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cgsurrogate.workflow.corrections import Correction, add_weights, corrected,
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
 INTEGRATOR = "baoab:timestep=0.004"
+REPLICAS = 100
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 
 
@@ -82,11 +84,13 @@ def make_stepper(
     """Train a time-stepper on lagged pairs and store it in ``out``; continues where it was stopped."""
     from cgsurrogate.training.stepper import train_stepper
 
+    if frames.weights is None and not frames.time_ordered:
+        raise ValueError("frames of exchanging replicas have no time order to learn from; simulate without tempering")
     torch.manual_seed(seed)
     name, options = choose.parse(stepper)
     built = choose.build("steppers", name, frames.beads, **options)
     history = train_stepper(built, frames, lag=lag, minutes=minutes or 10.0, seed=seed, folder=out, report=report)
-    physical = frames.weights is None  # frames of a biased simulation have no order in time
+    physical = frames.time_ordered  # not so for those of a biased simulation
     info = {"training": _about(history, frames), "physical_time": physical, **_limits(frames)}
     model = Model(built, frames.beads, frames.temperature, info)
     store.save(model, out)
@@ -135,12 +139,14 @@ def make_simulation(
     start: Frames,
     out: Path,
     *,
-    replicas: int = 100,
+    replicas: int | None = None,
     time: float,
     every: float | None = None,
     lag: float | None = None,
     integrator: str | None = None,
     temperature: float | None = None,
+    ladder: Sequence[float] | None = None,
+    exchange: float | None = None,
     seed: int = 0,
     energy: Model | None = None,
     correct: str | None = None,
@@ -152,6 +158,12 @@ def make_simulation(
     ``correct`` corrects a time-stepper with the force field ``energy``: ``relax:steps=N``, ``metropolis``, or
     ``reweight:time=PS``, which also simulates the force field in the folder ``OUT-force-field``; ``reweight:to=FRAMES``
     takes the target from a folder instead.
+
+    Args:
+        replicas: ``REPLICAS`` by default, or the next number above that fills whole ladders.
+        ladder: rising temperatures in K for parallel tempering; the frames are then those at the lowest, and those of
+            all temperatures with their weights are in the folder ``all-temperatures`` inside ``out``.
+        exchange: ps between attempts to exchange; by default near 25 steps, so that it divides ``every``.
     """
     from cgsurrogate.simulate import pick_starts, simulate
 
@@ -163,6 +175,14 @@ def make_simulation(
             f"the starting frames have other beads ({len(start.beads)}) than the model ({len(model.beads)}); "
             "map them with the mapping that the model was trained with"
         )
+    if ladder is None and exchange is not None:
+        raise ValueError("--exchange is the time between exchanges of temperatures; give those with --tempering")
+    if ladder is not None:
+        if isinstance(model.module, Propagator):
+            raise ValueError("a time-stepper keeps the temperature of its training data; leave out --tempering")
+        if temperature is not None and not math.isclose(temperature, ladder[0]):
+            raise ValueError(f"the lowest temperature of the ladder is {ladder[0]:g} K, not {temperature:g}; give one")
+        temperature = ladder[0]
     own = integrator if correction is None else None
     propagator = make_propagator(model, lag=lag, integrator=own, temperature=temperature)
     if correction is not None:
@@ -170,6 +190,10 @@ def make_simulation(
         _refuse_other_correction(out, correction)
     if every is None:
         every = propagator.lag * max(1, round(time / 500 / propagator.lag))
+    if ladder is not None:
+        propagator = _tempered(propagator, model, ladder, every, exchange)
+    if replicas is None:
+        replicas = REPLICAS if ladder is None else -(-REPLICAS // len(ladder)) * len(ladder)
     source = {
         "propagator": "time-stepper" if model.is_stepper else "force field",
         "physical_time": model.is_stepper and model.info.get("physical_time", True),
@@ -222,6 +246,21 @@ def _refuse_other_correction(out: Path, correction: Correction) -> None:
         there = Frames.load(out).source.get("correction") or {}
         if any(there.get(key) != value for key, value in correction.about.items()):
             raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
+
+
+def _tempered(
+    moves: Propagator, model: Model, ladder: Sequence[float], every: float, exchange: float | None
+) -> Propagator:
+    """Parallel tempering around an integrator, with a whole number of exchanges between frames."""
+    from cgsurrogate.tempering import Tempering, usual_period
+
+    steps = max(1, round((every if exchange is None else exchange) / moves.lag))
+    if exchange is not None and abs(steps * moves.lag - exchange) > 1e-6 * moves.lag:
+        raise ValueError(
+            f"the time between exchanges ({exchange:g} ps) must be a whole number of steps of {moves.lag:g} ps; "
+            f"the nearest is {steps * moves.lag:g} ps"
+        )
+    return Tempering(moves, model.module, ladder, usual_period(steps) if exchange is None else steps)
 
 
 def steps_per_second(propagator: Propagator, start: Frames, replicas: int, seconds: float = 3.0) -> float:
