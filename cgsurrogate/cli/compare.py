@@ -74,11 +74,14 @@ def command(
     """
     from cgsurrogate import workflow
     from cgsurrogate.frames import Frames
+    from cgsurrogate.workflow.inputs import paths
+    from cgsurrogate.workflow.provenance import hashes, provenance
 
     frames = workflow.load_reference(reference, topology, mapping=mapping, temperature=temperature, dt=dt)
     rows = workflow.load_ensembles(surrogates, frames, topology, dt, weights)
     rows = workflow.with_speeds({"reference": frames, **rows}, speeds)
     frames = rows.pop("reference")
+    inputs = paths([one for one in (reference, topology, training) if one] + [*surrogates, *weights])
     with progress(quiet) as update:
         comparison = workflow.make_comparison(
             frames,
@@ -89,6 +92,7 @@ def command(
             cvs=cvs,
             states=states,
             recipes=recipes,
+            about={"made": provenance() | {"sha256": hashes(inputs)}},
             seed=seed,
             report=lambda fraction, text: update("comparing", fraction, text),
         )

@@ -30,6 +30,7 @@ def make_comparison(
     cvs: Sequence[str] = (),
     states: Sequence[str] = (),
     recipes: Sequence[str] = (),
+    about: dict[str, Any] | None = None,
     seed: int = 0,
     report: Report = silent,
 ) -> Comparison:
@@ -39,6 +40,7 @@ def make_comparison(
         cvs: collective variables beside the usual ones, as names of ``choose``.
         states: ``NAME=CONDITION``, e.g. "folded=RMSD<0.2".
         recipes: published sets of metrics, as names of ``choose``.
+        about: what else to note in the settings, e.g. ``provenance``.
     """
     from cgsurrogate import markov
     from cgsurrogate.compare import CVS, compare
@@ -66,7 +68,11 @@ def make_comparison(
         if (lost := frames.source.get("quarantined"))
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
-    comparison = dataclasses.replace(comparison, warnings=(*frozen, *corrected, *comparison.warnings))
+    comparison = dataclasses.replace(
+        comparison,
+        warnings=(*frozen, *corrected, *comparison.warnings),
+        settings={**comparison.settings, **(about or {})},
+    )
     comparison.save(out)
     return comparison
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,12 @@ def with_speeds(rows: dict[str, Frames], speeds: Sequence[str]) -> dict[str, Fra
             raise ValueError(f"expected --ns-per-day NAME=NUMBER with a NAME out of {', '.join(rows)}, got {item!r}")
         result[name] = with_speed(rows[name], value)
     return result
+
+
+def paths(items: Iterable[str | Path]) -> list[Path]:
+    """The files and folders that ``NAME=PATH``, ``PATH`` and ``NAME=FILE.npz:name`` name."""
+    found = [Path(part) for item in items for part in _named(str(item))[1].split(",")]
+    return [path if path.exists() else Path(str(path).split(".npz:")[0] + ".npz") for path in found]
 
 
 def _named(item: str) -> tuple[str, str]:
