@@ -2,6 +2,7 @@
 
 import logging
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -140,3 +141,15 @@ def test_error_bars_of_the_kernel_cover_its_mean():
         found.append(np.nanmedian(surface.kernel_error[seen] / surface.error[seen]))
     assert 0.90 <= np.mean(inside) <= 0.98
     assert np.median(found) < 0.8  # smoother than the histogram
+
+
+def test_a_variable_of_few_values_has_no_kernel_estimate_and_says_so_without_a_warning():
+    """A share of four windows takes five values: a histogram shows them, a density between them would be made up."""
+    rng = np.random.default_rng(5)
+    values = rng.integers(0, 5, (2000, 1)) / 4
+    frames = Frames(ONE, np.zeros((2000, 1, 3), np.float32), (1000, 1000), 1.0, 300.0)
+    grid = fes.Grid.over(values, ("share",), None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = fes.surface(fes.count(values, frames, grid, blocks(frames.lengths)), 2.5, rng)
+    assert np.isnan(found.kernel).all() and np.isfinite(found.free_energy).sum() == 5
