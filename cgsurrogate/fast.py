@@ -1,0 +1,108 @@
+"""Forces for a simulation: the numbers of ``energy.forces``, without autograd where terms offer ``analytic()``.
+
+Internal coordinates of all terms are measured once, every term adds its slopes, and one step pulls them back to the
+beads. Large batches go in pieces that stay in the processor's cache. Terms without an analytic form are differentiated
+by autograd beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cgsurrogate.analytic import Geometry, Internal
+from cgsurrogate.energy import Energy, Sum, forces
+
+PIECE = 1 << 18  # floats of the largest arrays of a piece of the batch
+LEAST = 8  # replicas of a piece
+
+
+class Forces:
+    """(B, N, 3) nm -> energies (B,) kJ/mol and forces (B, N, 3) kJ/mol/nm. It follows changes of the energy."""
+
+    def __init__(self, energy: Energy):
+        self.energy = energy
+        self.made: tuple | None = None
+
+    @torch.no_grad()
+    def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        if self._stale(positions):
+            self._prepare(positions)
+        if not self.terms or not len(positions):
+            return forces(self.energy, positions)
+        pieces = [self._piece(x) for x in positions.split(max(LEAST, PIECE // self.floats))]
+        value, force = pieces[0] if len(pieces) == 1 else map(torch.cat, zip(*pieces, strict=True))
+        if len(self.rest.terms):
+            more, push = forces(self.rest, positions)
+            value, force = value + more, force + push
+        return value, force
+
+    def _piece(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        at, vectors = self.geometry.measure(positions.permute(2, 1, 0).contiguous())
+        d, c, t = at
+        slopes = Internal(torch.zeros_like(d), torch.zeros_like(c), torch.zeros_like(t[0]))
+        value = positions.new_zeros(len(positions))
+        for term, (i, j, k) in self.terms:
+            value += term.evaluate(Internal(d[i], c[j], t[:, k]), Internal(*(s[p] for s, p in zip(slopes, (i, j, k)))))
+        return value, self.geometry.pull(vectors, at, slopes).permute(2, 1, 0).contiguous()
+
+    def _prepare(self, positions: Tensor) -> None:
+        terms, rest = [], []
+        for term in _flat(self.energy):
+            analytic = term.analytic()
+            (rest if analytic is None else terms).append(term if analytic is None else analytic)
+        self.rest = Sum(*rest)
+        rows = _Rows(2), _Rows(3), _Rows(4)
+        self.terms = []
+        for term in sorted(terms, key=lambda term: -len(term.distances)):  # a short list may be part of a long one
+            asked = (term.distances, term.angles, term.dihedrals)
+            self.terms.append((term, tuple(r.add(new) for r, new in zip(rows, asked, strict=True))))
+        self.geometry = Geometry(positions, *(r.rows for r in rows))
+        self.floats = max([self.geometry.floats, *(term.floats for term in terms)])
+        self.made = _kind(positions)
+        self.seen = [
+            (owner, name, t, _mark(t))
+            for module in self.energy.modules()
+            for owner in (module._parameters, module._buffers)
+            for name, t in owner.items()
+            if t is not None
+        ]
+
+    def _stale(self, positions: Tensor) -> bool:
+        """Whether the energy or the kind of positions has changed since the constants were taken."""
+        return self.made != _kind(positions) or any(
+            owner.get(name) is not t or _mark(t) != mark for owner, name, t, mark in self.seen
+        )
+
+
+class _Rows:
+    """Rows of beads that terms ask for; a block that is there already, in the same order, is shared."""
+
+    def __init__(self, width: int) -> None:
+        self.rows = np.zeros((0, width), int)
+
+    def add(self, rows: np.ndarray) -> slice:
+        for first in np.flatnonzero((self.rows == rows[0]).all(1)) if len(rows) else []:
+            if np.array_equal(self.rows[first : first + len(rows)], rows):
+                return slice(int(first), int(first) + len(rows))
+        self.rows = np.concatenate((self.rows, rows))
+        return slice(len(self.rows) - len(rows), len(self.rows))
+
+
+def _flat(energy: Energy) -> Iterator[Energy]:
+    if type(energy) is Sum:
+        for term in energy.terms:
+            yield from _flat(term)
+    else:
+        yield energy
+
+
+def _kind(positions: Tensor) -> tuple:
+    return positions.shape[1], positions.dtype, positions.device
+
+
+def _mark(t: Tensor) -> tuple:
+    return t.data_ptr(), t._version, t.dtype
