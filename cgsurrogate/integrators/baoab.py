@@ -38,7 +38,8 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate import units
-from cgsurrogate.energy import Energy, Sum, forces
+from cgsurrogate.energy import Energy, Sum
+from cgsurrogate.fast import Forces
 from cgsurrogate.frames import Beads
 from cgsurrogate.propagator import Propagator, State
 
@@ -89,6 +90,7 @@ class BAOAB(Propagator):
         self.timestep, self.outer, self.friction, self.centre = timestep, int(outer), friction, centre
         self.temperature, self.lag = temperature, timestep * int(outer)
         self.parts = torch.nn.ModuleList([energy] if self.outer == 1 else _split(energy))
+        self.forces = [Forces(part) for part in self.parts]
         masses = torch.tensor(beads.masses, dtype=torch.float64)[:, None]  # (N, 1) amu
         thermal = (units.thermal_energy(temperature) / masses).sqrt()  # (N, 1) nm/ps
         self.decay = math.exp(-friction * timestep)
@@ -112,7 +114,7 @@ class BAOAB(Propagator):
     def start(self, positions: Tensor, rng: Generator) -> State:
         """Velocities from the Maxwell-Boltzmann distribution; forces at (B, N, 3) nm."""
         velocities = self.thermal * _normal(positions, rng)
-        felt = [forces(part, positions)[1] for part in self.parts]
+        felt = [force(positions)[1] for force in self.forces]
         return State(positions, velocities, felt[0] if self.outer == 1 else torch.stack(felt, 1))
 
     @torch.no_grad()
@@ -128,7 +130,7 @@ class BAOAB(Propagator):
             # the kick that ends an inner step and the one that begins the next feel the same force
             v.addcmul_(stiff, self.two_kicks if inner < self.outer - 1 else self.kick)
         x = self._shifted(x)
-        _, soft = forces(self.parts[1], x)
+        _, soft = self.forces[1](x)
         return State(x, v.addcmul_(soft, self.soft_kick), torch.stack((stiff, soft), 1))
 
     def _inner(self, x: Tensor, v: Tensor, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,7 +139,7 @@ class BAOAB(Propagator):
         if self.friction:
             v.mul_(self.decay).addcmul_(_normal(x, rng), self.noise)
         x.add_(v, alpha=self.timestep / 2)
-        return x, v, forces(self.parts[0], x)[1]
+        return x, v, self.forces[0](x)[1]
 
     def _shifted(self, x: Tensor) -> Tensor:
         return x - x.mean(1, keepdim=True) if self.centre else x

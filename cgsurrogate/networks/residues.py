@@ -15,15 +15,18 @@ chain, which is what tells a helix's hydrogen bond from a turn's. In a mapping t
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cgsurrogate import beadtypes, bondgraph
+from cgsurrogate.analytic import Analytic
 from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Beads
 from cgsurrogate.internal import Differences, Dihedrals, multiples
+from cgsurrogate.networks import _residues
 
 ORDER = 3  # multiples of a dihedral
 SCALE = 5.0  # kJ/mol; unit of the output layer
@@ -78,6 +81,9 @@ class Residues(Energy):
             state = state + mixer((own * sender(state).unsqueeze(1)).sum(2))
         return SCALE * self.output(nn.functional.silu(self.hidden(nn.functional.silu(state)))).sum((1, 2))
 
+    def analytic(self) -> Analytic:
+        return _residues.Passes(self, NEAR, ORDER, SCALE)
+
 
 class Edges(nn.Module):
     """(B, N, 3) nm -> (B, R, R, C): for every residue, what it sees of every other one, in len(SITES) K + 1 channels.
@@ -89,16 +95,15 @@ class Edges(nn.Module):
         super().__init__()
         self.cutoff, self.residues, self.radial = cutoff, len(groups), radial
         self.channels = len(SITES) * radial + 1
-        apart = bondgraph.separations(beads)
-        found = [[_site(beads, group, kind) for group in groups] for kind in sorted({s for two in SITES for s in two})]
-        site = dict(zip(sorted({s for two in SITES for s in two}), found, strict=True))
+        self.apart = bondgraph.separations(beads)
+        self.site = {name: [_site(beads, group, name) for group in groups] for name in {s for two in SITES for s in two}}
+        self.swapped = [SITES.index(two[::-1]) for two in SITES]
         pairs, places = [], []
-        for kind, (mine, theirs) in enumerate(SITES):
-            for r, q in itertools.permutations(range(len(groups)), 2):
-                i, j = site[mine][r], site[theirs][q]
-                if i is not None and j is not None and apart[i, j] >= 3:
-                    pairs.append((min(i, j), max(i, j)))
-                    places.append((r * len(groups) + q) * len(SITES) + kind)
+        for r, q in itertools.permutations(range(len(groups)), 2):
+            rows, present = self.between([r], [q])
+            for kind in np.flatnonzero(present[:, 0]):
+                pairs.append(tuple(sorted(rows[kind, 0])))
+                places.append((r * len(groups) + q) * len(SITES) + kind)
         unique = sorted(set(pairs)) or [(0, min(1, len(beads) - 1))]
         where = {pair: k for k, pair in enumerate(unique)}
         index = torch.full((len(groups) ** 2 * len(SITES),), len(unique))  # the last entry is always zero
@@ -115,6 +120,21 @@ class Edges(nn.Module):
         self.sharpness = 0.5 / (0.9 * float(self.centres[1] - self.centres[0])) ** 2
         self.scales = nn.Parameter(1 + 0.3 * torch.randn(2 * NEAR + 3, self.channels))
 
+    def between(self, seeing: Sequence[int], seen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """For each of SITES and each pair of residues: the two beads (S, P, 2), and whether there is an edge (S, P).
+
+        Without an edge the beads are some two different ones.
+        """
+        rows, present = np.zeros((len(SITES), len(seeing), 2), int), np.zeros((len(SITES), len(seeing)), bool)
+        rows[:, :, 1] = 1
+        for (kind, (mine, theirs)), (pair, (r, q)) in itertools.product(
+            enumerate(SITES), enumerate(zip(seeing, seen, strict=True))
+        ):
+            i, j = self.site[mine][r], self.site[theirs][q]
+            if i is not None and j is not None and i != j:
+                rows[kind, pair], present[kind, pair] = (i, j), self.apart[i, j] >= 3
+        return rows, present
+
     def forward(self, positions: Tensor) -> Tensor:
         distance = (self.differences(positions).square().sum(1) + 1e-12).sqrt()  # (B, M)
         fade = (1 - (distance / self.cutoff).square()).clamp(min=0).pow(3)
@@ -130,7 +150,7 @@ class Turns(nn.Module):
 
     def __init__(self, beads: Beads, groups: list[list[int]], width: int):
         super().__init__()
-        rows = bondgraph.dihedrals(beads)
+        self.rows = rows = bondgraph.dihedrals(beads)
         self.measure = Dihedrals(len(beads), rows) if len(rows) else None
         first = beads.residues[0]
         numbers = {beads.residues[g[0]]: k for k, g in enumerate(groups)}
