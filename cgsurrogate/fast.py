@@ -16,7 +16,7 @@ from torch import Tensor
 from cgsurrogate.analytic import Geometry, Internal
 from cgsurrogate.energy import Energy, Sum, forces
 
-PIECE = 1 << 18  # floats of the largest arrays of a piece of the batch
+PIECE = 1 << 20  # floats of the largest arrays of a piece of the batch
 LEAST = 8  # replicas of a piece
 
 
@@ -46,7 +46,8 @@ class Forces:
         slopes = Internal(torch.zeros_like(d), torch.zeros_like(c), torch.zeros_like(t[0]))
         value = positions.new_zeros(len(positions))
         for term, (i, j, k) in self.terms:
-            value += term.evaluate(Internal(d[i], c[j], t[:, k]), Internal(*(s[p] for s, p in zip(slopes, (i, j, k)))))
+            mine = Internal(slopes.distances[i], slopes.cosines[j], slopes.dihedrals[k])
+            value += term.evaluate(Internal(d[i], c[j], t[:, k]), mine)
         return value, self.geometry.pull(vectors, at, slopes).permute(2, 1, 0).contiguous()
 
     def _prepare(self, positions: Tensor) -> None:

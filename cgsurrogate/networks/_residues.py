@@ -1,14 +1,16 @@
-"""``residues`` with its slopes written out, for simulation: messages by matrix products that stay in the cache.
+"""``residues`` with its slopes written out, for simulation.
 
-    X (K S + 1, P, B)   radial functions of the S sites between each of the P pairs of residues r < q, and a one
-    W (2 F, K S + 1)    the filters of both directions at one offset q - r, with its scales
+    e_crq   channels of an edge: S sites times K radial functions, and a constant; with the scales of its offset
+    w_cf    filters, in each layer
+    m_rf    = sum_q sum_c e_crq w_cf h_qf
 
-Pairs are listed by their offset, so that ``W @ X`` are the filters of all pairs of an offset, and what these pairs send
-to each other are slices of the nodes. Filters are formed again on the way back rather than kept: they are the largest
-arrays by far, and a matrix product costs less than the memory.
+The sum over c or the sum over q can come first. ``Filtered`` forms the filters of all edges, R R F numbers; ``Summed``
+forms w_cf h_qf, R C F numbers, and sums over (c, q) by one matrix product a replica. The smaller one is taken.
 """
 
 from __future__ import annotations
+
+import abc
 
 import numpy as np
 import torch
@@ -17,15 +19,14 @@ from torch import Tensor
 from cgsurrogate.analytic import Analytic, Internal, by_angle, multiples
 
 silu, silu_slope = torch.nn.functional.silu, torch.ops.aten.silu_backward
-COLUMNS = 2048  # pairs times replicas of one matrix product, about
 
 
 class Passes(Analytic):
-    """See ``residues.Residues``, whose weights it takes."""
+    """``residues.Residues``, whose weights it takes."""
 
-    def __init__(self, network, near: int, order: int, scale: float):
-        self.residues, self.width = len(network.types), network.output.weight.shape[1]
-        self._edges(network.edges, network.filters.weight, near, len(network.mixers))
+    def __init__(self, network, order: int, scale: float):
+        self.edges = (Summed if 1.5 * len(network.types) > network.edges.channels else Filtered)(network)
+        self.residues, self.width, self.distances = len(network.types), network.output.weight.shape[1], self.edges.rows
         self._turns(network.turns, order)
         self.embedding = network.embedding(network.types).T[:, :, None]  # (F, R, 1)
         self.senders = [(one.weight, one.bias[:, None], two.weight, two.bias[:, None])
@@ -33,147 +34,204 @@ class Passes(Analytic):
         self.mixers = [(mixer.weight, mixer.bias[:, None]) for _, mixer in network.mixers]
         self.hidden = network.hidden.weight, network.hidden.bias[:, None]
         self.output = scale * network.output.weight  # (1, F)
-        self.floats = max(self.width * self.residues * 4, self.radial * len(self.distances))
-
-    def _edges(self, edges, weight: Tensor, near: int, layers: int) -> None:
-        offsets = np.concatenate([np.full(self.residues - o, o) for o in range(1, self.residues)] or [np.zeros(0, int)])
-        first = np.concatenate([np.arange(self.residues - o) for o in range(1, self.residues)] or [np.zeros(0, int)])
-        rows, present = edges.between(first, first + offsets)  # (S, P, 2), (S, P)
-        kept = [s for s in range(len(rows)) if present[s].any()]
-        partner = [kept.index(edges.swapped[s]) for s in kept]
-        self.sites, self.radial, self.cutoff = len(kept), edges.radial, edges.cutoff
-        self.distances = rows[kept].reshape(-1, 2)
-        self.centres, self.sharpness = edges.centres[:, None], edges.sharpness
-        self.moments = torch.stack((torch.ones_like(edges.centres), edges.centres))  # (2, K)
-        self.present = torch.as_tensor(present[kept], dtype=weight.dtype, device=weight.device)[:, :, None]
-        self.complete = bool(present[kept].all())
-        columns = np.arange(len(edges.swapped) * self.radial).reshape(-1, self.radial)
-        forward = [*columns[kept].ravel(), columns.size]
-        backward = [*columns[kept][np.argsort(partner)].ravel(), columns.size] if kept else forward
-        self.filters = []  # by offset up to near + 1: for every layer (2 F, K S + 1)
-        for o in range(1, near + 2):
-            own = torch.ones_like(edges.scales)
-            own[:, -1] = float(o <= near)
-            both = [
-                (weight * (own * edges.scales)[near + 1 + sign * o])[:, list(which)].unflatten(0, (layers, -1))
-                for sign, which in ((1, forward), (-1, backward))
-            ]
-            self.filters.append(torch.cat(both, 1).contiguous())
-        self.near = near
+        self.floats = self.edges.floats
 
     def _turns(self, turns, order: int) -> None:
         self.order, index = order, turns.index.view(self.residues, -1)
         count = 0 if turns.measure is None else len(turns.rows)
         used = [int(t) for t in torch.unique(index) if t < count]
         self.dihedrals = turns.rows[used] if used else self.dihedrals
-        place = {t: k for k, t in enumerate(used)}
         slots = [s for s in range(index.shape[1]) if (index[:, s] < count).any()]
         where = torch.full((len(slots), self.residues), len(used))  # the last entry is always zero
         back = torch.zeros(len(used), dtype=torch.long)
         for s, slot in enumerate(slots):
             for r in range(self.residues):
                 if int(index[r, slot]) < count:
-                    where[s, r] = place[int(index[r, slot])]
+                    where[s, r] = used.index(int(index[r, slot]))
                     back[where[s, r]] = s * self.residues + r
         self.where, self.back = where.flatten().to(index.device), back.to(index.device)
         weight = turns.weight.view(-1, 2 * order, self.width)[slots]  # (slots, 2 order, F)
         self.turning = weight.permute(2, 1, 0).flatten(1).contiguous()  # (F, 2 order slots)
 
     def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
-        batch = at.distances.shape[1] if len(self.distances) else at.dihedrals.shape[2]
+        batch = at.distances.shape[1]
         columns = self.residues * batch
         state = self.embedding.expand(-1, -1, batch).reshape(self.width, columns)
         if len(self.back):
             waves = multiples(at.dihedrals, self.order)  # (order, 2, T, B)
             padded = torch.cat((waves, waves.new_zeros(self.order, 2, 1, batch)), 2)
             state.addmm_(self.turning, padded.index_select(2, self.where).view(-1, columns))
-        radial = self._radial(at.distances, batch)
-        blocks = list(self._blocks(batch))
-        kept = []
-        for layer, ((one, one_bias, two, two_bias), (mixer, mixer_bias)) in enumerate(zip(self.senders, self.mixers, strict=True)):
+        edges, kept = self.edges.at(at.distances), []
+        for layer, (one, one_bias, two, two_bias) in enumerate(self.senders):
             inner = torch.addmm(one_bias, one, state)
             sent = torch.addmm(two_bias, two, silu(inner)).view(self.width, self.residues, batch)
-            heard = self._send(layer, blocks, radial[0], sent)
-            state = torch.addmm(state, mixer, silu(heard)).add_(mixer_bias)
-            kept.append((inner, sent, heard))
+            heard, memory = self.edges.hear(layer, edges, sent)
+            mixer, bias = self.mixers[layer]
+            state = torch.addmm(state, mixer, silu(heard)).add_(bias)
+            kept.append((inner, heard, memory))
         weight, bias = self.hidden
         inner = torch.addmm(bias, weight, silu(state))
         value = (self.output @ silu(inner)).view(self.residues, batch).sum(0)
         slope = silu_slope(self.output.T.expand(-1, columns), inner)
-        slope = silu_slope(weight.T @ slope, state)
-        along = torch.zeros_like(radial[0])
-        for layer in reversed(range(len(kept))):
+        slope, along = silu_slope(weight.T @ slope, state), None
+        for layer, (inner, heard, memory) in reversed(list(enumerate(kept))):
+            felt = silu_slope(self.mixers[layer][0].T @ slope, heard).view(self.width, self.residues, batch)
+            back, along = self.edges.back(layer, edges, memory, felt, along)
             one, _, two, _ = self.senders[layer]
-            inner, sent, heard = kept[layer]
-            felt = silu_slope(self.mixers[layer][0].T @ slope, heard)
-            back = self._return(layer, blocks, radial[0], sent, felt, along)
             slope.addmm_(one.T, silu_slope(two.T @ back, inner))
         if len(self.back):
             pulled = (self.turning.T @ slope).view(self.order, 2, -1, batch).index_select(2, self.back)
             slopes.dihedrals.add_(by_angle(waves, pulled))
-        if self.sites:
-            self._radial_slopes(at.distances, along, *radial[1:], slopes)
+        slopes.distances.add_(self.edges.pull(edges, along))
         return value
 
-    def _radial(self, distances: Tensor, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """X; the Gaussians without their fading (S, K, P, B); and what fades (S, P, B), 1 - (d / cutoff)^2."""
-        pairs = self.present.shape[1]
-        x = distances.new_empty(self.sites * self.radial + 1, pairs, batch)
-        x[-1] = 1.0
-        d = distances.view(self.sites, 1, -1).clamp(max=self.cutoff)
-        gauss = (d - self.centres).square_().mul_(-self.sharpness).exp_()
-        near = (d / -self.cutoff).mul_(d / self.cutoff).add_(1)
-        near = near if self.complete else near.view(-1, pairs, batch).mul(self.present).view_as(near)
-        torch.mul(gauss, near.pow(3), out=x[:-1].view_as(gauss))
-        return x, gauss, near
 
-    def _radial_slopes(self, distances: Tensor, along: Tensor, gauss: Tensor, near: Tensor, slopes: Internal) -> None:
-        total = self.moments @ gauss.mul_(along[:-1].view_as(gauss))  # (S, 2, P B)
-        plain, first = total[:, :1], total[:, 1:]
-        d = distances.view(self.sites, 1, -1)
+class _Edges(abc.ABC):
+    """What residue r sees of q, from distances ``rows`` (D, 2): those of all pairs r < q by offset, for each site.
+
+    Channels are (S K + 1) by (q, r); the batch comes before or after both.
+    """
+
+    floats: int
+
+    def __init__(self, network):
+        edges, count = network.edges, len(network.types)
+        pairs = [(r, r + o) for o in range(1, count) for r in range(count - o)] or [(0, 0)]
+        number = np.zeros((count, count), int)
+        for k, (r, q) in enumerate(pairs):
+            number[r, q] = number[q, r] = k
+        ordered, _ = edges.between(*zip(*pairs, strict=True))
+        seen, seeing = np.divmod(np.arange(count**2), count)
+        _, present = edges.between(seeing, seen)  # (S, R R)
+        kept = [s for s in range(len(ordered)) if present[s].any()] or [0]
+        self.count, self.radial, self.cutoff, self.sites = count, edges.radial, edges.cutoff, len(kept)
+        self.rows = ordered[kept].reshape(-1, 2)
+        partner = [kept.index(edges.swapped[s]) for s in kept]
+        where = np.stack(
+            [np.where(seen > seeing, k, partner[k]) * len(pairs) + number[seeing, seen] for k in range(len(kept))]
+        )
+        like = edges.scales
+        self.where = torch.as_tensor(where.ravel(), device=like.device)  # (S R R) -> row
+        places = np.argsort(np.where(seen == seeing, -1, where).ravel(), kind="stable")[len(kept) * count :]
+        self.once, self.again = torch.as_tensor(
+            places.reshape(-1, 2).T.copy() if count > 1 else np.zeros((2, len(kept)), int), device=like.device
+        )
+        size, sharpness = edges.radial, edges.sharpness**0.5
+        channels = [s * size + k for s in kept for k in range(size)]
+        scales = like[edges.offset].permute(2, 1, 0).reshape(like.shape[1], -1)  # (C, R R), q before r
+        mask = torch.as_tensor(present[kept], dtype=like.dtype, device=like.device)
+        self.scales = scales[channels].view(self.sites, size, -1) * mask[:, None]  # (S, K, R R)
+        self.constant = scales[-1] * edges.constant.view(count, count).T.flatten()  # (R R)
+        self.sharpness = sharpness
+        self.centres = (sharpness * edges.centres)[:, None]  # in units of the width
+        self.moments = torch.stack((torch.ones_like(edges.centres), self.centres[:, 0]))  # (2, K)
+        layers = len(network.mixers)
+        self.weights = network.filters.weight[:, [*channels, like.shape[1] - 1]].unflatten(0, (layers, -1))  # (L, F, C)
+        self.channels = len(channels) + 1
+
+    def gaussians(self, distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., S, 1, n) nm -> the same in widths, what fades, 1 - (d / cutoff)^2, and Gaussians (..., S, K, n)."""
+        near = (distances / self.cutoff).square_().neg_().add_(1).clamp_(min=0)
+        d = distances.clamp(max=self.cutoff).mul_(self.sharpness)
+        gauss = d - self.centres
+        return d, near, gauss.square_().neg_().exp_()
+
+    def slopes(self, d: Tensor, near: Tensor, gauss: Tensor, along: Tensor) -> Tensor:
+        """Slopes with respect to (..., S, 1, n) distances."""
+        plain, first = (self.moments @ gauss.mul_(along)).split(1, -2)
         square = near.square()
         slope = (first - d * plain).mul_(2 * self.sharpness).mul_(near)
-        slope.addcmul_(plain, d, value=-6 / self.cutoff**2).mul_(square)
-        slopes.distances.add_(slope.view_as(distances))
+        return slope.addcmul_(plain, d, value=-6 / self.cutoff**2 / self.sharpness).mul_(square)
 
-    def _blocks(self, batch: int):
-        """(filters, first pair, pairs, offsets) of consecutive pairs that share filters."""
-        pair, group = 0, []
-        for o in range(1, self.residues):
-            group.append(o)
-            size = sum(self.residues - k for k in group)
-            if o <= self.near or size * batch >= COLUMNS or o == self.residues - 1:
-                yield min(group[0], self.near + 1) - 1, pair, size, tuple(group)
-                pair, group = pair + size, []
+    def folded(self, slopes: Tensor) -> Tensor:
+        """(S R R, B) -> (D, B): both directions of a pair have the same distance; r = q has none."""
+        return slopes.index_select(0, self.once).add_(slopes.index_select(0, self.again))
 
-    def _send(self, layer: int, blocks: list, x: Tensor, sent: Tensor) -> Tensor:
-        """What every residue hears, (F, R B), when all send (F, R, B)."""
-        heard, batch, end = torch.zeros_like(sent), sent.shape[2], self.residues
-        for which, pair, size, offsets in blocks:
-            filters = self.filters[which][layer] @ x[:, pair : pair + size].flatten(1)
-            filters = filters.view(2, self.width, size, batch)
-            at = 0
-            for o in offsets:
-                there, back = filters[:, :, at : at + end - o]
-                heard[:, : end - o].addcmul_(there, sent[:, o:])
-                heard[:, o:].addcmul_(back, sent[:, : end - o])
-                at += end - o
-        return heard.view(self.width, -1)
+    @abc.abstractmethod
+    def at(self, distances: Tensor) -> tuple[Tensor, ...]:
+        """(D, B) -> what the other methods need, the channels first."""
 
-    def _return(self, layer: int, blocks: list, x: Tensor, sent: Tensor, felt: Tensor, along: Tensor) -> Tensor:
-        """Slopes with respect to what was sent, (F, R B), from those of what was heard; adds to ``along``, X's."""
-        out, batch, end = torch.zeros_like(sent), sent.shape[2], self.residues
-        felt = felt.view_as(sent)
-        for which, pair, size, offsets in blocks:
-            weight, columns = self.filters[which][layer], x[:, pair : pair + size].flatten(1)
-            filters = (weight @ columns).view(2, self.width, size, batch)
-            at = 0
-            for o in offsets:
-                there, back = filters[:, :, at : at + end - o]
-                out[:, o:].addcmul_(there, felt[:, : end - o])
-                out[:, : end - o].addcmul_(back, felt[:, o:])
-                torch.mul(felt[:, : end - o], sent[:, o:], out=there)
-                torch.mul(felt[:, o:], sent[:, : end - o], out=back)
-                at += end - o
-            along[:, pair : pair + size].view(len(x), -1).addmm_(weight.T, filters.view(2 * self.width, -1))
-        return out.view(self.width, -1)
+    @abc.abstractmethod
+    def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """h (F, R, B) -> m (F, R B), and what ``back`` needs."""
+
+    @abc.abstractmethod
+    def back(
+        self, layer: int, edges: tuple[Tensor, ...], memory: tuple[Tensor, ...], felt: Tensor, along: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """dU/dm (F, R, B) -> dU/dh (F, R B), and dU/de with that of other layers, ``along``."""
+
+    @abc.abstractmethod
+    def pull(self, edges: tuple[Tensor, ...], along: Tensor) -> Tensor:
+        """dU/de -> dU/d distances, (D, B)."""
+
+
+class Filtered(_Edges):
+    """The sum over channels first; the batch is last."""
+
+    def __init__(self, network):
+        super().__init__(network)
+        self.floats = self.count**2 * max(self.weights.shape[1], self.channels)
+
+    def at(self, distances: Tensor) -> tuple[Tensor, ...]:
+        full = distances.index_select(0, self.where).view(self.sites, 1, -1)
+        d, near, gauss = self.gaussians(full)
+        batch = distances.shape[1]
+        gauss.view(*self.scales.shape, batch).mul_(self.scales[..., None])
+        channels = d.new_empty(self.channels, self.count**2, batch)
+        torch.mul(gauss, near.pow(3), out=channels[:-1].view_as(gauss))
+        channels[-1] = self.constant[:, None]
+        return channels, d, near, gauss
+
+    def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        filters = (self.weights[layer] @ edges[0].flatten(1)).view(len(sent), self.count, self.count, -1)
+        return (filters * sent[:, :, None]).sum(1).flatten(1), (filters, sent)
+
+    def back(
+        self, layer: int, edges: tuple[Tensor, ...], memory: tuple[Tensor, ...], felt: Tensor, along: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        filters, sent = memory
+        slope = sent[:, :, None] * felt[:, None]
+        out = filters.mul_(felt[:, None]).sum(2).flatten(1)
+        slope, weight = slope.view(len(sent), -1), self.weights[layer].T
+        return out, weight @ slope if along is None else along.addmm_(weight, slope)
+
+    def pull(self, edges: tuple[Tensor, ...], along: Tensor) -> Tensor:
+        channels, d, near, gauss = edges
+        return self.folded(self.slopes(d, near, gauss, along[:-1].view_as(gauss)).view(-1, channels.shape[2]))
+
+
+class Summed(_Edges):
+    """Senders times weights first, then the sum over (channel, sender) as a product of matrices for each replica."""
+
+    def __init__(self, network):
+        super().__init__(network)
+        self.weights = self.weights.transpose(1, 2).unsqueeze(2).contiguous()  # (L, C, 1, F)
+        self.floats = self.count * self.channels * max(self.weights.shape[3], self.count)
+
+    def at(self, distances: Tensor) -> tuple[Tensor, ...]:
+        full = distances.index_select(0, self.where).T.reshape(-1, self.sites, 1, self.count**2)
+        d, near, gauss = self.gaussians(full)
+        gauss.mul_(self.scales)
+        channels = d.new_empty(len(d), self.channels, self.count**2)
+        torch.mul(gauss, near.pow(3), out=channels[:, :-1].view_as(gauss))
+        channels[:, -1] = self.constant
+        return channels.view(len(d), -1, self.count), d, near, gauss
+
+    def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        spread = (sent.permute(2, 1, 0).contiguous()[:, None] * self.weights[layer]).flatten(1, 2)  # (B, C R, F)
+        heard = spread.transpose(1, 2) @ edges[0]  # (B, F, R)
+        return heard.permute(1, 2, 0).reshape(len(sent), -1), (spread,)
+
+    def back(
+        self, layer: int, edges: tuple[Tensor, ...], memory: tuple[Tensor, ...], felt: Tensor, along: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        (spread,), felt = memory, felt.permute(2, 0, 1).contiguous()  # (B, F, R)
+        slope = (edges[0] @ felt.transpose(1, 2)).view(len(felt), -1, self.count, felt.shape[1])  # (B, C, R, F)
+        out = slope.mul_(self.weights[layer]).sum(1).permute(2, 1, 0).reshape(felt.shape[1], -1)
+        return out, spread @ felt if along is None else along.baddbmm_(spread, felt)
+
+    def pull(self, edges: tuple[Tensor, ...], along: Tensor) -> Tensor:
+        _, d, near, gauss = edges
+        along = along.view(len(d), self.channels, -1)[:, :-1].view_as(gauss)
+        return self.folded(self.slopes(d, near, gauss, along).view(len(d), -1).T.contiguous())

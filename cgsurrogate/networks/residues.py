@@ -82,7 +82,7 @@ class Residues(Energy):
         return SCALE * self.output(nn.functional.silu(self.hidden(nn.functional.silu(state)))).sum((1, 2))
 
     def analytic(self) -> Analytic:
-        return _residues.Passes(self, NEAR, ORDER, SCALE)
+        return _residues.Passes(self, ORDER, SCALE)
 
 
 class Edges(nn.Module):
@@ -96,7 +96,9 @@ class Edges(nn.Module):
         self.cutoff, self.residues, self.radial = cutoff, len(groups), radial
         self.channels = len(SITES) * radial + 1
         self.apart = bondgraph.separations(beads)
-        self.site = {name: [_site(beads, group, name) for group in groups] for name in {s for two in SITES for s in two}}
+        self.site = {
+            name: [_site(beads, group, name) for group in groups] for name in {s for two in SITES for s in two}
+        }
         self.swapped = [SITES.index(two[::-1]) for two in SITES]
         pairs, places = [], []
         for r, q in itertools.permutations(range(len(groups)), 2):
@@ -123,15 +125,15 @@ class Edges(nn.Module):
     def between(self, seeing: Sequence[int], seen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """For each of SITES and each pair of residues: the two beads (S, P, 2), and whether there is an edge (S, P).
 
-        Without an edge the beads are some two different ones.
+        Without an edge the beads are some others.
         """
         rows, present = np.zeros((len(SITES), len(seeing), 2), int), np.zeros((len(SITES), len(seeing)), bool)
-        rows[:, :, 1] = 1
+        rows[:, :, 1] = min(1, len(self.apart) - 1)
         for (kind, (mine, theirs)), (pair, (r, q)) in itertools.product(
             enumerate(SITES), enumerate(zip(seeing, seen, strict=True))
         ):
             i, j = self.site[mine][r], self.site[theirs][q]
-            if i is not None and j is not None and i != j:
+            if r != q and i is not None and j is not None and i != j:
                 rows[kind, pair], present[kind, pair] = (i, j), self.apart[i, j] >= 3
         return rows, present
 
