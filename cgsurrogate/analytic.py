@@ -23,7 +23,7 @@ class Internal(NamedTuple):
 
     distances: Tensor  # (D, B) nm
     cosines: Tensor  # (A, B) of angles
-    dihedrals: Tensor  # (2, T, B) cosine and sine; as a slope (T, B) per radian
+    dihedrals: Tensor  # (T, B) radian
 
 
 class Analytic(abc.ABC):
@@ -46,7 +46,7 @@ class Analytic(abc.ABC):
 class Curves(Analytic):
     """A sum over coordinates of one sort, told by the width of ``rows``, each with a function of its own.
 
-    ``curve`` takes coordinates (M, B), or (2, M, B) for dihedrals, to energies (B,) and slopes (M, B).
+    ``curve`` takes coordinates (M, B) to energies (B,) and slopes (M, B).
     """
 
     def __init__(self, rows: np.ndarray, curve: Callable[[Tensor], tuple[Tensor, Tensor]]):
@@ -54,27 +54,23 @@ class Curves(Analytic):
         setattr(self, ("distances", "angles", "dihedrals")[self.place], rows)
 
     def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
+        if not len(at[self.place]):
+            return at[self.place].sum(0)
         value, slope = self.curve(at[self.place])
         slopes[self.place].add_(slope)
         return value
 
 
-def multiples(turn: Tensor, order: int) -> Tensor:
-    """Cosine and sine (2, T, B) of an angle -> (order, 2, T, B), those of its multiples."""
-    out = turn.new_empty(order, *turn.shape)
-    out[0] = turn
-    cosine, sine = turn
-    for last, new in zip(out[:-1], out[1:], strict=True):
-        torch.mul(last, cosine, out=new)
-        new[0].addcmul_(last[1], sine, value=-1)
-        new[1].addcmul_(last[0], sine)
-    return out
+def multiples(angle: Tensor, order: int) -> Tensor:
+    """(T, B) radian -> (2, order, T, B): cosine and sine of an angle and its multiples."""
+    number = torch.arange(1, order + 1, device=angle.device, dtype=angle.dtype)[:, None, None]
+    return torch.stack(((number * angle).cos_(), (number * angle).sin_()))
 
 
 def by_angle(waves: Tensor, slopes: Tensor) -> Tensor:
-    """Slopes with respect to multiples (order, 2, T, B) -> the slope with respect to the angle, (T, B)."""
-    number = torch.arange(1, len(waves) + 1, device=waves.device, dtype=waves.dtype)[:, None, None]
-    return (torch.mul(slopes[:, 1], waves[:, 0]).addcmul_(slopes[:, 0], waves[:, 1], value=-1) * number).sum(0)
+    """Slopes with respect to multiples (2, order, T, B) -> the slope with respect to the angle, (T, B)."""
+    number = torch.arange(1, waves.shape[1] + 1, device=waves.device, dtype=waves.dtype)[:, None, None]
+    return (torch.mul(slopes[1], waves[0]).addcmul_(slopes[0], waves[1], value=-1) * number).sum(0)
 
 
 class Geometry:
@@ -82,54 +78,58 @@ class Geometry:
 
     def __init__(self, like: Tensor, distances: np.ndarray, angles: np.ndarray, dihedrals: np.ndarray):
         a, q, self.count = angles, dihedrals, like.shape[1]
-        pairs = np.concatenate(
-            [distances, a[:, [1, 0]], a[:, [1, 2]], q[:, [0, 1]], q[:, [1, 2]], q[:, [2, 3]]]  # vectors i -> j
-        )
-        self.sizes = [len(distances), len(a), len(a), len(q), len(q), len(q)]
-        self.floats = max(3 * len(pairs), 1)
+        self.sizes = len(distances), len(a), len(q)
+        pairs = np.concatenate([distances, a[:, [1, 0]], a[:, [1, 2]], q[:, [0, 1]], q[:, [1, 2]], q[:, [2, 3]]])
+        self.floats = 3 * max(len(pairs), 1)
         first, second = torch.as_tensor(pairs.T.copy(), dtype=torch.long, device=like.device)
         self.ends, self.matrix = (first, second), None
         if self.count * len(pairs) <= DENSE:
-            matrix = torch.zeros(len(pairs), self.count, dtype=like.dtype, device=like.device)
             row = torch.arange(len(pairs), device=like.device)
-            matrix[row, second] = 1.0
-            matrix[row, first] = -1.0
-            self.matrix, self.back = matrix, -matrix.T.contiguous()
+            self.matrix = torch.zeros(len(pairs), self.count, dtype=like.dtype, device=like.device)
+            self.matrix[row, second] = 1.0
+            self.matrix[row, first] = -1.0
+            self.back = -self.matrix.T.contiguous()
 
-    def measure(self, x: Tensor) -> tuple[Internal, Tensor]:
-        """The coordinates at (3, N, B), and the vectors (3, M, B) between the beads of each."""
+    def measure(self, x: Tensor) -> tuple[Internal, tuple[Tensor, ...]]:
+        """The coordinates at (3, N, B), and what ``pull`` needs: vectors between beads (3, M, B) and what came of them."""
         if self.matrix is not None:
             v = torch.matmul(self.matrix, x)
         else:
             v = x.index_select(1, self.ends[1]).sub_(x.index_select(1, self.ends[0]))
-        r, p, q, a, b, c = v.split(self.sizes, 1)
-        distances = _dot(r, r).add_(TINY).sqrt_()
-        cosines = _dot(p, q) * (_dot(p, p) * _dot(q, q)).add_(TINY * TINY).rsqrt_() if p.shape[1] else p[0]
-        if not a.shape[1]:
-            return Internal(distances, cosines, a[:2]), v
-        m, n = _cross(a, b), _cross(b, c)
-        size = (_dot(m, m) * _dot(n, n)).add_(TINY).rsqrt_()
-        turn = torch.stack((_dot(m, n) * size, _dot(a, n).mul_(_dot(b, b).sqrt_()).mul_(size)))
-        return Internal(distances, cosines, turn), v
+        d, a, t = self.sizes
+        square = _dot(v, v).add_(TINY)
+        distances, cosines = square[:d].sqrt(), square[d : d + a]
+        if a:
+            inverse = (square[d : d + a] * square[d + a : d + 2 * a]).rsqrt_()
+            cosines = _dot(v[:, d : d + a], v[:, d + a : d + 2 * a]).mul_(inverse)
+        if not t:
+            return Internal(distances, cosines, square[:0]), (v, square)
+        turns = v[:, d + 2 * a :]
+        planes = _cross(turns[:, : 2 * t], turns[:, t:])  # (3, 2 T, B) normal to arms 1 and 2, and to arms 2 and 3
+        axis = square[d + 2 * a + t : d + 2 * a + 2 * t].sqrt()
+        sine = _dot(turns[:, :t], planes[:, t:]).mul_(axis)
+        angle = torch.atan2(sine, _dot(planes[:, :t], planes[:, t:]))
+        return Internal(distances, cosines, angle), (v, square, planes, axis)
 
-    def pull(self, v: Tensor, at: Internal, slopes: Internal) -> Tensor:
+    def pull(self, at: Internal, kept: tuple[Tensor, ...], slopes: Internal) -> Tensor:
         """Forces (3, N, B) from slopes; the vectors are written over with the slopes along them."""
-        r, p, q, a, b, c = v.split(self.sizes, 1)
-        r.mul_(slopes.distances / at.distances)
-        if p.shape[1]:
-            pp, qq = _dot(p, p).add_(TINY), _dot(q, q).add_(TINY)
-            cross, along = slopes.cosines * (pp * qq).rsqrt_(), slopes.cosines * at.cosines
-            one = cross * q - (along / pp) * p
-            q.copy_(cross * p - (along / qq) * q)
-            p.copy_(one)
-        if a.shape[1]:
-            m, n = _cross(a, b), _cross(b, c)
-            bb = _dot(b, b).add_(TINY)
-            twist = slopes.dihedrals * bb.sqrt()
-            ab, cb = _dot(a, b).div_(bb), _dot(c, b).div_(bb)
-            torch.mul(m, twist / _dot(m, m).clamp_(min=FLAT), out=a)
-            torch.mul(n, twist / _dot(n, n).clamp_(min=FLAT), out=c)
-            torch.mul(a, ab, out=b).addcmul_(c, cb).neg_()
+        (v, square, *rest), (d, a, t) = kept, self.sizes
+        v[:, :d].mul_(slopes.distances / at.distances)
+        if a:
+            arms, squares = v[:, d : d + 2 * a].unflatten(1, (2, a)), square[d : d + 2 * a].view(2, a, -1)
+            cross = slopes.cosines * (squares[0] * squares[1]).rsqrt_()
+            along = slopes.cosines * at.cosines / squares
+            one = (cross * arms[:, 1]).addcmul_(along[0], arms[:, 0], value=-1)
+            arms[:, 1].mul_(along[1]).neg_().addcmul_(cross, arms[:, 0])
+            arms[:, 0] = one
+        if t:
+            planes, axis = rest
+            turns = v[:, d + 2 * a :].unflatten(1, (3, t))
+            planes = planes.unflatten(1, (2, t))
+            planes *= (slopes.dihedrals * axis) / _dot(planes, planes).clamp_(min=FLAT)
+            lean = _dot(turns[:, ::2], turns[:, 1:2]).div_(axis.square())  # (2, T, B) of the outer arms along the axis
+            turns[:, ::2] = planes
+            turns[:, 1] = (planes * lean).sum(1).neg_()
         if self.matrix is not None:
             return torch.matmul(self.back, v)
         out = v.new_zeros(3, self.count, v.shape[2])
@@ -141,8 +141,5 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
-    out = torch.empty_like(a, memory_format=torch.contiguous_format)
-    for k in range(3):
-        i, j = (k + 1) % 3, (k + 2) % 3
-        torch.mul(a[i], b[j], out=out[k]).addcmul_(a[j], b[i], value=-1)
-    return out
+    out = a[[1, 2, 0]].mul_(b[[2, 0, 1]])
+    return out.addcmul_(a[[2, 0, 1]], b[[1, 2, 0]], value=-1)

@@ -41,14 +41,14 @@ class Forces:
         return value, force
 
     def _piece(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        at, vectors = self.geometry.measure(positions.permute(2, 1, 0).contiguous())
+        at, kept = self.geometry.measure(positions.permute(2, 1, 0).contiguous())
         d, c, t = at
-        slopes = Internal(torch.zeros_like(d), torch.zeros_like(c), torch.zeros_like(t[0]))
+        slopes = Internal(torch.zeros_like(d), torch.zeros_like(c), torch.zeros_like(t))
         value = positions.new_zeros(len(positions))
         for term, (i, j, k) in self.terms:
             mine = Internal(slopes.distances[i], slopes.cosines[j], slopes.dihedrals[k])
-            value += term.evaluate(Internal(d[i], c[j], t[:, k]), mine)
-        return value, self.geometry.pull(vectors, at, slopes).permute(2, 1, 0).contiguous()
+            value += term.evaluate(Internal(d[i], c[j], t[k]), mine)
+        return value, self.geometry.pull(at, kept, slopes).permute(2, 1, 0).contiguous()
 
     def _prepare(self, positions: Tensor) -> None:
         terms, rest = [], []

@@ -11,12 +11,15 @@ forms w_cf h_qf, R C F numbers, and sums over (c, q) by one matrix product a rep
 from __future__ import annotations
 
 import abc
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cgsurrogate.analytic import Analytic, Internal, by_angle, multiples
+
+FAINT = 1e-4  # of 1 - (d / cutoff)^2; logarithms stay finite, and denormal numbers, which are slow, do not come up
 
 silu, silu_slope = torch.nn.functional.silu, torch.ops.aten.silu_backward
 
@@ -50,16 +53,16 @@ class Passes(Analytic):
                     where[s, r] = used.index(int(index[r, slot]))
                     back[where[s, r]] = s * self.residues + r
         self.where, self.back = where.flatten().to(index.device), back.to(index.device)
-        weight = turns.weight.view(-1, 2 * order, self.width)[slots]  # (slots, 2 order, F)
-        self.turning = weight.permute(2, 1, 0).flatten(1).contiguous()  # (F, 2 order slots)
+        weight = turns.weight.view(-1, order, 2, self.width)[slots]  # (slots, order, 2, F)
+        self.turning = weight.permute(3, 2, 1, 0).flatten(1).contiguous()  # (F, 2 order slots)
 
     def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
         batch = at.distances.shape[1]
         columns = self.residues * batch
         state = self.embedding.expand(-1, -1, batch).reshape(self.width, columns)
         if len(self.back):
-            waves = multiples(at.dihedrals, self.order)  # (order, 2, T, B)
-            padded = torch.cat((waves, waves.new_zeros(self.order, 2, 1, batch)), 2)
+            waves = multiples(at.dihedrals, self.order)  # (2, order, T, B)
+            padded = torch.nn.functional.pad(waves, (0, 0, 0, 1))
             state.addmm_(self.turning, padded.index_select(2, self.where).view(-1, columns))
         edges, kept = self.edges.at(at.distances), []
         for layer, (one, one_bias, two, two_bias) in enumerate(self.senders):
@@ -80,7 +83,7 @@ class Passes(Analytic):
             one, _, two, _ = self.senders[layer]
             slope.addmm_(one.T, silu_slope(two.T @ back, inner))
         if len(self.back):
-            pulled = (self.turning.T @ slope).view(self.order, 2, -1, batch).index_select(2, self.back)
+            pulled = (self.turning.T @ slope).view(2, self.order, -1, batch).index_select(2, self.back)
             slopes.dihedrals.add_(by_angle(waves, pulled))
         slopes.distances.add_(self.edges.pull(edges, along))
         return value
@@ -122,26 +125,30 @@ class _Edges(abc.ABC):
         mask = torch.as_tensor(present[kept], dtype=like.dtype, device=like.device)
         self.scales = scales[channels].view(self.sites, size, -1) * mask[:, None]  # (S, K, R R)
         self.constant = scales[-1] * edges.constant.view(count, count).T.flatten()  # (R R)
-        self.sharpness = sharpness
-        self.centres = (sharpness * edges.centres)[:, None]  # in units of the width
-        self.moments = torch.stack((torch.ones_like(edges.centres), self.centres[:, 0]))  # (2, K)
+        self.sharpness, self.middle = sharpness, float(edges.centres.mean())
+        centres, one = sharpness * (edges.centres - self.middle), torch.ones_like(edges.centres)
+        self.moments = torch.stack((one, centres))  # (2, K)
+        self.table = torch.stack((-centres.square(), 2 * centres, one), 1)  # (K, 3)
         layers = len(network.mixers)
         self.weights = network.filters.weight[:, [*channels, like.shape[1] - 1]].unflatten(0, (layers, -1))  # (L, F, C)
         self.channels = len(channels) + 1
 
     def gaussians(self, distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(..., S, 1, n) nm -> the same in widths, what fades, 1 - (d / cutoff)^2, and Gaussians (..., S, K, n)."""
-        near = (distances / self.cutoff).square_().neg_().add_(1).clamp_(min=0)
-        d = distances.clamp(max=self.cutoff).mul_(self.sharpness)
-        gauss = d - self.centres
-        return d, near, gauss.square_().neg_().exp_()
+        """(..., S, 1, n) nm -> how far from the middle, in widths; 1 - (d / cutoff)^2; Gaussians that fade (..., S, K, n).
 
-    def slopes(self, d: Tensor, near: Tensor, gauss: Tensor, along: Tensor) -> Tensor:
-        """Slopes with respect to (..., S, 1, n) distances."""
-        plain, first = (self.moments @ gauss.mul_(along)).split(1, -2)
-        square = near.square()
-        slope = (first - d * plain).mul_(2 * self.sharpness).mul_(near)
-        return slope.addcmul_(plain, d, value=-6 / self.cutoff**2 / self.sharpness).mul_(square)
+        The logarithm of exp(-(d - c)^2) near^3 is one small matrix product: few passes over memory.
+        """
+        near = (distances / self.cutoff).square_().neg_().add_(1).clamp_(min=FAINT)
+        d = distances.clamp(max=self.cutoff).sub_(self.middle).mul_(self.sharpness)
+        terms = torch.cat((torch.ones_like(d), d, near.log().mul_(3).addcmul_(d, d, value=-1)), -2)
+        return d, near, torch.matmul(self.table, terms).exp_()
+
+    def slopes(self, d: Tensor, near: Tensor, along: Tensor) -> Tensor:
+        """Slopes with respect to (..., S, 1, n) distances, from those of the logarithm of the Gaussians."""
+        plain, first = (self.moments @ along).split(1, -2)
+        slope = (first - d * plain).mul_(2 * self.sharpness)
+        outwards = d.div(self.sharpness).add_(self.middle).mul_(-6 / self.cutoff**2).mul_(near > FAINT)
+        return slope.addcmul_(plain, outwards / near)
 
     def folded(self, slopes: Tensor) -> Tensor:
         """(S R R, B) -> (D, B): both directions of a pair have the same distance; r = q has none."""
@@ -152,12 +159,12 @@ class _Edges(abc.ABC):
         """(D, B) -> what the other methods need, the channels first."""
 
     @abc.abstractmethod
-    def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, Any]:
         """h (F, R, B) -> m (F, R B), and what ``back`` needs."""
 
     @abc.abstractmethod
     def back(
-        self, layer: int, edges: tuple[Tensor, ...], memory: tuple[Tensor, ...], felt: Tensor, along: Tensor | None
+        self, layer: int, edges: tuple[Tensor, ...], memory, felt: Tensor, along: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """dU/dm (F, R, B) -> dU/dh (F, R B), and dU/de with that of other layers, ``along``."""
 
@@ -174,21 +181,19 @@ class Filtered(_Edges):
         self.floats = self.count**2 * max(self.weights.shape[1], self.channels)
 
     def at(self, distances: Tensor) -> tuple[Tensor, ...]:
-        full = distances.index_select(0, self.where).view(self.sites, 1, -1)
+        full, batch = distances.index_select(0, self.where).view(self.sites, 1, -1), distances.shape[1]
         d, near, gauss = self.gaussians(full)
-        batch = distances.shape[1]
-        gauss.view(*self.scales.shape, batch).mul_(self.scales[..., None])
         channels = d.new_empty(self.channels, self.count**2, batch)
-        torch.mul(gauss, near.pow(3), out=channels[:-1].view_as(gauss))
+        torch.mul(gauss.view(*self.scales.shape, batch), self.scales[..., None], out=channels[:-1].view(*self.scales.shape, batch))
         channels[-1] = self.constant[:, None]
-        return channels, d, near, gauss
+        return channels, d, near
 
-    def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, Any]:
         filters = (self.weights[layer] @ edges[0].flatten(1)).view(len(sent), self.count, self.count, -1)
         return (filters * sent[:, :, None]).sum(1).flatten(1), (filters, sent)
 
     def back(
-        self, layer: int, edges: tuple[Tensor, ...], memory: tuple[Tensor, ...], felt: Tensor, along: Tensor | None
+        self, layer: int, edges: tuple[Tensor, ...], memory, felt: Tensor, along: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         filters, sent = memory
         slope = sent[:, :, None] * felt[:, None]
@@ -197,8 +202,9 @@ class Filtered(_Edges):
         return out, weight @ slope if along is None else along.addmm_(weight, slope)
 
     def pull(self, edges: tuple[Tensor, ...], along: Tensor) -> Tensor:
-        channels, d, near, gauss = edges
-        return self.folded(self.slopes(d, near, gauss, along[:-1].view_as(gauss)).view(-1, channels.shape[2]))
+        channels, d, near = edges
+        along = along[:-1].view(self.sites, self.radial, -1).mul_(channels[:-1].view(self.sites, self.radial, -1))
+        return self.folded(self.slopes(d, near, along).view(-1, channels.shape[2]))
 
 
 class Summed(_Edges):
@@ -206,32 +212,36 @@ class Summed(_Edges):
 
     def __init__(self, network):
         super().__init__(network)
-        self.weights = self.weights.transpose(1, 2).unsqueeze(2).contiguous()  # (L, C, 1, F)
-        self.floats = self.count * self.channels * max(self.weights.shape[3], self.count)
+        self.weights = self.weights.unsqueeze(3)  # (L, F, C, 1)
+        self.floats = self.count * self.channels * max(self.weights.shape[1], self.count)
 
     def at(self, distances: Tensor) -> tuple[Tensor, ...]:
         full = distances.index_select(0, self.where).T.reshape(-1, self.sites, 1, self.count**2)
         d, near, gauss = self.gaussians(full)
-        gauss.mul_(self.scales)
         channels = d.new_empty(len(d), self.channels, self.count**2)
-        torch.mul(gauss, near.pow(3), out=channels[:, :-1].view_as(gauss))
+        torch.mul(gauss, self.scales, out=channels[:, :-1].view_as(gauss))
         channels[:, -1] = self.constant
-        return channels.view(len(d), -1, self.count), d, near, gauss
+        channels = channels.view(len(d), self.channels, self.count, self.count)
+        turned = channels.transpose(2, 3).contiguous()
+        return channels.flatten(1, 2), turned.flatten(1, 2), d, near
 
-    def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        spread = (sent.permute(2, 1, 0).contiguous()[:, None] * self.weights[layer]).flatten(1, 2)  # (B, C R, F)
-        heard = spread.transpose(1, 2) @ edges[0]  # (B, F, R)
-        return heard.permute(1, 2, 0).reshape(len(sent), -1), (spread,)
+    def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, Any]:
+        spread = self.spread(layer, sent)
+        heard = spread @ edges[0]  # (B, F, R)
+        return heard.permute(1, 2, 0).reshape(len(sent), -1), spread
+
+    def spread(self, layer: int, nodes: Tensor) -> Tensor:
+        """(F, R, B) times the weights, (B, F, C R)."""
+        return (nodes.permute(2, 0, 1).contiguous()[:, :, None] * self.weights[layer]).flatten(2)
 
     def back(
-        self, layer: int, edges: tuple[Tensor, ...], memory: tuple[Tensor, ...], felt: Tensor, along: Tensor | None
+        self, layer: int, edges: tuple[Tensor, ...], memory, felt: Tensor, along: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        (spread,), felt = memory, felt.permute(2, 0, 1).contiguous()  # (B, F, R)
-        slope = (edges[0] @ felt.transpose(1, 2)).view(len(felt), -1, self.count, felt.shape[1])  # (B, C, R, F)
-        out = slope.mul_(self.weights[layer]).sum(1).permute(2, 1, 0).reshape(felt.shape[1], -1)
+        out = (self.spread(layer, felt) @ edges[1]).permute(1, 2, 0).reshape(len(felt), -1)
+        spread, felt = memory.transpose(1, 2), felt.permute(2, 0, 1).contiguous()  # (B, C R, F) and (B, F, R)
         return out, spread @ felt if along is None else along.baddbmm_(spread, felt)
 
     def pull(self, edges: tuple[Tensor, ...], along: Tensor) -> Tensor:
-        _, d, near, gauss = edges
-        along = along.view(len(d), self.channels, -1)[:, :-1].view_as(gauss)
-        return self.folded(self.slopes(d, near, gauss, along).view(len(d), -1).T.contiguous())
+        channels, _, d, near = edges
+        along = along.mul_(channels).view(len(d), self.channels, -1)[:, :-1]
+        return self.folded(self.slopes(d, near, along.view(len(d), self.sites, self.radial, -1)).view(len(d), -1).T.contiguous())

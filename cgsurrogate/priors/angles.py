@@ -67,16 +67,15 @@ class Angles(Prior):
         return torch.maximum(right, steep)[self.index], torch.minimum(left, -steep)[self.index]
 
     def analytic(self) -> analytic.Analytic:
-        powers = self.series.T[:, self.index, None].contiguous()  # (order + 1, M, 1) from the lowest
+        first, second, *rest = self.series.flip(1).T[:, self.index, None].contiguous()  # powers from the highest, (M, 1)
         centre, scale, wall = ((v[self.index, None]) for v in (self.centre, 1 / self.reach, self.wall))
         right, left = (end[:, None] for end in self._ends())
 
         def curve(cosine: Tensor) -> tuple[Tensor, Tensor]:
             u = (cosine - centre) * scale
             inside = u.clamp(-1, 1)
-            value = torch.addcmul(powers[-2], powers[-1], inside)
-            slope = powers[-1].expand_as(u)
-            for factor in powers[:-2].flip(0):  # Horner's rule, with that of the derivative
+            value, slope = torch.addcmul(second, first, inside), first
+            for factor in rest:  # Horner's rule, with that of the derivative
                 slope = torch.addcmul(value, slope, inside)
                 value = torch.addcmul(factor, value, inside)
             beyond = u - inside

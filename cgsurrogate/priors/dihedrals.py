@@ -51,10 +51,10 @@ class Dihedrals(Prior):
         return waves.flatten(1) @ self.series[self.index].flatten()
 
     def analytic(self) -> analytic.Analytic:
-        factors = self.series[self.index].T.unflatten(0, (-1, 2)).unsqueeze(-1).contiguous()  # (order, 2, M, 1)
+        factors = self.series[self.index].T.unflatten(0, (-1, 2)).transpose(0, 1).unsqueeze(-1).contiguous()
 
-        def curve(turn: Tensor) -> tuple[Tensor, Tensor]:
-            waves = analytic.multiples(turn, self.order)
+        def curve(angle: Tensor) -> tuple[Tensor, Tensor]:
+            waves = analytic.multiples(angle, self.order)  # (2, order, M, B), and factors (2, order, M, 1)
             return (waves * factors).sum((0, 1, 2)), analytic.by_angle(waves, factors)
 
         return analytic.Curves(self.rows, curve)

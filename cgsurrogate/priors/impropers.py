@@ -45,12 +45,10 @@ class Impropers(Prior):
 
     def analytic(self) -> analytic.Analytic:
         rest, strength = self.rest[self.index][:, None], self.strength[self.index][:, None]
-        along, across = strength * rest.cos(), strength * rest.sin()
 
-        def curve(turn: Tensor) -> tuple[Tensor, Tensor]:
-            cosine, sine = turn
-            value = strength - along * cosine - across * sine
-            return value.sum(0), along * sine - across * cosine
+        def curve(angle: Tensor) -> tuple[Tensor, Tensor]:
+            away = angle - rest
+            return (strength * (1 - away.cos())).sum(0), away.sin_().mul_(strength)
 
         return analytic.Curves(self.rows, curve)
 
