@@ -15,6 +15,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -43,7 +44,7 @@ def chain(count: int, network: str) -> tuple[Sum, Frames]:
     bonds = tuple((i, i + 1) for i in range(count - 1))
     types = tuple(beadtypes.number(name, "CA") for name in names)
     beads = Beads(("CA",) * count, types, (100.0,) * count, tuple(range(count)), tuple(names), bonds)
-    steps = rng.normal(size=(200, count, 3)) + [1.0, 0.0, 0.0]
+    steps = rng.normal([1.0, 0.0, 0.0], 1.0, (200, count, 3))
     steps *= rng.normal(0.38, 0.005, (200, count, 1)) / np.linalg.norm(steps, axis=-1, keepdims=True)
     frames = Frames(beads, np.cumsum(steps, 1).astype(np.float32), (200,), 1.0, 300.0)
     priors = [choose.build("priors", name, beads) for name in choose.kinds("priors")]
@@ -142,9 +143,8 @@ def feasible(energy: Energy, x: Tensor, batch: int, memory: float, limit: float)
 
 def share(energy: Sum, frames: Frames, x: Tensor) -> dict[str, Callable[[], object]]:
     """Calls that evaluate each term alone, all together by autograd and by ``Forces``, and a whole step."""
-    terms: dict[str, Callable[[], object]] = {}
-    for term in energy.terms:
-        terms[type(term).__name__.lower()] = lambda evaluate=Forces(term): evaluate(x)
+    alone = {type(term).__name__.lower(): Forces(term) for term in energy.terms}
+    terms = {name: partial(evaluate, x) for name, evaluate in alone.items()}
     whole = Forces(energy)
     return terms | {
         "all": lambda: whole(x),
@@ -215,8 +215,8 @@ def _shares(systems, starts, seconds, rounds, peak, band) -> None:
         compute, move = work.operations / peak, work.bytes / band
         click.echo(
             f"    {work.operations / 1e6:.1f} MFLOP of products ({compute * 1e3:.2f} ms at peak), {work.calls} operations "
-            f"on {work.bytes / 1e6:.0f} MB ({move * 1e3:.2f} ms as copies); reached {compute / times['all']:.0%} of peak, "
-            f"{(compute + move) / times['all']:.0%} of products and copies together; "
+            f"on {work.bytes / 1e6:.0f} MB ({move * 1e3:.2f} ms as copies);\n    reached {compute / times['all']:.0%} of "
+            f"peak, {(compute + move) / times['all']:.0%} of products and copies one after the other; "
             f"{times['autograd'] / times['all']:.1f} times as fast as autograd"
         )
 

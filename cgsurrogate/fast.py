@@ -16,7 +16,7 @@ from torch import Tensor
 from cgsurrogate.analytic import Geometry, Internal
 from cgsurrogate.energy import Energy, Sum, forces
 
-PIECE = 1 << 20  # floats of the largest arrays of a piece of the batch
+PIECE = 1 << 22  # floats of the largest arrays of a piece of the batch
 LEAST = 8  # replicas of a piece
 
 

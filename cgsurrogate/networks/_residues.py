@@ -184,7 +184,11 @@ class Filtered(_Edges):
         full, batch = distances.index_select(0, self.where).view(self.sites, 1, -1), distances.shape[1]
         d, near, gauss = self.gaussians(full)
         channels = d.new_empty(self.channels, self.count**2, batch)
-        torch.mul(gauss.view(*self.scales.shape, batch), self.scales[..., None], out=channels[:-1].view(*self.scales.shape, batch))
+        torch.mul(
+            gauss.view(*self.scales.shape, batch),
+            self.scales[..., None],
+            out=channels[:-1].view(*self.scales.shape, batch),
+        )
         channels[-1] = self.constant[:, None]
         return channels, d, near
 
@@ -212,8 +216,9 @@ class Summed(_Edges):
 
     def __init__(self, network):
         super().__init__(network)
-        self.weights = self.weights.unsqueeze(3)  # (L, F, C, 1)
+        weights = self.weights.transpose(1, 2)[:, :, None].expand(-1, -1, self.count, -1)  # (L, C, R, F)
         self.floats = self.count * self.channels * max(self.weights.shape[1], self.count)
+        self.weights = weights.flatten(2)  # repeated for every residue: long rows are fast
 
     def at(self, distances: Tensor) -> tuple[Tensor, ...]:
         full = distances.index_select(0, self.where).T.reshape(-1, self.sites, 1, self.count**2)
@@ -227,21 +232,24 @@ class Summed(_Edges):
 
     def hear(self, layer: int, edges: tuple[Tensor, ...], sent: Tensor) -> tuple[Tensor, Any]:
         spread = self.spread(layer, sent)
-        heard = spread @ edges[0]  # (B, F, R)
+        heard = spread.transpose(1, 2) @ edges[0]  # (B, F, R)
         return heard.permute(1, 2, 0).reshape(len(sent), -1), spread
 
     def spread(self, layer: int, nodes: Tensor) -> Tensor:
-        """(F, R, B) times the weights, (B, F, C R)."""
-        return (nodes.permute(2, 0, 1).contiguous()[:, :, None] * self.weights[layer]).flatten(2)
+        """(F, R, B) times the weights, (B, C R, F)."""
+        rows = nodes.permute(2, 1, 0).reshape(nodes.shape[2], 1, -1)
+        return (rows * self.weights[layer]).view(len(rows), -1, len(nodes))
 
     def back(
         self, layer: int, edges: tuple[Tensor, ...], memory, felt: Tensor, along: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        out = (self.spread(layer, felt) @ edges[1]).permute(1, 2, 0).reshape(len(felt), -1)
-        spread, felt = memory.transpose(1, 2), felt.permute(2, 0, 1).contiguous()  # (B, C R, F) and (B, F, R)
-        return out, spread @ felt if along is None else along.baddbmm_(spread, felt)
+        out = self.spread(layer, felt).transpose(1, 2) @ edges[1]
+        out, felt = out.permute(1, 2, 0).reshape(len(felt), -1), felt.permute(2, 0, 1).contiguous()
+        return out, memory @ felt if along is None else along.baddbmm_(memory, felt)
 
     def pull(self, edges: tuple[Tensor, ...], along: Tensor) -> Tensor:
         channels, _, d, near = edges
         along = along.mul_(channels).view(len(d), self.channels, -1)[:, :-1]
-        return self.folded(self.slopes(d, near, along.view(len(d), self.sites, self.radial, -1)).view(len(d), -1).T.contiguous())
+        return self.folded(
+            self.slopes(d, near, along.view(len(d), self.sites, self.radial, -1)).view(len(d), -1).T.contiguous()
+        )

@@ -67,7 +67,9 @@ class Angles(Prior):
         return torch.maximum(right, steep)[self.index], torch.minimum(left, -steep)[self.index]
 
     def analytic(self) -> analytic.Analytic:
-        first, second, *rest = self.series.flip(1).T[:, self.index, None].contiguous()  # powers from the highest, (M, 1)
+        first, second, *rest = (
+            self.series.flip(1).T[:, self.index, None].contiguous()
+        )  # powers from the highest, (M, 1)
         centre, scale, wall = ((v[self.index, None]) for v in (self.centre, 1 / self.reach, self.wall))
         right, left = (end[:, None] for end in self._ends())
 
