@@ -54,7 +54,8 @@ def openmm(pdb: Path, steps: int = 200) -> tuple[Callable[[], object], float, st
     modeller = app.Modeller(molecule.topology, molecule.positions)
     try:
         system = field.createSystem(modeller.topology, constraints=app.HBonds, hydrogenMass=4 * unit.amu)
-    except ValueError:  # a structure without hydrogens
+    except ValueError:  # hydrogens are missing, or not those of this force field
+        modeller.delete([atom for atom in modeller.topology.atoms() if atom.element is app.element.hydrogen])
         modeller.addHydrogens(field)
         system = field.createSystem(modeller.topology, constraints=app.HBonds, hydrogenMass=4 * unit.amu)
     integrator = openmm.LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, 0.004 * unit.picoseconds)

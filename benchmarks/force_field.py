@@ -214,10 +214,12 @@ def _shares(systems, starts, seconds, rounds, peak, band) -> None:
             evaluate(x)
         compute, move = work.operations / peak, work.bytes / band
         click.echo(
-            f"    {work.operations / 1e6:.1f} MFLOP of products ({compute * 1e3:.2f} ms at peak), {work.calls} operations "
-            f"on {work.bytes / 1e6:.0f} MB ({move * 1e3:.2f} ms as copies);\n    reached {compute / times['all']:.0%} of "
-            f"peak, {(compute + move) / times['all']:.0%} of products and copies one after the other; "
-            f"{times['autograd'] / times['all']:.1f} times as fast as autograd"
+            f"    {work.operations / 1e6:.1f} MFLOP of products ({compute * 1e3:.2f} ms at peak), "
+            f"{work.calls} operations on {work.bytes / 1e6:.0f} MB ({move * 1e3:.2f} ms as copies);"
+        )
+        click.echo(
+            f"    reached {compute / times['all']:.0%} of peak, {(compute + move) / times['all']:.0%} of products and "
+            f"copies one after the other; {times['autograd'] / times['all']:.1f} times as fast as autograd"
         )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 TINY = 1e-24  # under roots, so that beads on one point give finite numbers
 FLAT = 1e-20  # nm^4; below it three beads are on one line and their plane has no direction
+MANY = 250_000  # distances of a term (700 beads, all pairs) above which near ones are listed in every step
 DENSE = 1 << 16  # entries of the matrix of differences above which beads are gathered by index instead
 
 
@@ -37,28 +38,44 @@ class Analytic(abc.ABC):
     angles: np.ndarray = np.zeros((0, 3), int)  # (A, 3)
     dihedrals: np.ndarray = np.zeros((0, 4), int)  # (T, 4)
     floats: int = 1
+    cutoff: float | None = None  # nm; distances beyond it count nothing, and those below it can be ``chosen``
 
     @abc.abstractmethod
     def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
         """Energies (B,) kJ/mol; adds its dU/dq to ``slopes``."""
 
+    def chosen(self, rows: np.ndarray) -> Analytic:
+        """The same for one replica, of whose distances only these rows are below the cutoff."""
+        raise NotImplementedError(f"{type(self).__name__} has a cutoff, so it needs chosen()")
+
 
 class Curves(Analytic):
     """A sum over coordinates of one sort, told by the width of ``rows``, each with a function of its own.
 
-    ``curve`` takes coordinates (M, B) to energies (B,) and slopes (M, B).
+    ``curve`` takes coordinates (M, B), and parameters (M, 1), to energies (B,) and slopes (M, B).
     """
 
-    def __init__(self, rows: np.ndarray, curve: Callable[[Tensor], tuple[Tensor, Tensor]]):
-        self.place, self.curve = rows.shape[1] - 2, curve
+    def __init__(
+        self,
+        rows: np.ndarray,
+        curve: Callable[..., tuple[Tensor, Tensor]],
+        *parameters: Tensor,
+        cutoff: float | None = None,
+    ):
+        self.rows, self.place, self.curve, self.parameters = rows, rows.shape[1] - 2, curve, parameters
+        self.cutoff = cutoff
         setattr(self, ("distances", "angles", "dihedrals")[self.place], rows)
 
     def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
         if not len(at[self.place]):
             return at[self.place].sum(0)
-        value, slope = self.curve(at[self.place])
+        value, slope = self.curve(at[self.place], *self.parameters)
         slopes[self.place].add_(slope)
         return value
+
+    def chosen(self, rows: np.ndarray) -> Curves:
+        index = torch.as_tensor(rows)
+        return Curves(self.rows[rows], self.curve, *(p[index.to(p.device)] for p in self.parameters))
 
 
 def multiples(angle: Tensor, order: int) -> Tensor:
@@ -91,7 +108,7 @@ class Geometry:
             self.back = -self.matrix.T.contiguous()
 
     def measure(self, x: Tensor) -> tuple[Internal, tuple[Tensor, ...]]:
-        """The coordinates at (3, N, B), and what ``pull`` needs: vectors between beads (3, M, B) and what came of them."""
+        """The coordinates at (3, N, B), and what ``pull`` needs: vectors (3, M, B) and what came of them."""
         if self.matrix is not None:
             v = torch.matmul(self.matrix, x)
         else:

@@ -150,3 +150,35 @@ def test_one_bond_alone():
     prior.strength.fill_(100.0), prior.rest.fill_(0.3)
     _, force = Forces(prior)(torch.tensor([[[0.0, 0, 0], [0.4, 0, 0]]]))
     torch.testing.assert_close(force, torch.tensor([[[10.0, 0, 0], [-10.0, 0, 0]]]))
+
+
+def test_lists_of_near_pairs_change_nothing(energy, monkeypatch):
+    """Also behind walls, and with beads beyond the cutoff; a replica that is lost takes no other with it."""
+    monkeypatch.setattr("cgsurrogate.analytic.MANY", 1)
+    contract.check_fast(energy)
+    x = contract.conformations(3).float()
+    x[1] = torch.nan
+    value, force = Forces(energy)(x)
+    assert torch.isnan(force[1]).all() and torch.isfinite(force[[0, 2]]).all() and torch.isfinite(value[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [2, 9, 40])
+def test_lists_of_near_pairs_in_chains(kind, count, monkeypatch):
+    torch.manual_seed(0)
+    network = awake(choose.build("networks", kind, contract.chain_beads(count))).double()
+    x = torch.cumsum(torch.randn(3, count, 3, generator=torch.Generator().manual_seed(0)).double() * 0.2, 1)
+    dense = Forces(network)(x)
+    monkeypatch.setattr("cgsurrogate.analytic.MANY", 1)
+    for one, other in zip(dense, Forces(network)(x), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-7)
+    agree(network, x, Forces(network), 1e-7)
+
+
+def test_one_replica_is_like_many_and_stays_so(energy):
+    x = contract.conformations(3).float()
+    whole, evaluate = Forces(energy)(x), Forces(energy)
+    for _ in range(3):
+        for k in range(3):
+            for one, all_ in zip(evaluate(x[k : k + 1]), whole, strict=True):
+                torch.testing.assert_close(one[0], all_[k], rtol=1e-4, atol=1e-2)

@@ -96,25 +96,22 @@ class Edges(nn.Module):
         self.cutoff, self.residues, self.radial = cutoff, len(groups), radial
         self.channels = len(SITES) * radial + 1
         self.apart = bondgraph.separations(beads)
-        self.site = {
-            name: [_site(beads, group, name) for group in groups] for name in {s for two in SITES for s in two}
-        }
+        self.site = {name: np.array([_site(beads, group, name) for group in groups]) for two in SITES for name in two}
         self.swapped = [SITES.index(two[::-1]) for two in SITES]
-        pairs, places = [], []
-        for r, q in itertools.permutations(range(len(groups)), 2):
-            rows, present = self.between([r], [q])
-            for kind in np.flatnonzero(present[:, 0]):
-                pairs.append(tuple(sorted(rows[kind, 0])))
-                places.append((r * len(groups) + q) * len(SITES) + kind)
-        unique = sorted(set(pairs)) or [(0, min(1, len(beads) - 1))]
-        where = {pair: k for k, pair in enumerate(unique)}
-        index = torch.full((len(groups) ** 2 * len(SITES),), len(unique))  # the last entry is always zero
-        for place, pair in zip(places, pairs, strict=True):
-            index[place] = where[pair]
+        self.sites_used = sum(all((self.site[name] >= 0).any() for name in two) for two in SITES)
+        seeing, seen = (side.ravel() for side in np.indices((len(groups), len(groups))))
+        rows, present = self.between(seeing, seen)  # (S, R R, 2), (S, R R)
+        keys = np.where(present, rows.min(2) * len(beads) + rows.max(2), -1).T.ravel()  # by (seeing, seen, site)
+        unique, where = np.unique(keys, return_inverse=True)
+        found = unique >= 0
+        index = torch.from_numpy(np.where(keys < 0, found.sum(), where - (~found).sum()))  # the last one is always zero
+        unique = np.stack(np.divmod(unique[found], len(beads)), 1)
+        if not len(unique):
+            unique, index = np.array([[0, min(1, len(beads) - 1)]]), torch.ones_like(index)
         numbers = np.arange(len(groups))
         offset = torch.as_tensor(np.clip(numbers[None] - numbers[:, None], -NEAR - 1, NEAR + 1) + NEAR + 1)
         constant = ((offset != 0) & (offset != 2 * NEAR + 2) & (offset != NEAR + 1)).float()
-        self.differences = Differences(len(beads), np.array(unique))
+        self.differences = Differences(len(beads), unique)
         self.register_buffer("index", index, persistent=False)
         self.register_buffer("offset", offset, persistent=False)  # (R, R)
         self.register_buffer("constant", constant[None, :, :, None], persistent=False)
@@ -127,14 +124,11 @@ class Edges(nn.Module):
 
         Without an edge the beads are some others.
         """
-        rows, present = np.zeros((len(SITES), len(seeing), 2), int), np.zeros((len(SITES), len(seeing)), bool)
-        rows[:, :, 1] = min(1, len(self.apart) - 1)
-        for (kind, (mine, theirs)), (pair, (r, q)) in itertools.product(
-            enumerate(SITES), enumerate(zip(seeing, seen, strict=True))
-        ):
-            i, j = self.site[mine][r], self.site[theirs][q]
-            if r != q and i is not None and j is not None and i != j:
-                rows[kind, pair], present[kind, pair] = (i, j), self.apart[i, j] >= 3
+        seeing, seen = np.asarray(seeing), np.asarray(seen)
+        rows = np.stack([np.stack((self.site[mine][seeing], self.site[theirs][seen]), 1) for mine, theirs in SITES])
+        there = (rows >= 0).all(2) & (seeing != seen)
+        present = there & (self.apart[rows[..., 0], rows[..., 1]] >= 3)
+        rows[~there] = 0, len(self.apart) > 1
         return rows, present
 
     def forward(self, positions: Tensor) -> Tensor:
@@ -178,10 +172,10 @@ class Turns(nn.Module):
         return waves.index_select(1, self.index).view(len(positions), self.residues, -1) @ self.weight
 
 
-def _site(beads: Beads, group: list[int], name: str) -> int | None:
-    """The bead of a residue that stands for a site: by name; the last of the side chain for CB; the first for CA."""
+def _site(beads: Beads, group: list[int], name: str) -> int:
+    """The bead of a residue that is a site: by name; the last of a side chain for CB; the first for CA. -1 for none."""
     if name == "CB":
         side = [i for i in group if beads.names[i] not in ("N", "CA", "C", "O", "OXT", "CH3")]
-        return side[-1] if side and len(group) > 1 else None
-    found = next((i for i in group if beads.names[i] == name), None)
-    return group[0] if found is None and name == "CA" else found
+        return side[-1] if side and len(group) > 1 else -1
+    found = next((i for i in group if beads.names[i] == name), -1)
+    return group[0] if found < 0 and name == "CA" else found

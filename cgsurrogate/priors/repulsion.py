@@ -57,12 +57,13 @@ class Repulsion(Prior):
         kind = self.index[torch.from_numpy(order)]
         closest, strength = self.closest[kind][:, None], self.strength[kind][:, None]
 
-        def curve(length: Tensor) -> tuple[Tensor, Tensor]:
+        def curve(length: Tensor, closest: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
             depth = (closest - length).clamp_(min=0)
             slope = strength * depth
             return 0.5 * (slope * depth).sum(0), slope.neg_()
 
-        return analytic.Curves(self.rows[order], curve)
+        reach = float(closest.max()) if len(order) else None
+        return analytic.Curves(self.rows[order], curve, closest, strength, cutoff=reach)
 
     def fit(self, frames: Frames) -> None:
         chosen, weights = _fit.thinned(self, frames, MOST_FRAMES)
