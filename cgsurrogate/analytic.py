@@ -15,7 +15,7 @@ from torch import Tensor
 
 TINY = 1e-24  # under roots, so that beads on one point give finite numbers
 FLAT = 1e-20  # nm^4; below it three beads are on one line and their plane has no direction
-MANY = 250_000  # distances of a term (700 beads, all pairs) above which near ones are listed in every step
+MANY = 120_000  # distances of a term (490 beads, all pairs) above which near ones are listed in every step
 DENSE = 1 << 16  # entries of the matrix of differences above which beads are gathered by index instead
 
 

@@ -182,3 +182,22 @@ def test_one_replica_is_like_many_and_stays_so(energy):
         for k in range(3):
             for one, all_ in zip(evaluate(x[k : k + 1]), whole, strict=True):
                 torch.testing.assert_close(one[0], all_[k], rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("many", [1, 1 << 30])
+@pytest.mark.parametrize("kind", KINDS)
+def test_sites_that_only_one_direction_has(kind, many, monkeypatch):
+    """Ace-Ala-NMe: an O before an N, and no N before an O."""
+    names = ("CH3", "C", "O", "N", "CA", "CB", "C", "O", "N", "CH3")
+    residues, bonds = (
+        (0, 0, 0, 1, 1, 1, 1, 1, 2, 2),
+        ((0, 1), (1, 2), (1, 3), (3, 4), (4, 5), (4, 6), (6, 7), (6, 8), (8, 9)),
+    )
+    beads = Beads(
+        names, tuple(range(10)), (13.0,) * 10, residues, tuple(("ACE", "ALA", "NME")[r] for r in residues), bonds
+    )
+    torch.manual_seed(0)
+    network = awake(choose.build("networks", kind, beads)).double()
+    x = torch.cumsum(torch.randn(3, 10, 3, generator=torch.Generator().manual_seed(0)).double() * 0.1, 1)
+    monkeypatch.setattr("cgsurrogate.analytic.MANY", many)
+    agree(network, x, Forces(network), 1e-7)

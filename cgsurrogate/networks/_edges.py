@@ -41,7 +41,7 @@ class Edges(abc.ABC):
         first = np.concatenate([np.arange(self.count - o) for o in range(1, self.count)] or [np.zeros(1, int)])
         self.pairs = np.stack((first, first + offsets))  # (2, P) r, q
         rows, present = edges.between(*self.pairs)
-        kept = [s for s in range(len(rows)) if present[s].any()] or [0]
+        kept = [s for s, other in enumerate(edges.swapped) if present[[s, other]].any()] or [0]
         self.radial, self.cutoff, self.sites = edges.radial, edges.cutoff, len(kept)
         self.rows, self.present = rows[kept].reshape(-1, 2), present[kept]  # and (S, P): whether r sees q there
         self.partner = [kept.index(edges.swapped[s]) for s in kept]  # the site as q sees r
