@@ -56,8 +56,11 @@ def openmm(pdb: Path, steps: int = 200) -> tuple[Callable[[], object], float, st
         system = field.createSystem(modeller.topology, constraints=app.HBonds, hydrogenMass=4 * unit.amu)
     except ValueError:  # hydrogens are missing, or not those of this force field
         modeller.delete([atom for atom in modeller.topology.atoms() if atom.element is app.element.hydrogen])
-        modeller.addHydrogens(field)
-        system = field.createSystem(modeller.topology, constraints=app.HBonds, hydrogenMass=4 * unit.amu)
+        try:
+            modeller.addHydrogens(field)
+            system = field.createSystem(modeller.topology, constraints=app.HBonds, hydrogenMass=4 * unit.amu)
+        except ValueError as error:
+            return f"{pdb.name} does not fit the force field ({str(error)[:100]})"
     integrator = openmm.LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, 0.004 * unit.picoseconds)
     platform = openmm.Platform.getPlatformByName("CPU")
     simulation = app.Simulation(modeller.topology, system, integrator, platform, {"Threads": "1"})
