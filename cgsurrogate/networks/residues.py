@@ -15,7 +15,6 @@ chain, which is what tells a helix's hydrogen bond from a turn's. In a mapping t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -119,12 +118,11 @@ class Edges(nn.Module):
         self.sharpness = 0.5 / (0.9 * float(self.centres[1] - self.centres[0])) ** 2
         self.scales = nn.Parameter(1 + 0.3 * torch.randn(2 * NEAR + 3, self.channels))
 
-    def between(self, seeing: Sequence[int], seen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def between(self, seeing: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each of SITES and each pair of residues: the two beads (S, P, 2), and whether there is an edge (S, P).
 
         Without an edge the beads are some others.
         """
-        seeing, seen = np.asarray(seeing), np.asarray(seen)
         rows = np.stack([np.stack((self.site[mine][seeing], self.site[theirs][seen]), 1) for mine, theirs in SITES])
         there = (rows >= 0).all(2) & (seeing != seen)
         present = there & (self.apart[rows[..., 0], rows[..., 1]] >= 3)
