@@ -25,7 +25,8 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate import choose, store, workflow
-from cgsurrogate.energy import Energy, Sum, forces
+from cgsurrogate.energy import Energy, Sum
+from cgsurrogate.fast import Forces
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.simulate import pick_starts, simulate
@@ -108,7 +109,8 @@ def main(
         beads = loaded.beads
         starts = {size: pick_starts(frames, size, np.random.default_rng(0)) for size in sizes}
     propagator.eval()
-    energies = [m for m in getattr(propagator, "parts", [getattr(propagator, "energy", None)]) if m is not None]
+    found = getattr(propagator, "parts", [getattr(propagator, "energy", None)])
+    energies = [Forces(module) for module in found if module is not None]
     inner = getattr(propagator, "outer", 1)
     times: dict[tuple[str, int], list[float]] = {}
     for _ in range(rounds):
@@ -116,7 +118,7 @@ def main(
             x = torch.as_tensor(starts[size])
             bare = seconds_a_call(stepping(propagator, x), seconds)
             times.setdefault(("step", size), []).append(bare)
-            alone = [seconds_a_call(lambda e=e, x=x: forces(e, x), seconds / 2) for e in energies]
+            alone = [seconds_a_call(lambda e=e, x=x: e(x), seconds / 2) for e in energies]
             force = sum(alone[1:]) + alone[0] * inner if alone else float("nan")
             times.setdefault(("force", size), []).append(force / bare)
             steps = 10 * max(1, round(seconds / bare / 10))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from cgsurrogate.analytic import Analytic
 from cgsurrogate.frames import Frames
 
 
@@ -24,6 +25,10 @@ class Energy(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, positions: Tensor) -> Tensor:
         """(B, N, 3) nm -> (B,) kJ/mol."""
+
+    def analytic(self) -> Analytic | None:
+        """The same energy with its slopes written out, for speed; None where autograd has to do."""
+        return None
 
 
 class Prior(Energy):

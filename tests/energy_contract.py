@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cgsurrogate.energy import Energy, forces
+from cgsurrogate.fast import Forces
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.internal import Cosines, Dihedrals
 
@@ -73,6 +74,25 @@ def check(energy: Energy) -> None:
     else:
         assert mirrored < 1e-12 * max(scale, 1.0)
     _check_slope(energy, x, force)
+    check_fast(energy)
+
+
+def rare() -> Tensor:
+    """(16, 12, 3) nm: usual conformations, and ones behind walls: shaken hard, pressed together, pulled apart."""
+    usual = conformations(4)
+    return torch.cat((usual, conformations(4, shake=0.08), 0.4 * conformations(4, shake=0.03), 3 * usual))
+
+
+def check_fast(energy: Energy) -> None:
+    """What a simulation evaluates is the same energy: to rounding in float64, to 1e-4 of a frame's force in float32."""
+    energy, x = copy.deepcopy(energy).double(), rare()
+    value, force = forces(energy, x)
+    size, span = force.norm(dim=2).amax(1).clamp(min=1e-3), value.abs().clamp(min=1.0)
+    for dtype, tolerance in ((torch.float64, 1e-7), (torch.float32, 1e-4)):
+        fast, pull = Forces(copy.deepcopy(energy).to(dtype))(x.to(dtype))
+        assert pull.shape == x.shape and pull.dtype == fast.dtype == dtype
+        assert ((pull - force).norm(dim=2).amax(1) / size).max() < tolerance
+        assert ((fast - value).abs() / span).max() < tolerance
 
 
 def _check_slope(energy: Energy, x: Tensor, force: Tensor, h: float = 1e-5) -> None:

@@ -18,6 +18,7 @@ LAYERS = {
     "correlation": 1,
     "frames": 2,
     "packing": 2,
+    "analytic": 2,
     "mapping": 3,
     "energy": 3,
     "propagator": 3,
@@ -32,6 +33,7 @@ LAYERS = {
     "internal": 4,
     "zmatrix": 4,
     "corrected": 4,
+    "fast": 4,
     "chunks": 4,
     "comparison_files": 4,
     "fes": 4,
@@ -84,7 +86,19 @@ CONFINED = {
 }
 # The only places that may import torch: whatever learns or moves, and what drives it.
 WITH_TORCH = {
-    *("energy", "propagator", "internal", "zmatrix", "chunks", "health", "priors", "networks", "integrators"),
+    *(
+        "energy",
+        "analytic",
+        "fast",
+        "propagator",
+        "internal",
+        "zmatrix",
+        "chunks",
+        "health",
+        "priors",
+        "networks",
+        "integrators",
+    ),
     *("steppers", "training", "corrected", "tempering", "simulate", "store", "workflow", "pipeline", "cli"),
 }
 

@@ -38,7 +38,8 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate import units
-from cgsurrogate.energy import Energy, Sum, forces
+from cgsurrogate.energy import Energy, Sum
+from cgsurrogate.fast import Forces
 from cgsurrogate.frames import Beads
 from cgsurrogate.propagator import Propagator, State
 
@@ -91,6 +92,7 @@ class BAOAB(Propagator):
         self.timestep, self.outer, self.friction, self.centre = timestep, int(outer), friction, centre
         self.temperature, self.lag = temperature, timestep * int(outer)
         self.parts = torch.nn.ModuleList([energy] if self.outer == 1 else _split(energy))
+        self.forces = [Forces(part) for part in self.parts]
         masses = torch.tensor(beads.masses, dtype=torch.float64)[:, None]  # (N, 1) amu
         thermal = (units.thermal_energy(temperature) / masses).sqrt()  # (N, 1) nm/ps
         self.decay = math.exp(-friction * timestep)
@@ -114,7 +116,7 @@ class BAOAB(Propagator):
     def start(self, positions: Tensor, rng: Generator) -> State:
         """Velocities from the Maxwell-Boltzmann distribution; forces at (B, N, 3) nm."""
         velocities = self.thermal * _normal(positions, rng)
-        found = [forces(part, positions) for part in self.parts]
+        found = [force(positions) for force in self.forces]
         felt = [force for _, force in found]
         energy = sum(value for value, _ in found)
         return State(positions, velocities, felt[0] if self.outer == 1 else torch.stack(felt, 1), energy)
@@ -134,7 +136,7 @@ class BAOAB(Propagator):
             # the kick that ends an inner step and the one that begins the next feel the same force
             v.addcmul_(stiff, self.two_kicks if inner < self.outer - 1 else self.kick)
         x = self._shifted(x)
-        soft_energy, soft = forces(self.parts[1], x)
+        soft_energy, soft = self.forces[1](x)
         v.addcmul_(soft, self.soft_kick)
         memory = torch.stack((stiff, soft), 1)
         return state._replace(positions=x, velocities=v, memory=memory, energy=energy + soft_energy)
@@ -145,7 +147,7 @@ class BAOAB(Propagator):
         if self.friction:
             v.mul_(self.decay).addcmul_(_normal(x, rng), noise)
         x.add_(v, alpha=self.timestep / 2)
-        return x, v, *forces(self.parts[0], x)
+        return x, v, *self.forces[0](x)
 
     def _noise(self, temperature: Tensor | None) -> Tensor:
         """Spread of the noise in nm/ps, (N, 1), or (B, N, 1) for replicas at (B,) K."""

@@ -27,7 +27,8 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate import units
-from cgsurrogate.energy import Energy, forces
+from cgsurrogate.energy import Energy
+from cgsurrogate.fast import Forces
 from cgsurrogate.frames import Beads
 from cgsurrogate.propagator import Propagator, State
 
@@ -62,6 +63,7 @@ class Overdamped(Propagator):
         if not timestep > 0 or not friction > 0 or not math.isfinite(timestep * friction):
             raise ValueError(f"expected a timestep (ps) and a friction (/ps) above 0, got {timestep} and {friction}")
         self.energy, self.centre, self.lag = energy, centre, timestep
+        self.forces = Forces(energy)
         self.temperature, self.friction = temperature, friction
         mobility = timestep / (friction * torch.tensor(beads.masses, dtype=torch.float64)[:, None])  # (N, 1) ps^2/amu
         spread = (2 * units.thermal_energy(temperature) * mobility).sqrt()  # (N, 1) nm
@@ -81,7 +83,7 @@ class Overdamped(Propagator):
     def step(self, state: State, rng: Generator) -> State:
         x, _, old = state[:3]
         new = _normal(x, rng)
-        _, felt = forces(self.energy, x)
+        _, felt = self.forces(x)
         kelvin = state.temperature
         spread = self.spread if kelvin is None else self.spread * (kelvin / self.temperature).sqrt()[:, None, None]
         x = torch.addcmul(x, felt, self.mobility).addcmul_(old + new, spread, value=0.5)

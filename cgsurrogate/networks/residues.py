@@ -21,9 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate import beadtypes, bondgraph
+from cgsurrogate.analytic import Analytic
 from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Beads
 from cgsurrogate.internal import Differences, Dihedrals, multiples
+from cgsurrogate.networks import _residues
 
 ORDER = 3  # multiples of a dihedral
 SCALE = 5.0  # kJ/mol; unit of the output layer
@@ -78,6 +80,9 @@ class Residues(Energy):
             state = state + mixer((own * sender(state).unsqueeze(1)).sum(2))
         return SCALE * self.output(nn.functional.silu(self.hidden(nn.functional.silu(state)))).sum((1, 2))
 
+    def analytic(self) -> Analytic:
+        return _residues.Passes(self, ORDER, SCALE)
+
 
 class Edges(nn.Module):
     """(B, N, 3) nm -> (B, R, R, C): for every residue, what it sees of every other one, in len(SITES) K + 1 channels.
@@ -89,31 +94,40 @@ class Edges(nn.Module):
         super().__init__()
         self.cutoff, self.residues, self.radial = cutoff, len(groups), radial
         self.channels = len(SITES) * radial + 1
-        apart = bondgraph.separations(beads)
-        found = [[_site(beads, group, kind) for group in groups] for kind in sorted({s for two in SITES for s in two})]
-        site = dict(zip(sorted({s for two in SITES for s in two}), found, strict=True))
-        pairs, places = [], []
-        for kind, (mine, theirs) in enumerate(SITES):
-            for r, q in itertools.permutations(range(len(groups)), 2):
-                i, j = site[mine][r], site[theirs][q]
-                if i is not None and j is not None and apart[i, j] >= 3:
-                    pairs.append((min(i, j), max(i, j)))
-                    places.append((r * len(groups) + q) * len(SITES) + kind)
-        unique = sorted(set(pairs)) or [(0, min(1, len(beads) - 1))]
-        where = {pair: k for k, pair in enumerate(unique)}
-        index = torch.full((len(groups) ** 2 * len(SITES),), len(unique))  # the last entry is always zero
-        for place, pair in zip(places, pairs, strict=True):
-            index[place] = where[pair]
+        self.apart = bondgraph.separations(beads)
+        self.site = {name: np.array([_site(beads, group, name) for group in groups]) for two in SITES for name in two}
+        self.swapped = [SITES.index(two[::-1]) for two in SITES]
+        self.sites_used = sum(all((self.site[name] >= 0).any() for name in two) for two in SITES)
+        seeing, seen = (side.ravel() for side in np.indices((len(groups), len(groups))))
+        rows, present = self.between(seeing, seen)  # (S, R R, 2), (S, R R)
+        keys = np.where(present, rows.min(2) * len(beads) + rows.max(2), -1).T.ravel()  # by (seeing, seen, site)
+        unique, where = np.unique(keys, return_inverse=True)
+        found = unique >= 0
+        index = torch.from_numpy(np.where(keys < 0, found.sum(), where - (~found).sum()))  # the last one is always zero
+        unique = np.stack(np.divmod(unique[found], len(beads)), 1)
+        if not len(unique):
+            unique, index = np.array([[0, min(1, len(beads) - 1)]]), torch.ones_like(index)
         numbers = np.arange(len(groups))
         offset = torch.as_tensor(np.clip(numbers[None] - numbers[:, None], -NEAR - 1, NEAR + 1) + NEAR + 1)
         constant = ((offset != 0) & (offset != 2 * NEAR + 2) & (offset != NEAR + 1)).float()
-        self.differences = Differences(len(beads), np.array(unique))
+        self.differences = Differences(len(beads), unique)
         self.register_buffer("index", index, persistent=False)
         self.register_buffer("offset", offset, persistent=False)  # (R, R)
         self.register_buffer("constant", constant[None, :, :, None], persistent=False)
         self.register_buffer("centres", torch.linspace(CLOSEST, cutoff, radial), persistent=False)
         self.sharpness = 0.5 / (0.9 * float(self.centres[1] - self.centres[0])) ** 2
         self.scales = nn.Parameter(1 + 0.3 * torch.randn(2 * NEAR + 3, self.channels))
+
+    def between(self, seeing: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each of SITES and each pair of residues: the two beads (S, P, 2), and whether there is an edge (S, P).
+
+        Without an edge the beads are some others.
+        """
+        rows = np.stack([np.stack((self.site[mine][seeing], self.site[theirs][seen]), 1) for mine, theirs in SITES])
+        there = (rows >= 0).all(2) & (seeing != seen)
+        present = there & (self.apart[rows[..., 0], rows[..., 1]] >= 3)
+        rows[~there] = 0, len(self.apart) > 1
+        return rows, present
 
     def forward(self, positions: Tensor) -> Tensor:
         distance = (self.differences(positions).square().sum(1) + 1e-12).sqrt()  # (B, M)
@@ -130,7 +144,7 @@ class Turns(nn.Module):
 
     def __init__(self, beads: Beads, groups: list[list[int]], width: int):
         super().__init__()
-        rows = bondgraph.dihedrals(beads)
+        self.rows = rows = bondgraph.dihedrals(beads)
         self.measure = Dihedrals(len(beads), rows) if len(rows) else None
         first = beads.residues[0]
         numbers = {beads.residues[g[0]]: k for k, g in enumerate(groups)}
@@ -156,10 +170,10 @@ class Turns(nn.Module):
         return waves.index_select(1, self.index).view(len(positions), self.residues, -1) @ self.weight
 
 
-def _site(beads: Beads, group: list[int], name: str) -> int | None:
-    """The bead of a residue that stands for a site: by name; the last of the side chain for CB; the first for CA."""
+def _site(beads: Beads, group: list[int], name: str) -> int:
+    """The bead of a residue that is a site: by name; the last of a side chain for CB; the first for CA. -1 for none."""
     if name == "CB":
         side = [i for i in group if beads.names[i] not in ("N", "CA", "C", "O", "OXT", "CH3")]
-        return side[-1] if side and len(group) > 1 else None
-    found = next((i for i in group if beads.names[i] == name), None)
-    return group[0] if found is None and name == "CA" else found
+        return side[-1] if side and len(group) > 1 else -1
+    found = next((i for i in group if beads.names[i] == name), -1)
+    return group[0] if found < 0 and name == "CA" else found

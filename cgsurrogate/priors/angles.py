@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate import bondgraph
+from cgsurrogate import analytic, bondgraph
 from cgsurrogate.energy import Prior
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.internal import Cosines
@@ -43,9 +43,9 @@ class Angles(Prior):
         super().__init__()
         if order < 2 or order % 2:
             raise ValueError(f"the order of the angle series must be even and at least 2, got {order}")
-        rows, self.order = bondgraph.angles(beads), order
-        self.cosines = Cosines(len(beads), rows)
-        _fit.register(self, beads, rows, series=(order + 1,), centre=(), reach=(), wall=())
+        self.rows, self.order = bondgraph.angles(beads), order
+        self.cosines = Cosines(len(beads), self.rows)
+        _fit.register(self, beads, self.rows, series=(order + 1,), centre=(), reach=(), wall=())
 
     def forward(self, positions: Tensor) -> Tensor:
         u = (self.cosines(positions) - self.centre[self.index]) / self.reach[self.index]
@@ -54,13 +54,39 @@ class Angles(Prior):
         for factor in rest:
             value = torch.addcmul(factor, value, inside)
         beyond = u - inside
-        degree = torch.arange(1, self.order + 1, device=u.device, dtype=u.dtype)
-        right = (self.series[:, 1:] * degree).sum(1)[self.index]  # slopes at the ends of the range
-        left = (self.series[:, 1:] * degree * (-1) ** (degree - 1)).sum(1)[self.index]
-        wall = self.wall[self.index]
-        steep = LEAST_SLOPE * wall  # few samples at the ends can make the series fall outwards: never follow it there
-        line = torch.maximum(right, steep) * beyond.clamp(min=0) + torch.minimum(left, -steep) * beyond.clamp(max=0)
-        return (value + line + 0.5 * wall * beyond.square()).sum(-1)
+        right, left = self._ends()
+        line = right * beyond.clamp(min=0) + left * beyond.clamp(max=0)
+        return (value + line + 0.5 * self.wall[self.index] * beyond.square()).sum(-1)
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """(M,) slopes of the walls where they begin, at the upper and the lower end of the range."""
+        degree = torch.arange(1, self.order + 1, device=self.series.device, dtype=self.series.dtype)
+        right = (self.series[:, 1:] * degree).sum(1)
+        left = (self.series[:, 1:] * degree * (-1) ** (degree - 1)).sum(1)
+        steep = LEAST_SLOPE * self.wall  # few samples at the ends can make the series fall outwards: never follow it
+        return torch.maximum(right, steep)[self.index], torch.minimum(left, -steep)[self.index]
+
+    def analytic(self) -> analytic.Analytic:
+        first, second, *rest = (
+            self.series.flip(1).T[:, self.index, None].contiguous()
+        )  # powers from the highest, (M, 1)
+        centre, scale, wall = ((v[self.index, None]) for v in (self.centre, 1 / self.reach, self.wall))
+        right, left = (end[:, None] for end in self._ends())
+
+        def curve(cosine: Tensor) -> tuple[Tensor, Tensor]:
+            u = (cosine - centre) * scale
+            inside = u.clamp(-1, 1)
+            value, slope = torch.addcmul(second, first, inside), first
+            for factor in rest:  # Horner's rule, with that of the derivative
+                slope = torch.addcmul(value, slope, inside)
+                value = torch.addcmul(factor, value, inside)
+            beyond = u - inside
+            push = torch.where(beyond > 0, right, left).addcmul_(wall, beyond, value=0.5)
+            value.addcmul_(push, beyond)
+            steep = push.addcmul_(wall, beyond, value=0.5)
+            return value.sum(0), torch.where(beyond == 0, slope, steep).mul_(scale)
+
+        return analytic.Curves(self.rows, curve)
 
     def fit(self, frames: Frames) -> None:
         chosen, weights = _fit.thinned(self, frames)

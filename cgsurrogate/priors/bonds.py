@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cgsurrogate import bondgraph
+from cgsurrogate import analytic, bondgraph
 from cgsurrogate.energy import Prior
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.internal import Differences
@@ -32,9 +32,9 @@ class Bonds(Prior):
         super().__init__()
         if not narrowest > 0:
             raise ValueError(f"the narrowest bond must be above 0 nm, got {narrowest}")
-        rows, self.narrowest = bondgraph.bonds(beads), narrowest
-        self.differences = Differences(len(beads), rows)
-        _fit.register(self, beads, rows, strength=(), rest=())
+        self.rows, self.narrowest = bondgraph.bonds(beads), narrowest
+        self.differences = Differences(len(beads), self.rows)
+        _fit.register(self, beads, self.rows, strength=(), rest=())
 
     def _lengths(self, positions: Tensor) -> Tensor:
         return self.differences(positions).square().sum(1).sqrt()
@@ -42,6 +42,16 @@ class Bonds(Prior):
     def forward(self, positions: Tensor) -> Tensor:
         stretch = self._lengths(positions) - self.rest[self.index]
         return 0.5 * (self.strength[self.index] * stretch.square()).sum(-1)
+
+    def analytic(self) -> analytic.Analytic:
+        rest, strength = self.rest[self.index][:, None], self.strength[self.index][:, None]
+
+        def curve(length: Tensor) -> tuple[Tensor, Tensor]:
+            stretch = length - rest
+            slope = strength * stretch
+            return 0.5 * (slope * stretch).sum(0), slope
+
+        return analytic.Curves(self.rows, curve)
 
     def fit(self, frames: Frames) -> None:
         """Mean and variance of each kind. The volume element b^2 moves the most probable length by 2 kT / (k b)."""

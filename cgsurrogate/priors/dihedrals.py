@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate import bondgraph
+from cgsurrogate import analytic, bondgraph
 from cgsurrogate.energy import Prior
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.internal import Dihedrals as Measure
@@ -42,13 +42,22 @@ class Dihedrals(Prior):
         super().__init__()
         if order < 1:
             raise ValueError(f"the order of the dihedral series must be at least 1, got {order}")
-        rows, self.order = bondgraph.dihedrals(beads), order
-        self.measure = Measure(len(beads), rows)
-        _fit.register(self, beads, rows, series=(2 * order,))
+        self.rows, self.order = bondgraph.dihedrals(beads), order
+        self.measure = Measure(len(beads), self.rows)
+        _fit.register(self, beads, self.rows, series=(2 * order,))
 
     def forward(self, positions: Tensor) -> Tensor:
         waves = multiples(*self.measure(positions), self.order)  # (B, M, 2 order)
         return waves.flatten(1) @ self.series[self.index].flatten()
+
+    def analytic(self) -> analytic.Analytic:
+        factors = self.series[self.index].T.unflatten(0, (-1, 2)).transpose(0, 1).unsqueeze(-1).contiguous()
+
+        def curve(angle: Tensor) -> tuple[Tensor, Tensor]:
+            waves = analytic.multiples(angle, self.order)  # (2, order, M, B), and factors (2, order, M, 1)
+            return (waves * factors).sum((0, 1, 2)), analytic.by_angle(waves, factors)
+
+        return analytic.Curves(self.rows, curve)
 
     def _angles(self, positions: Tensor) -> Tensor:
         cosine, sine = self.measure(positions)

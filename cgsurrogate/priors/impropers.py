@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate import bondgraph
+from cgsurrogate import analytic, bondgraph
 from cgsurrogate.energy import Prior
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.internal import Dihedrals
@@ -34,14 +34,23 @@ class Impropers(Prior):
 
     def __init__(self, beads: Beads):
         super().__init__()
-        rows = bondgraph.impropers(beads)
-        self.measure = Dihedrals(len(beads), rows)
-        _fit.register(self, beads, rows, strength=(), rest=())
+        self.rows = bondgraph.impropers(beads)
+        self.measure = Dihedrals(len(beads), self.rows)
+        _fit.register(self, beads, self.rows, strength=(), rest=())
 
     def forward(self, positions: Tensor) -> Tensor:
         cosine, sine = self.measure(positions)
         rest, strength = self.rest[self.index], self.strength[self.index]
         return (strength * (1 - cosine * rest.cos() - sine * rest.sin())).sum(-1)
+
+    def analytic(self) -> analytic.Analytic:
+        rest, strength = self.rest[self.index][:, None], self.strength[self.index][:, None]
+
+        def curve(angle: Tensor) -> tuple[Tensor, Tensor]:
+            away = angle - rest
+            return (strength * (1 - away.cos())).sum(0), away.sin_().mul_(strength)
+
+        return analytic.Curves(self.rows, curve)
 
     def _angles(self, positions: Tensor) -> Tensor:
         cosine, sine = self.measure(positions)

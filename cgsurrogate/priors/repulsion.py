@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from cgsurrogate import bondgraph
+from cgsurrogate import analytic, bondgraph
 from cgsurrogate.energy import Prior
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.internal import Differences
@@ -40,9 +41,9 @@ class Repulsion(Prior):
             raise ValueError(
                 "repulsion needs a separation of at least 3 bonds, and a hardness and a largest distance above 0"
             )
-        rows, self.hardness, self.largest = bondgraph.pairs(beads, separation), hardness, largest
-        self.differences = Differences(len(beads), rows)
-        _fit.register(self, beads, rows, closest=(), strength=())
+        self.rows, self.hardness, self.largest = bondgraph.pairs(beads, separation), hardness, largest
+        self.differences = Differences(len(beads), self.rows)
+        _fit.register(self, beads, self.rows, closest=(), strength=())
 
     def _lengths(self, positions: Tensor) -> Tensor:
         return self.differences(positions).square().sum(1).sqrt()
@@ -50,6 +51,19 @@ class Repulsion(Prior):
     def forward(self, positions: Tensor) -> Tensor:
         depth = (self.closest[self.index] - self._lengths(positions)).clamp(min=0)
         return 0.5 * (depth.square() @ self.strength[self.index])
+
+    def analytic(self) -> analytic.Analytic:
+        order = np.lexsort((self.rows[:, 0], self.rows[:, 1] - self.rows[:, 0]))  # as others list all pairs
+        kind = self.index[torch.from_numpy(order)]
+        closest, strength = self.closest[kind][:, None], self.strength[kind][:, None]
+
+        def curve(length: Tensor, closest: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
+            depth = (closest - length).clamp_(min=0)
+            slope = strength * depth
+            return 0.5 * (slope * depth).sum(0), slope.neg_()
+
+        reach = float(closest.max()) if len(order) else None
+        return analytic.Curves(self.rows[order], curve, closest, strength, cutoff=reach)
 
     def fit(self, frames: Frames) -> None:
         chosen, weights = _fit.thinned(self, frames, MOST_FRAMES)
