@@ -89,9 +89,12 @@ class Landscapes:
                 group[metric] = found
 
     def settings(self) -> dict[str, Any]:
-        """How the floors were made, for people."""
+        """How the floors were made, and of which metrics, for people; from how many splits each."""
+        notes: dict[str, list[str]] = {}
+        for name, floor in self.floors.items():
+            notes.setdefault(floor.note, []).append(name)
         return {
-            "floor": {name: floor.note for name, floor in self.floors.items()},
+            "floor": notes,
             "splits": {name: floor.splits for name, floor in self.floors.items()},
         }
 
