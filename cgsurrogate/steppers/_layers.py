@@ -1,4 +1,4 @@
-"""The networks of the autoregressive stepper: a trunk that runs once a jump, and one small head a coordinate."""
+"""The networks of the steppers: a trunk that runs once a jump, a small head a coordinate, a Gaussian of the stiff rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from cgsurrogate.steppers import _circle
 
 HARMONICS = 2  # sine and cosine of x and of 2 x
-LOG_SCALES = (-4.0, 2.0)  # of a mixture component, log radians
+ROOT2 = math.sqrt(2)
+EDGE = 1 - 1e-7  # erfinv of it is finite in float32
 
 
 def waves(angles: Tensor, harmonics: int = HARMONICS) -> Tensor:
@@ -62,6 +63,9 @@ class Heads(nn.Module):
         mask = torch.ones(count, count).tril(-1)  # coordinate d sees those before it
         mask = mask.repeat_interleave(waves_each, 1).unsqueeze(-1)
         self.register_buffer("mask", mask, persistent=False)
+        ks = torch.arange(1.0, HARMONICS + 1)
+        self.register_buffer("multiples", torch.cat([ks, ks]), persistent=False)  # sin(k x + shift) is ``waves``
+        self.register_buffer("shifts", torch.cat([ks * 0 + math.pi / 2, ks * 0]), persistent=False)
 
     def set_centres(self, centres: Tensor, scale: float) -> None:
         """Where the absolute components begin: (D, K - near) radians."""
@@ -69,10 +73,10 @@ class Heads(nn.Module):
             self.out_bias[:, 0, self.mixtures + self.near : 2 * self.mixtures] = centres
             self.out_bias[:, 0, 2 * self.mixtures :] = math.log(scale)
 
-    def _parameters_of(self, raw: Tensor, now: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits, centre, log_scale = raw.chunk(3, -1)
-        centre = torch.cat([centre[..., : self.near] + now.unsqueeze(-1), centre[..., self.near :]], -1)
-        return logits, centre, log_scale.clamp(*LOG_SCALES)
+    def _origin(self, now: Tensor) -> Tensor:
+        """(B, D) -> (B, D, K): what the centres are relative to."""
+        near = torch.arange(self.mixtures, device=now.device) < self.near
+        return now.unsqueeze(-1) * near.to(now.dtype)
 
     def _split(self, context: Tensor) -> Tensor:
         """(B, C) -> (D, B, H): what each head hears of the context."""
@@ -82,44 +86,54 @@ class Heads(nn.Module):
         """(B, C), (B, D) and (B, D) radians -> (B, D) log densities of the coordinates of ``later``."""
         x = nn.functional.silu(self._split(context) + waves(later) @ (self.from_before * self.mask))
         x = x + nn.functional.silu(torch.baddbmm(self.middle_bias, x, self.middle))
-        raw = torch.baddbmm(self.out_bias, x, self.out).transpose(0, 1)
-        return _circle.log_density(later, *self._parameters_of(raw, now))
+        logits, centre, log_scale = torch.baddbmm(self.out_bias, x, self.out).transpose(0, 1).chunk(3, -1)
+        return _circle.log_density(later, logits, centre + self._origin(now), log_scale.clamp(*_circle.LOG_SCALES))
 
-    def draw(self, context: Tensor, now: Tensor, uniform: Tensor) -> Tensor:
-        """(B, C), (B, D) radians and uniform numbers (B, D, 2) -> (B, D) radians."""
-        each, batch = 2 * HARMONICS, len(now)
-        first = self._split(context)
-        drawn = now.new_empty(self.count, batch)
+    def draw(self, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
+        """(B, C), (B, D) radians, Gumbel noise (B, D, K) and normal numbers (B, D) -> (B, D) radians, not wrapped."""
+        each, batch, mixtures = 2 * HARMONICS, len(now), self.mixtures
+        first, origin = self._split(context), self._origin(now)
+        gumbel, normal, origin = gumbel.transpose(0, 1), normal.T, origin.transpose(0, 1)
+        drawn = now.new_empty(self.count, batch, 1)
         known = now.new_empty(batch, each * self.count)
         for d in range(self.count):
             x = nn.functional.silu(torch.addmm(first[d], known[:, : each * d], self.from_before[d, : each * d]))
             x = x + nn.functional.silu(torch.addmm(self.middle_bias[d], x, self.middle[d]))
-            logits, *rest = torch.addmm(self.out_bias[d], x, self.out[d]).chunk(3, -1)
-            chosen = _circle.pick(logits, uniform[:, d, :1])
-            centre, log_scale = (part.gather(-1, chosen).squeeze(-1) for part in rest)
-            centre = torch.where(chosen.squeeze(-1) < self.near, centre + now[:, d], centre)
-            drawn[d] = _circle.draw(centre, log_scale.clamp(*LOG_SCALES), uniform[:, d, 1])
-            known[:, each * d : each * (d + 1)] = waves(drawn[d, :, None])
-        return drawn.T
+            raw = torch.addmm(self.out_bias[d], x, self.out[d])
+            chosen = (raw[:, :mixtures] + gumbel[d]).argmax(-1, keepdim=True)
+            scale = raw.gather(1, chosen + 2 * mixtures).clamp_(*_circle.LOG_SCALES).exp_()
+            centre = raw.gather(1, chosen + mixtures).add_(origin[d].gather(1, chosen))
+            drawn[d] = centre.addcmul_(scale, normal[d, :, None])
+            known[:, each * d : each * (d + 1)] = torch.addcmul(self.shifts, centre, self.multiples).sin_()
+        return drawn[..., 0].T
 
 
 class Tail(nn.Module):
     """A correlated Gaussian of the stiff coordinates given the context and the soft coordinates that were drawn.
 
-    The mean and the scale of each coordinate come from a network, both bounded; the correlations (of the whitened rest)
-    are constant. In log density and in sampling the noise is truncated at ``LIMIT`` standard deviations.
+    Means and scales of the coordinates come from a network and are bounded. Their correlations are those of a constant
+    triangular factor and, before it, of a few *stretches* n -> n + (exp(t) - 1) g (g . n) of the whitened noise along
+    directions g with factors t that the network gives: where the chain folds back on itself, the stiff coordinates
+    move together so that its ends keep their contact. The inverse and the determinant, exp(t), are exact.
+    In log density and in sampling the noise is truncated at ``LIMIT`` standard deviations.
     """
 
     LIMIT = 5.0  # standard deviations of the noise
     REACH = 4.0  # bound of the mean, in standard deviations of the training data
+    MOST = 2.0  # bound of t
 
-    def __init__(self, coordinates: int, context: int, given: int, hidden: int):
+    def __init__(self, coordinates: int, context: int, given: int, hidden: int, blocks: int = 1, stretches: int = 4):
         super().__init__()
-        self.count = coordinates
-        self.first = nn.Linear(context + given, hidden)
+        self.count, self.stretches = coordinates, stretches
+        self.network = Trunk(context + given, hidden, blocks)
         self.last = nn.Linear(hidden, 2 * coordinates)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
+        self.along = nn.Linear(hidden, stretches * coordinates)
+        nn.init.normal_(self.along.weight, std=0.02)
+        nn.init.normal_(self.along.bias)
+        self.factors = nn.Linear(hidden, stretches)
+        nn.init.zeros_(self.factors.bias)
         self.lower = nn.Parameter(torch.zeros(coordinates, coordinates))  # of the inverse Cholesky factor
         self.log_diagonal = nn.Parameter(torch.zeros(coordinates))
 
@@ -129,26 +143,40 @@ class Tail(nn.Module):
         with torch.no_grad():
             self.lower.copy_(factor.tril(-1))
             self.log_diagonal.copy_(factor.diagonal().log())
+            self.factors.weight.zero_()
 
     def _whitener(self) -> Tensor:
         return self.lower.tril(-1) + self.log_diagonal.exp().diag()
 
-    def _mean_and_log_scale(self, context: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        raw = self.last(nn.functional.silu(self.first(torch.cat([context, given], -1))))
-        mean, log_scale = raw.chunk(2, -1)
-        return self.REACH * torch.tanh(mean / self.REACH), 0.7 * torch.tanh(log_scale)
+    def _parameters_at(self, context: Tensor, given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mean and log scale (B, D), directions (B, S, D) of length one, and log factors (B, S)."""
+        hidden = nn.functional.silu(self.network(torch.cat([context, given], -1)))
+        mean, log_scale = self.last(hidden).chunk(2, -1)
+        along = nn.functional.normalize(self.along(hidden).view(-1, self.stretches, self.count), dim=-1)
+        factors = self.MOST * torch.tanh(self.factors(hidden) / self.MOST)
+        return self.REACH * torch.tanh(mean / self.REACH), 0.7 * torch.tanh(log_scale), along, factors
 
     def log_density(self, context: Tensor, given: Tensor, later: Tensor) -> Tensor:
         """(B, C), (B, G), (B, D) -> (B,) nats; outside the truncation it goes on as the Gaussian."""
-        mean, log_scale = self._mean_and_log_scale(context, given)
+        mean, log_scale, along, factors = self._parameters_at(context, given)
         noise = ((later - mean) * torch.exp(-log_scale)) @ self._whitener().T
-        constant = self.count * (_circle.LOG_ROOT_2PI + math.log(math.erf(self.LIMIT / _circle.ROOT2)))
-        return self.log_diagonal.sum() - 0.5 * noise.square().sum(-1) - log_scale.sum(-1) - constant
+        for k in range(self.stretches):
+            noise = _stretched(noise, along[:, k], factors[:, k, None])
+        constant = self.count * (_circle.LOG_ROOT_2PI + math.log(math.erf(self.LIMIT / ROOT2)))
+        volume = self.log_diagonal.sum() + factors.sum(-1) - log_scale.sum(-1)
+        return volume - 0.5 * noise.square().sum(-1) - constant
 
     def draw(self, context: Tensor, given: Tensor, uniform: Tensor) -> Tensor:
         """(B, C), (B, G) and uniform numbers (B, D) -> (B, D)."""
-        mean, log_scale = self._mean_and_log_scale(context, given)
-        inside = math.erf(self.LIMIT / _circle.ROOT2)
-        noise = _circle.ROOT2 * torch.erfinv(((2 * uniform - 1) * inside).clamp(-_circle.EDGE, _circle.EDGE))
+        mean, log_scale, along, factors = self._parameters_at(context, given)
+        inside = math.erf(self.LIMIT / ROOT2)
+        noise = ROOT2 * torch.erfinv(((2 * uniform - 1) * inside).clamp(-EDGE, EDGE))
+        for k in reversed(range(self.stretches)):
+            noise = _stretched(noise, along[:, k], -factors[:, k, None])
         rest = torch.linalg.solve_triangular(self._whitener(), noise.T, upper=False).T
         return mean + torch.exp(log_scale) * rest
+
+
+def _stretched(noise: Tensor, along: Tensor, log_factor: Tensor) -> Tensor:
+    """(B, D) times exp(log_factor) (B, 1) along the unit vectors (B, D)."""
+    return noise + torch.expm1(log_factor) * along * (along * noise).sum(-1, keepdim=True)
