@@ -9,7 +9,7 @@ import torch
 from cgsurrogate import choose
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.steppers import _circle, _layers
-from cgsurrogate.training.stepper import LaggedPairs, negative_log_likelihood, train_stepper
+from cgsurrogate.training.stepper import LaggedPairs, check, pair_loss, train_stepper
 from cgsurrogate.zmatrix import ZMatrix, wrap
 
 CHAIN = ((0, 1), (1, 2), (2, 3))
@@ -177,9 +177,9 @@ def test_nothing_breaks_however_bad_the_weights(kind, rough):
     """Bonds stay whole and centres keep their hand in rollouts of an untrained stepper, even of a wild one."""
     stepper, frames = make_stepper(kind, rough=rough)
     z, rng = ZMatrix(frames.beads), generator()
-    state = stepper.start(first(frames, 50), rng)
+    state = stepper.start(first(frames, 12), rng)
     hand = z.to_internal(state.positions)[2][:, ~z.torsion].sin().sign()
-    for _ in range(100):
+    for _ in range(40):
         state = stepper.step(state, rng)
         bonds, _, dihedrals = z.to_internal(state.positions)
         assert torch.isfinite(state.positions).all()
@@ -285,6 +285,78 @@ def test_pairs_stay_in_their_run_and_at_their_lag():
     assert lag.min() == 2.0 and lag.max() == 40.0
 
 
+def test_a_memory_is_trained_on_sequences_of_one_run():
+    frames = make_frames(lengths=(60, 25, 60))
+    stepper, _ = make_stepper(frames=frames, memory=8)
+    pairs = LaggedPairs(stepper, frames, (2.0, 12.0), batch=400, history=4, reversible=True)
+    now, later, lag = pairs.draw(generator())
+    assert now.shape == later.shape == (100, 4, now.shape[2]) and torch.equal(now[:, 1:], later[:, :-1])
+    where = {tuple(code.tolist()): i for i, code in enumerate(pairs.codes)}
+    place = np.array([[where[tuple(code.tolist())] for code in row] for row in now])
+    step = np.diff(place, axis=1) * frames.dt
+    assert np.array_equal(np.abs(step), np.tile(lag.numpy()[:, None], (1, 3)))
+    assert set(np.sign(step[:, 0])) == {-1.0, 1.0}  # forwards and backwards
+    run = np.repeat(np.arange(3), frames.lengths)
+    assert (run[place] == run[place[:, :1]]).all()
+    loss = pair_loss(stepper, (now, later, lag), generator())
+    loss.backward()
+    assert torch.isfinite(loss) and stepper.cell.weight_hh.grad.abs().sum() > 0
+
+
+def test_memory_travels_in_the_state():
+    """Two replicas in the same place with different pasts move differently on the same random numbers."""
+    stepper, frames = make_stepper(rough=0.1, memory=8)
+    state = stepper.start(first(frames), generator())
+    after = stepper.step(state, generator(1))
+    assert state.memory.shape == after.memory.shape == (20, 8) and after.memory.abs().sum() > 0
+    forgetful = after._replace(memory=torch.zeros_like(after.memory))
+    one, two = stepper.step(after, generator(2)).positions, stepper.step(forgetful, generator(2)).positions
+    assert not torch.allclose(one, two, atol=1e-4)
+
+
+def two_wells(starts, lengths, out=(0.05, 0.05)):
+    """Runs of a torsion that leaves well k with probability ``out[k]`` a frame."""
+    rng, states = np.random.default_rng(0), []
+    for start, length in zip(starts, lengths, strict=True):
+        state = start
+        for chance in rng.random(length):
+            state = 1 - state if chance < out[state] else state
+            states.append(state)
+    torsion = np.array([-1.2, 2.0])[states] + rng.normal(0, 0.3, len(states))
+    return make_frames(CHAIN, tuple(lengths), torsion=torsion)
+
+
+@pytest.mark.parametrize(
+    ("starts", "lengths", "out", "words"),
+    [
+        ((0, 1, 0), (2000, 2000, 2000), (0.05, 0.05), None),
+        ((0, 1, 0), (1000, 1000, 1000), (0.0, 0.0), "never connect 2 groups"),
+        ((0,) * 100, (25,) * 100, (0.02, 0.02), "not at equilibrium"),
+    ],
+)
+def test_concerns_about_the_data_are_said_before_training(starts, lengths, out, words):
+    frames = two_wells(starts, lengths, out)
+    stepper, _ = make_stepper(frames=frames)
+    found = check(stepper, frames)
+    assert found.words == () if words is None else any(words in line for line in found.words)
+    assert found.equilibrium == (words != "not at equilibrium")
+
+
+def test_runs_out_of_equilibrium_still_give_the_right_populations():
+    """Many short runs that all start in one well: forward pairs teach the exchange, backward ones would not."""
+    frames = two_wells((0,) * 400, (25,) * 400, (0.02, 0.02))  # in 18 % of all frames, they have left the well
+    stepper = choose.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
+    with pytest.warns(UserWarning, match="not at equilibrium"):
+        history = train_stepper(stepper, frames, lag=6.0, steps=400, seed=1)
+    assert history.notes
+    state, z = stepper.start(first(frames, 2000), generator()), ZMatrix(frames.beads)
+    rng, inside = generator(), []
+    for _ in range(60):
+        state = stepper.step(state, rng)
+        inside.append((wrap(z.to_internal(state.positions)[2][:, 0] - 2.0).abs() < 1.6).double().mean())
+    assert torch.stack(inside[30:]).mean().item() == pytest.approx(0.5, abs=0.08)
+
+
 def test_frames_with_weights_pair_with_the_weighted_distribution():
     weights = np.zeros(600)
     weights[100:120] = 1.0
@@ -317,7 +389,7 @@ def test_training_improves_the_likelihood_of_held_out_runs(toy):
     fresh.calibrate(frames)
     batch = LaggedPairs(stepper, frames, (4.0, 4.0), batch=4000, reversible=False).draw(generator(9))
     with torch.no_grad():
-        gain = negative_log_likelihood(fresh, batch, generator()) - negative_log_likelihood(stepper, batch, generator())
+        gain = pair_loss(fresh, batch, generator()) - pair_loss(stepper, batch, generator())
         soft, _ = stepper.log_density_parts(*batch)
     assert gain > 0.02 and math.isfinite(history.best["held_out"])
     stay = np.linalg.matrix_power([[0.9, 0.1], [0.05, 0.95]], 2)

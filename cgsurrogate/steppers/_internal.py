@@ -178,8 +178,7 @@ class Internal(Stepper):
 
     def _make_memory(self) -> None:
         if self.memory:
-            soft = int(self.soft.sum())
-            self.cell = nn.GRUCell(2 * _layers.HARMONICS * soft + self.zmatrix.size - soft, self.memory)
+            self.cell = nn.GRUCell(self.context_inputs - self.memory, self.memory)
 
     def _check_calibrated(self) -> None:
         if self.scale.isnan().any():
@@ -192,23 +191,23 @@ class Internal(Stepper):
         soft = int(self.soft.sum())
         return 2 * _layers.HARMONICS * soft + self.zmatrix.size - soft + LAG_WAVES + 1 + self.memory
 
-    def _features(self, code: Tensor) -> Tensor:
-        soft = int(self.soft.sum())
-        return torch.cat([_layers.waves(code[:, :soft]), code[:, soft:].clamp(-BOUND, BOUND)], 1)
-
     def _inputs(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
         """The present structure, the lag (B,) in ps, and the memory (B, M), as numbers of order one."""
+        seen = self._seen(now, lag)
+        if not self.memory:
+            return seen
+        return torch.cat([seen, now.new_zeros(len(now), self.memory) if memory is None else memory], 1)
+
+    def _seen(self, now: Tensor, lag: Tensor) -> Tensor:
+        soft = int(self.soft.sum())
         low, high = self.lag_range.log().to(now.dtype)
         place = ((lag.to(now.dtype).log() - low) / (high - low).clamp_min(1e-6))[:, None]
         ks = torch.arange(1, LAG_WAVES + 1, device=now.device, dtype=now.dtype)
-        parts = [self._features(now), place, torch.cos(math.pi * ks * place)]
-        if self.memory:
-            parts.append(now.new_zeros(len(now), self.memory) if memory is None else memory)
-        return torch.cat(parts, 1)
+        structure = (_layers.waves(now[:, :soft]), now[:, soft:].clamp(-BOUND, BOUND))
+        return torch.cat([*structure, place, torch.cos(math.pi * ks * place)], 1)
 
-    def remember(self, memory: Tensor | None, now: Tensor) -> Tensor | None:
-        """The memory (B, M) after ``now`` (B, D) was seen; None begins a new one, and is all there is without any."""
-        return self.cell(self._features(now), memory) if self.memory else None
+    def remember(self, memory: Tensor | None, now: Tensor, lag: Tensor) -> Tensor | None:
+        return self.cell(self._seen(now, lag), memory) if self.memory else None
 
     # -- the rollout --------------------------------------------------------------------------------------------------
     @torch.no_grad()
@@ -231,8 +230,9 @@ class Internal(Stepper):
     def step(self, state: State, rng: Generator) -> State:
         before = state.positions.to(self.scale.dtype)
         now = self.encode(before)
-        memory = self.remember(state.memory, now)
-        context = self._context(now, now.new_full((len(now),), self.lag), memory)
+        lag = now.new_full((len(now),), self.lag)
+        memory = self.remember(state.memory, now, lag)
+        context = self._context(now, lag, memory)
         positions = self.decode(self._proposal(now, context, self._noise(len(now), rng)), before)
         again = Generator(now.device).manual_seed(int(torch.randint(1 << 62, (1,), generator=rng, device=now.device)))
         bad = self._collides(positions).nonzero()[:, 0]

@@ -21,7 +21,7 @@ def waves(angles: Tensor, harmonics: int = HARMONICS) -> Tensor:
 
 
 class Trunk(nn.Module):
-    """A residual network: (B, inputs) -> (B, width)."""
+    """A residual network: (B, inputs), and what is added to its first layer (B, width) -> (B, width)."""
 
     def __init__(self, inputs: int, width: int, blocks: int):
         super().__init__()
@@ -32,8 +32,8 @@ class Trunk(nn.Module):
         )
         self.last = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
+    def forward(self, x: Tensor, added: Tensor | float = 0.0) -> Tensor:
+        x = self.first(x) + added
         for block in self.blocks:
             x = x + block(x)
         return self.last(x)

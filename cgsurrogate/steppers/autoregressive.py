@@ -70,6 +70,9 @@ class Autoregressive(_internal.Internal):
         soft, stiff = self.log_density_parts(now, later, lag, memory)
         return soft.sum(1) + stiff
 
+    def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
+        return -self.log_density(now, later, lag, memory).mean() / now.shape[1]
+
     def log_density_parts(
         self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -42,11 +42,13 @@ class Batches(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """``rows`` hold step, seconds, train and held_out loss; ``best`` is the row that was kept."""
+    """``rows`` hold step, seconds, train and held_out loss; ``best`` is the row that was kept; ``notes`` are concerns
+    about the data, in words."""
 
     rows: tuple[dict[str, float], ...]
     best: dict[str, float]
     reason: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
