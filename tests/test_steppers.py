@@ -226,19 +226,19 @@ def test_soft_density_integrates_to_one():
 def test_tail_is_the_gaussian_it_says():
     """Without stretches, the one of the training data; with them, the density is that of the draws."""
     torch.manual_seed(0)
-    tail = _layers.Tail(4, 3, 2, 8)
+    tail = _layers.Tail(4, 2, 8)
     root = torch.randn(4, 4)
     covariance = root @ root.T + torch.eye(4)
     tail.set_covariance(covariance)
-    context, given, later = torch.randn(6, 3), torch.randn(6, 2), torch.randn(6, 4)
+    given, later = torch.randn(6, 2), torch.randn(6, 4)
     gauss = torch.distributions.MultivariateNormal(torch.zeros(4), covariance)
-    assert torch.allclose(tail.log_density(context, given, later), gauss.log_prob(later), atol=1e-4)
+    assert torch.allclose(tail.log_density(given, later), gauss.log_prob(later), atol=1e-4)
     torch.nn.init.normal_(tail.factors.bias)
-    one, two = torch.ones(200_000, 3), torch.ones(200_000, 2)
-    drawn = tail.draw(one, two, torch.rand(200_000, 4, generator=generator()))
+    same = torch.ones(200_000, 2)
+    drawn = tail.draw(same, torch.rand(200_000, 4, generator=generator()))
     stretched = torch.distributions.MultivariateNormal(torch.zeros(4), drawn.T.cov())
     assert (drawn.T.cov() - covariance).abs().max() > 0.1
-    assert torch.allclose(tail.log_density(one[:6], two[:6], later), stretched.log_prob(later), atol=0.1)
+    assert torch.allclose(tail.log_density(same[:6], later), stretched.log_prob(later), atol=0.1)
 
 
 def test_draws_follow_the_density_jointly():

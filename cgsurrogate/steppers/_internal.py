@@ -188,23 +188,24 @@ class Internal(Stepper):
     @property
     def context_inputs(self) -> int:
         """Numbers that ``_inputs`` gives for each structure."""
-        soft = int(self.soft.sum())
-        return 2 * _layers.HARMONICS * soft + self.zmatrix.size - soft + LAG_WAVES + 1 + self.memory
+        return 2 * _layers.HARMONICS * int(self.soft.sum()) + LAG_WAVES + 1 + self.memory
 
     def _inputs(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
-        """The present structure, the lag (B,) in ps, and the memory (B, M), as numbers of order one."""
+        """The present structure, the lag (B,) in ps, and the memory (B, M), as numbers of order one.
+
+        Of the structure only the soft angles are seen: the stiff coordinates lose their memory within picoseconds, and
+        networks that see them learn their noise by heart.
+        """
         seen = self._seen(now, lag)
         if not self.memory:
             return seen
         return torch.cat([seen, now.new_zeros(len(now), self.memory) if memory is None else memory], 1)
 
     def _seen(self, now: Tensor, lag: Tensor) -> Tensor:
-        soft = int(self.soft.sum())
         low, high = self.lag_range.log().to(now.dtype)
         place = ((lag.to(now.dtype).log() - low) / (high - low).clamp_min(1e-6))[:, None]
         ks = torch.arange(1, LAG_WAVES + 1, device=now.device, dtype=now.dtype)
-        structure = (_layers.waves(now[:, :soft]), now[:, soft:].clamp(-BOUND, BOUND))
-        return torch.cat([*structure, place, torch.cos(math.pi * ks * place)], 1)
+        return torch.cat([_layers.waves(now[:, : int(self.soft.sum())]), place, torch.cos(math.pi * ks * place)], 1)
 
     def remember(self, memory: Tensor | None, now: Tensor, lag: Tensor) -> Tensor | None:
         return self.cell(self._seen(now, lag), memory) if self.memory else None

@@ -109,7 +109,7 @@ class Heads(nn.Module):
 
 
 class Tail(nn.Module):
-    """A correlated Gaussian of the stiff coordinates given the context and the soft coordinates that were drawn.
+    """A correlated Gaussian of the stiff coordinates given the soft coordinates that were drawn.
 
     Means and scales of the coordinates come from a network and are bounded. Their correlations are those of a constant
     triangular factor and, before it, of a few *stretches* n -> n + (exp(t) - 1) g (g . n) of the whitened noise along
@@ -122,10 +122,10 @@ class Tail(nn.Module):
     REACH = 4.0  # bound of the mean, in standard deviations of the training data
     MOST = 2.0  # bound of t
 
-    def __init__(self, coordinates: int, context: int, given: int, hidden: int, blocks: int = 1, stretches: int = 4):
+    def __init__(self, coordinates: int, given: int, hidden: int, stretches: int = 4):
         super().__init__()
         self.count, self.stretches = coordinates, stretches
-        self.network = Trunk(context + given, hidden, blocks)
+        self.network = Trunk(given, hidden, 1)
         self.last = nn.Linear(hidden, 2 * coordinates)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -148,17 +148,17 @@ class Tail(nn.Module):
     def _whitener(self) -> Tensor:
         return self.lower.tril(-1) + self.log_diagonal.exp().diag()
 
-    def _parameters_at(self, context: Tensor, given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _parameters_at(self, given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mean and log scale (B, D), directions (B, S, D) of length one, and log factors (B, S)."""
-        hidden = nn.functional.silu(self.network(torch.cat([context, given], -1)))
+        hidden = nn.functional.silu(self.network(given))
         mean, log_scale = self.last(hidden).chunk(2, -1)
         along = nn.functional.normalize(self.along(hidden).view(-1, self.stretches, self.count), dim=-1)
         factors = self.MOST * torch.tanh(self.factors(hidden) / self.MOST)
         return self.REACH * torch.tanh(mean / self.REACH), 0.7 * torch.tanh(log_scale), along, factors
 
-    def log_density(self, context: Tensor, given: Tensor, later: Tensor) -> Tensor:
-        """(B, C), (B, G), (B, D) -> (B,) nats; outside the truncation it goes on as the Gaussian."""
-        mean, log_scale, along, factors = self._parameters_at(context, given)
+    def log_density(self, given: Tensor, later: Tensor) -> Tensor:
+        """(B, G), (B, D) -> (B,) nats; outside the truncation it goes on as the Gaussian."""
+        mean, log_scale, along, factors = self._parameters_at(given)
         noise = ((later - mean) * torch.exp(-log_scale)) @ self._whitener().T
         for k in range(self.stretches):
             noise = _stretched(noise, along[:, k], factors[:, k, None])
@@ -166,9 +166,9 @@ class Tail(nn.Module):
         volume = self.log_diagonal.sum() + factors.sum(-1) - log_scale.sum(-1)
         return volume - 0.5 * noise.square().sum(-1) - constant
 
-    def draw(self, context: Tensor, given: Tensor, uniform: Tensor) -> Tensor:
-        """(B, C), (B, G) and uniform numbers (B, D) -> (B, D)."""
-        mean, log_scale, along, factors = self._parameters_at(context, given)
+    def draw(self, given: Tensor, uniform: Tensor) -> Tensor:
+        """(B, G) and uniform numbers (B, D) -> (B, D)."""
+        mean, log_scale, along, factors = self._parameters_at(given)
         inside = math.erf(self.LIMIT / ROOT2)
         noise = ROOT2 * torch.erfinv(((2 * uniform - 1) * inside).clamp(-EDGE, EDGE))
         for k in reversed(range(self.stretches)):

@@ -2,9 +2,10 @@
 
 The density is exact:
 
-    p(later | now, lag) = prod_d p(soft_d | soft_<d, context) x N(stiff | soft, context),
+    p(later | now, lag) = prod_d p(soft_d | soft_<d, context) x N(stiff | soft),
 
-with a context that a network computes once a jump from the whole present structure, the lag and the memory.
+with a context that a network computes once a jump from the present structure, the lag and the memory. The stiff
+coordinates have forgotten the past: they depend on the new soft angles alone, by a network of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from torch import Generator, Tensor
 
 from cgsurrogate.frames import Beads
 from cgsurrogate.steppers import _circle, _internal, _layers
+
+TAIL = 128  # width of the network of the stiff coordinates
 
 
 def build(
@@ -49,7 +52,7 @@ class Autoregressive(_internal.Internal):
         self._make_memory()
         self.trunk = _layers.Trunk(self.context_inputs, width, sizes["blocks"])
         self.heads = _layers.Heads(soft, width, sizes["hidden"], sizes["mixtures"])
-        self.tail = _layers.Tail(stiff, width, given, width, stretches=sizes["stretches"])
+        self.tail = _layers.Tail(stiff, given, TAIL, sizes["stretches"])
 
     def _begin(self, codes: Tensor, weights: Tensor) -> None:
         soft = self.heads.count
@@ -81,7 +84,7 @@ class Autoregressive(_internal.Internal):
         soft = self.heads.count
         context = self._context(now, lag, memory)
         angles = self.heads.log_density(context, now[:, :soft], later[:, :soft])
-        return angles, self.tail.log_density(context, _layers.waves(later[:, :soft]), later[:, soft:])
+        return angles, self.tail.log_density(_layers.waves(later[:, :soft]), later[:, soft:])
 
     def _noise(self, count: int, rng: Generator) -> _internal.Noise:
         """Gumbel noise and normal numbers for the heads, uniform numbers for the tail."""
@@ -92,4 +95,4 @@ class Autoregressive(_internal.Internal):
     def _drawn(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
         gumbel, normal, uniform = noise
         angles = self.heads.draw(context, now[:, : self.heads.count], gumbel, normal)
-        return torch.cat([angles, self.tail.draw(context, _layers.waves(angles), uniform)], 1)
+        return torch.cat([angles, self.tail.draw(_layers.waves(angles), uniform)], 1)
