@@ -44,25 +44,24 @@ class Heads(nn.Module):
 
     p(y | c) = prod_d p(y_d | y_<d, c), as in MADE (Germain et al. 2015), but instead of one masked network that must
     run D times, every coordinate has its own two-layer head on the shared context. In training all heads run as
-    batched products; in sampling the context part is computed once, and each head is three small products.
+    batched products; in sampling the context part is computed once, and each head is three small products. A head sees
+    at most ``window`` coordinates before its own, so that time and weights grow in proportion to the chain.
 
     Half of the K components are centred relative to where the coordinate is now, half anywhere on the circle.
     """
 
-    def __init__(self, coordinates: int, context: int, hidden: int, mixtures: int):
+    def __init__(self, coordinates: int, context: int, hidden: int, mixtures: int, window: int):
         super().__init__()
-        count, waves_each = coordinates, 2 * HARMONICS
+        count, self.each = coordinates, 2 * HARMONICS
         self.count, self.hidden, self.mixtures = count, hidden, mixtures
+        self.seen = self.each * max(1, min(window, count - 1))  # numbers that a head sees of the coordinates before
         self.near = mixtures // 2  # components that are centred relative to now
         self.from_context = nn.Linear(context, count * hidden)
-        self.from_before = nn.Parameter(torch.randn(count, count * waves_each, hidden) * 0.5 / math.sqrt(count + 1))
+        self.from_before = nn.Parameter(torch.randn(count, self.seen, hidden) / math.sqrt(self.seen + self.each))
         self.middle = nn.Parameter(torch.randn(count, hidden, hidden) / math.sqrt(hidden))
         self.middle_bias = nn.Parameter(torch.zeros(count, 1, hidden))
         self.out = nn.Parameter(torch.randn(count, hidden, 3 * mixtures) * 0.1 / math.sqrt(hidden))
         self.out_bias = nn.Parameter(torch.zeros(count, 1, 3 * mixtures))
-        mask = torch.ones(count, count).tril(-1)  # coordinate d sees those before it
-        mask = mask.repeat_interleave(waves_each, 1).unsqueeze(-1)
-        self.register_buffer("mask", mask, persistent=False)
         ks = torch.arange(1.0, HARMONICS + 1)
         self.register_buffer("multiples", torch.cat([ks, ks]), persistent=False)  # sin(k x + shift) is ``waves``
         self.register_buffer("shifts", torch.cat([ks * 0 + math.pi / 2, ks * 0]), persistent=False)
@@ -84,27 +83,30 @@ class Heads(nn.Module):
 
     def log_density(self, context: Tensor, now: Tensor, later: Tensor) -> Tensor:
         """(B, C), (B, D) and (B, D) radians -> (B, D) log densities of the coordinates of ``later``."""
-        x = nn.functional.silu(self._split(context) + waves(later) @ (self.from_before * self.mask))
+        padded = nn.functional.pad(waves(later), (self.seen, 0))
+        before = padded.unfold(1, self.seen, self.each)[:, : self.count].transpose(0, 1)  # (D, B, seen)
+        x = nn.functional.silu(torch.baddbmm(self._split(context), before, self.from_before))
         x = x + nn.functional.silu(torch.baddbmm(self.middle_bias, x, self.middle))
         logits, centre, log_scale = torch.baddbmm(self.out_bias, x, self.out).transpose(0, 1).chunk(3, -1)
         return _circle.log_density(later, logits, centre + self._origin(now), log_scale.clamp(*_circle.LOG_SCALES))
 
     def draw(self, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
         """(B, C), (B, D) radians, Gumbel noise (B, D, K) and normal numbers (B, D) -> (B, D) radians, not wrapped."""
-        each, batch, mixtures = 2 * HARMONICS, len(now), self.mixtures
-        first, origin = self._split(context), self._origin(now)
-        gumbel, normal, origin = gumbel.transpose(0, 1), normal.T, origin.transpose(0, 1)
-        drawn = now.new_empty(self.count, batch, 1)
-        known = now.new_empty(batch, each * self.count)
+        each, seen, mixtures = self.each, self.seen, self.mixtures
+        first, origin = self._split(context), self._origin(now).transpose(0, 1)
+        gumbel, normal = gumbel.transpose(0, 1), normal.T
+        drawn = now.new_empty(self.count, len(now), 1)
+        known = now.new_zeros(len(now), seen + each * self.count)
         for d in range(self.count):
-            x = nn.functional.silu(torch.addmm(first[d], known[:, : each * d], self.from_before[d, : each * d]))
+            begin = each * d
+            x = nn.functional.silu(torch.addmm(first[d], known[:, begin : begin + seen], self.from_before[d]))
             x = x + nn.functional.silu(torch.addmm(self.middle_bias[d], x, self.middle[d]))
             raw = torch.addmm(self.out_bias[d], x, self.out[d])
             chosen = (raw[:, :mixtures] + gumbel[d]).argmax(-1, keepdim=True)
             scale = raw.gather(1, chosen + 2 * mixtures).clamp_(*_circle.LOG_SCALES).exp_()
-            centre = raw.gather(1, chosen + mixtures).add_(origin[d].gather(1, chosen))
-            drawn[d] = centre.addcmul_(scale, normal[d, :, None])
-            known[:, each * d : each * (d + 1)] = torch.addcmul(self.shifts, centre, self.multiples).sin_()
+            angle = raw.gather(1, chosen + mixtures).add_(origin[d].gather(1, chosen))
+            drawn[d] = angle.addcmul_(scale, normal[d, :, None])
+            known[:, begin + seen : begin + seen + each] = torch.addcmul(self.shifts, angle, self.multiples).sin_()
         return drawn[..., 0].T
 
 

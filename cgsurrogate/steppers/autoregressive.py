@@ -27,12 +27,15 @@ def build(
     hidden: int = 64,
     mixtures: int = 12,
     stretches: int = 4,
+    window: int = 24,
     memory: int = 0,
 ) -> Autoregressive:
     """``lag`` ps is the main lag (None: chosen from the data in ``calibrate``); ``width`` and ``blocks`` of the trunk,
     ``hidden`` width and ``mixtures`` components of each head, directions in which the correlations of stiff coordinates
-    vary (``stretches``), and the size of the recurrent ``memory`` (0: none)."""
+    vary (``stretches``), how many soft angles before its own a head sees (``window``), and the size of the recurrent
+    ``memory`` (0: none)."""
     sizes = {"width": width, "blocks": blocks, "hidden": hidden, "mixtures": mixtures, "stretches": stretches}
+    sizes["window"] = window
     return Autoregressive(beads, lag, memory, sizes)
 
 
@@ -42,7 +45,7 @@ class Autoregressive(_internal.Internal):
     def __init__(self, beads: Beads, lag: float | None, memory: int, sizes: dict[str, int]):
         super().__init__(beads, lag, memory)
         if sizes["mixtures"] < 2 or min(sizes.values()) < 1:
-            raise ValueError("expected at least 2 mixtures, and a positive width, blocks, hidden and stretches")
+            raise ValueError("expected at least 2 mixtures, and a positive width, blocks, hidden, stretches and window")
         self.sizes = sizes
         self._make_networks()
 
@@ -51,7 +54,7 @@ class Autoregressive(_internal.Internal):
         width, stiff, given = sizes["width"], self.zmatrix.size - soft, 2 * _layers.HARMONICS * soft
         self._make_memory()
         self.trunk = _layers.Trunk(self.context_inputs, width, sizes["blocks"])
-        self.heads = _layers.Heads(soft, width, sizes["hidden"], sizes["mixtures"])
+        self.heads = _layers.Heads(soft, width, sizes["hidden"], sizes["mixtures"], sizes["window"])
         self.tail = _layers.Tail(stiff, given, TAIL, sizes["stretches"])
 
     def _begin(self, codes: Tensor, weights: Tensor) -> None:

@@ -10,7 +10,9 @@ from cgsurrogate import kinetics
 from cgsurrogate.frames import Frames
 
 STATES = 50
-APART = 0.15  # total variation between sampled and stationary populations from which on runs are called out of equilibrium
+APART = (
+    0.15  # total variation between sampled and stationary populations from which on runs are called out of equilibrium
+)
 SHARE = 0.02  # of the frames, that a group of states must hold to be worth a word
 
 
