@@ -135,7 +135,7 @@ def cost(settings: argparse.Namespace) -> None:
 
 
 def chain(residues: int, count: int = 600) -> Frames:
-    """Backbone beads (N, CA, CB, C, O) of poly-alanine with random phi and psi; nothing keeps it from crossing itself."""
+    """Backbone beads (N, CA, CB, C, O) of poly-alanine with random phi and psi; it may cross itself."""
     names = ("N", "CA", "CB", "C", "O") * residues
     bonds = []
     for k in range(0, 5 * residues, 5):

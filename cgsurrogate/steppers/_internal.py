@@ -235,21 +235,24 @@ class Internal(Stepper):
         memory = self.remember(state.memory, now, lag)
         context = self._context(now, lag, memory)
         positions = self.decode(self._proposal(now, context, self._noise(len(now), rng)), before)
-        again = Generator(now.device).manual_seed(int(torch.randint(1 << 62, (1,), generator=rng, device=now.device)))
+        seeds = torch.randint(1 << 62, (len(now),), generator=rng, device=now.device)
         bad = self._collides(positions).nonzero()[:, 0]
-        for _ in range(ROUNDS):
+        for count in range(ROUNDS):
             if not len(bad):
                 break
-            noise = self._noise(TRIALS * len(now), again)  # of all replicas, so that none depends on how others fared
-            rows = (bad[:, None] * TRIALS + torch.arange(TRIALS, device=bad.device)).flatten()
+            noise = self._noise_of_each(seeds[bad] + count)
             source = bad.repeat_interleave(TRIALS)
-            code = self._proposal(now[source], context[source], tuple(part[rows] for part in noise))
-            tried = self.decode(code, before[source])
+            tried = self.decode(self._proposal(now[source], context[source], noise), before[source])
             good = ~self._collides(tried).view(-1, TRIALS)
             first = torch.arange(len(bad), device=bad.device) * TRIALS + good.byte().argmax(1)
             positions[bad] = torch.where(good.any(1)[:, None, None], tried[first], before[bad])
             bad = bad[~good.any(1)]
         return State(positions.to(state.positions.dtype), state.velocities, memory)
+
+    def _noise_of_each(self, seeds: Tensor) -> Noise:
+        """``TRIALS`` rows a seed: what one replica draws does not depend on how the others fared."""
+        parts = [self._noise(TRIALS, Generator(seeds.device).manual_seed(seed)) for seed in seeds.tolist()]
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     def _collides(self, positions: Tensor) -> Tensor:
         """(B,) whether two beads are nearer than training has ever seen them."""

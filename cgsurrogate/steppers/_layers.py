@@ -1,4 +1,4 @@
-"""The networks of the steppers: a trunk that runs once a jump, a small head a coordinate, a Gaussian of the stiff rest."""
+"""Networks of the steppers: a trunk that runs once a jump, heads of the soft angles, a Gaussian of the stiff rest."""
 
 from __future__ import annotations
 

@@ -38,13 +38,13 @@ class Coverage:
         if len(large) > 1:
             shares = ", ".join(f"{share:.0%}" for share in large[:5])
             said.append(
-                f"the training runs never connect {len(large)} groups of states ({shares} of the frames): how fast they "
-                "exchange, and how much of each there is, cannot be learned; add runs that pass between them"
+                f"the training runs never connect {len(large)} groups of states ({shares} of the frames): how fast "
+                "they exchange, and how much of each there is, cannot be learned; add runs that pass between them"
             )
         elif self.returning < 1 - 5 * SHARE:
             said.append(
-                f"{1 - self.returning:.0%} of the training frames lie in states that are entered or left, but not both: "
-                "rates to and from them rest on single events; add longer runs"
+                f"{1 - self.returning:.0%} of the training frames lie in states that are entered or left, but not "
+                "both: rates to and from them rest on single events; add longer runs"
             )
         if not self.equilibrium:
             said.append(
