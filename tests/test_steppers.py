@@ -104,7 +104,7 @@ def test_a_proposal_turns_with_the_molecule(kind):
 def test_density_is_blind_to_shift_and_turn_but_not_to_the_mirror(kind):
     stepper, frames = make_stepper(kind, rough=0.05)
     stepper = stepper.double()
-    x, y = first(frames).double(), first(frames).double().flip(0)
+    x, y = first(frames, 6).double(), first(frames, 6).double().flip(0)
     lag = torch.full((len(x),), 4.0, dtype=torch.float64)
     value = stepper.log_density(stepper.encode(x), stepper.encode(y), lag)
     moved = stepper.log_density(stepper.encode(x + 2.0), stepper.encode(y[..., [1, 2, 0]]), lag)
@@ -253,6 +253,38 @@ def test_draws_follow_the_density_jointly():
     ratio = (q - p).exp()
     assert (q - p).std() > 0.01
     assert abs(ratio.mean().item() - 1) < 5 * ratio.std().item() / math.sqrt(count)
+
+
+def test_the_density_of_a_flow_is_that_of_its_draws():
+    """As above; and a field that stands still leaves the density of the source."""
+    frames = make_frames(CHAIN)
+    stepper, _ = make_stepper("flow", frames=frames, rough=0.1, width=32, blocks=1, evaluations=20)
+    count = 4000
+    now = stepper.encode(first(frames, 1)[:1]).expand(count, -1)
+    lag = torch.full((count,), 4.0)
+    drawn = stepper.draw(now, lag, generator())
+    with torch.no_grad():
+        p, q = stepper.log_density(now, drawn, lag), stepper.log_density(now + 0.5, drawn, lag)
+        still, _ = make_stepper("flow", frames=frames, width=32, blocks=1)
+        source = still.log_density(now[:3], drawn[:3], lag[:3])
+    ratio = (q - p).exp()
+    assert (q - p).std() > 0.02
+    assert abs(ratio.mean().item() - 1) < 5 * ratio.std().item() / math.sqrt(count)
+    normal = -0.5 * (drawn[:3, 1:].square() + math.log(2 * math.pi)).sum(1)
+    assert torch.allclose(source, normal - math.log(2 * math.pi), atol=1e-4)
+
+
+def test_a_flow_learns_a_flipping_torsion():
+    frames = two_wells((0, 1, 0), (3000, 3000, 3000), (0.1, 0.05))
+    stepper = choose.build("steppers", "flow", frames.beads, width=48, blocks=1)
+    train_stepper(stepper, frames, lag=4.0, steps=500, seed=1)
+    z, rng = ZMatrix(frames.beads), generator()
+    state = stepper.start(torch.as_tensor(frames.positions[:1000].copy()), rng)
+    inside = []
+    for _ in range(40):
+        state = stepper.step(state, rng)
+        inside.append((wrap(z.to_internal(state.positions)[2][:, 0] - 2.0).abs() < 1.6).double().mean())
+    assert torch.stack(inside[20:]).mean().item() == pytest.approx(2 / 3, abs=0.07)
 
 
 def test_encoding_round_trip():
