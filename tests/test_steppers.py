@@ -233,12 +233,30 @@ def test_tail_is_the_gaussian_it_says():
     given, later = torch.randn(6, 2), torch.randn(6, 4)
     gauss = torch.distributions.MultivariateNormal(torch.zeros(4), covariance)
     assert torch.allclose(tail.log_density(given, later), gauss.log_prob(later), atol=1e-4)
-    torch.nn.init.normal_(tail.factors.bias)
+    torch.nn.init.normal_(tail.factors.bias[: tail.stretches])  # the skews stay zero
     same = torch.ones(200_000, 2)
     drawn = tail.draw(same, torch.rand(200_000, 4, generator=generator()))
     stretched = torch.distributions.MultivariateNormal(torch.zeros(4), drawn.T.cov())
     assert (drawn.T.cov() - covariance).abs().max() > 0.1
     assert torch.allclose(tail.log_density(same[:6], later), stretched.log_prob(later), atol=0.1)
+
+
+def test_a_skewed_tail_integrates_to_one_and_is_the_density_of_its_draws():
+    torch.manual_seed(1)
+    tail = _layers.Tail(2, 2, 8, stretches=2).double()
+    tail.set_covariance(torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
+    torch.nn.init.normal_(tail.factors.bias)
+    given = torch.ones(1, 2, dtype=torch.float64)
+    ticks = torch.linspace(-25, 25, 1001, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(ticks, ticks, indexing="ij"), -1).view(-1, 2)
+    with torch.no_grad():
+        mass = tail.log_density(given.expand(len(grid), -1), grid).exp() * 0.05**2
+        uniform = torch.rand(100_000, 2, generator=generator(), dtype=torch.float64)
+        drawn = tail.draw(given.expand(len(uniform), -1), uniform)
+    assert mass.sum().item() == pytest.approx(1.0, abs=1e-3)
+    mean, third = mass @ grid, mass @ (grid - mass @ grid) ** 3
+    assert torch.allclose(drawn.mean(0), mean, atol=0.05)
+    assert third.abs().max() > 0.1 and torch.allclose(((drawn - mean) ** 3).mean(0), third, rtol=0.15, atol=0.2)
 
 
 def test_draws_follow_the_density_jointly():

@@ -114,15 +114,17 @@ class Tail(nn.Module):
     """A correlated Gaussian of the stiff coordinates given the soft coordinates that were drawn.
 
     Means and scales of the coordinates come from a network and are bounded. Their correlations are those of a constant
-    triangular factor and, before it, of a few *stretches* n -> n + (exp(t) - 1) g (g . n) of the whitened noise along
-    directions g with factors t that the network gives: where the chain folds back on itself, the stiff coordinates
-    move together so that its ends keep their contact. The inverse and the determinant, exp(t), are exact.
+    triangular factor and, before it, of a few *stretches* of the whitened noise n along directions g that the network
+    gives, n + g (f(a) - a) with a = g . n and f(a) = exp(t) (sinh(arsinh(a) + s) - sinh(s)), which has another slope on
+    either side of zero (cf. Jones and Pewsey 2009): where the chain folds back on itself, the stiff coordinates move
+    together so that its ends keep their contact, and a contact is steeper on one side. Inverse and slope are exact.
     In log density and in sampling the noise is truncated at ``LIMIT`` standard deviations.
     """
 
     LIMIT = 5.0  # standard deviations of the noise
     REACH = 4.0  # bound of the mean, in standard deviations of the training data
     MOST = 2.0  # bound of t
+    SKEW = 1.5  # bound of s
 
     def __init__(self, coordinates: int, given: int, hidden: int, stretches: int = 4):
         super().__init__()
@@ -134,7 +136,7 @@ class Tail(nn.Module):
         self.along = nn.Linear(hidden, stretches * coordinates)
         nn.init.normal_(self.along.weight, std=0.02)
         nn.init.normal_(self.along.bias)
-        self.factors = nn.Linear(hidden, stretches)
+        self.factors = nn.Linear(hidden, 2 * stretches)
         nn.init.zeros_(self.factors.bias)
         self.lower = nn.Parameter(torch.zeros(coordinates, coordinates))  # of the inverse Cholesky factor
         self.log_diagonal = nn.Parameter(torch.zeros(coordinates))
@@ -150,35 +152,39 @@ class Tail(nn.Module):
     def _whitener(self) -> Tensor:
         return self.lower.tril(-1) + self.log_diagonal.exp().diag()
 
-    def _parameters_at(self, given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Mean and log scale (B, D), directions (B, S, D) of length one, and log factors (B, S)."""
+    def _parameters_at(self, given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Mean and log scale (B, D), directions (B, S, D) of length one, log factors t and skews s (B, S)."""
         hidden = nn.functional.silu(self.network(given))
         mean, log_scale = self.last(hidden).chunk(2, -1)
         along = nn.functional.normalize(self.along(hidden).view(-1, self.stretches, self.count), dim=-1)
-        factors = self.MOST * torch.tanh(self.factors(hidden) / self.MOST)
-        return self.REACH * torch.tanh(mean / self.REACH), 0.7 * torch.tanh(log_scale), along, factors
+        factor, skew = self.factors(hidden).chunk(2, -1)
+        factor, skew = self.MOST * torch.tanh(factor / self.MOST), self.SKEW * torch.tanh(skew / self.SKEW)
+        return self.REACH * torch.tanh(mean / self.REACH), 0.7 * torch.tanh(log_scale), along, factor, skew
 
     def log_density(self, given: Tensor, later: Tensor) -> Tensor:
-        """(B, G), (B, D) -> (B,) nats; outside the truncation it goes on as the Gaussian."""
-        mean, log_scale, along, factors = self._parameters_at(given)
+        """(B, G), (B, D) -> (B,) nats; outside the truncation it goes on as if there were none."""
+        mean, log_scale, along, factor, skew = self._parameters_at(given)
         noise = ((later - mean) * torch.exp(-log_scale)) @ self._whitener().T
-        for k in range(self.stretches):
-            noise = _stretched(noise, along[:, k], factors[:, k, None])
+        volume = self.log_diagonal.sum() - log_scale.sum(-1)
+        for g, t, s in zip(along.unbind(1), factor.unbind(1), skew.unbind(1), strict=True):
+            a = (g * noise).sum(-1)
+            turned = torch.asinh(a) + s
+            stretched = torch.exp(t) * (torch.sinh(turned) - torch.sinh(s))
+            volume = volume + t + torch.log(torch.cosh(turned)) - 0.5 * torch.log1p(a.square())
+            noise = noise + g * (stretched - a).unsqueeze(-1)
         constant = self.count * (_circle.LOG_ROOT_2PI + math.log(math.erf(self.LIMIT / ROOT2)))
-        volume = self.log_diagonal.sum() + factors.sum(-1) - log_scale.sum(-1)
         return volume - 0.5 * noise.square().sum(-1) - constant
 
     def draw(self, given: Tensor, uniform: Tensor) -> Tensor:
         """(B, G) and uniform numbers (B, D) -> (B, D)."""
-        mean, log_scale, along, factors = self._parameters_at(given)
+        mean, log_scale, along, factor, skew = self._parameters_at(given)
         inside = math.erf(self.LIMIT / ROOT2)
         noise = ROOT2 * torch.erfinv(((2 * uniform - 1) * inside).clamp(-EDGE, EDGE))
+        shift, shrink = torch.sinh(skew), torch.exp(-factor)
         for k in reversed(range(self.stretches)):
-            noise = _stretched(noise, along[:, k], -factors[:, k, None])
+            g = along[:, k]
+            a = (g * noise).sum(-1)
+            before = torch.sinh(torch.asinh(a * shrink[:, k] + shift[:, k]) - skew[:, k])
+            noise = noise + g * (before - a).unsqueeze(-1)
         rest = torch.linalg.solve_triangular(self._whitener(), noise.T, upper=False).T
         return mean + torch.exp(log_scale) * rest
-
-
-def _stretched(noise: Tensor, along: Tensor, log_factor: Tensor) -> Tensor:
-    """(B, D) times exp(log_factor) (B, 1) along the unit vectors (B, D)."""
-    return noise + torch.expm1(log_factor) * along * (along * noise).sum(-1, keepdim=True)
