@@ -152,18 +152,19 @@ class Tail(nn.Module):
     def _whitener(self) -> Tensor:
         return self.lower.tril(-1) + self.log_diagonal.exp().diag()
 
-    def _parameters_at(self, given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _parameters_at(self, given: Tensor, kept: Tensor | float = 1.0) -> tuple[Tensor, ...]:
         """Mean and log scale (B, D), directions (B, S, D) of length one, log factors t and skews s (B, S)."""
-        hidden = nn.functional.silu(self.network(given))
+        hidden = nn.functional.silu(self.network(given)) * kept
         mean, log_scale = self.last(hidden).chunk(2, -1)
         along = nn.functional.normalize(self.along(hidden).view(-1, self.stretches, self.count), dim=-1)
         factor, skew = self.factors(hidden).chunk(2, -1)
         factor, skew = self.MOST * torch.tanh(factor / self.MOST), self.SKEW * torch.tanh(skew / self.SKEW)
         return self.REACH * torch.tanh(mean / self.REACH), 0.7 * torch.tanh(log_scale), along, factor, skew
 
-    def log_density(self, given: Tensor, later: Tensor) -> Tensor:
-        """(B, G), (B, D) -> (B,) nats; outside the truncation it goes on as if there were none."""
-        mean, log_scale, along, factor, skew = self._parameters_at(given)
+    def log_density(self, given: Tensor, later: Tensor, kept: Tensor | float = 1.0) -> Tensor:
+        """(B, G), (B, D) -> (B,) nats; outside the truncation it goes on as if there were none. ``kept`` (B, H) is
+        dropout of the hidden layer, for training."""
+        mean, log_scale, along, factor, skew = self._parameters_at(given, kept)
         noise = ((later - mean) * torch.exp(-log_scale)) @ self._whitener().T
         volume = self.log_diagonal.sum() - log_scale.sum(-1)
         for g, t, s in zip(along.unbind(1), factor.unbind(1), skew.unbind(1), strict=True):

@@ -17,6 +17,7 @@ from cgsurrogate.frames import Beads
 from cgsurrogate.steppers import _circle, _internal, _layers
 
 TAIL = 96  # width of the network of the stiff coordinates
+FEW, MOST_DROPOUT = 50_000, 0.5  # frames below which the network of the stiff coordinates gets dropout, and its bound
 STIFF = 0.25  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
 
 
@@ -48,6 +49,7 @@ class Autoregressive(_internal.Internal):
         if sizes["mixtures"] < 2 or min(sizes.values()) < 1:
             raise ValueError("expected at least 2 mixtures, and a positive width, blocks, hidden, stretches and window")
         self.sizes = sizes
+        self.dropout = 0.0  # of the tail, in training only
         self._make_networks()
 
     def _make_networks(self) -> None:
@@ -63,6 +65,7 @@ class Autoregressive(_internal.Internal):
         stiff = codes[:, soft:]
         covariance = (weights * stiff).T @ stiff + 1e-4 * torch.eye(stiff.shape[1], dtype=stiff.dtype)
         self.tail.set_covariance(covariance)
+        self.dropout = min(MOST_DROPOUT, max(0.0, 0.2 * (FEW / len(codes) - 1)))
         free = self.heads.mixtures - self.heads.near
         levels = (torch.arange(free, dtype=codes.dtype) + 0.5) / free
         angles = codes[:: max(1, len(codes) // 5000), :soft]
@@ -80,18 +83,22 @@ class Autoregressive(_internal.Internal):
     def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
         """Nats a coordinate. The two parts share no weights, so ``STIFF`` does not change what either learns, but it
         lets the soft angles, which carry the kinetics and learn slowly, decide when training is best."""
-        soft, stiff = self.log_density_parts(now, later, lag, memory)
+        kept: Tensor | float = 1.0
+        if self.training and self.dropout:
+            kept = torch.rand(len(now), TAIL, generator=rng, dtype=now.dtype).to(now.device) >= self.dropout
+            kept = kept.to(now.dtype) / (1 - self.dropout)
+        soft, stiff = self.log_density_parts(now, later, lag, memory, kept)
         return -(soft.sum(1) + STIFF * stiff).mean() / now.shape[1]
 
     def log_density_parts(
-        self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None
+        self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None, kept: Tensor | float = 1.0
     ) -> tuple[Tensor, Tensor]:
         """As ``log_density``, but the (B, soft) soft coordinates one by one, and the stiff ones (B,)."""
         self._check_calibrated()
         soft = self.heads.count
         context = self._context(now, lag, memory)
         angles = self.heads.log_density(context, now[:, :soft], later[:, :soft])
-        return angles, self.tail.log_density(_layers.waves(later[:, :soft]), later[:, soft:])
+        return angles, self.tail.log_density(_layers.waves(later[:, :soft]), later[:, soft:], kept)
 
     def _noise(self, count: int, rng: Generator) -> _internal.Noise:
         """Gumbel noise and normal numbers for the heads, uniform numbers for the tail."""
