@@ -29,7 +29,7 @@ from cgsurrogate.propagator import State, Stepper
 from cgsurrogate.steppers import _layers
 from cgsurrogate.zmatrix import ZMatrix, wrap
 
-SOFT = 0.25  # rad, circular standard deviation from which on a coordinate is soft
+SOFT = 0.2  # rad, circular standard deviation from which on a coordinate is soft; bond angles count twice
 BOUND = 8.0  # standard deviations of a stiff coordinate that are never left
 APART = 4  # bonds between two beads from which on they may collide
 TOLERANCE, CONTACT = 0.9, 0.3  # share of the closest approach seen, and the largest one (nm), that count as a collision
