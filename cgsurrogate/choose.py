@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs")
+FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs", "recipes")
 
 
 def kinds(family: str) -> tuple[str, ...]:
@@ -73,8 +73,15 @@ def _module(family: str, name: str) -> ModuleType:
 
 
 def builder(family: str, name: str) -> Callable[..., Any]:
-    """The ``build`` of a kind."""
-    return _module(family, name).build
+    """The ``build`` of a kind. For a user's file without one, what its family makes of that file (``adapt``)."""
+    module = _module(family, name)
+    if hasattr(module, "build"):
+        return module.build
+    adapt = getattr(importlib.import_module(f"cgsurrogate.{family}"), "adapt", None)
+    made = adapt(module) if adapt else None
+    if made is None:
+        raise ValueError(f"{name} has no function build; see cgsurrogate kinds {family} for what it must take")
+    return made
 
 
 def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +34,29 @@ class Progress:
         steps: propagator steps done.
         frames: frames made, the same for every replica.
         blocks: (name, frames, sha256) of the blocks on the disk.
+        labels: the same of the labels that belong to them, where there are any.
         quarantined: replica, first bad frame and reason.
         heat: sum of kinetic temperatures in K, and how many.
         close: the first pair that came too close, and its distance in nm.
+        seconds: wall time of the steps so far, over all pieces; what a kill undid does not count.
     """
 
     steps: int = 0
     frames: int = 0
     blocks: list[list[Any]] = dataclasses.field(default_factory=list)
+    labels: list[list[Any]] = dataclasses.field(default_factory=list)
     quarantined: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     heat: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0])
     close: list[float] | None = None
+    seconds: float = 0.0
+
+
+Finish = Callable[[Frames, np.ndarray, Path | None], Frames]
+"""Called with all frames, their labels (T, L), and the folder to save into, if any; gives the frames to return."""
 
 
 class Sink(abc.ABC):
-    """Takes blocks of frames, and gives ``Frames`` at the end."""
+    """Takes blocks of frames, with labels (any numbers) if wished, and gives ``Frames`` at the end."""
 
     resumable: bool
     size: int = 0  # bytes that a commit would write
@@ -61,16 +69,18 @@ class Sink(abc.ABC):
         return None
 
     @abc.abstractmethod
-    def append(self, block: np.ndarray) -> None:
-        """Take (n, R, N, 3) nm float32."""
+    def append(self, block: np.ndarray, labels: np.ndarray | None = None) -> None:
+        """Take (n, R, N, 3) nm float32, and (n, R, L) labels."""
 
     @abc.abstractmethod
     def commit(self, state: State, rng: Generator) -> None:
         """Make all that was appended safe, and the state that belongs to it."""
 
     @abc.abstractmethod
-    def frames(self, beads: Beads, dt: float, temperature: float, source: dict[str, Any]) -> Frames:
-        """All frames, a run a replica, without those from the first bad one on."""
+    def frames(
+        self, beads: Beads, dt: float, temperature: float, source: dict[str, Any], finish: Finish | None = None
+    ) -> Frames:
+        """All frames, a run a replica, without those from the first bad one on; ``finish`` makes others of them."""
 
     def runs(self, replicas: int) -> list[tuple[int, int]]:
         """(replica, frames) of every replica that has a good frame."""
@@ -84,6 +94,7 @@ class Sink(abc.ABC):
             for q in self.progress.quarantined
         ]
         notes: dict[str, Any] = {"replicas": [r for r, _ in runs], "quarantined": quarantined}
+        notes["wall_seconds"] = self.progress.seconds
         if self.progress.heat[1]:
             notes["kinetic_temperature"] = self.progress.heat[0] / self.progress.heat[1]
         if self.progress.close:
@@ -99,23 +110,29 @@ class Memory(Sink):
     def __init__(self, replicas: int, frames: int, beads: int):
         super().__init__()
         self.array = np.empty((replicas, frames, beads, 3), np.float32)
+        self.labels: list[np.ndarray] = []
         self.filled = 0
 
-    def append(self, block: np.ndarray) -> None:
+    def append(self, block: np.ndarray, labels: np.ndarray | None = None) -> None:
+        if labels is not None:
+            self.labels.append(labels)
         self.array[:, self.filled : self.filled + len(block)] = block.swapaxes(0, 1)
         self.filled += len(block)
 
     def commit(self, state: State, rng: Generator) -> None:
         pass
 
-    def frames(self, beads: Beads, dt: float, temperature: float, source: dict[str, Any]) -> Frames:
+    def frames(
+        self, beads: Beads, dt: float, temperature: float, source: dict[str, Any], finish: Finish | None = None
+    ) -> Frames:
         runs = self.runs(len(self.array))
         if self.progress.quarantined:
             positions = np.concatenate([self.array[replica, :count] for replica, count in runs])
         else:
             positions = self.array.reshape(-1, *self.array.shape[2:])
         lengths = tuple(count for _, count in runs)
-        return Frames(beads, positions, lengths, dt, temperature, source=source | self.notes(runs, dt))
+        whole = Frames(beads, positions, lengths, dt, temperature, source=source | self.notes(runs, dt))
+        return finish(whole, _turn_labels(self.labels, runs), None) if finish else whole
 
 
 class Folder(Sink):
@@ -127,7 +144,9 @@ class Folder(Sink):
         super().__init__()
         self.folder, self.replicas = folder, int(settings["replicas"])
         self.pending: list[np.ndarray] = []
+        self.pending_labels: list[np.ndarray] = []
         self.checkpoint, self.turned = folder / "checkpoint.safetensors", folder / "turned.npy"
+        self.turned_labels = folder / "turned-labels.npy"
         self.saved: dict[str, Tensor] | None = None
         if (folder / "simulation.json").exists():
             refuse_other(folder, files.read_json(folder / "simulation.json"), settings)
@@ -145,30 +164,46 @@ class Folder(Sink):
         rng.set_state(self.saved["rng"])
         return State(*(self.saved[n].to(device) if n in self.saved else None for n in State._fields))  # type: ignore[arg-type]
 
-    def append(self, block: np.ndarray) -> None:
+    def append(self, block: np.ndarray, labels: np.ndarray | None = None) -> None:
         self.pending.append(block)
+        if labels is not None:
+            self.pending_labels.append(labels)
         self.size += block.nbytes
 
     def commit(self, state: State, rng: Generator) -> None:
         if self.pending:
-            block = np.concatenate(self.pending)
-            path = self.folder / "chunks" / f"{len(self.progress.blocks):05d}.npy"
-            files.write_npy(path, block)
-            self.progress.blocks.append([path.name, len(block), files.sha256(path)])
-            self.pending, self.size = [], 0
+            name = f"{len(self.progress.blocks):05d}"
+            self.progress.blocks.append(self._store(f"{name}.npy", np.concatenate(self.pending)))
+            if self.pending_labels:
+                self.progress.labels.append(self._store(f"{name}-labels.npy", np.concatenate(self.pending_labels)))
+            self.pending, self.pending_labels, self.size = [], [], 0
         _write(self.checkpoint, state, rng, self.progress)
 
-    def frames(self, beads: Beads, dt: float, temperature: float, source: dict[str, Any]) -> Frames:
+    def frames(
+        self, beads: Beads, dt: float, temperature: float, source: dict[str, Any], finish: Finish | None = None
+    ) -> Frames:
         runs = self.runs(self.replicas)
         if not self.turned.exists():  # whole or absent, so the blocks are no longer needed once it is there
+            if finish:
+                labels = _turn_labels([self._block(*entry) for entry in self.progress.labels], runs)
+                files.write_npy(self.turned_labels, labels)
             _turn([self._block(*entry) for entry in self.progress.blocks], runs, self.turned)
         shutil.rmtree(self.folder / "chunks", ignore_errors=True)
         positions = np.load(self.turned, mmap_mode="r", allow_pickle=False)
         lengths = tuple(count for _, count in runs)
-        Frames(beads, positions, lengths, dt, temperature, source=source | self.notes(runs, dt)).save(self.folder)
-        for path in (self.turned, self.checkpoint, self.folder / "simulation.json"):
+        whole = Frames(beads, positions, lengths, dt, temperature, source=source | self.notes(runs, dt))
+        if finish:
+            finish(whole, np.load(self.turned_labels, allow_pickle=False), self.folder)
+        else:
+            whole.save(self.folder)
+        for path in (self.turned, self.turned_labels, self.checkpoint, self.folder / "simulation.json"):
             path.unlink(missing_ok=True)
         return Frames.load(self.folder)
+
+    def _store(self, name: str, block: np.ndarray) -> list[Any]:
+        path = self.folder / "chunks" / name
+        files.write_npy(path, block)
+        return [name, len(block), files.sha256(path)]
 
     def _block(self, name: str, count: int, digest: str) -> np.ndarray:
         path = self.folder / "chunks" / name
@@ -256,6 +291,12 @@ def _turn(blocks: list[np.ndarray], runs: list[tuple[int, int]], path: Path) -> 
             buffer = np.concatenate([block[:, chosen] for block in blocks])
             for column, (_, count) in enumerate(group):
                 handle.write(buffer[:count, column].tobytes())
+
+
+def _turn_labels(blocks: list[np.ndarray], runs: list[tuple[int, int]]) -> np.ndarray:
+    """Labels (n, R, L) of blocks as (T, L), in the order of the runs."""
+    whole = np.concatenate(blocks)
+    return np.concatenate([whole[:count, replica] for replica, count in runs])
 
 
 def _pieces(blocks: list[np.ndarray], count: int) -> Iterator[np.ndarray]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from cgsurrogate import choose, fes, kinetics, verdict
+from cgsurrogate import choose, named, sampling, verdict
 from cgsurrogate.blocks import Blocks, blocks
-from cgsurrogate.comparison import Comparison, Distance, Ensemble, Surface
+from cgsurrogate.comparison import Comparison, Ensemble
 from cgsurrogate.correlation import statistical_inefficiency
 from cgsurrogate.cv import CV, TooSmall
+from cgsurrogate.dynamics import MICRO, Columns, Dynamics
+from cgsurrogate.fold import Fold
 from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.landscapes import Landscapes
+from cgsurrogate.measures import JENSEN_SHANNON, POPULATIONS
+from cgsurrogate.recipe import Recipe
 from cgsurrogate.structure import Structure
 
 REFERENCE, TRAINING = "reference", "training runs"
@@ -23,19 +29,38 @@ PROBE = 200_000  # frames that the statistical inefficiency is taken from
 
 
 def build_cvs(reference: Frames, wanted: Sequence[str | CV]) -> tuple[CV, ...]:
-    """Collective variables by name or as they are; named ones that the molecule is too small for are left out."""
+    """Collective variables by name or as they are, the last of several of one kind where the first is a usual one.
+
+    Usual ones that the molecule is too small for are left out; labels that come twice are numbered.
+    """
+    parsed = [(one, ("", {}) if isinstance(one, CV) else choose.parse(one)) for one in dict.fromkeys(wanted)]
+    special = {name for _, (name, options) in parsed if options}
     made: list[CV] = []
-    for one in wanted:
+    for one, (name, options) in parsed:
         if isinstance(one, CV):
             made.append(one)
-            continue
-        name, options = choose.parse(one)
-        try:
-            made.append(choose.build("cvs", name, reference, **options))
-        except TooSmall:
-            if one not in CVS:
-                raise
+        elif options or name not in special:
+            try:
+                made.append(choose.build("cvs", name, reference, **options))
+            except TooSmall:
+                if one not in CVS:
+                    raise
+    taken: dict[str, int] = {}
+    for cv in made:
+        for label in cv.labels:
+            taken[label] = taken.get(label, 0) + 1
+        number = max(taken[label] for label in cv.labels)
+        if number > 1:
+            cv.labels = tuple(f"{label} ({number})" for label in cv.labels)
     return tuple(made)
+
+
+def build_recipes(reference: Frames, wanted: Sequence[str | Recipe]) -> tuple[Recipe, ...]:
+    """Published recipes by name or as they are."""
+    parsed = [one if isinstance(one, Recipe) else choose.parse(one) for one in dict.fromkeys(wanted)]
+    return tuple(
+        one if isinstance(one, Recipe) else choose.build("recipes", one[0], reference, **one[1]) for one in parsed
+    )
 
 
 def compare(
@@ -46,6 +71,8 @@ def compare(
     baselines: Mapping[str, Frames] | None = None,
     physical: Mapping[str, bool] | None = None,
     cvs: Sequence[str | CV] = CVS,
+    states: Sequence[str] = (),
+    recipes: Sequence[str | Recipe] = (),
     seed: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> Comparison:
@@ -57,97 +84,117 @@ def compare(
             then training against reference; without it, it is one half of the reference against the other.
         physical: by name, False where time is not physical (a force field's); missing names are physical.
         cvs: names (as in ``choose``), or objects made from the reference. The projection (TICA) is always there.
+        states: that a user names, "folded=RMSD<0.2"; beside the metastable states of the reference.
+        recipes: names (as in ``choose``), or objects made from the reference.
         report: called with a line of text before each stage.
     """
-    job = _Job(reference, surrogates, training, baselines or {}, physical or {}, seed, report or (lambda text: None))
-    return job.run(cvs)
+    rows = _rows(reference, surrogates, training, baselines or {})
+    job = _Job(rows, physical or {}, seed, report or (lambda text: None))
+    return job.run(cvs, named.parse_all(states), recipes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Rows:
+    frames: dict[str, Frames]
+    roles: dict[str, str]
+
+
+def _rows(
+    reference: Frames, surrogates: Mapping[str, Frames], training: Frames | None, baselines: Mapping[str, Frames]
+) -> _Rows:
+    rows = _Rows({REFERENCE: reference}, {REFERENCE: "reference"})
+    groups = [("surrogate", surrogates), ("floor", {} if training is None else {TRAINING: training})]
+    for role, group in [*groups, ("baseline", baselines)]:
+        for name, frames in group.items():
+            if name in rows.frames:
+                raise ValueError(f"expected a name of its own for every ensemble, got {name!r} twice; rename one")
+            _same_molecule(name, frames, reference)
+            rows.frames[name], rows.roles[name] = frames, role
+    return rows
 
 
 class _Job:
-    """One comparison while it is made: what each ensemble has so far."""
+    """One comparison while it is made."""
 
-    def __init__(
-        self,
-        reference: Frames,
-        surrogates: Mapping[str, Frames],
-        training: Frames | None,
-        baselines: Mapping[str, Frames],
-        physical: Mapping[str, bool],
-        seed: int,
-        report: Callable[[str], None],
-    ) -> None:
-        self.frames: dict[str, Frames] = {REFERENCE: reference}
-        self.roles = {REFERENCE: "reference"}
-        groups = [("surrogate", surrogates), ("floor", {} if training is None else {TRAINING: training})]
-        for role, group in [*groups, ("baseline", baselines)]:
-            for name, frames in group.items():
-                if name in self.frames:
-                    raise ValueError(f"expected a name of its own for every ensemble, got {name!r} twice; rename one")
-                _same_molecule(name, frames, reference)
-                self.frames[name], self.roles[name] = frames, role
-        self.reference, self.training, self.physical = reference, training, physical
+    def __init__(self, rows: _Rows, physical: Mapping[str, bool], seed: int, report: Callable[[str], None]) -> None:
+        self.frames, self.roles, self.physical = rows.frames, rows.roles, physical
+        self.reference = rows.frames[REFERENCE]
         self.seed, self.report = seed, report
-        self.surfaces: dict[str, dict[str, Surface]] = {name: {} for name in self.frames}
-        self.distances: dict[str, dict[str, Distance]] = {name: {} for name in self.frames}
-        self.floors: dict[str, fes.Floor] = {}
-        self.notes: dict[str, list[str]] = {name: [] for name in self.frames}
 
     def rng(self, *names: str) -> np.random.Generator:
         """One stream a purpose, so that a result does not depend on what else is compared."""
         return np.random.default_rng([self.seed, *(zlib.crc32(name.encode()) for name in names)])
 
-    def run(self, wanted: Sequence[str | CV]) -> Comparison:
+    def run(
+        self, wanted: Sequence[str | CV], states: Sequence[named.Named], recipes: Sequence[str | Recipe]
+    ) -> Comparison:
         self.report("projection (TICA) of the reference")
         cvs = build_cvs(self.reference, wanted)
         projection = next((cv for cv in cvs if cv.name == "tica"), None) or choose.build("cvs", "tica", self.reference)
+        named.check_variables(states, [label for cv in dict.fromkeys((projection, *cvs)) for label in cv.labels])
+        known = build_recipes(self.reference, recipes)
         self.projected = {name: projection(frames) for name, frames in self.frames.items()}
         self.cut = {name: self._blocks(name) for name in self.frames}
-        self._measure(projection, self.projected)
-        for cv in cvs:
-            if cv is not projection:
-                self.report(f"surfaces of {', '.join(cv.labels[:3])}{' ...' if len(cv.labels) > 3 else ''}")
-                self._measure(cv, {name: cv(frames) for name, frames in self.frames.items()})
-        self.report("timescales")
-        times = self._timescales(projection)
-        self.report("bonds, angles and closest approach")
-        structure = Structure(self.reference)
+        landscapes = Landscapes(self.frames, self.cut, TRAINING if TRAINING in self.frames else None, self.rng)
+        columns = {name: Columns() for name in self.frames}
+        for cv in dict.fromkeys((projection, *cvs)):
+            self.report(f"surfaces of {', '.join(cv.labels[:3])}{' ...' if len(cv.labels) > 3 else ''}")
+            values = self.projected if cv is projection else {name: cv(frames) for name, frames in self.frames.items()}
+            landscapes.add(cv, values)
+            self._keep(cv, values, columns, states, described=cv is not projection and not cv.average)
+        self.report("timescales and states")
+        dynamics = Dynamics(self.frames, self.cut, self.physical, self.rng)
+        dynamics.of_projection(projection, self.projected, columns[REFERENCE])
+        dynamics.of_named(states, columns, self.projected)
+        for kind, counted in dynamics.counted.items():
+            measures = (JENSEN_SHANNON,) if kind == MICRO else (POPULATIONS,)
+            landscapes.add_states(kind, counted, measures)
+        self.report("bonds, contacts and fluctuations")
+        structure, fold = Structure(self.reference), Fold(self.reference)
+        ends = sampling.ends(self.projected[REFERENCE][:, 0], self.reference)
         ensembles = []
         for name, frames in self.frames.items():
+            cut = self.cut[name]
             sample, track = self._sample(name, frames)
             ensembles.append(
                 Ensemble(
                     name=name,
                     role=self.roles[name],
                     frames_count=len(frames),
-                    surfaces=self.surfaces[name],
-                    distances=self.distances[name],
-                    timescales=times[name],
+                    surfaces=landscapes.surfaces[name],
+                    distances=landscapes.distances[name],
+                    further=landscapes.further[name],
+                    timescales=dynamics.timescales[name],
+                    states=dynamics.states[name],
+                    sampling=sampling.measure(frames, self.projected[name], cut, landscapes.halves[name], ends),
                     geometry=structure.measure(frames),
+                    shape=fold.measure(frames, cut, self.rng(name, "fold")),
+                    recipes={} if name == REFERENCE else self._recipes(known, name),
                     sample=sample,
                     track=track,
-                    notes=tuple(self.notes[name]),
-                    effective=len(frames) / self.cut[name].inefficiency,
+                    notes=tuple(dynamics.notes[name]),
                 )
             )
-        settings: dict[str, Any] = {
+        settings = {
             "seed": self.seed,
             "temperature": self.reference.temperature,
             "collective variables": [note for cv in dict.fromkeys((projection, *cvs)) for note in cv.notes],
-            "floor": {name: floor.note for name, floor in self.floors.items()},
-            "splits": {name: floor.splits for name, floor in self.floors.items()},
+            **landscapes.settings(),
+            **dynamics.settings(),
+            **({"recipes": {recipe.name: _about(recipe) for recipe in known}} if known else {}),
         }
         return Comparison(
             ensembles[0],
             tuple(ensembles[1:]),
             verdict.sentences(ensembles, self.reference.kT),
-            verdict.warnings(ensembles, self.reference, self.cut[REFERENCE].enough, settings["splits"]),
+            verdict.warnings(ensembles, self.frames, self.cut[REFERENCE].enough, settings["splits"]),
             settings,
         )
 
     def _blocks(self, name: str) -> Blocks:
-        frames, reference = self.frames[name], self.frames[REFERENCE]
-        if name == TRAINING and TRAINING in self.projected:
-            ratio = reference.dt / frames.dt
+        frames = self.frames[name]
+        if name == TRAINING:
+            ratio = self.reference.dt / frames.dt
             return blocks(frames.lengths, max(1.0, self._inefficiency(REFERENCE) * ratio))
         return blocks(frames.lengths, self._inefficiency(name))
 
@@ -159,57 +206,25 @@ class _Job:
         runs = tuple(slice(int(end) - len(p), int(end)) for end, p in zip(ends, pieces, strict=True))
         return stride * statistical_inefficiency(np.concatenate(pieces), runs)
 
-    def _measure(self, cv: CV, values: Mapping[str, np.ndarray]) -> None:
-        """Surfaces and distances of every ensemble for one collective variable."""
-        shown = cv.shown or len(cv.labels)
-        wanted: dict[str, tuple[int, ...]] = {cv.labels[k]: (k,) for k in range(shown)}
-        wanted |= {f"{cv.labels[a]} / {cv.labels[b]}": (a, b) for a, b in cv.pairs}
-        counted: dict[str, dict[str, fes.Counts]] = {}
-        for surface_name, columns in wanted.items():
-            labels = tuple(cv.labels[k] for k in columns)
-            grid = fes.Grid.over(values[REFERENCE][:, columns], labels, cv.period)
-            counted[surface_name] = {}
-            for name, frames in self.frames.items():
-                counts = fes.count(values[name][:, columns], frames, grid, self.cut[name])
-                counted[surface_name][name] = counts
-                self.surfaces[name][surface_name] = fes.surface(counts, frames.kT, self.rng(name, surface_name))
-        for metric, parts in _metrics(cv, shown).items():
-            self._distances(metric, [counted[part] for part in parts])
-
-    def _distances(self, metric: str, parts: Sequence[Mapping[str, fes.Counts]]) -> None:
-        reference = [part[REFERENCE] for part in parts]
-        training = None if self.training is None else [part[TRAINING] for part in parts]
-        floor = self.floors[metric] = fes.floor(reference, training, self.rng("floor", metric))
+    def _keep(
+        self,
+        cv: CV,
+        values: Mapping[str, np.ndarray],
+        columns: Mapping[str, Columns],
+        states: Sequence[named.Named],
+        described: bool,
+    ) -> None:
+        """Keep what the conditions of a state ask for, and of the reference what describes its metastable states."""
+        asked = {condition.variable.lower() for state in states for condition in state.conditions}
         for name in self.frames:
-            if name != REFERENCE:
-                own = [part[name] for part in parts]
-                self.distances[name][metric] = fes.distance(own, reference, floor, self.rng(name, metric))
+            for k, label in enumerate(cv.labels):
+                if label.lower() in asked or (described and name == REFERENCE):
+                    columns[name].add(label, values[name][:, k], cv)
 
-    def _timescales(self, projection: CV) -> dict[str, kinetics.Timescales | None]:
-        result: dict[str, kinetics.Timescales | None] = dict.fromkeys(self.frames)
-        if projection.lag is None:
-            self.notes[REFERENCE].append("no timescales: " + projection.notes[0].split(":")[0])
-            return result
-        lags = kinetics.lag_grid(self.reference, projection.lag * self.reference.dt)
-        if not len(lags):
-            self.notes[REFERENCE].append("no timescales: the runs are too short")
-            return result
-        states = kinetics.states(self.projected[REFERENCE], self.rng("states"))
-        for name, frames in self.frames.items():
-            if frames.weights is not None:
-                self.notes[name].append("no timescales: weighted frames have no time order")
-                continue
-            result[name], notes = kinetics.timescales(
-                states(self.projected[name]),
-                frames,
-                lags,
-                len(states),
-                self.cut[name],
-                self.rng(name, "timescales"),
-                physical=self.physical.get(name, True),
-            )
-            self.notes[name] += notes
-        return result
+    def _recipes(self, known: Sequence[Recipe], name: str) -> dict[str, dict[str, float]]:
+        if known:
+            self.report(f"published recipes: {name}")
+        return {recipe.name: dict(recipe(self.frames[name])) for recipe in known}
 
     def _sample(self, name: str, frames: Frames) -> tuple[Frames, np.ndarray]:
         """Evenly spaced frames of the longest run, and their first two columns of the projection."""
@@ -223,19 +238,14 @@ class _Job:
         return Frames(frames.beads, positions, (len(index),), frames.dt * stride, frames.temperature), track
 
 
-def _metrics(cv: CV, shown: int) -> dict[str, list[str]]:
-    """{metric: the surfaces that it is the mean over}."""
-    pairs = [f"{cv.labels[a]} / {cv.labels[b]}" for a, b in cv.pairs]
-    if cv.average:
-        return {cv.name: list(cv.labels[:shown])} | ({f"{cv.name} 2-D": pairs} if pairs else {})
-    single = {label: [label] for label in cv.labels[:shown]}
-    return single | {_joined(cv.labels[a], cv.labels[b]): [pair] for (a, b), pair in zip(cv.pairs, pairs, strict=True)}
-
-
-def _joined(first: str, second: str) -> str:
-    """ "TIC 1" and ``TIC 2`` -> ``TIC 1-2``."""
-    stem, _, number = second.rpartition(" ")
-    return f"{first}-{number}" if stem and first.startswith(f"{stem} ") else f"{first} / {second}"
+def _about(recipe: Recipe) -> dict[str, Any]:
+    published = [[p.what, p.metric, p.value, p.source] for p in recipe.published]
+    return {
+        "source": recipe.source,
+        "metrics": dict(recipe.metrics),
+        "published": published,
+        "notes": list(recipe.notes),
+    }
 
 
 def _names(beads: Beads) -> list[tuple[str, str]]:

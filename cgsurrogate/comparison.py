@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ class Comparison:
     def table(self) -> str:
         """The distances of every ensemble beside the floor, as plain text."""
         return comparison_files.table(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: verdict, distances and warnings."""
+        text = "".join(f"<p>{html.escape(line)}</p>" for line in self.verdict)
+        text += f"<pre>{html.escape(self.table())}</pre>"
+        listed = "".join(f"<li>{html.escape(line)}</li>" for line in self.warnings)
+        return f"<b>Comparison</b>{text}" + (f"<b>Warnings</b><ul>{listed}</ul>" if listed else "")
 
     def save(self, folder: str | Path) -> Path:
         """Write ``metrics.json``, ``surfaces.npz`` and the sample frames."""

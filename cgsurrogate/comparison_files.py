@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cgsurrogate import files
-from cgsurrogate.ensemble import Distance, Ensemble, Surface, Timescales
+from cgsurrogate import files, packing
+from cgsurrogate.ensemble import Ensemble
 from cgsurrogate.frames import Frames
 
-FORMAT = 1
-METRICS, SURFACES = "metrics.json", "surfaces.npz"
+FORMAT = 2
+METRICS, SURFACES, SAMPLES = "metrics.json", "surfaces.npz", "samples"
 
 
 class Compared(Protocol):
@@ -35,42 +35,30 @@ class Compared(Protocol):
 
 
 def metrics(comparison: Compared) -> dict[str, Any]:
-    """Every figure but the surfaces and pooled histograms; plain numbers, text, lists and None for nan."""
+    """Every figure; plain numbers, text, lists and None for nan. Large arrays are named by their key in the npz."""
+    return _record(comparison, {})
+
+
+def _record(comparison: Compared, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     rows = []
-    for one in comparison.ensembles:
-        times = one.timescales
-        rows.append(
-            {
-                "name": one.name,
-                "role": one.role,
-                "frames": one.frames_count,
-                "independent frames": one.effective,
-                "distances": {
-                    name: dataclasses.asdict(d) | {"ratio": d.ratio, "within": d.within if d.judged else None}
-                    for name, d in one.distances.items()
-                },
-                "outside": {name: s.outside for name, s in one.surfaces.items()},
-                "timescales": None
-                if times is None
-                else {f.name: getattr(times, f.name) for f in dataclasses.fields(times)},
-                "geometry": {
-                    name: {k: v for k, v in entry.items() if k not in ("edges", "probability")}
-                    for name, entry in one.geometry.items()
-                },
-                "notes": list(one.notes),
-            }
-        )
-    return _plain(
-        {
-            "format": FORMAT,
-            "units": {"energy": "kJ/mol", "length": "nm", "time": "ps"},
-            "distance": "Jensen-Shannon distance: square root of the divergence with natural logarithm",
-            "verdict": list(comparison.verdict),
-            "warnings": list(comparison.warnings),
-            "settings": comparison.settings,
-            "ensembles": rows,
-        }
-    )
+    for number, one in enumerate(comparison.ensembles):
+        row = packing.pack(dataclasses.replace(one, sample=None), Ensemble, arrays, str(number))
+        for group, found in (
+            (row["distances"], one.distances),
+            *((row["further"][k], v) for k, v in one.further.items()),
+        ):
+            for name, d in found.items():
+                group[name] |= {"ratio": packing.plain(d.ratio), "within": d.within if d.judged else None}
+        rows.append(row)
+    return {
+        "format": FORMAT,
+        "units": {"energy": "kJ/mol", "length": "nm", "time": "ps", "rate": "1/ns"},
+        "distance": "Jensen-Shannon distance: square root of the divergence with natural logarithm",
+        "verdict": list(comparison.verdict),
+        "warnings": list(comparison.warnings),
+        "settings": packing.plain(comparison.settings),
+        "ensembles": rows,
+    }
 
 
 def table(comparison: Compared) -> str:
@@ -123,45 +111,15 @@ def _slowest(one: Ensemble) -> str:
     return text if times.physical else text + " not physical"
 
 
-def _plain(value: Any) -> Any:
-    """Numpy to plain Python, nan and infinity to None."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, np.integer):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return value
-
-
 def save(comparison: Compared, folder: str | Path) -> Path:
     """Write the folder; ``metrics.json`` appears last. The order of the ensembles numbers their arrays and samples."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / METRICS).unlink(missing_ok=True)
     arrays: dict[str, np.ndarray] = {}
-    record = metrics(comparison)
-    for number, (one, row) in enumerate(zip(comparison.ensembles, record["ensembles"], strict=True)):
-        row["surfaces"] = []
-        for k, (name, s) in enumerate(one.surfaces.items()):
-            row["surfaces"].append(
-                {"name": name, "labels": s.labels, "periodic": s.periodic, "outside": _plain(s.outside)}
-            )
-            for axis, edges in enumerate(s.edges):
-                arrays[f"{number}/surface/{k}/edges/{axis}"] = edges
-            for field in ("probability", "free_energy", "error"):
-                arrays[f"{number}/surface/{k}/{field}"] = getattr(s, field)
-        for name, entry in one.geometry.items():
-            for field in ("edges", "probability"):
-                arrays[f"{number}/geometry/{name}/{field}"] = np.asarray(entry[field])
-        arrays[f"{number}/track"] = one.track
-        one.sample.save(folder / "samples" / str(number))
+    record = _record(comparison, arrays)
+    for number, one in enumerate(comparison.ensembles):
+        one.sample.save(folder / SAMPLES / str(number))
     with files.replacing(folder / SURFACES) as handle:
         np.savez_compressed(handle, allow_pickle=False, **arrays)
     files.write_json(folder / METRICS, record)
@@ -182,49 +140,13 @@ def load(folder: str | Path) -> tuple[Ensemble, tuple[Ensemble, ...], tuple[str,
     record = files.read_json(folder / METRICS)
     try:
         if record["format"] != FORMAT:
-            raise ValueError(f"expected a comparison of format {FORMAT}, got {record['format']}; update cgsurrogate")
+            raise ValueError(
+                f"expected a comparison of format {FORMAT}, got {record['format']};"
+                " make it again with: cgsurrogate compare"
+            )
         with np.load(folder / SURFACES, allow_pickle=False) as arrays:
-            rows = [_ensemble(k, row, arrays, folder) for k, row in enumerate(record["ensembles"])]
+            bare = [packing.unpack(row, Ensemble, arrays) for row in record["ensembles"]]
+        rows = [dataclasses.replace(one, sample=Frames.load(folder / SAMPLES / str(k))) for k, one in enumerate(bare)]
         return rows[0], tuple(rows[1:]), tuple(record["verdict"]), tuple(record["warnings"]), record["settings"]
     except (KeyError, TypeError, IndexError, OSError) as error:
         raise ValueError(f"{folder} is not a comparison ({error!r}); make it again") from None
-
-
-def _ensemble(number: int, row: dict[str, Any], arrays: Any, folder: Path) -> Ensemble:
-    surfaces = {}
-    for k, entry in enumerate(row["surfaces"]):
-        key = f"{number}/surface/{k}"
-        surfaces[entry["name"]] = Surface(
-            tuple(entry["labels"]),
-            tuple(arrays[f"{key}/edges/{axis}"] for axis in range(len(entry["labels"]))),
-            arrays[f"{key}/probability"],
-            arrays[f"{key}/free_energy"],
-            arrays[f"{key}/error"],
-            entry["outside"],
-            tuple(entry["periodic"]),
-        )
-    times = row["timescales"]
-    if times is not None:
-        numbers = {k: np.array(v, float) for k, v in times.items() if k != "physical"}  # None becomes nan
-        times = Timescales(**numbers, physical=times["physical"])
-    fields = [f.name for f in dataclasses.fields(Distance)]
-    return Ensemble(
-        name=row["name"],
-        role=row["role"],
-        frames_count=row["frames"],
-        surfaces=surfaces,
-        distances={n: Distance(*(_nan(d[f]) for f in fields)) for n, d in row["distances"].items()},
-        timescales=times,
-        geometry={
-            name: entry | {f: arrays[f"{number}/geometry/{name}/{f}"] for f in ("edges", "probability")}
-            for name, entry in row["geometry"].items()
-        },
-        sample=Frames.load(folder / "samples" / str(number)),
-        track=arrays[f"{number}/track"],
-        notes=tuple(row["notes"]),
-        effective=_nan(row["independent frames"]),
-    )
-
-
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -34,3 +34,9 @@ def correlation_time(values: np.ndarray, runs: tuple[slice, ...]) -> np.ndarray:
 def statistical_inefficiency(values: np.ndarray, runs: tuple[slice, ...]) -> float:
     """Frames for each independent one, 1 + 2 sum of the autocorrelation, of the slowest column."""
     return max(1.0, 2 * float(np.max(correlation_time(values, runs))))
+
+
+def kish(weights: np.ndarray) -> float:
+    """How many equally weighted frames are worth as much as these weights, (sum w)^2 / sum w^2 (Kish 1965)."""
+    weights = np.asarray(weights)
+    return float(np.sum(weights, dtype=float) ** 2 / np.sum(np.square(weights, dtype=float)))

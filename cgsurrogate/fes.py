@@ -1,7 +1,7 @@
-"""Histograms, free energies and Jensen-Shannon distances, each with an error and a noise floor.
+"""Histograms, kernel estimates, free energies and populations, each with an error.
 
-Everything is counted once, in blocks of frames that can be taken as independent; every error, interval and floor is
-then made by drawing blocks anew, without looking at the frames again.
+Everything is counted once, in blocks of frames that can be taken as independent; every error and interval (and, in
+``distances``, every noise floor) is then made by drawing blocks anew, without looking at the frames again.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from cgsurrogate.blocks import LEAST_RUNS, Blocks, resamples
-from cgsurrogate.ensemble import Distance, Surface
+from cgsurrogate import kernel
+from cgsurrogate.blocks import Blocks, resamples
+from cgsurrogate.correlation import kish
+from cgsurrogate.ensemble import Estimate, Surface
 from cgsurrogate.frames import Frames
 
 BINS_1D, BINS_2D = 100, 50
-SPLITS = 100
+FINE = (10, 3)  # finer bins of the kernel estimate in a bin, in one and in two dimensions
+RATIO_DRAWS = 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,11 +50,21 @@ class Grid:
             edges.append(np.linspace(low, high, bins + 1))
         return cls(labels, tuple(edges), (period is not None,) * len(labels))
 
-    def index(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(T, d) -> (T,) flat bin numbers, and (T,) whether a frame lies outside (it counts in the outermost bin)."""
+    @property
+    def fine(self) -> tuple[np.ndarray, ...]:
+        """Edges of the finer bins that the kernel estimate is made from, a whole number of them in each bin."""
+        parts = FINE[len(self.edges) - 1]
+        return tuple(np.linspace(e[0], e[-1], (len(e) - 1) * parts + 1) for e in self.edges)
+
+    def index(self, values: np.ndarray, parts: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """(T, d) -> (T,) flat bin numbers, and (T,) whether a frame lies outside (it counts in the outermost bin).
+
+        Every bin is cut into ``parts`` along each axis.
+        """
         flat, outside = np.zeros(len(values), np.int64), np.zeros(len(values), bool)
         for column, edges, periodic in zip(values.T, self.edges, self.periodic, strict=True):
-            low, width, bins = edges[0], (edges[-1] - edges[0]) / (len(edges) - 1), len(edges) - 1
+            bins = (len(edges) - 1) * parts
+            low, width = edges[0], (edges[-1] - edges[0]) / bins
             place = (np.asarray(column, float) - low) / width
             if periodic:
                 place = np.mod(place, bins)
@@ -62,15 +74,36 @@ class Grid:
             flat = flat * bins + np.clip(np.floor(place), 0, bins - 1).astype(np.int64)
         return flat, outside
 
+    def coarse(self, table: np.ndarray, parts: int) -> np.ndarray:
+        """(K, finer bins) -> (K, bins)."""
+        split = [size for bins in self.shape for size in (bins, parts)]
+        axes = tuple(range(2, 2 * len(self.shape) + 1, 2))
+        return table.reshape(len(table), *split).sum(axes).reshape(len(table), -1)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Counts:
-    """Weight of every bin in every block: ``weights`` (K, bins) float32; ``outside`` is the share beyond the grid."""
+    """Weight of every bin in every block, a mean of one a frame.
+
+    Attributes:
+        weights: (K, bins) float32.
+        runs: (K,) run of each block.
+        outside: share of the weight beyond the grid (it counts in the outermost bins).
+        effective: about how many independent and equally weighted frames these are.
+        kT: kJ/mol.
+        smooth: (K, bins) float32, kernel estimate of the density at the bin centres, nan far from every sample; what
+            lies outside is left out of it. None where it was not asked for.
+        bandwidths: of the kernel, in the units of each axis.
+    """
 
     grid: Grid
     weights: np.ndarray
     runs: np.ndarray
     outside: float
+    effective: float
+    kT: float
+    smooth: np.ndarray | None = None
+    bandwidths: tuple[float, ...] = ()
 
     @property
     def probability(self) -> np.ndarray:
@@ -84,15 +117,46 @@ def normalised(weights: np.ndarray) -> np.ndarray:
     return weights / np.where(total > 0, total, 1.0)
 
 
-def count(values: np.ndarray, frames: Frames, grid: Grid, cut: Blocks) -> Counts:
-    """Sort (T, d) values of the frames into the bins of the grid, block by block."""
-    flat, outside = grid.index(values)
-    probability = frames.probabilities
-    bins = math.prod(grid.shape)
-    table = np.empty((len(cut), bins), np.float32)
+def count(values: np.ndarray, frames: Frames, grid: Grid, cut: Blocks, *, smooth: bool = True) -> Counts:
+    """Sort (T, d) values of the frames into the bins of the grid, block by block; ``smooth`` adds a kernel estimate."""
+    parts = FINE[len(grid.edges) - 1] if smooth else 1
+    bins = math.prod(n * parts for n in grid.shape)
+    table, beyond = np.empty((len(cut), bins), np.float32), np.zeros(bins)
+    scale = _scale(frames)
     for k, (start, stop) in enumerate(itertools.pairwise(cut.edges)):
-        table[k] = np.bincount(flat[start:stop], probability[start:stop] * len(frames), minlength=bins)
-    return Counts(grid, table, cut.runs, float(probability[outside].sum()))
+        flat, outside = grid.index(values[start:stop], parts)
+        weight = None if frames.weights is None else np.asarray(frames.weights[start:stop], float) * scale
+        table[k] = np.bincount(flat, weight, minlength=bins)
+        if outside.any():
+            beyond += np.bincount(flat[outside], None if weight is None else weight[outside], minlength=bins)
+    samples = _samples(frames)
+    density: np.ndarray | None = None
+    widths: tuple[float, ...] = ()
+    if smooth:
+        inner = table
+        if beyond.any():  # taken out of every block in proportion, as a spike at the edge is no density
+            total = table.sum(0, dtype=float)
+            inner = table * np.maximum(1 - beyond / np.where(total > 0, total, 1), 0).astype(np.float32)
+        density, widths = kernel.smooth(inner, grid.fine, grid.edges, grid.periodic, samples)
+    return Counts(
+        grid,
+        grid.coarse(table, parts),
+        cut.runs,
+        float(beyond.sum() / len(frames)),
+        max(samples / cut.inefficiency, 1.0),
+        frames.kT,
+        density,
+        widths,
+    )
+
+
+def _scale(frames: Frames) -> float:
+    """What turns weights into weights of mean one."""
+    return 1.0 if frames.weights is None else len(frames) / float(np.sum(frames.weights, dtype=float))
+
+
+def _samples(frames: Frames) -> float:
+    return float(len(frames)) if frames.weights is None else kish(frames.weights)
 
 
 def surface(counts: Counts, kT: float, rng: np.random.Generator) -> Surface:
@@ -100,14 +164,10 @@ def surface(counts: Counts, kT: float, rng: np.random.Generator) -> Surface:
 
     The error is kT sd(p) / p over the draws, times sqrt(K / (K - 1)) for K blocks; nan in empty bins and for one block.
     """
-    p, shape, blocks_ = counts.probability, counts.grid.shape, len(counts.weights)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        energy = np.where(p > 0, -kT * np.log(p), np.nan)
-        energy = energy - np.nanmin(energy)
-        error = np.full_like(p, np.nan)
-        if blocks_ > 1:
-            drawn = normalised(resamples(blocks_, rng) @ counts.weights)
-            error = np.where(p > 0, kT * drawn.std(0) * math.sqrt(blocks_ / (blocks_ - 1)) / p, np.nan)
+    drawn = resamples(len(counts.weights), rng) if len(counts.weights) > 1 else None
+    p, shape = counts.probability, counts.grid.shape
+    energy, error = _energy(counts.weights, kT, drawn)
+    smooth = () if counts.smooth is None else _energy(counts.smooth, kT, drawn)
     return Surface(
         counts.grid.labels,
         counts.grid.edges,
@@ -116,172 +176,95 @@ def surface(counts: Counts, kT: float, rng: np.random.Generator) -> Surface:
         error.reshape(shape),
         counts.outside,
         counts.grid.periodic,
+        *(one.reshape(shape) for one in smooth),
     )
 
 
-def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Jensen-Shannon divergence (natural logarithm, 0 to ln 2) over the last axis of two sets of probabilities."""
-    p, q = np.asarray(p, float), np.asarray(q, float)
-    m = (p + q) / 2
-
-    def relative(a: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.sum(np.where(a > 0, a * np.log(a / m), 0.0), -1)
-
-    return np.clip((relative(p) + relative(q)) / 2, 0, math.log(2))
-
-
-def jensen_shannon(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Square root of the divergence: 0 for equal, sqrt(ln 2) = 0.833 for disjoint probabilities."""
-    return np.sqrt(divergence(p, q))
+def _energy(table: np.ndarray, kT: float, draws: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """(K, bins) weights of blocks -> free energy and its error; nan where there is nothing."""
+    table = np.nan_to_num(table)
+    p, count_ = normalised(table.sum(0, dtype=float)), len(table)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        energy = np.where(p > 0, kT * (np.log(p.max()) - np.log(p)), np.nan)
+        error = np.full_like(p, np.nan)
+        if draws is not None:
+            spread = normalised(draws @ table).std(0)
+            error = np.where(p > 0, kT * spread * math.sqrt(count_ / (count_ - 1)) / p, np.nan)
+    return energy, error
 
 
-def mean_distance(a: Sequence[Counts], b: Sequence[Counts]) -> float:
-    """Mean over grids of the distance between two ensembles."""
-    return float(np.mean([jensen_shannon(x.probability, y.probability) for x, y in zip(a, b, strict=True)]))
+def populations(counts: Counts, rng: np.random.Generator) -> tuple[Estimate, Estimate]:
+    """Populations of ``counted_states``, and free energies in kJ/mol above the first state, -kT ln(p / p_first).
 
-
-def interval(a: Sequence[Counts], b: Sequence[Counts], rng: np.random.Generator) -> tuple[float, float]:
-    """95 % interval of the mean distance by drawing the blocks of both ensembles anew.
-
-    Drawing anew adds noise to a figure that is never negative, so the draws are shifted to have the figure as their
-    mean: the interval says how the figure would vary on a repetition, and keeps the bias that the floor has as well.
+    A population is a share of all frames, also of those in no state. Intervals as in ``log_ratio``: of p on the scale
+    ln(p / (1 - p)). A state that was never seen has population 0,
+    bounded above as for so many independent draws as it has independent frames (Clopper and Pearson 1934), and no free
+    energy.
     """
-    value = mean_distance(a, b)
-    if len(a[0].weights) < 2 or len(b[0].weights) < 2:
-        return 0.0, math.sqrt(math.log(2))
-    draw_a, draw_b = resamples(len(a[0].weights), rng), resamples(len(b[0].weights), rng)
-    drawn = np.mean(
-        [
-            jensen_shannon(normalised(draw_a @ x.weights), normalised(draw_b @ y.weights))
-            for x, y in zip(a, b, strict=True)
-        ],
-        0,
-    )
-    low, high = np.quantile(drawn - drawn.mean(), (0.025, 0.975))
-    return max(0.0, value + min(low, 0.0)), min(math.sqrt(math.log(2)), value + max(high, 0.0))
+    everything, kT = counts.weights.astype(float), counts.kT
+    own, size = everything[:, :-1], everything.sum()
+    total = own.sum(0)
+    odds = log_ratio(own, everything.sum(1, keepdims=True) - own, counts.runs, rng)
+    with np.errstate(over="ignore"):
+        p, low, high = total / size, 1 / (1 + np.exp(-odds.low)), 1 / (1 + np.exp(-odds.high))
+    none, all_, most = total == 0, total == size, 1 - 0.025 ** (1 / counts.effective)
+    low, high = np.where(none, 0.0, low), np.where(none, most, high)
+    low, high = np.where(all_, 1 - most, low), np.where(all_, 1.0, high)
+    ratio = log_ratio(own, np.broadcast_to(own[:, :1], own.shape), counts.runs, rng)
+    return Estimate(p, low, high), Estimate(-kT * ratio.value, -kT * ratio.high, -kT * ratio.low)
 
 
-@dataclasses.dataclass(frozen=True)
-class Floor:
-    """What an independent all-atom sample would show: its typical distance and the 95 % quantile; how it was made."""
-
-    typical: float
-    high: float
-    splits: int
-    note: str
-
-
-def floor(reference: Sequence[Counts], training: Sequence[Counts] | None, rng: np.random.Generator) -> Floor:
-    """The distance that sampling alone makes, for the same mean over grids as the figure it is held against.
-
-    With ``training`` beside a held-out reference: the training data against the reference, which is what a perfect
-    surrogate of the training data would reach. Its 95 % quantile is that of random splits of all these runs into two
-    sets of the same two sizes, moved up if the training data lie further from the reference than the typical split.
-
-    Without it: disjoint halves of the reference, scaled from half the size to the size of the reference (the noise of
-    a distance falls with the sample; the exponent is measured between quarters and halves), so that the floor is that
-    of an independent sample as large as the reference.
-
-    Split are whole runs where there are at least six, else the blocks.
-    """
-    if training is None:
-        return _floor_of_halves(reference, rng)
-    sizes = (len(set(training[0].runs.tolist())), len(set(reference[0].runs.tolist())))
-    by_runs = sum(sizes) >= LEAST_RUNS
-    pooled = [_units(x, by_runs, y) for x, y in zip(training, reference, strict=True)]
-    share = sizes if by_runs else (len(training[0].weights), len(reference[0].weights))
-    masks = _splits(sum(share), share[0], rng)
-    drawn = _between(pooled, masks, 1 - masks)
-    typical, median = mean_distance(training, reference), float(np.median(drawn))
-    high = _upper(drawn, len(pooled[0]))
-    note = f"training against reference; {len(masks)} splits of {sum(share)} {'runs' if by_runs else 'blocks'}"
-    return Floor(typical, max(typical, median) + high - median, len(masks), note)
+def counted_states(labels: np.ndarray, count: int, frames: Frames, cut: Blocks) -> Counts:
+    """Counts whose bins are states, and one more for frames with a negative label (``outside`` is their share)."""
+    labels = np.asarray(labels)
+    if labels.shape != (len(frames),) or not np.issubdtype(labels.dtype, np.integer) or labels.max() >= count:
+        raise ValueError(
+            f"expected ({len(frames)},) whole numbers below {count}, one state a frame, got {labels.dtype}"
+            f" {labels.shape}, up to {labels.max()}"
+        )
+    table = np.empty((len(cut), count + 1), np.float32)
+    scale = _scale(frames)
+    for k, (start, stop) in enumerate(itertools.pairwise(cut.edges)):
+        part = labels[start:stop]
+        weight = None if frames.weights is None else frames.weights[start:stop] * scale
+        table[k] = np.bincount(np.where(part < 0, count, part), weight, minlength=count + 1)
+    grid = Grid(("state",), (np.arange(count + 2) - 0.5,), (False,))
+    outside = float(table[:, count].sum(dtype=float) / len(frames))
+    return Counts(grid, table, cut.runs, outside, max(_samples(frames) / cut.inefficiency, 1.0), frames.kT)
 
 
-def _floor_of_halves(reference: Sequence[Counts], rng: np.random.Generator) -> Floor:
-    runs = len(set(reference[0].runs.tolist()))
-    by_runs = runs >= LEAST_RUNS
-    units = [_units(x, by_runs) for x in reference]
-    count_ = len(units[0])
-    if count_ < 2:
-        return Floor(math.nan, math.nan, 0, "a single block has no halves; add runs")
-    masks = _splits(count_, count_ // 2, rng)
-    drawn = _between(units, masks, 1 - masks)
-    scale = _to_full_size([x.weights for x in reference], rng)
-    note = f"halves against halves of the reference; {len(masks)} splits of {count_} {'runs' if by_runs else 'blocks'}"
-    high = float(np.quantile(drawn, 0.95))
-    return Floor(
-        scale * float(np.median(drawn)), scale * high, len(masks), f"{note}, scaled by {scale:.2f} to full size"
-    )
+def difference(counts: Counts, a: np.ndarray, b: np.ndarray, kT: float, rng: np.random.Generator) -> Estimate:
+    """Free energy of region ``a`` above region ``b`` in kJ/mol, -kT ln(p_a / p_b); masks over the bins of the grid."""
+    masks = [np.asarray(m, bool).reshape(-1) for m in (a, b)]
+    if any(m.shape != counts.weights.shape[1:] for m in masks):
+        raise ValueError(f"expected masks over the bins, {counts.grid.shape}, got {np.shape(a)} and {np.shape(b)}")
+    own, other = (counts.weights[:, m].sum(1, keepdims=True, dtype=float) for m in masks)
+    ratio = log_ratio(own, other, counts.runs, rng)
+    return Estimate(-kT * ratio.value[0], -kT * ratio.high[0], -kT * ratio.low[0])
 
 
-def _upper(drawn: np.ndarray, units: int) -> float:
-    """The 95 % quantile of splits of a few units, widened as Student's t widens that of a normal distribution.
+def log_ratio(a: np.ndarray, b: np.ndarray, runs: np.ndarray, rng: np.random.Generator) -> Estimate:
+    """ln(sum a / sum b) over K blocks of (K, M) weights, nan where either is empty, with 95 % intervals.
 
-    The splits share one small sample, which varies from one data set to the next less than an independent sample would.
+    The blocks are given random weights from a flat Dirichlet distribution (Bayesian bootstrap, Rubin 1981), which
+    keeps rare states asymmetric; the quantiles are then widened to the variance of K independent blocks and to
+    Student's t with K - 1 degrees of freedom, and further where neighbouring blocks of a run are still correlated.
+    One block gives no interval.
     """
     from scipy.stats import t
 
-    median, high = np.quantile(drawn, (0.5, 0.95))
-    return float(median + (high - median) * t.ppf(0.95, max(units - 1, 1)) / 1.645 * math.sqrt(1 + 1 / units))
-
-
-def _units(counts: Counts, by_runs: bool, other: Counts | None = None) -> np.ndarray:
-    """(U, bins) weights of whole runs or of blocks, those of ``other`` after those of ``counts``."""
-    parts = []
-    for one in (counts,) if other is None else (counts, other):
-        _, number = np.unique(one.runs, return_inverse=True)
-        if by_runs:
-            table = np.zeros((number.max() + 1, one.weights.shape[1]), np.float32)
-            np.add.at(table, number, one.weights)
-            parts.append(table)
-        else:
-            parts.append(one.weights)
-    return np.concatenate(parts)
-
-
-def _splits(count_: int, first: int, rng: np.random.Generator) -> np.ndarray:
-    """(S, count) ones for the first set: all ways if there are few, else random ones."""
-    if math.comb(count_, first) <= 2 * SPLITS:
-        chosen = [c for c in itertools.combinations(range(count_), first) if 2 * first != count_ or 0 in c]
-    else:
-        chosen = [tuple(rng.permutation(count_)[:first]) for _ in range(SPLITS)]
-    masks = np.zeros((len(chosen), count_), np.float32)
-    for mask, index in zip(masks, chosen, strict=True):
-        mask[list(index)] = 1
-    return masks
-
-
-def _between(units: Sequence[np.ndarray], first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(S,) mean over grids of the distance between two sets of units, given as masks (S, U)."""
-    return np.mean([jensen_shannon(normalised(first @ u), normalised(second @ u)) for u in units], 0)
-
-
-def _to_full_size(units: Sequence[np.ndarray], rng: np.random.Generator) -> float:
-    """How much smaller the distance between two whole samples is than between two halves of one.
-
-    A distance falls as a power of the sample size (one half for smooth densities, less where bins hold few samples);
-    the power is measured between quarters and halves of the blocks, kept within 0 and 1/2.
-    """
-    count_ = len(units[0])
-    if count_ < 8:
-        return math.sqrt(0.5)
-    order = np.argsort(rng.random((SPLITS, count_)), 1)
-    half, quarter = count_ // 2, count_ // 4
-
-    def mask(start: int, size: int) -> np.ndarray:
-        return ((order >= start) & (order < start + size)).astype(np.float32)
-
-    halves = np.mean(_between(units, mask(0, half), mask(half, half)))
-    quarters = np.mean(_between(units, mask(0, quarter), mask(quarter, quarter)))
-    if not halves > 0:
-        return 1.0
-    power = math.log(quarters / halves) / math.log(half / quarter)
-    return 2 ** -min(max(power, 0.0), 0.5)
-
-
-def distance(a: Sequence[Counts], reference: Sequence[Counts], bound: Floor, rng: np.random.Generator) -> Distance:
-    """The mean distance over grids, with interval and floor."""
-    low, high = interval(a, reference, rng)
-    return Distance(mean_distance(a, reference), low, high, bound.typical, bound.high)
+    count = len(a)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.log(a.sum(0)) - np.log(b.sum(0))
+        value = np.where(np.isfinite(value), value, np.nan)
+        if count < 2:
+            return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
+        drawn = rng.dirichlet(np.ones(count), RATIO_DRAWS)
+        spread = np.log(drawn @ a) - np.log(drawn @ b) - value
+        influence = a / a.sum(0) - b / b.sum(0)
+        near = (runs[1:] == runs[:-1])[:, None]
+        both = 2 * np.sum(near * influence[1:] * influence[:-1], 0)
+        correlated = np.sqrt(1 + np.maximum(np.nan_to_num(both / np.sum(influence**2, 0)), 0))
+    low, high = np.quantile(np.where(np.isfinite(value), spread, np.nan), (0.025, 0.975), axis=0)
+    wide = t.ppf(0.975, count - 1) / 1.96 * math.sqrt((count + 1) / (count - 1)) * correlated
+    return Estimate(value, value + np.minimum(low, 0) * wide, value + np.maximum(high, 0) * wide)

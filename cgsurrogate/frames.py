@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,32 @@ class Frames:
         return tuple(slice(int(end - n), int(end)) for end, n in zip(ends, self.lengths, strict=True))
 
     @property
+    def out_of_order(self) -> str:
+        """What these frames are, if their order is not that of time: "weighted frames", ...; empty if it is."""
+        if self.weights is not None:
+            return "weighted frames"
+        return "" if self.source.get("time_ordered", True) else "frames of exchanging replicas"
+
+    @property
+    def time_ordered(self) -> bool:
+        """Whether neighbouring frames of a run follow each other in time, so that kinetics can be read from them."""
+        return not self.out_of_order
+
+    @property
     def probabilities(self) -> np.ndarray:
         """(T,) weights that sum to one, equal where there are none."""
         if self.weights is None:
             return np.full(len(self), 1 / len(self))
         return np.asarray(self.weights, float) / np.sum(self.weights, dtype=float)
+
+    def release(self) -> None:
+        """Let go of the pages of memory-mapped arrays, which then no longer count as memory of this process.
+
+        They are read from the disk (or from what the system has kept of it) when they are next looked at.
+        """
+        for array in (self.positions, self.forces, self.weights):
+            if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+                array._mmap.madvise(mmap.MADV_DONTNEED)
 
     def pairs(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices (now, later) of all frames that lie ``lag`` frames apart in one run; never across runs."""

@@ -35,7 +35,7 @@ class Health:
         pairs = np.asarray(beads.bonds if bonds is None else bonds, int).reshape(-1, 2)
         if len(pairs) and not (pairs.min() >= 0 and pairs.max() < len(beads)):
             raise ValueError(f"watched bonds must name beads below {len(beads)}, got {pairs.tolist()}")
-        self.bonds = torch.as_tensor(pairs)
+        self.bonds, self.temperature = torch.as_tensor(pairs), temperature
         self.masses = torch.tensor(beads.masses, dtype=start.dtype)[:, None]
         lengths = _lengths(start, self.bonds)  # (R, P)
         given = (
@@ -61,9 +61,15 @@ class Health:
         self.reference, self.apart = self.reference.to(device), self.apart.to(device)
         self.closest = None if self.closest is None else self.closest.to(device)
 
-    def check(self, x: Tensor, v: Tensor | None, progress: Progress, first: int) -> None:
-        """Judge frames ``first``, ``first + 1``, ... at (W, R, N, 3) nm and nm/ps, and note replicas that go bad."""
-        good, heat = self._good(x, v)
+    def check(
+        self, x: Tensor, v: Tensor | None, progress: Progress, first: int, temperature: Tensor | None = None
+    ) -> None:
+        """Judge frames ``first``, ``first + 1``, ... at (W, R, N, 3) nm and nm/ps, and note replicas that go bad.
+
+        ``temperature`` (W, R) K where replicas differ; their kinetic temperatures are then judged and averaged as if
+        scaled to the one of the simulation.
+        """
+        good, heat = self._good(x, v, temperature)
         frozen = {entry["replica"] for entry in progress.quarantined}
         alive = torch.ones(x.shape[1], dtype=torch.bool, device=x.device)
         alive[list(frozen)] = False
@@ -81,12 +87,18 @@ class Health:
             self._approach(x[-1][usable[-1]], progress)
 
     def mend(self, state: State, progress: Progress) -> State:
-        """The state with a copy of a healthy replica in the place of every frozen one that is not safe to evaluate."""
+        """The state with a copy of a healthy replica in the place of every frozen one that is not safe to evaluate.
+
+        A frozen replica is taken out of its ladder of temperatures, copy or not.
+        """
         frozen = [entry["replica"] for entry in progress.quarantined]
         if not frozen or len(frozen) == len(state.positions):
             return state
+        if state.ladder is not None:
+            state = state._replace(ladder=state.ladder.clone())
+            state.ladder[frozen, 0] = -1  # type: ignore[index]
         velocities = None if state.velocities is None else state.velocities[None]
-        good = self._good(state.positions[None], velocities)[0][0]
+        good = self._good(state.positions[None], velocities, state.temperature)[0][0]
         bad = [replica for replica in frozen if not good[replica]]
         healthy = [r for r in good.nonzero()[:, 0].tolist() if r not in frozen]
         if not bad or not healthy:
@@ -99,34 +111,35 @@ class Health:
             tensor[bad] = tensor[healthy[0]].clone()
             return tensor
 
-        return State(*map(replace, state))  # type: ignore[arg-type]
+        return State(*map(replace, state))._replace(ladder=state.ladder)  # type: ignore[arg-type]
 
     def kinetic_temperature(self, state: State, progress: Progress) -> float | None:
-        """Mean over the replicas that are not frozen, K; None without velocities."""
+        """Mean over the replicas that are not frozen, K, scaled as in ``check``; None without velocities."""
         if state.velocities is None:
             return None
         alive = torch.ones(len(state.positions), dtype=torch.bool)
         alive[[entry["replica"] for entry in progress.quarantined]] = False
-        return float(self._heat(state.velocities)[alive.to(state.positions.device)].mean())
+        return float(self._heat(state.velocities, state.temperature)[alive.to(state.positions.device)].mean())
 
     def pop_news(self) -> str:
         text, self.news = "; ".join(self.news), []
         return text
 
-    def _good(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """(W, R) whether a frame is physical, and its kinetic temperature in K."""
+    def _good(self, x: Tensor, v: Tensor | None, temperature: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """(W, R) whether a frame is physical, and its kinetic temperature in K, scaled as in ``check``."""
         good = torch.isfinite(x.sum((-1, -2)))
         if len(self.bonds):
             ratio = _lengths(x, self.bonds) / self.reference
             good &= ((ratio > 0.5) & (ratio < 2)).all(-1)
         if v is None:
             return good, None
-        heat = self._heat(v)
+        heat = self._heat(v, temperature)
         return good & (heat < self.hottest), heat
 
-    def _heat(self, v: Tensor) -> Tensor:
-        """(..., N, 3) nm/ps -> (...) K."""
-        return (self.masses * v * v).sum((-1, -2)) / (3 * len(self.masses) * units.BOLTZMANN)
+    def _heat(self, v: Tensor, temperature: Tensor | None = None) -> Tensor:
+        """(..., N, 3) nm/ps -> (...) K; of replicas at (...) K scaled to the temperature of the simulation."""
+        heat = (self.masses * v * v).sum((-1, -2)) / (3 * len(self.masses) * units.BOLTZMANN)
+        return heat if temperature is None else heat * (self.temperature / temperature)
 
     def _reason(self, x: Tensor, v: Tensor | None) -> str:
         """What is wrong with one frame at (N, 3) nm and nm/ps."""

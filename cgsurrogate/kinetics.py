@@ -2,100 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
-from typing import Any
 
 import numpy as np
 
-from cgsurrogate.blocks import Blocks, resamples
-from cgsurrogate.ensemble import Timescales
+from cgsurrogate import msm, rates
+from cgsurrogate.blocks import Blocks
+from cgsurrogate.ensemble import Estimate, Timescales
 from cgsurrogate.frames import Frames
+from cgsurrogate.msm import STATES, States, states
 
-STATES, PROCESSES, LAGS, DRAWS = 100, 4, 6, 20
-SUBSAMPLE = 20_000
+__all__ = ["STATES", "States", "clock", "judge", "lag_grid", "states", "timescales"]
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class States:
-    """k-means centres (S, D) in the projection; a frame belongs to the nearest."""
-
-    centres: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.centres)
-
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """(T, D) -> (T,) number of the state."""
-        from scipy.spatial import cKDTree
-
-        return cKDTree(self.centres).query(values, workers=1)[1].astype(np.int32)
-
-
-def states(values: np.ndarray, rng: np.random.Generator, count: int = STATES) -> States:
-    """k-means on at most ``SUBSAMPLE`` evenly spaced rows of (T, D) values; fewer states for little data."""
-    from deeptime.clustering import KMeans
-
-    picked = np.asarray(values[:: max(1, len(values) // SUBSAMPLE)], np.float64)
-    count = max(2, min(count, len(picked) // 20))
-    seed = int(rng.integers(1 << 31))
-    model: Any = KMeans(count, max_iter=50, tolerance=1e-4, fixed_seed=seed, n_jobs=1).fit_fetch(picked)
-    return States(np.asarray(model.cluster_centers))
-
-
-def transition_counts(
-    labels: np.ndarray, frames: Frames, lag: int, count: int, cut: Blocks | None = None
-) -> np.ndarray:
-    """(K, S, S) transitions over ``lag`` frames by the block that they start in; sliding window, never across runs."""
-    now, later = frames.pairs(lag)
-    code = labels[now].astype(np.int64) * count + labels[later]
-    if cut is None:
-        return np.bincount(code, minlength=count * count).reshape(1, count, count).astype(np.float32)
-    place = np.searchsorted(now, cut.edges)
-    table = [np.bincount(code[a:b], minlength=count * count) for a, b in itertools.pairwise(place)]
-    return np.array(table, np.float32).reshape(-1, count, count)
-
-
-def connected(counts: np.ndarray) -> np.ndarray:
-    """Numbers of the largest set of states (by counts) among which every one is reached from every other."""
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    _, label = connected_components(csr_matrix(counts), directed=True, connection="strong")
-    inside = np.array([counts[np.ix_(label == k, label == k)].sum() for k in range(label.max() + 1)])
-    return np.flatnonzero(label == int(np.argmax(inside)))
-
-
-def transition_matrix(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S, S) connected counts -> reversible maximum-likelihood transition matrix (Prinz et al. 2011), populations."""
-    from deeptime.markov.tools.estimation import transition_matrix as estimate
-
-    matrix, stationary = estimate(
-        np.asarray(counts, float), reversible=True, return_statdist=True, maxerr=1e-6, warn_not_converged=False
-    )
-    return np.asarray(matrix), np.asarray(stationary)
-
-
-def _eigenvalues(matrix: np.ndarray, stationary: np.ndarray) -> np.ndarray:
-    """Of a reversible matrix, falling; from the symmetric matrix that is similar to it."""
-    root = np.sqrt(stationary)
-    symmetric = matrix * root[:, None] / root
-    return np.linalg.eigvalsh((symmetric + symmetric.T) / 2)[::-1]
-
-
-def implied(counts: np.ndarray, lag: float, processes: int = PROCESSES) -> tuple[np.ndarray, float]:
-    """(S, S) counts at a lag in ps -> (processes,) timescales in ps, nan where there are none; share of counts used."""
-    chosen = connected(counts)
-    inner = counts[np.ix_(chosen, chosen)]
-    result = np.full(processes, np.nan)
-    total = counts.sum()
-    if len(chosen) < 2 or not total:
-        return result, 0.0
-    values = _eigenvalues(*transition_matrix(inner))[1 : processes + 1]
-    good = (values > 0) & (values < 1 - 1e-12)
-    result[: len(values)][good] = -lag / np.log(values[good])
-    return result, float(inner.sum() / total)
+PROCESSES, LAGS, DRAWS = 4, 6, 40
 
 
 def lag_grid(reference: Frames, correlation: float | None = None, count: int = LAGS) -> np.ndarray:
@@ -122,7 +41,11 @@ def timescales(
 ) -> tuple[Timescales | None, tuple[str, ...]]:
     """Timescales of one ensemble at about the given lags (ps), rounded to its own time between frames.
 
-    The 95 % interval is exp(ln t -+ 1.96 s), with s the spread of ln t when blocks are drawn anew.
+    The 95 % interval is that of a Bayesian bootstrap: random weights for the blocks, Student's t times the spread of
+    ln t. On known chains and double wells of 45 to 730 relaxations, in 3 runs or 15, it held the truth in 92 to 97 of
+    100 cases. Percentiles of the same draws did in 87 to 91, and the posterior of reversible matrices on counts over
+    the lag in 82 to 90; with 100 states and a long lag that posterior missed even its own best estimate.
+    Timescales below half the lag are nan: what is left of them after one lag is noise.
 
     Returns:
         The timescales (None where the runs are shorter than every lag) and what must be said about them.
@@ -134,27 +57,54 @@ def timescales(
     shape = (len(steps), processes)
     values, low, high, share = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan), 1.0
     for row, step in enumerate(steps):
-        table = transition_counts(labels, frames, int(step), count, cut)
-        values[row], used = implied(table.sum(0), step * frames.dt, processes)
-        share = min(share, used)
-        kept = table[table.sum((1, 2)) > 0].reshape(-1, count * count)
-        if len(kept) < 2:
+        lag = step * frames.dt
+        table = msm.transition_counts(labels, frames, int(step), count, cut)
+        total = table.sum(0)
+        chosen = msm.connected(total)
+        share = min(share, total[np.ix_(chosen, chosen)].sum() / max(1.0, total.sum()))
+        if len(chosen) < 2:
             continue
-        drawn = resamples(len(kept), rng, draws) @ kept
-        times = np.array([implied(c.reshape(count, count), step * frames.dt, processes)[0] for c in drawn])
-        enough = np.isfinite(times).sum(0) > draws // 2
-        spread = np.nanstd(np.log(np.where(enough, times, 1.0)), 0) * math.sqrt(len(kept) / (len(kept) - 1))
-        low[row] = np.where(enough, values[row] * np.exp(-1.96 * spread), np.nan)
-        high[row] = np.where(enough, values[row] * np.exp(1.96 * spread), np.nan)
+        inner = table[:, chosen][:, :, chosen]
+        inner = inner[inner.sum((1, 2)) > 0].reshape(-1, len(chosen) ** 2)
+        weights = [np.ones(len(inner))]
+        if len(inner) > 1:
+            weights += list(msm.block_weights(len(inner), rng, draws))
+        # no weight is zero, so that the same states stay connected in every draw
+        times = np.array([msm.implied((w @ inner).reshape(len(chosen), -1), lag, processes) for w in weights])
+        found = msm.interval(times[0], times[1:], len(inner), "log")
+        resolved = found.value > lag / 2
+        values[row], low[row], high[row] = (
+            np.where(resolved, one, np.nan) for one in (found.value, found.low, found.high)
+        )
     result = Timescales(steps * frames.dt, values, low, high, physical)
-    return result, judge(result, frames, share)
+    crossings = _crossings(labels, frames, int(steps[len(steps) // 2]), count)
+    return result, judge(result, frames, share, crossings)
 
 
-def judge(times: Timescales, frames: Frames, share: float) -> tuple[str, ...]:
-    """Whether the data allow a statement about kinetics: connectivity, length against the slowest process, flatness."""
+def _crossings(labels: np.ndarray, frames: Frames, step: int, count: int) -> int | None:
+    """Transitions along the slowest process: between the outer quarters of its eigenvector; None without one."""
+    table = msm.transition_counts(labels, frames, step, count)[0]
+    chosen = msm.connected(table)
+    if len(chosen) < 2 or not table.any():
+        return None
+    _, vectors = msm.spectrum(*msm.transition_matrix(table[np.ix_(chosen, chosen)]))
+    along = vectors[:, 1]
+    along = (along - along.min()) / max(float(np.ptp(along)), 1e-12)
+    cores = np.full(count, -1, np.int8)
+    cores[chosen] = np.where(along < 0.25, 0, np.where(along > 0.75, 1, -1))
+    return int(rates.counts(rates.visits(cores[labels], frames), 2).sum())
+
+
+def judge(times: Timescales, frames: Frames, share: float, crossings: int | None = None) -> tuple[str, ...]:
+    """Whether the data allow a statement about kinetics, in sentences; empty where they do.
+
+    Args:
+        share: of the transitions, in the largest connected set of states.
+        crossings: transitions between the two ends of the slowest process that were seen.
+    """
     notes = []
     if not times.physical:
-        notes.append("its time is that of the force field, not physical time: compare ratios of timescales only")
+        notes.append(rates.UNPHYSICAL)
     if share < 0.95:
         notes.append(
             f"only {share:.0%} of the transitions lie in one connected set of states; its timescales are too short"
@@ -162,7 +112,7 @@ def judge(times: Timescales, frames: Frames, share: float) -> tuple[str, ...]:
     slowest = times.values[:, 0]
     known = np.flatnonzero(np.isfinite(slowest))
     if not len(known):
-        return (*notes, "no timescale could be estimated")
+        return (*notes, "no timescale could be estimated: nothing is slower than the lags")
     last, middle = slowest[known[-1]], slowest[known[len(known) // 2]]
     total = len(frames) * frames.dt
     if total < 20 * last:
@@ -170,6 +120,42 @@ def judge(times: Timescales, frames: Frames, share: float) -> tuple[str, ...]:
             f"{total / 1000:.3g} ns in all hold only {total / last:.0f} times the slowest relaxation"
             f" ({last / 1000:.3g} ns); timescales and populations of slow states are uncertain"
         )
+    if crossings is not None and crossings < rates.FEW:
+        notes.append(
+            f"only {crossings} transition{'s' * (crossings != 1)} along the slowest process were seen; its timescale"
+            f" needs {rates.FEW} or more"
+        )
+    if max(frames.lengths) * frames.dt < 2 * last:
+        notes.append(
+            f"the longest run ({max(frames.lengths) * frames.dt / 1000:.3g} ns) is shorter than two slowest"
+            " relaxations: populations are those of the starts"
+        )
     if len(known) > 2 and last > 1.5 * middle and times.low[known[-1], 0] > middle:
         notes.append("the slowest timescale still rises with the lag: the longest lag shown is a lower bound")
     return tuple(notes)
+
+
+def clock(reference: Timescales, own: Timescales) -> Estimate | None:
+    """Physical time over an ensemble's own time: its factor, from the slowest timescales, with a 95 % interval.
+
+    Each slowest timescale is taken at the first lag from which on it no longer rises beyond its errors. The errors of
+    both, on a log scale, add in squares. None where either is unknown.
+    """
+    first, second = _plateau(reference), _plateau(own)
+    if first is None or second is None:
+        return None
+    (a, a_low, a_high), (b, b_low, b_high) = np.log(first), np.log(second)
+    value = a - b
+    low = value - math.hypot(a - a_low, b_high - b)
+    high = value + math.hypot(a_high - a, b - b_low)
+    return Estimate(np.exp(value), np.exp(low), np.exp(high))
+
+
+def _plateau(times: Timescales) -> np.ndarray | None:
+    """(value, low, high) of the slowest timescale where it has become flat; None where it is unknown."""
+    rows = np.stack([times.values[:, 0], times.low[:, 0], times.high[:, 0]], 1)
+    rows = rows[np.isfinite(rows).all(1)]
+    if not len(rows):
+        return None
+    flat = [bool((rows[k + 1 :, 1] <= rows[k, 0]).all()) for k in range(len(rows))]
+    return rows[flat.index(True)]

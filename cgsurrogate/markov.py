@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate import choose, kinetics
+from cgsurrogate import choose, msm
 from cgsurrogate.frames import Frames
 
 
@@ -14,7 +14,7 @@ def resample(
     runs: int = 10,
     length: int | None = None,
     lag: float | None = None,
-    states: int = kinetics.STATES,
+    states: int = msm.STATES,
     seed: int = 0,
 ) -> Frames:
     """Jump between the k-means states of the training data; every frame is one of the training frames of its state.
@@ -35,11 +35,11 @@ def resample(
         return _frames(training, index, training.dt, "frames of the training data, drawn by weight")
     step = max(1, round(lag / training.dt)) if lag else projection.lag
     values = projection(training)
-    found = kinetics.states(values, rng, states)
+    found = msm.states(values, rng, states)
     labels = found(values)
-    counts = kinetics.transition_counts(labels, training, step, len(found))[0]
-    chosen = kinetics.connected(counts)
-    matrix, stationary = kinetics.transition_matrix(counts[np.ix_(chosen, chosen)])
+    counts = msm.transition_counts(labels, training, step, len(found))[0]
+    chosen = msm.connected(counts)
+    matrix, stationary = msm.transition_matrix(counts[np.ix_(chosen, chosen)])
     path = _walk(matrix, stationary, runs, length, rng)
     members = [np.flatnonzero(labels == state) for state in chosen]
     sizes = np.array([len(m) for m in members])

@@ -10,17 +10,16 @@ import dataclasses
 import datetime
 import multiprocessing
 import os
-import platform
 import queue as queues
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cgsurrogate import __version__, files, workflow
+from cgsurrogate import files, workflow
 from cgsurrogate.comparison import Comparison
 from cgsurrogate.frames import MANIFEST, Frames
 from cgsurrogate.stopping import Stopped, watching
+from cgsurrogate.workflow.provenance import hashes, provenance
 
 Update = Callable[[str, float | None, str], None]
 FRAMES_PER_REPLICA = 200
@@ -86,8 +85,7 @@ def run(
             kept.save(out / "training")
             held.save(out / "held-out")
             frames.save(out / "reference")
-            hashes = {str(path): files.sha256(path) for path in dict.fromkeys(sources) if path.is_file()}
-            files.write_json(out / "run.json", {**record, **_provenance(), "sha256": hashes})
+            files.write_json(out / "run.json", {**record, **provenance(), "sha256": hashes(sources)})
             _log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
         report("reading", 1.0, "")
         _branches(out, settings, report)
@@ -132,20 +130,6 @@ def _refuse_other(out: Path, record: dict[str, Any]) -> None:
     ]
     if changed:
         raise ValueError(f"{out} was made differently ({'; '.join(changed)}); choose another folder with -o")
-
-
-def _provenance() -> dict[str, Any]:
-    import importlib.metadata as metadata
-
-    names = ("torch", "pytorch-lightning", "numpy", "mdtraj", "deeptime")
-    return {
-        "cgsurrogate": __version__,
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in names},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "command": " ".join(sys.argv),
-        "began": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
 
 
 def _log(out: Path, text: str) -> None:

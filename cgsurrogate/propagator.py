@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
 
@@ -14,16 +14,30 @@ class State(NamedTuple):
     """All that a propagator carries from step to step, so that a checkpoint of it is complete.
 
     ``positions`` (B, N, 3) nm; ``velocities`` (B, N, 3) nm/ps or None; ``memory`` (B, ...) or None.
+    ``energy`` (B,) kJ/mol at the positions, where the step came to know it.
+    ``temperature`` (B,) K of each replica; None where all have the propagator's own.
+    ``ladder`` (B, C) whole numbers or None: the place of each replica in a ladder of temperatures, -1 for one that was
+    frozen and takes no part in exchanges, then what the exchange counts.
     """
 
     positions: Tensor
     velocities: Tensor | None = None
     memory: Tensor | None = None
+    energy: Tensor | None = None
+    temperature: Tensor | None = None
+    ladder: Tensor | None = None
 
 
 class Propagator(nn.Module, abc.ABC):
-    """Moves a batch of independent replicas. ``lag`` is the time in ps that one step advances."""
+    """Moves a batch of replicas. ``lag`` is the time in ps that one step advances.
 
+    Replicas are independent unless ``temperatures`` (K) names a ladder on which they exchange. ``mixes_temperatures``
+    says that a step moves each replica at its ``State.temperature`` where there is one, and passes on what it does not
+    use; ``start`` then draws from its ``temperature`` (K).
+    """
+
+    mixes_temperatures: ClassVar[bool] = False
+    temperatures: tuple[float, ...] | None = None
     lag: float
 
     @abc.abstractmethod
@@ -33,6 +47,10 @@ class Propagator(nn.Module, abc.ABC):
     @abc.abstractmethod
     def step(self, state: State, rng: Generator) -> State:
         """The state one ``lag`` later; the given one is left alone."""
+
+    def notes(self, state: State) -> dict[str, Any]:
+        """What the frames of a finished simulation, which ended in ``state``, should say; JSON can hold it."""
+        return {}
 
 
 class Stepper(Propagator):
@@ -67,3 +85,17 @@ class Stepper(Propagator):
     @abc.abstractmethod
     def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
         """What training makes small, a number of order one a coordinate; arguments as for ``log_density``."""
+
+    def propose(self, state: State, rng: Generator) -> State:
+        """One draw with exactly the density that ``log_density`` gives: a step without any selection or memory.
+
+        A draw at which that density does not hold (it was cut off) is given back as the old positions.
+        """
+        return self.step(state, rng)
+
+    def log_volume(self, positions: Tensor) -> Tensor:
+        """(B, N, 3) nm -> (B,) log |d positions / d (encoding, shift, turn)|, up to a constant.
+
+        ``log_density - log_volume`` is a log density of positions, as a Boltzmann factor is one.
+        """
+        raise ValueError(f"{type(self).__name__} does not say how much space a unit of its encoding takes")

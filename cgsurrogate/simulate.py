@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from cgsurrogate import chunks, files, stopping
+from cgsurrogate import chunks, files, ladder, stopping
 from cgsurrogate.frames import MANIFEST, Beads, Frames
 from cgsurrogate.health import Health
 from cgsurrogate.propagator import Propagator, State
@@ -75,13 +75,17 @@ def simulate(
     A replica whose positions are no longer finite, whose watched bonds leave (1/2, 2) times their reference length, or
     whose kinetic temperature is absurd is frozen before its first bad frame. Its run is then shorter, or missing if it
     had no good frame; ``source["quarantined"]`` says which replica, when and why, and ``source["replicas"]`` which
-    replica each run is. The others go on bitwise unchanged.
+    replica each run is. The others go on bitwise unchanged, but for those on the same ladder of temperatures.
+    ``source["wall_seconds"]`` is what it took, all pieces.
+
+    Where replicas exchange temperatures, the frames are those at the lowest one, a run a ladder, and those of all are
+    saved in a folder inside (``ladder.assemble``).
 
     Args:
         start: (R, N, 3) nm, or frames of which each one starts a replica.
         time: ps, a whole number of ``every``.
         every: ps between frames, a whole number of ``propagator.lag``.
-        temperature: K, for the checks and for the frames.
+        temperature: K, for the checks and for the frames; the lowest of a ladder.
         folder: where to write; None keeps all in memory, without checkpoints.
         bonds: watched pairs; the bonds of the beads if None.
         bond_lengths: (len(bonds),) nm, their reference; the mean over the start if None.
@@ -116,11 +120,16 @@ def simulate(
         "health": health.describe(),
     }
     notes = dict(source or {}) | {"simulation": settings}
+    rungs = propagator.temperatures
+    if rungs is not None:
+        ladder.check_replicas(len(first), len(rungs))
+        if not math.isclose(temperature, rungs[0]):
+            raise ValueError(f"expected the lowest temperature of the ladder, {rungs[0]:g} K, got {temperature:g} K")
     if folder is None:
         sink: chunks.Sink = chunks.Memory(len(first), total, len(beads))
         with _frozen(propagator):
-            _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
-        return sink.frames(beads, every, temperature, notes)
+            end = _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
+        return sink.frames(beads, every, temperature, notes | propagator.notes(end), _finish(end, rungs))
     folder = Path(folder)
     if (folder / MANIFEST).exists():
         done = Frames.load(folder)
@@ -132,8 +141,23 @@ def simulate(
     with files.locked(folder):
         sink = chunks.Folder(folder, settings)
         with stopping.watching(max_hours) as asked, _frozen(propagator):
-            _run(propagator, first, seed, total, stride, health, sink, report, checkpoint_every, asked)
-        return sink.frames(beads, every, temperature, notes)
+            end = _run(propagator, first, seed, total, stride, health, sink, report, checkpoint_every, asked)
+        return sink.frames(beads, every, temperature, notes | propagator.notes(end), _finish(end, rungs))
+
+
+def _finish(end: State, rungs: Sequence[float] | None) -> chunks.Finish | None:
+    """What makes the final frames of replicas that exchanged on a ladder of temperatures; None without."""
+    if rungs is None or end.ladder is None:
+        return None
+    exchange = ladder.notes(end.ladder.cpu().numpy(), rungs)
+
+    def finish(whole: Frames, labels: np.ndarray, folder: Path | None) -> Frames:
+        made = ladder.assemble(whole, labels, exchange)
+        if folder is not None:
+            made.save(folder)
+        return made.target
+
+    return finish
 
 
 def _run(
@@ -147,31 +171,36 @@ def _run(
     report: Report | None,
     checkpoint_every: float,
     asked: stopping.Watch,
-) -> None:
-    """Step until ``total`` frames, ``stride`` steps apart, are in the sink."""
+) -> State:
+    """Step until ``total`` frames, ``stride`` steps apart, are in the sink; the state at the end."""
     device = next(iter([*propagator.parameters(), *propagator.buffers()]), first).device
     rng, progress, replicas = Generator(device), sink.progress, len(first)
     health.to(device)
     state = sink.restore(rng, device)
     if state is None:
-        state = propagator.start(first.to(device), rng.manual_seed(seed))
+        state = _laid_out(propagator.start(first.to(device), rng.manual_seed(seed)))
     window: list[State] = []
     window_size = max(1, min(STEPS_BETWEEN_CHECKS // stride, BLOCK_BYTES // (replicas * first[0].nbytes)))
-    reported = saved = monotonic()
+    if propagator.temperatures is not None:
+        window_size = 1  # no replica that has failed at a frame is in the exchanges after it
+    reported = saved = counted = monotonic()
     steps = told = progress.steps
 
     def check() -> State:
         """Judge the window and pass it to the sink; the state to go on from."""
         if window:
             x = torch.stack([s.positions for s in window])
-            v = None if state.velocities is None else torch.stack([s.velocities for s in window])  # type: ignore[misc]
-            health.check(x, v, progress, progress.frames - len(window))
-            sink.append(x.to("cpu", torch.float32).numpy())
+            v, kelvin, energy, rungs = (_stack(window, n) for n in ("velocities", "temperature", "energy", "ladder"))
+            health.check(x, v, progress, progress.frames - len(window), kelvin)
+            labels = None if rungs is None else torch.stack((rungs[..., 0].double(), energy.double()), -1).cpu().numpy()  # type: ignore[union-attr]
+            sink.append(x.to("cpu", torch.float32).numpy(), labels)
             window.clear()
         return health.mend(state, progress)
 
     def save() -> float:
-        progress.steps = steps
+        nonlocal counted
+        progress.steps, now = steps, monotonic()
+        progress.seconds, counted = progress.seconds + now - counted, now
         sink.commit(state, rng)
         return monotonic()
 
@@ -185,7 +214,7 @@ def _run(
         return now, steps
 
     while steps < total * stride and len(progress.quarantined) < replicas:
-        state = propagator.step(state, rng)
+        state = _laid_out(propagator.step(state, rng))
         steps += 1
         if steps % stride == 0:
             window.append(state)
@@ -211,6 +240,18 @@ def _run(
             f"({lost['reason']}); use a shorter timestep, or train the model for longer"
         )
     tell(health.pop_news() or "complete")
+    return state
+
+
+def _laid_out(state: State) -> State:
+    """The same numbers in the order in memory that a checkpoint gives them back in: sums round by that order."""
+    return State(*(None if part is None else part.contiguous() for part in state))
+
+
+def _stack(window: list[State], name: str) -> Tensor | None:
+    """(W, R, ...) one field of all states, None where they do not have it."""
+    parts = [getattr(state, name) for state in window]
+    return None if parts[0] is None else torch.stack(parts)
 
 
 @contextlib.contextmanager

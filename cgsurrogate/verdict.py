@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from cgsurrogate.blocks import LEAST_RUNS
-from cgsurrogate.ensemble import Ensemble, Surface, Timescales
+from cgsurrogate.ensemble import Ensemble, Estimate, Surface, Timescales
 from cgsurrogate.frames import Frames
 
 DEEP = 4.0  # kT; above this a reference of usual length knows its own surface badly
 SIGNIFICANT = 3.0  # standard errors; of a hundred bins some are two standard errors off by chance
 KNOWN = 0.35  # kT; about eight independent visits
 OUTSIDE = 0.01
+MOST_NAMED = 4  # passages in one sentence
 
 
 def sentences(ensembles: Sequence[Ensemble], kT: float) -> tuple[str, ...]:
@@ -38,7 +40,13 @@ def _sentence(one: Ensemble, reference: Ensemble, kT: float) -> str:
         )
         head = f"{one.name}: beyond the reference's own uncertainty on {len(beyond)} of {len(judged)} figures: {what}"
         head += f"; within it on {', '.join(within)}." if within else "."
-    parts = [head, largest_error(one, reference, kT), timescale(one, reference), *_structure(one)]
+    parts = [
+        head,
+        largest_error(one, reference, kT),
+        *states(one, reference),
+        timescale(one, reference),
+        *_structure(one),
+    ]
     return " ".join(part for part in parts if part)
 
 
@@ -82,6 +90,12 @@ def significant(own: Surface, known: Surface, kT: float) -> tuple[np.ndarray, np
 def timescale(one: Ensemble, reference: Ensemble) -> str:
     """The slowest timescale against that of the reference, at the longest lag of the reference and the nearest own."""
     known, own = reference.timescales, one.timescales
+    if own is not None and own.clock is not None:
+        value, low, high = (float(x) for x in (own.clock.value, own.clock.low, own.clock.high))
+        return (
+            f"Its time is not physical: by the slowest process, 1 ps of it is worth {value:.3g} ps"
+            f" ({low:.3g} to {high:.3g})."
+        )
     if known is None or own is None or not own.physical:
         return ""
     rows, own_rows = (np.flatnonzero(np.isfinite(t.low[:, 0])) for t in (known, own))
@@ -95,6 +109,47 @@ def timescale(one: Ensemble, reference: Ensemble) -> str:
     if own.high[j, 0] < known.low[k, 0]:
         return f"{text}: too fast."
     return f"{text}: the intervals overlap."
+
+
+def states(one: Ensemble, reference: Ensemble) -> list[str]:
+    """States whose population, and passages whose time, have an interval that does not overlap the reference's."""
+    parts = []
+    for kind, known in reference.states.items():
+        own = one.states.get(kind)
+        if own is None:
+            continue
+        wrong = [
+            f"{name} {_share(own.populations, k)} against {_share(known.populations, k)}"
+            for k, name in enumerate(known.names)
+            if apart(own.populations, known.populations, k)
+        ]
+        if wrong:
+            parts.append(f"Populations of {kind} states that differ: {'; '.join(wrong)}.")
+        if own.physical and own.passage is not None and known.passage is not None:
+            pairs = [(a, b) for a in range(len(known.names)) for b in range(len(known.names)) if a != b]
+            off = [
+                f"{known.names[a]} to {known.names[b]} {_passage(own.passage, a, b)} against"
+                f" {_passage(known.passage, a, b)}"
+                for a, b in pairs
+                if apart(own.passage, known.passage, (a, b))
+            ]
+            if off:
+                parts.append(f"Mean first-passage times that differ: {'; '.join(off[:MOST_NAMED])}.")
+    return parts
+
+
+def apart(own: Estimate, known: Estimate, at: Any) -> bool:
+    """Whether two 95 % intervals do not overlap; False where one is unknown."""
+    return bool(own.low[at] > known.high[at] or own.high[at] < known.low[at])
+
+
+def _share(e: Estimate, k: int) -> str:
+    return f"{e.value[k]:.2g} ({e.low[k]:.2g} to {e.high[k]:.2g})"
+
+
+def _passage(e: Estimate, a: int, b: int) -> str:
+    value, low, high = (x[a, b] / 1000 for x in (e.value, e.low, e.high))
+    return f"{value:.2g} ns ({low:.2g} to {high:.2g})"
 
 
 def _time(times: Timescales, row: int) -> str:
@@ -121,10 +176,17 @@ def _structure(one: Ensemble) -> list[str]:
 
 
 def warnings(
-    ensembles: Sequence[Ensemble], reference: Frames, enough: bool, splits: Mapping[str, int]
+    ensembles: Sequence[Ensemble], frames: Mapping[str, Frames], enough: bool, splits: Mapping[str, int]
 ) -> tuple[str, ...]:
-    """What a reader must know before trusting the verdict."""
+    """What a reader must know before trusting the verdict.
+
+    Args:
+        frames: of every ensemble, by name.
+        enough: whether the blocks of the reference are longer than its correlation.
+        splits: how many splits each noise floor rests on.
+    """
     found = []
+    reference = frames[ensembles[0].name]
     if not enough:
         found.append(
             "the reference is too short for its own slowest motion: runs are cut into blocks shorter than its"
@@ -151,6 +213,31 @@ def warnings(
                 f"{one.name}: about {one.effective:.0f} independent frames against {own.effective:.0f} of the"
                 " reference; its own sampling error counts against it, so simulate longer before blaming the model"
             )
+        own_temperature = frames[one.name].temperature
+        if abs(own_temperature - reference.temperature) > 0.5:
+            found.append(
+                f"{one.name} is at {own_temperature:g} K, the reference at {reference.temperature:g} K; each has free"
+                " energies at its own temperature"
+            )
     for one in ensembles:
+        found += _halves(one)
         found += [f"{one.name}: {note}" for note in one.notes]
-    return tuple(found)
+        found += [
+            f"{one.name}: {note}" for known in one.states.values() for note in known.notes if note not in one.notes
+        ]
+    return tuple(dict.fromkeys(found))
+
+
+def _halves(one: Ensemble) -> list[str]:
+    """Whether the first half of the runs and the second tell different stories."""
+    if one.sampling is None:
+        return []
+    limits = one.sampling.halves_floor
+    moved = {n: v for n, v in one.sampling.halves.items() if v > limits[n]}
+    if len(moved) < max(2, len(limits) / 4):  # one in twenty lies beyond by chance
+        return []
+    worst = max(moved, key=lambda n: moved[n] / limits[n])
+    return [
+        f"{one.name}: the second half of its runs differs from the first on {len(moved)} of {len(limits)} figures (most"
+        f" on {worst}: {moved[worst]:.3f}, by chance up to {limits[worst]:.3f}); it has not come to equilibrium"
+    ]

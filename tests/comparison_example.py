@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import states_example
+from scipy.ndimage import gaussian_filter
 
 from cgsurrogate.comparison import Comparison, Distance, Ensemble, Surface, Timescales
+from cgsurrogate.ensemble import Estimate
 from cgsurrogate.frames import Beads, Frames
 
 KT = 2.494
+HOSTILE = "<script>alert(1)</script><a href=\"javascript:alert(2)\">'x'</a>"
 
 
 def beads(residues: int = 4) -> Beads:
@@ -32,7 +36,19 @@ def surface(labels: tuple[str, ...], columns: np.ndarray, edges: tuple[np.ndarra
     with np.errstate(divide="ignore", invalid="ignore"):
         energy = np.where(counts > 0, -KT * np.log(probability), np.nan)
         error = np.where(counts > 1, KT / np.sqrt(counts) * 2, np.nan)
-    return Surface(labels, edges, probability, energy - np.nanmin(energy), error, 0.01, (periodic,) * len(labels))
+    energy = energy - np.nanmin(energy)
+    kernel = smooth(probability, periodic)
+    error = np.where(np.isfinite(energy), error, np.nan)
+    shape = (periodic,) * len(labels)
+    return Surface(labels, edges, probability, energy, error, 0.01, shape, kernel, np.where(kernel < 15, 0.4, 0.9))
+
+
+def smooth(probability: np.ndarray, periodic: bool) -> np.ndarray:
+    """A kernel estimate on the bins, kJ/mol; nan above 20."""
+    density = gaussian_filter(probability, 1.5, mode="wrap" if periodic else "constant")
+    energy = -KT * np.log(np.maximum(density, 1e-300))
+    energy -= energy.min()
+    return np.where(energy < 20, energy, np.nan)
 
 
 def ensemble(name: str, role: str, rng: np.random.Generator, shift: float = 0.0, residues: int = 4) -> Ensemble:
@@ -57,18 +73,34 @@ def ensemble(name: str, role: str, rng: np.random.Generator, shift: float = 0.0,
     if role != "reference":
         for place, metric in enumerate(("torsions", "torsions 2-D", "TIC 1", "TIC 1-2")):
             value = 0.03 + 0.01 * place + abs(shift)
-            distances[metric] = Distance(value, 0.8 * value, 1.3 * value, 0.03 + 0.01 * place, 0.05 + 0.01 * place)
+            floor = 0.03 + 0.01 * place
+            p = 0.5 if value < floor + 0.02 else 0.004
+            distances[metric] = Distance(value, 0.8 * value, 1.3 * value, floor, floor + 0.02, p)
+    physical = role != "surrogate" or shift < 0.1
     return Ensemble(
-        name, role, count, surfaces, distances, _timescales(role, shift), _geometry(rng), *_sample(rng, tics, residues)
+        name,
+        role,
+        count,
+        surfaces,
+        distances,
+        _timescales(role, shift, physical),
+        _geometry(rng),
+        *_sample(rng, tics, residues),
+        sampling=states_example.sampling(role, shift),
+        shape=states_example.shape(residues, shift),
+        states={which: states_example.kinetics(which, shift, physical) for which in ("metastable", "named")},
+        further=states_example.further(distances),
+        recipes={"MDGen": {"torsions": 0.05 + abs(shift), "TIC 1": 0.06}} if role != "reference" else {},
     )
 
 
-def _timescales(role: str, shift: float) -> Timescales | None:
+def _timescales(role: str, shift: float, physical: bool) -> Timescales | None:
     if role == "floor":
         return None
     lags = np.array([10.0, 20, 50, 100, 200, 500])
     values = np.stack([900 * (1 - np.exp(-lags / 80)) * (1 + shift), 200 * (1 - np.exp(-lags / 60)) + lags * 0.2], 1)
-    return Timescales(lags, values, 0.75 * values, 1.4 * values, physical=role != "surrogate" or shift < 0.1)
+    clock = None if physical else Estimate(np.array(3.2), np.array(2.1), np.array(4.8))
+    return Timescales(lags, values, 0.75 * values, 1.4 * values, physical, clock)
 
 
 def _geometry(rng: np.random.Generator) -> dict:
@@ -111,6 +143,7 @@ def comparison(seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("forc
             for i, e in enumerate(others[: len(names)])
         ),
         ("The reference has 3 runs only; its own uncertainty is itself uncertain.",),
+        {"seed": seed, "states": states_example.DESCRIBED, "recipes": states_example.RECIPES},
     )
 
 

@@ -88,6 +88,14 @@ def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
     ok("train", "energy", "frames", "-o", "force-field", "--minutes", 0.1, "-q")
     ok("train", "stepper", "frames", "-o", "stepper", "--minutes", 0.1, "-q")
     ok("simulate", "force-field", "--start", "frames", "--replicas", 8, "--time", 2, "--every", 0.2, "-o", "ff", "-q")
+    tempered = ["--tempering", "300:400:2", "--replicas", 4, "--time", 0.4, "--every", 0.2, "-o", "pt", "-q"]
+    out = ok("simulate", "force-field", "--start", "frames", *tempered)
+    assert "2 ladders at 300 K" in out and "pt/all-temperatures" in out
+    code, _, err = call(
+        capsys, "simulate", "force-field", "--start", "frames", "--time", 1, "--tempering", "300", "-o", "no"
+    )
+    assert code == 3 and err.startswith("Error: expected temperatures") and err.count("\n") == 1
+    assert not Path("no").exists()
     lag = json.loads(Path("stepper/model.json").read_text())["lag"]
     ok(
         "simulate",
@@ -117,7 +125,35 @@ def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
     frames = np.load("roll/positions.npy")
     assert np.abs(again.xyz - frames).max() < 2e-3  # XTC keeps a picometre
     ok("compare", "frames", "back=roll.xtc", "-s", "roll.pdb", "--dt", lag, "-o", "comparison2", "-q")
-    ok("compare", runs[0], f"other={runs[1]}", "-s", "data/topology.pdb", "-T", 300, "-o", "comparison3", "-q")
+    Path("mine.py").write_text("def cv(positions):\n    return positions[:, 0, 0] ** 2 + positions[:, 1, 1]\n")
+    count = (
+        mdtraj.load(runs[1], top="data/topology.pdb").n_frames + mdtraj.load(runs[2], top="data/topology.pdb").n_frames
+    )
+    np.save("weights.npy", np.linspace(0.5, 1.5, count))
+    out = ok(
+        *(
+            "compare",
+            runs[0],
+            f"other={runs[1]},{runs[2]}",
+            "-s",
+            "data/topology.pdb",
+            "-T",
+            300,
+            "-o",
+            "comparison3",
+            "-q",
+        ),
+        *("--weights", "other=weights.npy", "--cv", "./mine.py", "--recipe", "two_for_one"),
+        *("--state", "alpha=psi 2<60&psi 2>-100", "--state", "beta=psi 2>100"),
+    )
+    assert (
+        "weighted" in out and "mine changes when the molecule is turned" in Path("comparison3/metrics.json").read_text()
+    )
+    other = json.loads(Path("comparison3/metrics.json").read_text())["ensembles"][1]
+    assert set(other["recipes"]) == {"Two-for-One"} and other["states"]["named"]["names"] == ["alpha", "beta"]
+    assert other["frames_count"] == count and 0 < other["states"]["named"]["populations"]["value"][0] < 1
+    code, _, err = call(capsys, "compare", "frames", "ff", "--state", "alpha=psi 9<60", "-o", "none", "-q")
+    assert code == 3 and err.count("\n") == 1 and "psi 2" in err and not Path("none").exists()
     ok("view", "roll", "-o", "movie.html")
     ok("kinds")
 

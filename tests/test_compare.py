@@ -92,9 +92,9 @@ def test_a_perfect_surrogate_is_within_the_noise_and_a_wrong_one_is_beyond(made)
     comparison, lines = made
     good, wrong = comparison.others[:2]
     assert [e.role for e in comparison.ensembles] == ["reference", "surrogate", "surrogate", "floor", "baseline"]
-    names = {"torsions", "torsions 2-D", "TIC 1", "TIC 2", "TIC 1-2", "RMSD", "Rg", "end-to-end"}
+    names = {"torsions", "torsions 2-D", "TIC 1", "TIC 2", "TIC 1-2", "RMSD", "Rg", "end-to-end", "MSM states"}
     assert set(good.distances) == set(wrong.distances) == names and not comparison.reference.distances
-    assert sum(d.within for d in good.distances.values()) >= 7
+    assert sum(d.within for d in good.distances.values()) >= 8
     assert not any(wrong.distances[n].within for n in ("torsions", "torsions 2-D", "TIC 1", "TIC 1-2"))
     assert len(comparison.verdict) == 2
     assert comparison.verdict[0].startswith("good: ") and "kT" not in comparison.verdict[0].split("figures")[0]
@@ -102,6 +102,25 @@ def test_a_perfect_surrogate_is_within_the_noise_and_a_wrong_one_is_beyond(made)
     assert "kT at" in comparison.verdict[1]
     assert any("not physical" in w for w in comparison.warnings)
     assert len(lines) >= 5
+
+
+def test_the_kinetics_of_a_true_copy_agree_and_its_states_are_described(made):
+    comparison, _ = made
+    good, wrong = comparison.others[:2]
+    described = comparison.settings["states"]["metastable"]
+    known, own = comparison.reference.states["metastable"], good.states["metastable"]
+    assert [d["name"] for d in described] == list(known.names) == list(own.names)
+    assert all("RMSD" in d["description"] and len(d["place"]) == 2 for d in described)
+    assert known.populations.value.sum() == pytest.approx(1)
+    assert (own.populations.low <= known.populations.high).all() and (
+        known.populations.low <= own.populations.high
+    ).all()
+    assert np.isfinite(known.passage.value[0, 1]) and known.check is not None
+    assert not wrong.states["metastable"].physical and own.physical
+    assert wrong.timescales.clock is not None and good.timescales.clock is None
+    assert good.further["populations"]["metastable"].within and set(good.further) >= {"Wasserstein", "KL divergence"}
+    assert all(0 < d.p <= 1 and (d.p > 0.05) == d.within for d in good.distances.values())
+    assert good.sampling.round_trips > 0 and 0 < good.effective < good.frames_count
 
 
 def test_every_ensemble_has_the_same_surfaces_on_the_grid_of_the_reference(made):
@@ -177,7 +196,7 @@ def test_incomplete_or_foreign_folders_are_one_clear_line(made, tmp_path):
     folder = made[0].save(tmp_path / "c")
     record = files.read_json(folder / "metrics.json")
     files.write_json(folder / "metrics.json", record | {"format": 99})
-    with pytest.raises(ValueError, match="format 1"):
+    with pytest.raises(ValueError, match="format 2"):
         Comparison.load(folder)
     files.write_json(folder / "metrics.json", record | {"ensembles": [{}]})
     with pytest.raises(ValueError, match="not a comparison"):

@@ -157,6 +157,23 @@ def test_no_gradient_history(propagator):
     assert not any(t.requires_grad for t in state if t is not None)
 
 
+def test_the_energy_in_the_state_is_that_of_its_positions(propagator):
+    rng = generator()
+    state = roll(propagator, propagator.start(chain(4), rng), 3, rng)
+    if state.energy is not None:
+        assert torch.allclose(state.energy, Sum(Chain(), Repel())(state.positions), rtol=1e-12)
+
+
+def test_what_a_step_does_not_use_is_passed_on(propagator):
+    rng = generator()
+    state = propagator.start(chain(4), rng)
+    more = state._replace(temperature=torch.full((3,), TEMPERATURE).double(), ladder=torch.arange(3))
+    if propagator.mixes_temperatures:
+        ends = [propagator.step(s, generator(1)) for s in (state, more)]
+        assert ends[1].temperature is more.temperature and ends[1].ladder is more.ladder
+        assert torch.equal(ends[0].positions, ends[1].positions)
+
+
 def test_the_centre_stays_and_the_motion_does_not_change(propagator):
     rng = generator()
     x = chain(4) + 100

@@ -164,6 +164,23 @@ def test_going_on_after_a_kill_is_bitwise_the_same(tmp_path, calls):
     assert second.calls == 40 - calls  # nothing was done twice
 
 
+def test_the_order_in_memory_that_a_step_leaves_does_not_matter(tmp_path):
+    """A step may return a view whose beads are not next to each other, and sums round by that order."""
+
+    class Strided(Walk):
+        def step(self, state: State, rng: Generator) -> State:
+            assert all(part.is_contiguous() for part in state)
+            new = super().step(state, rng)
+            return new._replace(positions=new.positions.permute(1, 2, 0).contiguous().permute(2, 0, 1))
+
+    expected = run(Strided(), replicas=40).positions
+    moves = Strided()
+    moves.stop_after = 9
+    with pytest.raises(KeyboardInterrupt):
+        run(moves, tmp_path, checkpoint_every=0, replicas=40)
+    assert np.array_equal(run(Strided(), tmp_path, replicas=40).positions, expected)
+
+
 def test_many_kills_with_blocks_that_no_checkpoint_names(tmp_path):
     for _ in range(6):
         interrupted(tmp_path, 5)

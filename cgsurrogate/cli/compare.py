@@ -18,6 +18,32 @@ from cgsurrogate.cli.progress import progress
 @click.option("-T", "--temperature", type=float, help="Of a REFERENCE given as a trajectory file, K.")
 @click.option("--dt", type=float, help="ps between the frames of trajectory files.")
 @click.option("--training", type=common.PATH, help="Frames that the surrogates were trained on, as a further row.")
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Frame weights of a SURROGATE, as for map; FILE:kJ/mol for a bias.",
+)
+@click.option(
+    "--cv", "cvs", multiple=True, metavar="KIND", help="A further collective variable, name:key=value or a .py file."
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    metavar="NAME=CONDITION",
+    help='A state of your own, "folded=RMSD<0.2"; & joins conditions. Two or more give free-energy differences, rates.',
+)
+@click.option(
+    "--recipe", "recipes", multiple=True, metavar="NAME", help="A published set of metrics (cgsurrogate kinds recipes)."
+)
+@click.option(
+    "--ns-per-day",
+    "speeds",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="How fast the simulation of an ensemble was (reference=200), for independent frames a second.",
+)
 @click.option("--baseline/--no-baseline", default=True, help="With --training: add a Markov state model of them.")
 @common.out_folder
 @common.seed
@@ -30,6 +56,11 @@ def command(
     temperature: float | None,
     dt: float | None,
     training: Path | None,
+    weights: tuple[str, ...],
+    cvs: tuple[str, ...],
+    states: tuple[str, ...],
+    recipes: tuple[str, ...],
+    speeds: tuple[str, ...],
     baseline: bool,
     out: Path,
     seed: int,
@@ -37,14 +68,20 @@ def command(
 ) -> None:
     """Compare each SURROGATE with REFERENCE: same coordinates, grids and estimators for all of them.
 
-    REFERENCE and each SURROGATE are a folder of frames, or a trajectory file that is read with -s and mapped as the
-    reference was. NAME=PATH gives a row a name. Writes metrics.json, surfaces.npz and a sample of frames.
+    REFERENCE and each SURROGATE are a folder of frames, or trajectory files of any program (NAME=a.xtc,b.xtc for
+    several runs) that are read with -s and mapped as the reference was. NAME=PATH gives a row a name. Writes
+    metrics.json, surfaces.npz and a sample of frames.
     """
     from cgsurrogate import workflow
     from cgsurrogate.frames import Frames
+    from cgsurrogate.workflow.inputs import paths
+    from cgsurrogate.workflow.provenance import hashes, provenance
 
     frames = workflow.load_reference(reference, topology, mapping=mapping, temperature=temperature, dt=dt)
-    rows = workflow.load_ensembles(surrogates, frames, topology, dt)
+    rows = workflow.load_ensembles(surrogates, frames, topology, dt, weights)
+    rows = workflow.with_speeds({"reference": frames, **rows}, speeds)
+    frames = rows.pop("reference")
+    inputs = paths([one for one in (reference, topology, training) if one] + [*surrogates, *weights])
     with progress(quiet) as update:
         comparison = workflow.make_comparison(
             frames,
@@ -52,6 +89,10 @@ def command(
             out,
             training=Frames.load(training) if training else None,
             baseline=baseline,
+            cvs=cvs,
+            states=states,
+            recipes=recipes,
+            about={"made": provenance() | {"sha256": hashes(inputs)}},
             seed=seed,
             report=lambda fraction, text: update("comparing", fraction, text),
         )

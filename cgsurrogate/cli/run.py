@@ -33,6 +33,9 @@ from cgsurrogate.cli.progress import progress
 @click.option("--stepper", default="autoregressive", show_default=True, help="Kind of stepper, name:key=value.")
 @click.option("--held-out", default=0.34, show_default=True, type=float, help="Share of the runs that only judge.")
 @click.option("--replicas", default=200, show_default=True, type=click.IntRange(min=1), help="Simulated side by side.")
+@click.option(
+    "--ns-per-day", type=float, help="How fast the simulation that made the input was, to compare speeds with."
+)
 @common.seed
 @common.quiet
 def command(out: Path, quiet: bool, **options: Any) -> None:
@@ -60,9 +63,12 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
 
     def load(report):
         if given:
-            return common.read_input(report=report, **inputs)
-        return workflow.load_example(name, inputs["mapping"], aggregate=inputs["aggregate"], report=report)
+            frames = common.read_input(report=report, **inputs)
+        else:
+            frames = workflow.load_example(name, inputs["mapping"], aggregate=inputs["aggregate"], report=report)
+        return frames if speed is None else workflow.with_speed(frames, speed)
 
+    speed = options["ns_per_day"]
     common.log_folder = out
     with progress(quiet) as update:
         comparison = pipeline.run(load, identity, out, settings, sources=_sources(inputs), report=update)

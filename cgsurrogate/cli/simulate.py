@@ -16,14 +16,32 @@ from cgsurrogate.cli.progress import progress
 )
 @click.argument("model", type=common.PATH)
 @click.option("--start", required=True, type=common.PATH, help="Frames to draw the starting positions from.")
-@click.option("--replicas", default=100, show_default=True, type=click.IntRange(min=1), help="Run side by side.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    help="Run side by side; with --tempering, a multiple of its number. [default: 100, or the next such multiple]",
+)
 @click.option("--time", "time_", required=True, type=float, help="Length of each replica in ps.")
 @click.option(
     "--every", type=float, help="ps between saved frames; a whole number of steps. [default: a 500th of --time]"
 )
 @click.option("--lag", type=float, help="ps of one jump of a time-stepper, within the range it was trained on.")
+@click.option("--energy", type=common.PATH, help="Force field that corrects a time-stepper; needs --correct.")
+@click.option(
+    "--correct",
+    metavar="KIND",
+    help="Correct a time-stepper with --energy: relax:steps=20 (force-field steps after each jump), metropolis (the "
+    "force field's distribution, no physical time; :steps=20 for such steps in between), reweight:time=PS (weights to "
+    "the force field, simulated so long); or without --energy, reweight:to=FRAMES.",
+)
 @click.option("--integrator", default=None, help="For a force field: kind and options, e.g. baoab:timestep=0.002.")
 @click.option("--temperature", "-T", type=float, help="K; that of the model by default (force fields only).")
+@click.option(
+    "--tempering",
+    metavar="LOW:HIGH:N",
+    help="Parallel tempering for a force field: N temperatures in K that replicas exchange, e.g. 300:450:6.",
+)
+@click.option("--exchange", type=float, help="ps between exchanges of temperatures. [default: about 25 steps]")
 @click.option("--max-hours", type=float, help="Stop resumable after this wall time.")
 @common.out_folder
 @common.seed
@@ -31,12 +49,16 @@ from cgsurrogate.cli.progress import progress
 def command(
     model: Path,
     start: Path,
-    replicas: int,
+    replicas: int | None,
     time_: float,
     every: float | None,
     lag: float | None,
+    energy: Path | None,
+    correct: str | None,
     integrator: str | None,
     temperature: float | None,
+    tempering: str | None,
+    exchange: float | None,
     max_hours: float | None,
     out: Path,
     seed: int,
@@ -44,14 +66,19 @@ def command(
 ) -> None:
     """Simulate many replicas at once from frames drawn from --start.
 
+    With --tempering, the output is the trajectory at the lowest temperature, one run for each ladder of N replicas; the
+    frames of all temperatures, with weights for the lowest, are in its folder all-temperatures. Neither is ordered in
+    time. LOW may be left out (:450:6): it is then the temperature of the model.
+
     The same command again continues where it stopped, bit for bit. Exit code 4: completed, but replicas that blew up
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
-    from cgsurrogate import store, workflow
+    from cgsurrogate import ladder, store, workflow
     from cgsurrogate.frames import Frames
 
     common.one_thread()
     loaded, frames = store.load(model), Frames.load(start)
+    rungs = None if tempering is None else ladder.parse(tempering, temperature or loaded.temperature)
     with progress(quiet) as update:
         result = workflow.make_simulation(
             loaded,
@@ -61,13 +88,24 @@ def command(
             time=time_,
             every=every,
             lag=lag,
+            energy=None if energy is None else store.load(energy),
+            correct=correct,
             integrator=integrator,
             temperature=temperature,
+            ladder=rungs,
+            exchange=exchange,
             seed=seed,
             max_hours=max_hours,
             report=lambda fraction, text: update("simulating", fraction, text),
         )
-    click.echo(f"{len(result):,} frames of {len(result.lengths)} replicas, {result.dt:g} ps apart: {out}")
+    what = "replicas" if rungs is None else f"ladders at {result.temperature:g} K"
+    click.echo(f"{len(result):,} frames of {len(result.lengths)} {what}, {result.dt:g} ps apart: {out}")
+    if correct is not None:
+        click.echo(f"corrected: {workflow.describe(result)}")
+    if rungs is not None:
+        for line in ladder.sentences(result.source["exchange"]):
+            click.echo(line)
+        click.echo(f"all temperatures, with weights: {out / ladder.ALL}")
     lost = result.source.get("quarantined", [])
     if lost:
         click.echo(f"warning: {len(lost)} replica(s) were frozen: {lost[0]}", err=True)

@@ -17,12 +17,13 @@ def chunks(frames: Frames, width: int = 0) -> Iterator[slice]:
     step = max(1, CHUNK // max(3 * len(frames.beads), width, 1))
     for start in range(0, len(frames), step):
         yield slice(start, min(start + step, len(frames)))
+        frames.release()
 
 
-def evaluate(frames: Frames, columns: int, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """``function`` of (t, N, 3) nm in float64 over all frames -> (T, columns) float32."""
+def evaluate(frames: Frames, columns: int, function: Callable[[np.ndarray], np.ndarray], width: int = 0) -> np.ndarray:
+    """``function`` of (t, N, 3) nm in float64 over all frames -> (T, columns) float32; ``width`` as in ``chunks``."""
     values = np.empty((len(frames), columns), np.float32)
-    for part in chunks(frames, columns):
+    for part in chunks(frames, max(columns, width)):
         values[part] = function(np.asarray(frames.positions[part], np.float64)).reshape(-1, columns)
     return values
 
@@ -51,6 +52,27 @@ def calphas(beads: Beads) -> np.ndarray:
     """Indices of the CA beads, or of all beads where there are not at least two."""
     found = np.array([i for i, name in enumerate(beads.names) if name == "CA"], int)
     return found if len(found) > 1 else np.arange(len(beads))
+
+
+def side_chains(beads: Beads) -> bool:
+    """Whether the beads are heavy atoms with side chains: N, CA, C and something beyond CB."""
+    names = set(beads.names)
+    return {"N", "CA", "C"} <= names and bool(names - {"N", "CA", "C", "O", "CB", "OXT", "CH3"})
+
+
+def separated(beads: Beads, chosen: np.ndarray, apart: int) -> np.ndarray:
+    """(P, 2) pairs of chosen beads whose residues lie at least ``apart`` apart.
+
+    Where the beads have no CA, neighbours among the chosen count as residues.
+    """
+    place = np.array(beads.residues)[chosen] if "CA" in beads.names else np.arange(len(chosen))
+    first, second = np.nonzero(place[None, :] - place[:, None] >= apart)
+    return np.stack([chosen[first], chosen[second]], 1).astype(int)
+
+
+def switched(r: np.ndarray, end: np.ndarray | float, beta: float) -> np.ndarray:
+    """1 / (1 + exp(beta (r - end))): 1 well inside, 0 well outside; never overflows."""
+    return (1 - np.tanh(beta / 2 * (r - end))) / 2
 
 
 def chain(beads: Beads) -> list[np.ndarray]:
@@ -117,7 +139,8 @@ def torsion_quads(beads: Beads) -> tuple[tuple[str, ...], np.ndarray, tuple[tupl
         column = {key: k for k, key in enumerate(keys)}
         pairs = tuple((column[kind, r], column["psi", r]) for kind, r in keys if kind == "phi" and ("psi", r) in column)
         return tuple(f"{kind} {r + 1}" for kind, r in keys), np.array([backbone[k] for k in keys]), pairs
-    labels, quads, pairs_list = [], [], []
+    labels, pairs_list = [], []
+    quads: list[np.ndarray] = []
     for stretch in chain(beads):
         for k in range(len(stretch) - 3):
             if k:

@@ -6,9 +6,8 @@ import numpy as np
 
 from cgsurrogate.cv import CV
 from cgsurrogate.cvs import _geometry as geometry
+from cgsurrogate.cvs._target import deviation, target
 from cgsurrogate.frames import Frames
-
-CANDIDATES = 300
 
 
 def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> RMSD:
@@ -19,16 +18,7 @@ def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> RMSD:
             number of a frame of the reference, the path of a structure file that holds these atoms, or (N, 3) nm.
     """
     chosen = geometry.calphas(reference.beads)
-    if isinstance(to, str) and to == "medoid":
-        return RMSD(chosen, medoid(reference, chosen), "the medoid of the reference")
-    if isinstance(to, str) and to != "first":
-        return RMSD(chosen, _from_file(reference, chosen, to), to)
-    if isinstance(to, np.ndarray):
-        if to.shape != (len(reference.beads), 3):
-            raise ValueError(f"expected a structure of shape ({len(reference.beads)}, 3) nm, got {to.shape}")
-        return RMSD(chosen, to[chosen], "a given structure")
-    frame = 0 if to == "first" else int(to)
-    return RMSD(chosen, np.asarray(reference.positions[frame][chosen], float), f"frame {frame} of the reference")
+    return RMSD(chosen, *target(reference, chosen, to))
 
 
 class RMSD(CV):
@@ -43,46 +33,3 @@ class RMSD(CV):
 
     def __call__(self, frames: Frames) -> np.ndarray:
         return geometry.evaluate(frames, 1, lambda x: deviation(x[:, self.chosen], self.target))
-
-
-def deviation(x: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(t, n, 3) and (n, 3) nm -> (t,) nm, least over all turns and shifts, never over mirror images.
-
-    The best rotation makes the trace of its product with the covariance s1 + s2 + sign(det) s3, with the singular
-    values of the covariance (Kabsch 1978).
-    """
-    a = x - x.mean(1, keepdims=True)
-    b = target - target.mean(0)
-    covariance = np.swapaxes(a, 1, 2) @ b
-    s = np.linalg.svd(covariance, compute_uv=False)
-    best = s[:, 0] + s[:, 1] + np.sign(np.linalg.det(covariance)) * s[:, 2]
-    squared = np.einsum("tnd,tnd->t", a, a) + np.sum(b * b) - 2 * best
-    return np.sqrt(np.maximum(squared, 0) / len(b))
-
-
-def medoid(reference: Frames, chosen: np.ndarray) -> np.ndarray:
-    """(n, 3) nm of the frame with the least weighted mean RMSD to the others, over evenly spaced frames."""
-    index = np.unique(np.linspace(0, len(reference) - 1, CANDIDATES).astype(int))
-    x = np.asarray(reference.positions[index][:, chosen], float)
-    weight = reference.probabilities[index]
-    if not weight.sum():
-        weight = np.ones(len(index))
-    spread = [weight @ deviation(x, one) if w else np.inf for one, w in zip(x, weight, strict=True)]
-    return x[int(np.argmin(spread))]
-
-
-def _from_file(reference: Frames, chosen: np.ndarray, path: str) -> np.ndarray:
-    import mdtraj
-
-    try:
-        structure = mdtraj.load(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a structure file at {path}: {error}") from None
-    first = reference.beads.residues[0]
-    at = {(a.residue.index, a.name): a.index for a in structure.topology.atoms}
-    wanted = [(reference.beads.residues[i] - first, reference.beads.names[i]) for i in chosen]
-    missing = [key for key in wanted if key not in at]
-    if missing:
-        residue, name = missing[0]
-        raise ValueError(f"{path} has no atom {name} in residue {residue + 1}; give a structure of the same molecule")
-    return structure.xyz[0][[at[key] for key in wanted]].astype(float)

@@ -69,6 +69,8 @@ def build(
 class BAOAB(Propagator):
     """Positions, velocities and the forces at the positions make up the state; one force of each sort a (sub)step."""
 
+    mixes_temperatures = True
+
     def __init__(
         self,
         beads: Beads,
@@ -112,32 +114,44 @@ class BAOAB(Propagator):
     def start(self, positions: Tensor, rng: Generator) -> State:
         """Velocities from the Maxwell-Boltzmann distribution; forces at (B, N, 3) nm."""
         velocities = self.thermal * _normal(positions, rng)
-        felt = [forces(part, positions)[1] for part in self.parts]
-        return State(positions, velocities, felt[0] if self.outer == 1 else torch.stack(felt, 1))
+        found = [forces(part, positions) for part in self.parts]
+        felt = [force for _, force in found]
+        energy = sum(value for value, _ in found)
+        return State(positions, velocities, felt[0] if self.outer == 1 else torch.stack(felt, 1), energy)
 
     @torch.no_grad()
     def step(self, state: State, rng: Generator) -> State:
-        x, v, memory = state
+        x, v, memory = state[:3]
+        noise = self._noise(state.temperature)
         if self.outer == 1:
-            x, v, felt = self._inner(x, torch.addcmul(v, memory, self.kick), rng)
-            return State(self._shifted(x), v.addcmul_(felt, self.kick), felt)
+            x, v, energy, felt = self._inner(x, torch.addcmul(v, memory, self.kick), noise, rng)
+            v.addcmul_(felt, self.kick)
+            return state._replace(positions=self._shifted(x), velocities=v, memory=felt, energy=energy)
         stiff, soft = memory.unbind(1)
         v = torch.addcmul(v, soft, self.soft_kick).addcmul_(stiff, self.kick)
         for inner in range(self.outer):
-            x, v, stiff = self._inner(x, v, rng)
+            x, v, energy, stiff = self._inner(x, v, noise, rng)
             # the kick that ends an inner step and the one that begins the next feel the same force
             v.addcmul_(stiff, self.two_kicks if inner < self.outer - 1 else self.kick)
         x = self._shifted(x)
-        _, soft = forces(self.parts[1], x)
-        return State(x, v.addcmul_(soft, self.soft_kick), torch.stack((stiff, soft), 1))
+        soft_energy, soft = forces(self.parts[1], x)
+        v.addcmul_(soft, self.soft_kick)
+        memory = torch.stack((stiff, soft), 1)
+        return state._replace(positions=x, velocities=v, memory=memory, energy=energy + soft_energy)
 
-    def _inner(self, x: Tensor, v: Tensor, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """A, O, A, and the stiff forces (all forces if n = 1) at the new positions; ``v`` may be written over."""
+    def _inner(self, x: Tensor, v: Tensor, noise: Tensor, rng: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A, O, A, then stiff energies and forces (all if n = 1) at the new positions; ``v`` may be written over."""
         x = torch.add(x, v, alpha=self.timestep / 2)
         if self.friction:
-            v.mul_(self.decay).addcmul_(_normal(x, rng), self.noise)
+            v.mul_(self.decay).addcmul_(_normal(x, rng), noise)
         x.add_(v, alpha=self.timestep / 2)
-        return x, v, forces(self.parts[0], x)[1]
+        return x, v, *forces(self.parts[0], x)
+
+    def _noise(self, temperature: Tensor | None) -> Tensor:
+        """Spread of the noise in nm/ps, (N, 1), or (B, N, 1) for replicas at (B,) K."""
+        if temperature is None:
+            return self.noise
+        return self.noise * (temperature / self.temperature).sqrt()[:, None, None]
 
     def _shifted(self, x: Tensor) -> Tensor:
         return x - x.mean(1, keepdim=True) if self.centre else x

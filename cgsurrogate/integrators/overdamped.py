@@ -53,6 +53,8 @@ def build(
 class Overdamped(Propagator):
     """Positions and the last noise make up the state."""
 
+    mixes_temperatures = True
+
     def __init__(
         self, beads: Beads, energy: Energy, temperature: float, timestep: float, friction: float, centre: bool
     ):
@@ -77,11 +79,14 @@ class Overdamped(Propagator):
 
     @torch.no_grad()
     def step(self, state: State, rng: Generator) -> State:
-        x, _, old = state
+        x, _, old = state[:3]
         new = _normal(x, rng)
         _, felt = forces(self.energy, x)
-        x = torch.addcmul(x, felt, self.mobility).addcmul_(old + new, self.spread, value=0.5)
-        return State(x - x.mean(1, keepdim=True) if self.centre else x, None, new)
+        kelvin = state.temperature
+        spread = self.spread if kelvin is None else self.spread * (kelvin / self.temperature).sqrt()[:, None, None]
+        x = torch.addcmul(x, felt, self.mobility).addcmul_(old + new, spread, value=0.5)
+        x = x - x.mean(1, keepdim=True) if self.centre else x
+        return state._replace(positions=x, memory=new, energy=None)  # the force was that of the old positions
 
 
 def _normal(like: Tensor, rng: Generator) -> Tensor:

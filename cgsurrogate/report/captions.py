@@ -1,5 +1,9 @@
 """What stands below each figure."""
 
+from __future__ import annotations
+
+from cgsurrogate.comparison import Comparison
+
 DISTANCES = (
     "Jensen\u2013Shannon distance (square root of the divergence, natural logarithm) between each ensemble and the "
     "reference; lines are 95 % bootstrap intervals. Grey: the noise floor, reference against itself (line: "
@@ -7,13 +11,20 @@ DISTANCES = (
     " at hand."
 )
 PROFILES = (
-    "Bands: one standard error, by block bootstrap over runs. kT = {kT:.2f} kJ/mol. Bins without samples are left out."
+    "Free energy -kT ln p above its minimum; kT = {kT:.2f} kJ/mol. {line} Bands: one standard error, by block "
+    "bootstrap over runs."
 )
+KERNEL = "Lines: kernel estimate; points: histogram of reference and surrogates, shifted to agree on average."
+HISTOGRAM = "Lines: histogram; bins without samples are left out."
 SURFACES = (
-    "Above: free energy on one colour scale, with contours every kT = {kT:.2f} kJ/mol up to 5 kT (drawn from the "
-    "histogram smoothed by one bin; the colours are not smoothed). Below: standard error of the reference, and each "
-    "ensemble minus the reference after the best common shift; red is too high (visited too rarely), blue too low"
-    " (too often). Grey bins have no samples."
+    "Above: free energy on one colour scale, with contours every kT = {kT:.2f} kJ/mol up to 5 kT (of {contours}; the "
+    "colours are the histogram). Then: standard error of each, by block bootstrap over runs. Below: each ensemble "
+    "minus the reference after the best common shift; red is too high (visited too rarely), blue too low (too often)."
+    "{noise} Grey bins have no samples."
+)
+NOISE = (
+    " The first of these panels is another part of the all-atom data minus the reference: differences of that size are"
+    " sampling noise."
 )
 TIMESCALES = (
     "Implied timescale against lag; bands are 95 % intervals. Within the shaded region the timescale is shorter "
@@ -33,3 +44,47 @@ RAMACHANDRAN = (
     "A row for each ensemble; first all residues together, then {what}. One colour scale, contours every kT up to "
     "5 kT. Angles in degrees. Grey bins have no samples."
 )
+POPULATIONS = (
+    "Left: share of the frames in each state; what belongs to no state is left out. Right: free energy above the first "
+    "state, -kT ln(p / p first). Lines are 95 % intervals, by block bootstrap over runs; where they overlap those of "
+    "the reference, the data show no difference."
+)
+CHECK = (
+    "Probability to be in a state again after a lag, having been in it. Lines: predicted by the Markov state model at "
+    "its own lag, with its 95 % band. Points: counted in the trajectories, lines 95 % intervals (moved sideways a "
+    "little where several are shown). Where points leave the band, the states have memory and the model's times are "
+    "not to be trusted."
+)
+NETWORK = (
+    "Area of a circle: population. Numbers beside an arrow: mean first-passage time by any route, with its 95 % "
+    "interval (where there is no Markov state model: the counted rate). Thickness falls by the same step for each "
+    "factor of ten in the rate, on one scale for all ensembles of physical time. Of more than three states only the "
+    "pairs of greatest flux in the reference are joined; the table holds all."
+)
+SURVIVAL = (
+    "Share of the visits to a state that last longer than a given time. A straight line means that leaving has one "
+    "rate; a bend, that the state is made of several."
+)
+CONTACTS = (
+    "Share of the frames in which two residues lie within {cutoff:.2g} nm. Above the diagonal the reference, below it "
+    "the ensemble named; underneath, ensemble minus reference. Neighbours along the chain (grey) are left out."
+)
+CHAIN = (
+    "Root mean square fluctuation of each residue about the mean structure, after superposition, and the distribution "
+    "of distances between residues at least three apart (grey area: the reference). Bands: 95 % intervals, by block "
+    "bootstrap over runs."
+)
+
+
+def profiles(comparison: Comparison) -> str:
+    """Below the profiles, by whether there is a kernel estimate."""
+    kernel = any(s.kernel is not None for s in comparison.reference.surfaces.values() if len(s.labels) == 1)
+    return PROFILES.format(kT=comparison.reference.sample.kT, line=KERNEL if kernel else HISTOGRAM)
+
+
+def surfaces(comparison: Comparison, name: str) -> str:
+    """Below a surface over two variables."""
+    kernel = comparison.reference.surfaces[name].kernel is not None
+    contours = "the kernel estimate" if kernel else "the histogram smoothed by one bin"
+    noise = any(e.role == "floor" and name in e.surfaces for e in comparison.others)
+    return SURFACES.format(kT=comparison.reference.sample.kT, contours=contours, noise=NOISE if noise else "")

@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cgsurrogate.comparison import Distance, Ensemble
-from cgsurrogate.report import style
+from cgsurrogate.report import style, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FLOOR = "#bdbdbd"
-
-
-def ratio(distance: Distance) -> float:
-    """Distance over its floor; nan where the floor is unknown or zero."""
-    known = np.isfinite(distance.floor) and distance.floor > 0
-    return distance.value / distance.floor if known else float("nan")
 
 
 def distances(ax: Axes, ensembles: Sequence[Ensemble], *, legend: bool = True) -> Axes:
@@ -43,7 +37,7 @@ def distances(ax: Axes, ensembles: Sequence[Ensemble], *, legend: bool = True) -
                 at = group - 0.4 + width * (place + 0.5)
                 label = style.short(ensemble.name) if first else None
                 _bar(ax, at, width, ensemble, ensemble.distances[metric], looks[ensemble.name], label)
-    ax.set_xticks(range(len(metrics)), [_wrap(style.greek(m)) for m in metrics])
+    ax.set_xticks(range(len(metrics)), [_wrap(style.short(style.greek(m), 30)) for m in metrics])
     ax.set_xlim(-0.6, max(0.6, len(metrics) - 0.4))
     ax.set_ylim(bottom=0)
     ax.tick_params(axis="x", length=0)
@@ -89,7 +83,8 @@ def timescales(ax: Axes, ensembles: Sequence[Ensemble], process: int = 0, *, leg
     """One implied timescale against lag with its band; grey where the timescale is shorter than the lag."""
     looks = style.looks(ensembles)
     known = [e for e in ensembles if e.timescales is not None and process < e.timescales.values.shape[1]]
-    unit, scale = time_unit(known)
+    longest = style.finite_range([e.timescales.values for e in known if e.timescales is not None])
+    unit, scale = words.unit(longest[1] if longest else 0.0)
     for ensemble in known:
         times, look = ensemble.timescales, looks[ensemble.name]
         lags = times.lags * scale
@@ -112,19 +107,11 @@ def timescales(ax: Axes, ensembles: Sequence[Ensemble], process: int = 0, *, leg
     return ax
 
 
-def time_unit(known: Sequence[Ensemble]) -> tuple[str, float]:
-    """("ps", 1) or ("ns", 0.001), whichever gives the shorter numbers."""
-    longest = style.finite_range([e.timescales.values for e in known if e.timescales is not None])
-    return ("ns", 1e-3) if longest and longest[1] >= 2000 else ("ps", 1.0)
-
-
 def _timescale_axes(ax: Axes, known: Sequence[Ensemble], process: int, unit: str, scale: float) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
     lags = style.finite_range([e.timescales.lags * scale for e in known]) or (1.0, 10.0)
     spread = style.finite_range([e.timescales.values[:, process] * scale for e in known]) or lags
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    style.log_axis(ax, "x")
+    style.log_axis(ax, "y")
     low, high = lags[0] / 1.15, lags[1] * 1.15
     bottom, top = min(spread[0], lags[0]) / 1.6, spread[1] * 3
     grid = np.geomspace(low, high, 50)
@@ -132,9 +119,6 @@ def _timescale_axes(ax: Axes, known: Sequence[Ensemble], process: int, unit: str
     ax.plot(grid, grid, color="#888888", linewidth=0.8, zorder=0)
     ax.set_xlim(low, high)
     ax.set_ylim(bottom, max(top, high))
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(f"lag time ({unit})")
     ax.set_ylabel(f"implied timescale ({unit})")
 

@@ -63,12 +63,14 @@ def number(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}"
 
 
-def small_png(content: bytes) -> bytes:
-    """The same PNG with a palette of 256 colours, where that is smaller."""
+def small_png(content: bytes, scale: float = 1.0) -> bytes:
+    """The same PNG with a palette of 256 colours and ``scale`` times the pixels a side, where that is smaller."""
     from PIL import Image
 
     memory = io.BytesIO()
     image = Image.open(io.BytesIO(content)).convert("RGB")
+    if scale < 1:
+        image = image.resize([max(1, round(scale * side)) for side in image.size], Image.Resampling.LANCZOS)
     image.quantize(256, dither=Image.Dither.NONE).save(memory, format="png", optimize=True)
     return min(content, memory.getvalue(), key=len)
 

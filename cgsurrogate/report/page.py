@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cgsurrogate.comparison import Comparison, Distance, Ensemble
-from cgsurrogate.report import checks, figures, html, player
+from cgsurrogate.comparison import Comparison, Ensemble
+from cgsurrogate.report import drawing, figures, html, kinetics, marks, player, tables
+from cgsurrogate.report.marks import WORDS, mark, state
 from cgsurrogate.report.player import write_player
 
 __all__ = ["write_player", "write_report"]
 
-MOST_IMAGES = 1_500_000  # characters of all figures in the page
-CLOSE = 1.5  # times the floor: beyond the noise, yet near it
-SECTIONS = ("distances", "surfaces", "timescales", "geometry", "training")
-WORDS = {"within": "within the noise", "close": "close", "beyond": "beyond the noise", "unknown": "not judged"}
+MOST = 2_900_000  # characters of the page
+ELSEWHERE = ("states", "recipes", "splits")  # settings that the page says in other places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +27,21 @@ class Judged:
     text: str
     state: str
     word: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page: its heading, the name a link finds it by, sentences, figures and tables."""
+
+    key: str
+    title: str
+    sentences: Sequence[str]
+    drawings: Sequence[figures.Drawing]
+    tables: Sequence[tables.Table]
+
+    @property
+    def empty(self) -> bool:
+        return not (self.sentences or self.drawings or self.tables)
 
 
 def write_report(
@@ -48,27 +62,64 @@ def write_report(
     out = Path(out)
     out = out if out.suffix.lower() in (".html", ".htm") else out / "report.html"
     drawings = figures.draw_all(comparison, out.parent / "figures", training)
-    kept = {section: [d for d in drawings if d.section == section] for section in SECTIONS}
-    return html.write(
-        out,
-        "report.html",
-        title=title,
-        comparison=comparison,
-        verdict=judge(comparison),
-        table=table(comparison),
-        words=WORDS,
-        drawings=kept,
-        images=images(drawings),
-        size=size,
-        notes=[
-            (e.name, n) for e in comparison.ensembles for n in e.notes if not any(n in w for w in comparison.warnings)
-        ],
-        geometry=geometry(comparison),
-        player=player.payload(comparison),
-        provenance=lines(
-            {**(provenance or {}), **({"comparison": comparison.settings} if comparison.settings else {})}
+    warned = comparison.warnings
+    notes = [(e.name, n) for e in comparison.ensembles for n in e.notes if not any(n in w for w in warned)]
+    settings = {key: value for key, value in comparison.settings.items() if key not in ELSEWHERE}
+    told = lines({**(provenance or {}), **({"comparison": settings} if settings else {})})
+    packed, found = player.payload(comparison), sections(comparison, drawings)
+    values = {
+        "title": title,
+        "comparison": comparison,
+        "verdict": judge(comparison),
+        "table": table(comparison),
+        "further": tables.further(comparison),
+        "words": WORDS,
+        "plates": [d for d in drawings if d.section == "distances"],
+        "sections": found,
+        "contents": contents(found, bool(packed["ensembles"]), bool(notes), bool(told)),
+        "size": size,
+        "notes": notes,
+        "geometry": geometry(comparison),
+        "player": packed,
+        "provenance": told,
+    }
+    bare = html.render("report.html", images=dict.fromkeys((d.name for d in drawings), ""), **values)
+    return html.write(out, "report.html", images=images(drawings, MOST - len(bare.encode())), **values)
+
+
+def sections(comparison: Comparison, drawings: Sequence[figures.Drawing]) -> list[Section]:
+    """The parts of the page that come after the player; those without anything in them are left out."""
+    sets = kinetics.set_names(comparison.ensembles)
+
+    def of(*names: str) -> list[figures.Drawing]:
+        return [d for name in names for d in drawings if d.section == name]
+
+    def held(*made: tables.Table | None) -> list[tables.Table]:
+        return [one for one in made if one is not None]
+
+    states = [tables.populations(comparison, which) for which in sets]
+    moves = [made(comparison, which) for which in sets for made in (tables.passage, tables.rates)]
+    found = [
+        Section("surfaces", "Free energies", (), of("surfaces"), ()),
+        Section("states", "States", (), of(*(f"states {which}" for which in sets)), held(*states)),
+        Section(
+            "kinetics", "Kinetics", tables.clocks(comparison.ensembles),
+            of("kinetics", *(f"kinetics {which}" for which in sets)), held(*moves),
         ),
-    )
+        Section("fold", "Fold", (), of("fold"), ()),
+        Section("geometry", "Geometry", (), of("geometry"), ()),
+        Section("sampling", "Sampling", (), (), held(tables.sampling(comparison))),
+        Section("recipes", "Beside published figures", (), (), tables.recipes(comparison)),
+        Section("training", "Training", (), of("training"), ()),
+    ]  # fmt: skip
+    return [section for section in found if not section.empty]
+
+
+def contents(found: Sequence[Section], player: bool, notes: bool, told: bool) -> list[tuple[str, str]]:
+    """(name, heading) of every part of the page."""
+    first = [("verdict", "Verdict"), ("distances", "Distances")] + ([("player", "Trajectories")] if player else [])
+    last = [("notes", "Notes")] * notes + [("provenance", "Provenance")] * told
+    return [*first, *((s.key, s.title) for s in found), *last]
 
 
 def size(ensemble: Ensemble) -> str:
@@ -77,36 +128,16 @@ def size(ensemble: Ensemble) -> str:
     return f"{text}, about {ensemble.effective:,.0f} independent" if math.isfinite(ensemble.effective) else text
 
 
-def images(drawings: Sequence[figures.Drawing]) -> dict[str, str]:
-    """Name -> data address: SVG, and the largest as PNG with a palette where all together would be too much."""
+def images(drawings: Sequence[figures.Drawing], most: int) -> dict[str, str]:
+    """Name -> data address, ``most`` characters in all: SVG, and the largest as ever coarser PNG."""
     found = {d.name: html.data_image(d.svg, "svg+xml") for d in drawings}
-    for drawing in sorted(drawings, key=lambda d: -len(d.svg)):
-        if sum(map(len, found.values())) > MOST_IMAGES:
-            small = html.data_image(html.small_png(drawing.png), "png")
-            found[drawing.name] = min(found[drawing.name], small, key=len)
+    for scale in (1.0, 0.7, 0.5, 0.35, 0.25, 0.15):
+        for one in sorted(drawings, key=lambda d: -len(found[d.name])):
+            if sum(map(len, found.values())) <= most:
+                return found
+            small = html.data_image(html.small_png(one.png, scale), "png")
+            found[one.name] = min(found[one.name], small, key=len)
     return found
-
-
-def mark(distance: Distance) -> str:
-    """ "within" the 95 % band of the floor, "close" (at most 1.5 times it), "beyond", or "unknown" without a floor."""
-    if not (math.isfinite(distance.value) and math.isfinite(distance.floor_high)) or distance.floor_high < 0:
-        return "unknown"
-    if distance.within:
-        return "within"
-    return "close" if checks.ratio(distance) <= CLOSE else "beyond"
-
-
-def state(ensemble: Ensemble) -> str:
-    """The worst mark of all its distances and of its geometry.
-
-    Frames with broken bonds or wrong hands are "beyond"; beads closer than half of the reference's least distance are
-    at best "close".
-    """
-    checks_ = ensemble.geometry.values()
-    marks = {mark(d) for d in ensemble.distances.values()}
-    marks |= {"beyond"} if any(check.get("bad frames") for check in checks_) else set()
-    marks |= {"close"} if any(check.get("below half") for check in checks_) else set()
-    return next((m for m in ("beyond", "close", "within") if m in marks), "unknown")
 
 
 def judge(comparison: Comparison) -> list[Judged]:
@@ -123,12 +154,14 @@ def judge(comparison: Comparison) -> list[Judged]:
 
 
 def table(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row a measure: its floor, and of every ensemble distance, ratio and mark (None where it has none)."""
+    """A row a measure: its floor, and of every ensemble distance, ratio, p and mark (None where it has none)."""
     others = comparison.others
     rows = []
     for metric in dict.fromkeys(m for e in others for m in e.distances):
         found = [e.distances.get(metric) for e in others]
-        cells = [d and {"distance": d, "ratio": checks.ratio(d), "state": mark(d)} for d in found]
+        cells = [
+            d and {"distance": d, "ratio": marks.ratio(d), "state": mark(d), "p": marks.p_value(d.p)} for d in found
+        ]
         rows.append({"metric": metric, "floor": next(d for d in found if d), "cells": cells})
     return rows
 
@@ -137,8 +170,7 @@ def geometry(comparison: Comparison) -> list[tuple[str, str, str, str]]:
     """(ensemble, check, worst term, frames broken) of the surrogates and baselines."""
     return [
         (e.name, name, str(check.get("worst") or "\u2013"), _frames(check, e))
-        for e in comparison.others
-        if e.role != "floor"
+        for e in drawing.shown(comparison.others)
         for name, check in e.geometry.items()
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cgsurrogate.comparison import Comparison, Surface
 from cgsurrogate.frames import Frames
-from cgsurrogate.report import figures, html, style, surfaces
+from cgsurrogate.report import drawing, html, style, surfaces
 
 MOST_FRAMES = 300
 MOST_ENSEMBLES = 6
@@ -210,7 +210,7 @@ def _draw(surface: Surface, kT: float, top: float) -> dict[str, Any]:
             memory = io.BytesIO()
             figure.savefig(memory, format="svg", metadata={"Date": None})
     return {
-        "image": html.data_image(figures.shorter(memory.getvalue()), "svg+xml"),
+        "image": html.data_image(drawing.shorter(memory.getvalue()), "svg+xml"),
         "ratio": 4.4 / 5.6,
         "box": [box[0], 1 - box[1] - box[3], box[2], box[3]],
         "x": [float(v) for v in ax.get_xlim()],

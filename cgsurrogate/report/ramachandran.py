@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cgsurrogate.comparison import Comparison
-from cgsurrogate.report import captions, style, surfaces
+from cgsurrogate.comparison import Comparison, Ensemble, Surface
+from cgsurrogate.report import captions, drawing, style, surfaces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,46 +47,59 @@ def caption(comparison: Comparison, names: Sequence[str]) -> str:
     )
 
 
-def figure(comparison: Comparison, names: Sequence[str], kT: float) -> tuple[Figure, dict[str, np.ndarray]]:
-    """Rows: the reference, surrogates and baselines. Columns: pooled, then up to five residues."""
-    ensembles = [e for e in comparison.ensembles if e.role != "floor"]
-    shown = worst(comparison, names, RESIDUES)
+def figures(comparison: Comparison, names: Sequence[str], kT: float) -> Iterator[tuple[Figure, dict[str, np.ndarray]]]:
+    """Rows: the reference with a few others at a time. Columns: pooled, then up to five residues."""
+    known = [e for e in comparison.ensembles if any(n in e.surfaces for n in names)]
     pools = {}
-    for ensemble in ensembles:
+    for ensemble in known:
         parts = [ensemble.surfaces[n] for n in names if n in ensemble.surfaces]
-        if parts:
-            pools[ensemble.name] = surfaces.pooled(parts, kT, parts[0].labels)
-    ensembles = [e for e in ensembles if e.name in pools]
+        pools[ensemble.name] = surfaces.pooled(parts, kT, parts[0].labels)
+    shown, top = worst(comparison, names, RESIDUES), surfaces.ceiling(list(pools.values()), kT)
+    for group in drawing.chunks(known):
+        yield _figure(group, names, shown, pools, kT, top), _data(group, names, pools)
+
+
+def _figure(
+    group: Sequence[Ensemble],
+    names: Sequence[str],
+    shown: Sequence[str],
+    pools: Mapping[str, Surface],
+    kT: float,
+    top: float,
+) -> Figure:
     several = len(names) > 1
     columns = len(shown) + several
-    top = surfaces.ceiling(list(pools.values()), kT)
-    drawing = style.new_figure(1.72 * columns + 1.5, 1.62 * len(ensembles) + 0.75)
-    grid = drawing.subplots(len(ensembles), columns, squeeze=False, sharex=True, sharey=True)
-    for row, ensemble in zip(grid, ensembles, strict=True):
+    figure = style.new_figure(1.72 * columns + 1.5, 1.62 * len(group) + 0.75)
+    grid = figure.subplots(len(group), columns, squeeze=False, sharex=True, sharey=True)
+    for row, ensemble in zip(grid, group, strict=True):
         panels = [pools[ensemble.name]] if several else []
-        panels += [ensemble.surfaces.get(name, pools[ensemble.name]) for name in shown]
-        for ax, panel in zip(row, panels, strict=True):
+        for ax, panel in zip(row, [*panels, *(ensemble.surfaces.get(name) for name in shown)], strict=True):
+            if panel is None:
+                ax.set_axis_off()
+                continue
             surfaces.surface(ax, panel, kT, top)
             ax.set_xlabel("")
             ax.set_ylabel("")
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_ticks(np.radians([-90, 0, 90]), ["\u221290", "0", "90"])
-        row[0].set_ylabel(style.short(ensemble.name, 20), fontsize=9, fontweight="bold")
+        row[0].set_ylabel(style.short(ensemble.name, 18), fontsize=9, fontweight="bold")
     titles = ["all residues"] if several else []
-    for ax, heading in zip(grid[0], [*titles, *(title(name) for name in shown)], strict=True):
+    for ax, heading in zip(grid[0], [*titles, *(style.short(title(name), 22) for name in shown)], strict=True):
         ax.set_title(heading)
-    first = comparison.reference.surfaces[names[0]].labels[0].startswith("phi")
-    drawing.supxlabel("\u03c6 (degrees)" if first else "torsion (degrees)", fontsize=9.5)
-    drawing.supylabel("\u03c8 (degrees)" if first else "next torsion (degrees)", fontsize=9.5)
-    mesh = grid[0, 0].images[0]
-    drawing.colorbar(mesh, ax=grid.ravel().tolist(), label="free energy (kJ/mol)", fraction=0.03, pad=0.015, aspect=24)
-    data: dict[str, np.ndarray] = {}
-    for axis, edges in enumerate(comparison.reference.surfaces[names[0]].edges):
-        data[f"edges {axis}"] = edges
-    for ensemble in ensembles:
+    first = pools[group[0].name].labels[0].startswith("phi")
+    figure.supxlabel("\u03c6 (degrees)" if first else "torsion (degrees)", fontsize=9.5)
+    figure.supylabel("\u03c8 (degrees)" if first else "next torsion (degrees)", fontsize=9.5)
+    bar = {"label": "free energy (kJ/mol)", "fraction": 0.03, "pad": 0.015, "aspect": 24, "extend": "max"}
+    figure.colorbar(grid[0, 0].images[0], ax=grid.ravel().tolist(), **bar)
+    return figure
+
+
+def _data(group: Sequence[Ensemble], names: Sequence[str], pools: Mapping[str, Surface]) -> dict[str, np.ndarray]:
+    data = {f"edges {axis}": edges for axis, edges in enumerate(pools[group[0].name].edges)}
+    for ensemble in group:
         data[f"{ensemble.name} pooled probability"] = pools[ensemble.name].probability
         for name in names:
             if name in ensemble.surfaces:
                 data[f"{ensemble.name} {name} free_energy"] = ensemble.surfaces[name].free_energy
                 data[f"{ensemble.name} {name} probability"] = ensemble.surfaces[name].probability
-    return drawing, data
+    return data

@@ -142,3 +142,16 @@ def few_ticks(ax: Axes, x: int = 5, y: int = 5) -> Axes:
     ax.xaxis.set_major_locator(MaxNLocator(x, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_locator(MaxNLocator(y, steps=[1, 2, 5, 10]))
     return ax
+
+
+def log_axis(ax: Axes, which: str, *, fine: bool = False) -> Axes:
+    """A logarithmic axis with plain numbers; ``fine``: with 2 and 5 among them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    if fine:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    return ax

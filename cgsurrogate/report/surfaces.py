@@ -15,27 +15,42 @@ if TYPE_CHECKING:
 
 CONTOURS = 5  # kT; higher lines would follow single samples
 CEILING = 10.0  # kT; colours and profiles end here, since higher bins hold a handful of samples
+FEW_VALUES = 15  # bins with samples; fewer are drawn as points, which no line joins
 
 
 def profile(ax: Axes, name: str, ensembles: Sequence[Ensemble], kT: float, *, legend: bool = False) -> Axes:
-    """Free energy along one variable, kJ/mol, with a band of one standard error."""
+    """Free energy along one variable, kJ/mol, with a band of one standard error.
+
+    The line is the kernel estimate where there is one, the histogram beside it as points; else the histogram.
+    """
     looks = style.looks(ensembles)
     surfaces = [(e, e.surfaces[name]) for e in ensembles if name in e.surfaces and e.role != "floor"]
     for ensemble, surface in reversed(surfaces):  # the reference on top
         look, x = looks[ensemble.name], style.centres(surface.edges[0])
-        if look.band and np.isfinite(surface.error).any():
-            low, high = surface.free_energy - surface.error, surface.free_energy + surface.error
-            ax.fill_between(x, low, high, color=look.color, alpha=0.2, linewidth=0, zorder=1)
+        line, error = (surface.kernel, surface.kernel_error) if has_kernel(surface) else (None, None)
+        if line is None:
+            line, error = surface.free_energy, surface.error
+        elif ensemble.role != "baseline":
+            ax.plot(
+                x, surface.free_energy, linestyle="none", marker=".", markersize=2.4, color=look.color, alpha=0.55,
+                zorder=2,
+            )  # fmt: skip
+        if look.band and error is not None and np.isfinite(error).any():
+            ax.fill_between(x, line - error, line + error, color=look.color, alpha=0.2, linewidth=0, zorder=1)
         order = {"reference": 4, "surrogate": 3}.get(ensemble.role, 2)
         ax.plot(
             x,
-            surface.free_energy,
+            line,
             color=look.color,
             linestyle=look.dashes,
             linewidth=look.width,
+            marker="o" if np.isfinite(line).sum() < FEW_VALUES else "",
+            markersize=3.5,
             label=style.short(ensemble.name),
             zorder=order,
         )
+        if error is not None and np.isfinite(line).sum() < FEW_VALUES and look.band:
+            ax.errorbar(x, line, error, linestyle="none", color=look.color, linewidth=1, zorder=order)
     _profile_axes(ax, [s for _, s in surfaces], kT)
     if legend:
         handles, labels = ax.get_legend_handles_labels()
@@ -43,8 +58,19 @@ def profile(ax: Axes, name: str, ensembles: Sequence[Ensemble], kT: float, *, le
     return ax
 
 
+def shift(values: np.ndarray, target: np.ndarray, probability: np.ndarray) -> float:
+    """What to add to a surface, so that it agrees with another on average over the probability."""
+    both = np.isfinite(values) & np.isfinite(target)
+    weights = np.where(both, probability, 0.0)
+    return float(np.sum(weights[both] * (target - values)[both]) / weights.sum()) if weights.sum() > 0 else 0.0
+
+
+def has_kernel(surface: Surface) -> bool:
+    return surface.kernel is not None and bool(np.isfinite(surface.kernel).any())
+
+
 def _profile_axes(ax: Axes, surfaces: Sequence[Surface], kT: float) -> None:
-    found = style.finite_range([s.free_energy for s in surfaces])
+    found = style.finite_range([s.kernel if has_kernel(s) else s.free_energy for s in surfaces])
     top = min(CEILING * kT, found[1]) if found else CEILING * kT
     style.few_ticks(ax)
     ax.set_ylim(-0.04 * top, 1.08 * max(top, kT))
@@ -65,13 +91,17 @@ def ceiling(surfaces: Sequence[Surface], kT: float) -> float:
 
 
 def surface(ax: Axes, values: Surface, kT: float, top: float, *, contours: bool = True) -> Axes:
-    """One surface, kJ/mol from 0 to ``top``; white lines every kT up to 5 kT, of the smoothed histogram."""
+    """One surface, kJ/mol from 0 to ``top``; white lines every kT up to 5 kT.
+
+    The lines follow the kernel estimate where there is one, else the smoothed histogram.
+    """
     ax.set_facecolor(style.EMPTY)
     bins(ax, values.edges, values.free_energy, cmap=style.SEQUENTIAL, vmin=0, vmax=top)
     if contours:
-        smooth = smoothed(values, kT)
-        if smooth is not None:
-            levels = np.arange(1, min(CONTOURS, round(top / kT) - 1) + 1) * kT
+        smooth = values.kernel if has_kernel(values) else smoothed(values, kT)
+        if smooth is not None and (np.isfinite(smooth) & (smooth > kT)).any():
+            most = round(top / kT) - (not has_kernel(values))
+            levels = np.arange(1, min(CONTOURS, most) + 1) * kT
             x, y = (style.centres(e) for e in values.edges)
             ax.contour(x, y, smooth.T, levels=levels, colors="white", linewidths=0.55, alpha=0.85)
     return surface_axes(ax, values)

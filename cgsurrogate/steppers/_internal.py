@@ -249,6 +249,21 @@ class Internal(Stepper):
             bad = bad[~good.any(1)]
         return State(positions.to(state.positions.dtype), state.velocities, memory)
 
+    @torch.no_grad()
+    def propose(self, state: State, rng: Generator) -> State:
+        """Without drawing again what collides; where a stiff coordinate reached its bound, nothing moves."""
+        before = state.positions.to(self.scale.dtype)
+        now = self.encode(before)
+        context = self._context(now, now.new_full((len(now),), self.lag), None)
+        code = self._drawn(now, context, self._noise(len(now), rng))
+        inside = (code[:, int(self.soft.sum()) :].abs() < BOUND).all(1)[:, None, None]
+        positions = torch.where(inside, self.decode(code, before).to(state.positions.dtype), state.positions)
+        return State(positions, state.velocities, state.memory)
+
+    def log_volume(self, positions: Tensor) -> Tensor:
+        bonds, angles, _ = self.zmatrix.to_internal(positions.to(self.scale.dtype))
+        return self.zmatrix.log_volume(bonds, angles)
+
     def _noise_of_each(self, seeds: Tensor) -> Noise:
         """``TRIALS`` rows a seed: what one replica draws does not depend on how the others fared."""
         parts = [self._noise(TRIALS, Generator(seeds.device).manual_seed(seed)) for seed in seeds.tolist()]

@@ -100,7 +100,9 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average) ->
 
 def _replaced(state: State, data: Callable[[int], Tensor], dynamics: Propagator, rng: Generator) -> State:
     """Replicas that went astray start anew from a frame."""
-    good = torch.stack([torch.isfinite(part).flatten(1).all(1) for part in state if part is not None]).all(0)
+    good = torch.stack([torch.isfinite(part.reshape(len(part), -1)).all(1) for part in state if part is not None]).all(
+        0
+    )
     if good.all():
         return state
     fresh = dynamics.start(data(int((~good).sum())), rng)

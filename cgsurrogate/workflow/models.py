@@ -1,14 +1,10 @@
-"""The steps of a study as functions: each takes objects, calls the library, and writes one folder.
-
-The commands and the notebook call these; ``pipeline`` strings them together.
-"""
+"""Train a force field or a time-stepper, and simulate with either."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
+import math
 import time as clock
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +12,21 @@ import numpy as np
 import torch
 
 from cgsurrogate import choose, store
-from cgsurrogate.comparison import Comparison
 from cgsurrogate.energy import Prior
-from cgsurrogate.frames import Frames
+from cgsurrogate.frames import MANIFEST, Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
+from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
 
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
 INTEGRATOR = "baoab:timestep=0.004"
+REPLICAS = 100
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
-SURFACES, METRICS = "surfaces.npz", "metrics.csv"
 
 
 def silent(fraction: float | None, text: str) -> None:
     """No progress."""
-
-
-def mapping_builder(text: str) -> Callable[[Any], Any]:
-    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``."""
-    name, options = choose.parse(text)
-    build = choose.builder("mappings", name)
-    return lambda topology: build(topology, **options)
-
-
-def load_example(
-    name: str,
-    mapping: str = "backbone",
-    *,
-    aggregate: str = "basic",
-    report: Callable[[int, int | None], None] = lambda done, total: None,
-) -> Frames:
-    """An embedded example (``cgsurrogate example`` lists them), mapped to beads."""
-    from cgsurrogate.reference import example
-
-    frames = example.load_example(name, mapping_builder(mapping), aggregate=aggregate, report=report)
-    frames.source["mapping"] = mapping
-    return frames
 
 
 def make_energy(
@@ -110,11 +84,13 @@ def make_stepper(
     """Train a time-stepper on lagged pairs and store it in ``out``; continues where it was stopped."""
     from cgsurrogate.training.stepper import train_stepper
 
+    if frames.weights is None and not frames.time_ordered:
+        raise ValueError("frames of exchanging replicas have no time order to learn from; simulate without tempering")
     torch.manual_seed(seed)
     name, options = choose.parse(stepper)
     built = choose.build("steppers", name, frames.beads, **options)
     history = train_stepper(built, frames, lag=lag, minutes=minutes or 10.0, seed=seed, folder=out, report=report)
-    physical = frames.weights is None  # frames of a biased simulation have no order in time
+    physical = frames.time_ordered  # not so for those of a biased simulation
     info = {"training": _about(history, frames), "physical_time": physical, **_limits(frames)}
     model = Model(built, frames.beads, frames.temperature, info)
     store.save(model, out)
@@ -164,33 +140,69 @@ def make_simulation(
     start: Frames,
     out: Path,
     *,
-    replicas: int = 100,
+    replicas: int | None = None,
     time: float,
     every: float | None = None,
     lag: float | None = None,
     integrator: str | None = None,
     temperature: float | None = None,
+    ladder: Sequence[float] | None = None,
+    exchange: float | None = None,
     seed: int = 0,
+    energy: Model | None = None,
+    correct: str | None = None,
     max_hours: float | None = None,
     report: Report = silent,
 ) -> Frames:
-    """Simulate ``replicas`` copies for ``time`` ps from frames drawn from ``start``; continues where it was stopped."""
+    """Simulate ``replicas`` copies for ``time`` ps from frames drawn from ``start``; continues where it was stopped.
+
+    ``correct`` corrects a time-stepper with the force field ``energy``: ``relax:steps=N``, ``metropolis``, or
+    ``reweight:time=PS``, which also simulates the force field in the folder ``OUT-force-field``; ``reweight:to=FRAMES``
+    takes the target from a folder instead.
+
+    Args:
+        replicas: ``REPLICAS`` by default, or the next number above that fills whole ladders.
+        ladder: rising temperatures in K for parallel tempering; the frames are then those at the lowest, and those of
+            all temperatures with their weights are in the folder ``all-temperatures`` inside ``out``.
+        exchange: ps between attempts to exchange; by default near 25 steps, so that it divides ``every``.
+    """
     from cgsurrogate.simulate import pick_starts, simulate
 
+    correction = None if correct is None else make_correction(correct, model, energy, integrator)
+    if energy is not None and correction is None:
+        raise ValueError("--energy corrects a time-stepper and needs --correct relax:steps=20, metropolis or reweight")
     if start.beads != model.beads:
         raise ValueError(
             f"the starting frames have other beads ({len(start.beads)}) than the model ({len(model.beads)}); "
             "map them with the mapping that the model was trained with"
         )
-    propagator = make_propagator(model, lag=lag, integrator=integrator, temperature=temperature)
+    if ladder is None and exchange is not None:
+        raise ValueError("--exchange is the time between exchanges of temperatures; give those with --tempering")
+    if ladder is not None:
+        if isinstance(model.module, Propagator):
+            raise ValueError("a time-stepper keeps the temperature of its training data; leave out --tempering")
+        if temperature is not None and not math.isclose(temperature, ladder[0]):
+            raise ValueError(f"the lowest temperature of the ladder is {ladder[0]:g} K, not {temperature:g}; give one")
+        temperature = ladder[0]
+    own = integrator if correction is None else None
+    propagator = make_propagator(model, lag=lag, integrator=own, temperature=temperature)
+    if correction is not None:
+        propagator = corrected(propagator, correction, lambda field: make_propagator(field, integrator=integrator))
+        _refuse_other_correction(out, correction)
     if every is None:
         every = propagator.lag * max(1, round(time / 500 / propagator.lag))
+    if ladder is not None:
+        propagator = _tempered(propagator, model, ladder, every, exchange)
+    if replicas is None:
+        replicas = REPLICAS if ladder is None else -(-REPLICAS // len(ladder)) * len(ladder)
     source = {
         "propagator": "time-stepper" if model.is_stepper else "force field",
         "physical_time": model.is_stepper and model.info.get("physical_time", True),
         "lag": propagator.lag,
     }
-    return simulate(
+    if correction is not None:
+        source["correction"] = correction.about
+    frames = simulate(
         propagator,
         pick_starts(start, replicas, np.random.default_rng(seed)),
         model.beads,
@@ -207,6 +219,49 @@ def make_simulation(
             ", ".join(part for part in (speed and f"{speed:.3g} ns/day", kelvin and f"{kelvin:.0f} K", note) if part),
         ),
     )
+    if correction is None or correction.kind != "reweight":
+        return frames
+    options = correction.options
+
+    def target() -> Frames:
+        if "to" in options:
+            return Frames.load(options["to"])
+        return make_simulation(
+            correction.energy,
+            start,
+            out.with_name(f"{out.name}-force-field"),
+            replicas=replicas,
+            time=options["time"],
+            integrator=integrator,
+            seed=seed,
+            max_hours=max_hours,
+            report=report,
+        )
+
+    return add_weights(frames, target, start, out, correction)
+
+
+def _refuse_other_correction(out: Path, correction: Correction) -> None:
+    """A finished rollout keeps the correction that it was made with."""
+    if (out / MANIFEST).exists():
+        there = Frames.load(out).source.get("correction") or {}
+        if any(there.get(key) != value for key, value in correction.about.items()):
+            raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
+
+
+def _tempered(
+    moves: Propagator, model: Model, ladder: Sequence[float], every: float, exchange: float | None
+) -> Propagator:
+    """Parallel tempering around an integrator, with a whole number of exchanges between frames."""
+    from cgsurrogate.tempering import Tempering, usual_period
+
+    steps = max(1, round((every if exchange is None else exchange) / moves.lag))
+    if exchange is not None and abs(steps * moves.lag - exchange) > 1e-6 * moves.lag:
+        raise ValueError(
+            f"the time between exchanges ({exchange:g} ps) must be a whole number of steps of {moves.lag:g} ps; "
+            f"the nearest is {steps * moves.lag:g} ps"
+        )
+    return Tempering(moves, model.module, ladder, usual_period(steps) if exchange is None else steps)
 
 
 def steps_per_second(propagator: Propagator, start: Frames, replicas: int, seconds: float = 3.0) -> float:
@@ -222,99 +277,3 @@ def steps_per_second(propagator: Propagator, start: Frames, replicas: int, secon
         state = propagator.step(state, rng)
         count += 1
     return count / (clock.monotonic() - began)
-
-
-def load_reference(
-    path: Path,
-    topology: Path | None,
-    *,
-    mapping: str = "backbone",
-    temperature: float | None = None,
-    dt: float | None = None,
-) -> Frames:
-    """A folder of frames, or a trajectory file that is mapped as it is read."""
-    if path.is_dir() or not path.exists():
-        return Frames.load(path)
-    from cgsurrogate.reference.export import load_any
-
-    frames = load_any(path, topology, temperature=temperature, dt=dt, build=mapping_builder(mapping))
-    frames.source["mapping"] = mapping
-    return frames
-
-
-def load_ensembles(
-    items: tuple[str, ...], reference: Frames, topology: Path | None, dt: float | None
-) -> dict[str, Frames]:
-    """``NAME=PATH`` or ``PATH``: folders of frames, or trajectory files mapped as the reference was."""
-    rows: dict[str, Frames] = {}
-    for item in items:
-        name, equals, text = item.partition("=")
-        path = Path(text if equals else item)
-        name = name if equals else path.stem
-        if name in rows:
-            raise ValueError(f"two surrogates are called {name!r}; name them with NAME=PATH")
-        if path.is_dir():
-            rows[name] = Frames.load(path)
-        else:
-            from cgsurrogate.reference.export import load_any
-
-            mapping = reference.source.get("mapping")
-            build = mapping_builder(mapping) if mapping else None
-            rows[name] = load_any(path, topology, like=reference, dt=dt, build=build)
-    return rows
-
-
-def make_comparison(
-    reference: Frames,
-    surrogates: dict[str, Frames],
-    out: Path,
-    *,
-    training: Frames | None = None,
-    baseline: bool = True,
-    seed: int = 0,
-    report: Report = silent,
-) -> Comparison:
-    """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames."""
-    from cgsurrogate import markov
-    from cgsurrogate.compare import compare
-
-    physical = {name: bool(frames.source.get("physical_time", True)) for name, frames in surrogates.items()}
-    baselines = {}
-    if training is not None and baseline:
-        report(None, "Markov state model of the training runs")
-        baselines["Markov state model"] = markov.resample(training, length=max(map(len, surrogates.values())) // 10)
-    comparison = compare(
-        reference,
-        surrogates,
-        training=training,
-        baselines=baselines,
-        physical=physical,
-        seed=seed,
-        report=lambda text: report(None, text),
-    )
-    frozen = tuple(
-        f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0]['time']:g} ps ({lost[0]['reason']})"
-        for name, frames in surrogates.items()
-        if (lost := frames.source.get("quarantined"))
-    )
-    comparison = dataclasses.replace(comparison, warnings=(*frozen, *comparison.warnings))
-    comparison.save(out)
-    return comparison
-
-
-def make_report(
-    folder: Path, out: Path, *, models: list[Path], provenance: dict[str, Any] | None = None, title: str | None = None
-) -> Path:
-    """Draw a stored comparison into ``out``: report.html and figures/."""
-    from cgsurrogate.comparison import Comparison
-    from cgsurrogate.report.page import write_report
-
-    curves = {}
-    for model in models:
-        path = model / METRICS
-        if path.exists():
-            with open(path, newline="") as handle:
-                curves[model.name] = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
-    return write_report(
-        Comparison.load(folder), out, training=curves, provenance=provenance or {}, title=title or "cgsurrogate"
-    )

@@ -1,0 +1,45 @@
+"""The steps of a study as functions: each takes objects, calls the library, and writes one folder.
+
+The commands and the notebook call these; ``pipeline`` strings them together.
+"""
+
+from cgsurrogate.workflow.comparisons import make_comparison, make_report
+from cgsurrogate.workflow.corrections import describe
+from cgsurrogate.workflow.inputs import (
+    load_ensembles,
+    load_example,
+    load_reference,
+    mapping_builder,
+    with_speed,
+    with_speeds,
+)
+from cgsurrogate.workflow.models import (
+    INTEGRATOR,
+    NETWORK,
+    PRIORS,
+    make_energy,
+    make_propagator,
+    make_simulation,
+    make_stepper,
+    steps_per_second,
+)
+
+__all__ = [
+    "INTEGRATOR",
+    "NETWORK",
+    "PRIORS",
+    "describe",
+    "load_ensembles",
+    "load_example",
+    "load_reference",
+    "make_comparison",
+    "make_energy",
+    "make_propagator",
+    "make_report",
+    "make_simulation",
+    "make_stepper",
+    "mapping_builder",
+    "steps_per_second",
+    "with_speed",
+    "with_speeds",
+]

@@ -1,0 +1,95 @@
+"""Compare ensembles with the reference, and draw what came out."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cgsurrogate.comparison import Comparison
+from cgsurrogate.frames import Frames
+from cgsurrogate.workflow.corrections import describe
+
+Report = Callable[[float | None, str], None]
+CURVES = "metrics.csv"
+
+
+def silent(fraction: float | None, text: str) -> None:
+    """No progress."""
+
+
+def make_comparison(
+    reference: Frames,
+    surrogates: dict[str, Frames],
+    out: Path,
+    *,
+    training: Frames | None = None,
+    baseline: bool = True,
+    cvs: Sequence[str] = (),
+    states: Sequence[str] = (),
+    recipes: Sequence[str] = (),
+    about: dict[str, Any] | None = None,
+    seed: int = 0,
+    report: Report = silent,
+) -> Comparison:
+    """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames.
+
+    Args:
+        cvs: collective variables beside the usual ones, as names of ``choose``.
+        states: ``NAME=CONDITION``, e.g. "folded=RMSD<0.2".
+        recipes: published sets of metrics, as names of ``choose``.
+        about: what else to note in the settings, e.g. ``provenance``.
+    """
+    from cgsurrogate import markov
+    from cgsurrogate.compare import CVS, compare
+
+    physical = {name: bool(frames.source.get("physical_time", True)) for name, frames in surrogates.items()}
+    baselines = {}
+    if training is not None and baseline:
+        report(None, "Markov state model of the training runs")
+        baselines["Markov state model"] = markov.resample(training, length=max(map(len, surrogates.values())) // 10)
+    comparison = compare(
+        reference,
+        surrogates,
+        training=training,
+        baselines=baselines,
+        physical=physical,
+        cvs=(*CVS, *cvs),
+        states=states,
+        recipes=recipes,
+        seed=seed,
+        report=lambda text: report(None, text),
+    )
+    frozen = tuple(
+        f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0]['time']:g} ps ({lost[0]['reason']})"
+        for name, frames in surrogates.items()
+        if (lost := frames.source.get("quarantined"))
+    )
+    corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
+    comparison = dataclasses.replace(
+        comparison,
+        warnings=(*frozen, *corrected, *comparison.warnings),
+        settings={**comparison.settings, **(about or {})},
+    )
+    comparison.save(out)
+    return comparison
+
+
+def make_report(
+    folder: Path, out: Path, *, models: list[Path], provenance: dict[str, Any] | None = None, title: str | None = None
+) -> Path:
+    """Draw a stored comparison into ``out``: report.html and figures/."""
+    from cgsurrogate.comparison import Comparison
+    from cgsurrogate.report.page import write_report
+
+    curves = {}
+    for model in models:
+        path = model / CURVES
+        if path.exists():
+            with open(path, newline="") as handle:
+                curves[model.name] = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
+    return write_report(
+        Comparison.load(folder), out, training=curves, provenance=provenance or {}, title=title or "cgsurrogate"
+    )

@@ -1,0 +1,61 @@
+"""Markov chains whose populations, timescales, first-passage times and rates are known exactly."""
+
+import numpy as np
+
+from cgsurrogate.blocks import blocks
+from cgsurrogate.correlation import statistical_inefficiency
+from cgsurrogate.frames import Beads, Frames
+
+ONE = Beads(("CA",), (0,), (1.0,), (0,), ("ALA",))
+CHAIN = np.array([[0.97, 0.02, 0.01], [0.04, 0.95, 0.01], [0.01, 0.01, 0.98]])
+
+
+def reversible(matrix):
+    """The chain whose flows are the symmetric part of those of ``matrix``, and its stationary distribution."""
+    values, vectors = np.linalg.eig(matrix.T)
+    stationary = np.abs(vectors[:, np.argmax(values.real)].real)
+    flow = (stationary / stationary.sum())[:, None] * matrix
+    flow = (flow + flow.T) / 2
+    return flow / flow.sum(1, keepdims=True), flow.sum(1)
+
+
+def double_well(bins=24, barrier=2.5, speed=0.02):
+    """Overdamped dynamics in U = barrier (x^2 - 1)^2 (kT), its Fokker-Planck operator discretised and exponentiated.
+
+    Returns:
+        positions of the bins, transition matrix for one frame, stationary distribution.
+    """
+    from scipy.linalg import expm
+
+    x = np.linspace(-1.6, 1.6, bins)
+    energy = barrier * (x**2 - 1) ** 2
+    hop = np.exp(-np.diff(energy) / 2)
+    rate = np.diag(hop, 1) + np.diag(1 / hop, -1)
+    rate -= np.diag(rate.sum(1))
+    matrix = np.abs(expm(rate * speed / (x[1] - x[0]) ** 2))
+    stationary = np.exp(-energy)
+    return x, matrix / matrix.sum(1, keepdims=True), stationary / stationary.sum()
+
+
+def simulate(rng, matrix, stationary, runs, length):
+    """(runs * length,) states of chains that start in equilibrium."""
+    state = rng.choice(len(matrix), runs, p=stationary)
+    ladder, path = np.cumsum(matrix, 1), np.empty((runs, length), np.int32)
+    for k in range(length):
+        path[:, k] = state
+        state = (ladder[state] < rng.random((runs, 1))).sum(1).clip(max=len(matrix) - 1)
+    return path.ravel()
+
+
+def frames_of(lengths, dt=2.0, weights=None):
+    return Frames(ONE, np.zeros((sum(lengths), 1, 3), np.float32), tuple(lengths), dt, 300.0, weights=weights)
+
+
+def exact_timescales(matrix, dt=2.0):
+    return np.sort(-dt / np.log(np.sort(np.linalg.eigvals(matrix).real)[:-1]))[::-1]
+
+
+def blocks_of(values, frames):
+    """Blocks as a comparison makes them: from the statistical inefficiency of what is measured."""
+    values = np.asarray(values, float).reshape(len(frames), -1)
+    return blocks(frames.lengths, statistical_inefficiency(values, frames.runs))
