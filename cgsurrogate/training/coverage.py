@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from cgsurrogate import kinetics
+from cgsurrogate import msm
 from cgsurrogate.frames import Frames
 
 STATES = 50
@@ -58,11 +58,11 @@ def coverage(values: np.ndarray, frames: Frames, rng: np.random.Generator, lag: 
     """From (T, D) values of the frames in which near means alike; ``lag`` in frames. Weighted frames have no time."""
     if frames.weights is not None or max(frames.lengths) <= lag:
         return Coverage((1.0,), 1.0, 0.0)
-    found = kinetics.states(values, rng, STATES)
+    found = msm.states(values, rng, STATES)
     labels = found(values)
     seen = np.bincount(labels, minlength=len(found)) / len(labels)
-    counts = kinetics.transition_counts(labels, frames, lag, len(found))[0].astype(float)
-    inside = kinetics.connected(counts)
+    counts = msm.transition_counts(labels, frames, lag, len(found))[0].astype(float)
+    inside = msm.connected(counts)
     returning = float(seen[inside].sum())
     return Coverage(_groups(counts, seen), returning, _distance(counts[np.ix_(inside, inside)], seen[inside]))
 
