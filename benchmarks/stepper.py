@@ -1,9 +1,11 @@
 """Train the time-stepper on some runs of a folder of frames, roll it out at several lags, compare with the other runs.
 
     python benchmarks/stepper.py FRAMES --train 10 --lag 1000 --minutes 3 -o results/
+    python benchmarks/stepper.py --lengths 5 10 20 40 80            # cost alone, of poly-alanine chains
 
 Prints jumps per second, held-out nats, and for every lag the Jensen-Shannon distances beside the noise floor, drift
-between the first and the last tenth of the rollout, and implied timescales beside those of the reference.
+between the first and the last tenth of the rollout, and implied timescales beside those of the reference. With
+``--evaluations 1 2 4 8 20`` a flow is rolled out with each of these numbers of evaluations.
 """
 
 from __future__ import annotations
@@ -17,15 +19,18 @@ import torch
 
 from cgsurrogate import choose, files
 from cgsurrogate.compare import compare
-from cgsurrogate.frames import Frames
+from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.propagator import Stepper
 from cgsurrogate.simulate import pick_starts, simulate
-from cgsurrogate.training.stepper import LaggedPairs, train_stepper
+from cgsurrogate.training.stepper import LaggedPairs, pair_loss, train_stepper
+from cgsurrogate.zmatrix import ZMatrix
 
 
 def main() -> None:
     torch.set_num_threads(1)
     settings = _arguments()
+    if settings.lengths:
+        return cost(settings)
     frames = Frames.load(settings.frames)
     runs = range(len(frames.lengths))
     training, reference = frames.take_runs(runs[: settings.train]), frames.take_runs(runs[settings.train :])
@@ -41,7 +46,12 @@ def main() -> None:
     print("held-out log-likelihood, nats:", rows["nats"], "  jumps per CPU-s by batch:", rows["jumps per CPU-s"])
     for lag in sorted({low, stepper.lag, high}):
         stepper.lag = lag
-        rows["lags"][f"{lag:g}"] = one_lag(stepper, training, reference, settings)
+        for evaluations in settings.evaluations or [None]:
+            if evaluations:
+                stepper.evaluations = evaluations
+                print(f"{evaluations} evaluations, jumps per CPU-s by batch: {speed(stepper, reference, 1.0)}")
+            name = f"{lag:g}" + (f", {evaluations} evaluations" if evaluations else "")
+            rows["lags"][name] = one_lag(stepper, training, reference, settings)
     if settings.out:
         settings.out.mkdir(parents=True, exist_ok=True)
         files.write_json(settings.out / "stepper.json", rows)
@@ -88,22 +98,75 @@ def _part(frames: Frames, start: int, stop: int | None) -> Frames:
     )
 
 
-def nats(stepper: Stepper, reference: Frames) -> dict[str, list[float]]:
-    """Mean log-likelihood of held-out pairs by lag (ps): soft coordinates (radians), stiff ones (whitened)."""
+def nats(stepper: Stepper, reference: Frames) -> dict[str, float]:
+    """Mean log-likelihood of held-out pairs by lag (ps), per unit of the encoding (radians, standard deviations)."""
     out = {}
     for lag in sorted({stepper.lags[0], stepper.lag, stepper.lags[1]}):
-        pairs = LaggedPairs(stepper, reference, (lag, lag), batch=1024, batches=8, reversible=False)
+        pairs = LaggedPairs(stepper, reference, (lag, lag), batch=512, batches=4, reversible=False)
         with torch.no_grad():
-            parts = [stepper.log_density_parts(*batch) for batch in pairs.fixed()]
-        soft, stiff = (torch.cat(part) for part in zip(*parts, strict=True))
-        out[f"{lag:g}"] = [round(float(soft.sum(1).mean()), 3), round(float(stiff.mean()), 3)]
+            out[f"{lag:g}"] = round(float(torch.cat([stepper.log_density(*b) for b in pairs.fixed()]).mean()), 3)
     return out
 
 
-def speed(stepper: Stepper, reference: Frames, seconds: float = 2.0) -> dict[int, int]:
+def cost(settings: argparse.Namespace) -> None:
+    """Weights, seconds of one training step (512 pairs) and jumps per CPU-second, untrained, by length of the chain.
+
+    Collisions are switched off: untrained proposals have many.
+    """
+    name, options = choose.parse(settings.stepper)
+    for residues in settings.lengths:
+        frames = chain(residues)
+        stepper = choose.build("steppers", name, frames.beads, lag=frames.dt, **options)
+        stepper.calibrate(frames)
+        stepper.closest.zero_()
+        pairs, rng = LaggedPairs(stepper, frames, (frames.dt, frames.dt)), torch.Generator().manual_seed(0)
+        batch = pairs.draw(rng)
+        pair_loss(stepper, batch, rng).backward()
+        began = time.process_time()
+        for _ in range(3):
+            pair_loss(stepper, batch, rng).backward()
+        step = (time.process_time() - began) / 3
+        rate = speed(stepper.requires_grad_(False), frames, 1.0, (100,))[100]
+        count = sum(p.numel() for p in stepper.parameters())
+        print(
+            f"{residues:3d} residues, {len(frames.beads)} beads, {int(stepper.soft.sum())} soft angles: {count:,} "
+            f"weights, {step:.3f} s a training step, {rate:,} jumps per CPU-s at batch 100"
+        )
+
+
+def chain(residues: int, count: int = 600) -> Frames:
+    """Backbone beads (N, CA, CB, C, O) of poly-alanine with random phi and psi; it may cross itself."""
+    names = ("N", "CA", "CB", "C", "O") * residues
+    bonds = []
+    for k in range(0, 5 * residues, 5):
+        bonds += [(k, k + 1), (k + 1, k + 2), (k + 1, k + 3), (k + 3, k + 4)] + ([(k - 2, k)] if k else [])
+    size = len(names)
+    beads = Beads(
+        names=names,
+        types=(0,) * size,
+        masses=(12.0,) * size,
+        residues=tuple(i // 5 for i in range(size)),
+        residue_names=("ALA",) * size,
+        bonds=tuple(sorted(bonds)),
+    )
+    z, rng = ZMatrix(beads), np.random.default_rng(0)
+    dihedrals = np.where(z.torsion, 0.0, 2.1) + rng.normal(0, 0.05, (count, size - 3))
+    middle = [{names[int(p)], names[int(q)]} for _, p, q, _ in z.refs[3:]]
+    turns = z.torsion & np.array([pair != {"C", "N"} for pair in middle])
+    omega = z.torsion & ~turns
+    dihedrals[:, turns] = rng.uniform(-np.pi, np.pi, (count, int(turns.sum())))
+    dihedrals[:, omega] += np.pi
+    bond, angle = rng.normal(0.15, 0.003, (count, size - 1)), rng.normal(1.9, 0.05, (count, size - 2))
+    positions = z.to_positions(*(torch.tensor(part) for part in (bond, angle, dihedrals))).numpy()
+    return Frames(beads, positions.astype(np.float32), (count,), dt=100.0, temperature=300.0)
+
+
+def speed(
+    stepper: Stepper, reference: Frames, seconds: float = 2.0, batches: tuple[int, ...] = (1, 10, 100, 1000)
+) -> dict[int, int]:
     """Replica-jumps per second of CPU time on one thread, by batch."""
     out, rng = {}, torch.Generator().manual_seed(0)
-    for batch in (1, 10, 100, 1000):
+    for batch in batches:
         state = stepper.start(torch.tensor(pick_starts(reference, batch, np.random.default_rng(0))), rng)
         state, count, began = stepper.step(state, rng), 0, time.process_time()
         while time.process_time() - began < seconds:
@@ -114,10 +177,10 @@ def speed(stepper: Stepper, reference: Frames, seconds: float = 2.0) -> dict[int
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("frames", type=Path)
-    parser.add_argument(
-        "--train", type=int, required=True, help="number of runs to train on; the rest is the reference"
-    )
+    parser.add_argument("frames", type=Path, nargs="?")
+    parser.add_argument("--train", type=int, default=1, help="number of runs to train on; the rest is the reference")
+    parser.add_argument("--lengths", type=int, nargs="+", help="residues of chains whose cost alone is measured")
+    parser.add_argument("--evaluations", type=int, nargs="+", help="of the field in a jump, for a flow")
     parser.add_argument("--stepper", default="autoregressive", help="kind, with options as name:key=value")
     parser.add_argument("--lag", type=float, help="ps; chosen from the data by default")
     parser.add_argument("--minutes", type=float, default=3.0)

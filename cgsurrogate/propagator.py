@@ -56,10 +56,12 @@ class Propagator(nn.Module, abc.ABC):
 class Stepper(Propagator):
     """A learned conditional distribution p(x(t + lag) | x(t), lag) with an exact density, that is rolled out.
 
-    ``lags`` (shortest, longest) in ps is the range that it was trained on; ``lag`` may be set within it.
+    ``lags`` (shortest, longest) in ps is the range that it was trained on; ``lag`` may be set within it. ``memory`` is
+    the size of a recurrent memory of the past, which travels in ``State.memory``; 0 where there is none.
     """
 
     lags: tuple[float, float]
+    memory: int
 
     @abc.abstractmethod
     def calibrate(self, frames: Frames) -> None:
@@ -70,11 +72,22 @@ class Stepper(Propagator):
         """(B, N, 3) nm -> (B, D): the coordinates in which the density is learned."""
 
     @abc.abstractmethod
-    def log_density(self, now: Tensor, later: Tensor, lag: Tensor) -> Tensor:
-        """Encoded (B, D), encoded (B, D), ps (B,) -> (B,) nats: log p(later | now, lag) per unit of the encoding."""
+    def remember(self, memory: Tensor | None, now: Tensor, lag: Tensor) -> Tensor | None:
+        """The memory (B, M) after the encoded ``now`` (B, D) was seen at steps of ``lag`` (B,) ps; None begins one."""
+
+    @abc.abstractmethod
+    def log_density(self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None) -> Tensor:
+        """Encoded (B, D), encoded (B, D), ps (B,) -> (B,) nats: log p(later | now, lag) per unit of the encoding.
+
+        ``memory`` is what ``remember`` gave for ``now``.
+        """
+
+    @abc.abstractmethod
+    def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
+        """What training makes small, a number of order one a coordinate; arguments as for ``log_density``."""
 
     def propose(self, state: State, rng: Generator) -> State:
-        """One draw with exactly the density that ``log_density`` gives: a step without any selection afterwards.
+        """One draw with exactly the density that ``log_density`` gives: a step without any selection or memory.
 
         A draw at which that density does not hold (it was cut off) is given back as the old positions.
         """

@@ -185,8 +185,14 @@ class Spoiled(Stepper):
     def encode(self, positions):
         return self.right.encode(positions)
 
-    def log_density(self, now, later, lag):
-        return self.density * self.right.log_density(now, later, lag)
+    def remember(self, memory, now, lag):
+        return self.right.remember(memory, now, lag)
+
+    def loss(self, *arguments):
+        return self.right.loss(*arguments)
+
+    def log_density(self, now, later, lag, memory=None):
+        return self.density * self.right.log_density(now, later, lag, memory)
 
     def log_volume(self, positions):
         return self.volume * self.right.log_volume(positions)

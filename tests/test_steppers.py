@@ -9,7 +9,7 @@ import torch
 from cgsurrogate import choose
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.steppers import _circle, _layers
-from cgsurrogate.training.stepper import LaggedPairs, negative_log_likelihood, train_stepper
+from cgsurrogate.training.stepper import LaggedPairs, check, pair_loss, train_stepper
 from cgsurrogate.zmatrix import ZMatrix, wrap
 
 CHAIN = ((0, 1), (1, 2), (2, 3))
@@ -104,7 +104,7 @@ def test_a_proposal_turns_with_the_molecule(kind):
 def test_density_is_blind_to_shift_and_turn_but_not_to_the_mirror(kind):
     stepper, frames = make_stepper(kind, rough=0.05)
     stepper = stepper.double()
-    x, y = first(frames).double(), first(frames).double().flip(0)
+    x, y = first(frames, 6).double(), first(frames, 6).double().flip(0)
     lag = torch.full((len(x),), 4.0, dtype=torch.float64)
     value = stepper.log_density(stepper.encode(x), stepper.encode(y), lag)
     moved = stepper.log_density(stepper.encode(x + 2.0), stepper.encode(y[..., [1, 2, 0]]), lag)
@@ -177,9 +177,9 @@ def test_nothing_breaks_however_bad_the_weights(kind, rough):
     """Bonds stay whole and centres keep their hand in rollouts of an untrained stepper, even of a wild one."""
     stepper, frames = make_stepper(kind, rough=rough)
     z, rng = ZMatrix(frames.beads), generator()
-    state = stepper.start(first(frames, 50), rng)
+    state = stepper.start(first(frames, 12), rng)
     hand = z.to_internal(state.positions)[2][:, ~z.torsion].sin().sign()
-    for _ in range(100):
+    for _ in range(20):
         state = stepper.step(state, rng)
         bonds, _, dihedrals = z.to_internal(state.positions)
         assert torch.isfinite(state.positions).all()
@@ -188,21 +188,20 @@ def test_nothing_breaks_however_bad_the_weights(kind, rough):
 
 
 # -- the exact density -----------------------------------------------------------------------------------------------
-def test_circle_density_integrates_to_one_and_fits_its_samples():
+def test_circle_density_integrates_to_one_and_is_that_of_wrapped_normal_numbers():
     rng = generator()
     logits, centre = torch.randn(7, 5, generator=rng), 6 * torch.rand(7, 5, generator=rng)
-    log_scale = torch.linspace(-2.5, 1.5, 35).view(7, 5)
+    log_scale = torch.linspace(-2.5, _circle.LOG_SCALES[1], 35).view(7, 5)
     edges = torch.linspace(-math.pi, math.pi, 20001, dtype=torch.float64)
     middles = 0.5 * (edges[1:] + edges[:-1])
     density = _circle.log_density(middles[:, None], *(p.double() for p in (logits, centre, log_scale))).exp()
     mass = density * (edges[1] - edges[0])
     assert torch.allclose(mass.sum(0), torch.ones(7, dtype=torch.float64), atol=1e-5)
     count = 50_000
-    uniform = torch.rand(count, 7, 2, generator=rng)
-    chosen = _circle.pick(logits.expand(count, 7, 5), uniform[..., :1])
-    parts = [part.expand(count, 7, 5).gather(-1, chosen).squeeze(-1) for part in (centre, log_scale)]
-    drawn = _circle.draw(*parts, uniform[..., 1])
-    assert drawn.abs().max() <= math.pi + 1e-6
+    uniform = torch.rand(count, 7, 5, generator=rng)
+    chosen = (logits + _circle.gumbel(uniform)).argmax(-1, keepdim=True)
+    mean, scale = (part.expand(count, 7, 5).gather(-1, chosen).squeeze(-1) for part in (centre, log_scale.exp()))
+    drawn = wrap(mean + scale * torch.randn(count, 7, generator=rng))
     for k in range(7):
         expected = mass[:, k].view(40, 500).sum(1) * count
         seen = torch.histc(drawn[:, k].double(), 40, -math.pi, math.pi)
@@ -225,16 +224,39 @@ def test_soft_density_integrates_to_one():
 
 
 def test_tail_is_the_gaussian_it_says():
+    """Without stretches, the one of the training data; with them, the density is that of the draws."""
     torch.manual_seed(0)
-    tail = _layers.Tail(4, 3, 2, 8)
+    tail = _layers.Tail(4, 2, 8)
     root = torch.randn(4, 4)
     covariance = root @ root.T + torch.eye(4)
     tail.set_covariance(covariance)
-    context, given, later = torch.randn(6, 3), torch.randn(6, 2), torch.randn(6, 4)
+    given, later = torch.randn(6, 2), torch.randn(6, 4)
     gauss = torch.distributions.MultivariateNormal(torch.zeros(4), covariance)
-    assert torch.allclose(tail.log_density(context, given, later), gauss.log_prob(later), atol=1e-4)
-    drawn = tail.draw(torch.zeros(200_000, 3), torch.zeros(200_000, 2), torch.rand(200_000, 4, generator=generator()))
-    assert torch.allclose(drawn.T.cov(), covariance, rtol=0.05, atol=0.03)
+    assert torch.allclose(tail.log_density(given, later), gauss.log_prob(later), atol=1e-4)
+    torch.nn.init.normal_(tail.factors.bias[: tail.stretches])  # the skews stay zero
+    same = torch.ones(200_000, 2)
+    drawn = tail.draw(same, torch.rand(200_000, 4, generator=generator()))
+    stretched = torch.distributions.MultivariateNormal(torch.zeros(4), drawn.T.cov())
+    assert (drawn.T.cov() - covariance).abs().max() > 0.1
+    assert torch.allclose(tail.log_density(same[:6], later), stretched.log_prob(later), atol=0.1)
+
+
+def test_a_skewed_tail_integrates_to_one_and_is_the_density_of_its_draws():
+    torch.manual_seed(1)
+    tail = _layers.Tail(2, 2, 8, stretches=2).double()
+    tail.set_covariance(torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
+    torch.nn.init.normal_(tail.factors.bias)
+    given = torch.ones(1, 2, dtype=torch.float64)
+    ticks = torch.linspace(-25, 25, 1001, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(ticks, ticks, indexing="ij"), -1).view(-1, 2)
+    with torch.no_grad():
+        mass = tail.log_density(given.expand(len(grid), -1), grid).exp() * 0.05**2
+        uniform = torch.rand(100_000, 2, generator=generator(), dtype=torch.float64)
+        drawn = tail.draw(given.expand(len(uniform), -1), uniform)
+    assert mass.sum().item() == pytest.approx(1.0, abs=1e-3)
+    mean, third = mass @ grid, mass @ (grid - mass @ grid) ** 3
+    assert torch.allclose(drawn.mean(0), mean, atol=0.05)
+    assert third.abs().max() > 0.1 and torch.allclose(((drawn - mean) ** 3).mean(0), third, rtol=0.15, atol=0.2)
 
 
 def test_draws_follow_the_density_jointly():
@@ -249,6 +271,38 @@ def test_draws_follow_the_density_jointly():
     ratio = (q - p).exp()
     assert (q - p).std() > 0.01
     assert abs(ratio.mean().item() - 1) < 5 * ratio.std().item() / math.sqrt(count)
+
+
+def test_the_density_of_a_flow_is_that_of_its_draws():
+    """As above; and a field that stands still leaves the density of the source."""
+    frames = make_frames(CHAIN)
+    stepper, _ = make_stepper("flow", frames=frames, rough=0.1, width=32, blocks=1, evaluations=20)
+    count = 4000
+    now = stepper.encode(first(frames, 1)[:1]).expand(count, -1)
+    lag = torch.full((count,), 4.0)
+    drawn = stepper.draw(now, lag, generator())
+    with torch.no_grad():
+        p, q = stepper.log_density(now, drawn, lag), stepper.log_density(now + 0.5, drawn, lag)
+        still, _ = make_stepper("flow", frames=frames, width=32, blocks=1)
+        source = still.log_density(now[:3], drawn[:3], lag[:3])
+    ratio = (q - p).exp()
+    assert (q - p).std() > 0.02
+    assert abs(ratio.mean().item() - 1) < 5 * ratio.std().item() / math.sqrt(count)
+    normal = -0.5 * (drawn[:3, 1:].square() + math.log(2 * math.pi)).sum(1)
+    assert torch.allclose(source, normal - math.log(2 * math.pi), atol=1e-4)
+
+
+def test_a_flow_learns_a_flipping_torsion():
+    frames = two_wells((0, 1, 0), (3000, 3000, 3000), (0.1, 0.05))
+    stepper = choose.build("steppers", "flow", frames.beads, width=48, blocks=1)
+    train_stepper(stepper, frames, lag=4.0, steps=500, seed=1)
+    z, rng = ZMatrix(frames.beads), generator()
+    state = stepper.start(torch.as_tensor(frames.positions[:1000].copy()), rng)
+    inside = []
+    for _ in range(40):
+        state = stepper.step(state, rng)
+        inside.append((wrap(z.to_internal(state.positions)[2][:, 0] - 2.0).abs() < 1.6).double().mean())
+    assert torch.stack(inside[20:]).mean().item() == pytest.approx(2 / 3, abs=0.07)
 
 
 def test_encoding_round_trip():
@@ -279,6 +333,78 @@ def test_pairs_stay_in_their_run_and_at_their_lag():
     assert np.array_equal(run[i], run[j])
     assert set(run[i]) == {0, 1, 2}
     assert lag.min() == 2.0 and lag.max() == 40.0
+
+
+def test_a_memory_is_trained_on_sequences_of_one_run():
+    frames = make_frames(lengths=(60, 25, 60))
+    stepper, _ = make_stepper(frames=frames, memory=8)
+    pairs = LaggedPairs(stepper, frames, (2.0, 12.0), batch=400, history=4, reversible=True)
+    now, later, lag = pairs.draw(generator())
+    assert now.shape == later.shape == (100, 4, now.shape[2]) and torch.equal(now[:, 1:], later[:, :-1])
+    where = {tuple(code.tolist()): i for i, code in enumerate(pairs.codes)}
+    place = np.array([[where[tuple(code.tolist())] for code in row] for row in now])
+    step = np.diff(place, axis=1) * frames.dt
+    assert np.array_equal(np.abs(step), np.tile(lag.numpy()[:, None], (1, 3)))
+    assert set(np.sign(step[:, 0])) == {-1.0, 1.0}  # forwards and backwards
+    run = np.repeat(np.arange(3), frames.lengths)
+    assert (run[place] == run[place[:, :1]]).all()
+    loss = pair_loss(stepper, (now, later, lag), generator())
+    loss.backward()
+    assert torch.isfinite(loss) and stepper.cell.weight_hh.grad.abs().sum() > 0
+
+
+def test_memory_travels_in_the_state():
+    """Two replicas in the same place with different pasts move differently on the same random numbers."""
+    stepper, frames = make_stepper(rough=0.1, memory=8)
+    state = stepper.start(first(frames), generator())
+    after = stepper.step(state, generator(1))
+    assert state.memory.shape == after.memory.shape == (20, 8) and after.memory.abs().sum() > 0
+    forgetful = after._replace(memory=torch.zeros_like(after.memory))
+    one, two = stepper.step(after, generator(2)).positions, stepper.step(forgetful, generator(2)).positions
+    assert not torch.allclose(one, two, atol=1e-4)
+
+
+def two_wells(starts, lengths, out=(0.05, 0.05)):
+    """Runs of a torsion that leaves well k with probability ``out[k]`` a frame."""
+    rng, states = np.random.default_rng(0), []
+    for start, length in zip(starts, lengths, strict=True):
+        state = start
+        for chance in rng.random(length):
+            state = 1 - state if chance < out[state] else state
+            states.append(state)
+    torsion = np.array([-1.2, 2.0])[states] + rng.normal(0, 0.3, len(states))
+    return make_frames(CHAIN, tuple(lengths), torsion=torsion)
+
+
+@pytest.mark.parametrize(
+    ("starts", "lengths", "out", "words"),
+    [
+        ((0, 1, 0), (2000, 2000, 2000), (0.05, 0.05), None),
+        ((0, 1, 0), (1000, 1000, 1000), (0.0, 0.0), "never connect 2 groups"),
+        ((0,) * 100, (25,) * 100, (0.02, 0.02), "not at equilibrium"),
+    ],
+)
+def test_concerns_about_the_data_are_said_before_training(starts, lengths, out, words):
+    frames = two_wells(starts, lengths, out)
+    stepper, _ = make_stepper(frames=frames)
+    found = check(stepper, frames)
+    assert found.words == () if words is None else any(words in line for line in found.words)
+    assert found.equilibrium == (words != "not at equilibrium")
+
+
+def test_runs_out_of_equilibrium_still_give_the_right_populations():
+    """Many short runs that all start in one well: forward pairs teach the exchange, backward ones would not."""
+    frames = two_wells((0,) * 400, (25,) * 400, (0.02, 0.02))  # in 18 % of all frames, they have left the well
+    stepper = choose.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
+    with pytest.warns(UserWarning, match="not at equilibrium"):
+        history = train_stepper(stepper, frames, lag=6.0, steps=400, seed=1)
+    assert history.notes
+    state, z = stepper.start(first(frames, 2000), generator()), ZMatrix(frames.beads)
+    rng, inside = generator(), []
+    for _ in range(60):
+        state = stepper.step(state, rng)
+        inside.append((wrap(z.to_internal(state.positions)[2][:, 0] - 2.0).abs() < 1.6).double().mean())
+    assert torch.stack(inside[30:]).mean().item() == pytest.approx(0.5, abs=0.08)
 
 
 def test_frames_with_weights_pair_with_the_weighted_distribution():
@@ -313,7 +439,7 @@ def test_training_improves_the_likelihood_of_held_out_runs(toy):
     fresh.calibrate(frames)
     batch = LaggedPairs(stepper, frames, (4.0, 4.0), batch=4000, reversible=False).draw(generator(9))
     with torch.no_grad():
-        gain = negative_log_likelihood(fresh, batch, generator()) - negative_log_likelihood(stepper, batch, generator())
+        gain = pair_loss(fresh, batch, generator()) - pair_loss(stepper, batch, generator())
         soft, _ = stepper.log_density_parts(*batch)
     assert gain > 0.02 and math.isfinite(history.best["held_out"])
     stay = np.linalg.matrix_power([[0.9, 0.1], [0.05, 0.95]], 2)

@@ -1,8 +1,8 @@
-"""Mixtures on the circle with an exact density and an exact, loop-free way to draw from them.
+"""Mixtures on the circle with a density in closed form and an exact way to draw from them without a loop.
 
-Each component is a normal distribution truncated to the half turn on either side of its centre. Narrow ones cannot be
-told from a von Mises distribution, wide ones tend to the uniform one; unlike von Mises no Bessel function is needed
-for the density and no rejection for the sample.
+Each component is a wrapped normal distribution: narrow ones cannot be told from a von Mises distribution, wide ones
+tend to the uniform one. A draw is a normal number; the density is a sum over images, of which the nearest two are
+enough for scales up to ``exp(LOG_SCALES[1])`` (relative error below 2e-6, and far below for narrow ones).
 """
 
 from __future__ import annotations
@@ -14,28 +14,20 @@ from torch import Tensor
 
 from cgsurrogate.zmatrix import wrap
 
-ROOT2 = math.sqrt(2)
+LOG_SCALES = (-4.0, math.log(1.2))  # of a component, log radians
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
-EDGE = 1 - 1e-7  # erfinv of it is finite in float32
 
 
 def log_density(x: Tensor, logits: Tensor, centre: Tensor, log_scale: Tensor) -> Tensor:
     """(...) radians and parameters (..., K) -> (...) log density per radian."""
-    z = wrap(x.unsqueeze(-1) - centre) * torch.exp(-log_scale)
-    inside = torch.erf(math.pi / ROOT2 * torch.exp(-log_scale))
-    each = -0.5 * z.square() - log_scale - inside.log() - LOG_ROOT_2PI
+    narrow = torch.exp(-log_scale)
+    apart = wrap(x.unsqueeze(-1) - centre).abs()
+    # The image a turn away, relative to the nearest: exp(-(2 pi - d)^2 / 2 s^2 + d^2 / 2 s^2).
+    image = torch.exp(2 * math.pi * narrow.square() * (apart - math.pi))
+    each = -0.5 * (apart * narrow).square() - log_scale + torch.log1p(image) - LOG_ROOT_2PI
     return torch.logsumexp(each + logits, -1) - torch.logsumexp(logits, -1)
 
 
-def pick(logits: Tensor, uniform: Tensor) -> Tensor:
-    """(..., K) and uniform numbers (..., 1) in [0, 1) -> (..., 1) number of a component."""
-    steps = torch.softmax(logits, -1).cumsum_(-1)
-    return (steps < uniform * steps[..., -1:]).sum(-1, keepdim=True)
-
-
-def draw(centre: Tensor, log_scale: Tensor, uniform: Tensor) -> Tensor:
-    """Of one component: parameters (...) and uniform numbers (...) -> (...) radians, by inverting its distribution."""
-    scale = log_scale.exp()
-    inside = torch.erf(math.pi / ROOT2 / scale)
-    z = torch.erfinv(((2 * uniform - 1) * inside).clamp_(-EDGE, EDGE))
-    return wrap(centre + ROOT2 * scale * z)
+def gumbel(uniform: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1) -> Gumbel noise: the argmax of logits plus it is a draw from their softmax."""
+    return -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-7)))

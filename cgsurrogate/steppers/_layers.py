@@ -1,4 +1,4 @@
-"""The networks of the autoregressive stepper: a trunk that runs once a jump, and one small head a coordinate."""
+"""Networks of the steppers: a trunk that runs once a jump, heads of the soft angles, a Gaussian of the stiff rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from cgsurrogate.steppers import _circle
 
 HARMONICS = 2  # sine and cosine of x and of 2 x
-LOG_SCALES = (-4.0, 2.0)  # of a mixture component, log radians
+ROOT2 = math.sqrt(2)
+EDGE = 1 - 1e-7  # erfinv of it is finite in float32
 
 
 def waves(angles: Tensor, harmonics: int = HARMONICS) -> Tensor:
@@ -20,7 +21,7 @@ def waves(angles: Tensor, harmonics: int = HARMONICS) -> Tensor:
 
 
 class Trunk(nn.Module):
-    """A residual network: (B, inputs) -> (B, width)."""
+    """A residual network: (B, inputs), and what is added to its first layer (B, width) -> (B, width)."""
 
     def __init__(self, inputs: int, width: int, blocks: int):
         super().__init__()
@@ -31,8 +32,8 @@ class Trunk(nn.Module):
         )
         self.last = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
+    def forward(self, x: Tensor, added: Tensor | float = 0.0) -> Tensor:
+        x = self.first(x) + added
         for block in self.blocks:
             x = x + block(x)
         return self.last(x)
@@ -43,25 +44,27 @@ class Heads(nn.Module):
 
     p(y | c) = prod_d p(y_d | y_<d, c), as in MADE (Germain et al. 2015), but instead of one masked network that must
     run D times, every coordinate has its own two-layer head on the shared context. In training all heads run as
-    batched products; in sampling the context part is computed once, and each head is three small products.
+    batched products; in sampling the context part is computed once, and each head is three small products. A head sees
+    at most ``window`` coordinates before its own, so that time and weights grow in proportion to the chain.
 
     Half of the K components are centred relative to where the coordinate is now, half anywhere on the circle.
     """
 
-    def __init__(self, coordinates: int, context: int, hidden: int, mixtures: int):
+    def __init__(self, coordinates: int, context: int, hidden: int, mixtures: int, window: int):
         super().__init__()
-        count, waves_each = coordinates, 2 * HARMONICS
+        count, self.each = coordinates, 2 * HARMONICS
         self.count, self.hidden, self.mixtures = count, hidden, mixtures
+        self.seen = self.each * max(1, min(window, count - 1))  # numbers that a head sees of the coordinates before
         self.near = mixtures // 2  # components that are centred relative to now
         self.from_context = nn.Linear(context, count * hidden)
-        self.from_before = nn.Parameter(torch.randn(count, count * waves_each, hidden) * 0.5 / math.sqrt(count + 1))
+        self.from_before = nn.Parameter(torch.randn(count, self.seen, hidden) / math.sqrt(self.seen + self.each))
         self.middle = nn.Parameter(torch.randn(count, hidden, hidden) / math.sqrt(hidden))
         self.middle_bias = nn.Parameter(torch.zeros(count, 1, hidden))
         self.out = nn.Parameter(torch.randn(count, hidden, 3 * mixtures) * 0.1 / math.sqrt(hidden))
         self.out_bias = nn.Parameter(torch.zeros(count, 1, 3 * mixtures))
-        mask = torch.ones(count, count).tril(-1)  # coordinate d sees those before it
-        mask = mask.repeat_interleave(waves_each, 1).unsqueeze(-1)
-        self.register_buffer("mask", mask, persistent=False)
+        ks = torch.arange(1.0, HARMONICS + 1)
+        self.register_buffer("multiples", torch.cat([ks, ks]), persistent=False)  # sin(k x + shift) is ``waves``
+        self.register_buffer("shifts", torch.cat([ks * 0 + math.pi / 2, ks * 0]), persistent=False)
 
     def set_centres(self, centres: Tensor, scale: float) -> None:
         """Where the absolute components begin: (D, K - near) radians."""
@@ -69,10 +72,10 @@ class Heads(nn.Module):
             self.out_bias[:, 0, self.mixtures + self.near : 2 * self.mixtures] = centres
             self.out_bias[:, 0, 2 * self.mixtures :] = math.log(scale)
 
-    def _parameters_of(self, raw: Tensor, now: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits, centre, log_scale = raw.chunk(3, -1)
-        centre = torch.cat([centre[..., : self.near] + now.unsqueeze(-1), centre[..., self.near :]], -1)
-        return logits, centre, log_scale.clamp(*LOG_SCALES)
+    def _origin(self, now: Tensor) -> Tensor:
+        """(B, D) -> (B, D, K): what the centres are relative to."""
+        near = torch.arange(self.mixtures, device=now.device) < self.near
+        return now.unsqueeze(-1) * near.to(now.dtype)
 
     def _split(self, context: Tensor) -> Tensor:
         """(B, C) -> (D, B, H): what each head hears of the context."""
@@ -80,46 +83,61 @@ class Heads(nn.Module):
 
     def log_density(self, context: Tensor, now: Tensor, later: Tensor) -> Tensor:
         """(B, C), (B, D) and (B, D) radians -> (B, D) log densities of the coordinates of ``later``."""
-        x = nn.functional.silu(self._split(context) + waves(later) @ (self.from_before * self.mask))
+        padded = nn.functional.pad(waves(later), (self.seen, 0))
+        before = padded.unfold(1, self.seen, self.each)[:, : self.count].transpose(0, 1)  # (D, B, seen)
+        x = nn.functional.silu(torch.baddbmm(self._split(context), before, self.from_before))
         x = x + nn.functional.silu(torch.baddbmm(self.middle_bias, x, self.middle))
-        raw = torch.baddbmm(self.out_bias, x, self.out).transpose(0, 1)
-        return _circle.log_density(later, *self._parameters_of(raw, now))
+        logits, centre, log_scale = torch.baddbmm(self.out_bias, x, self.out).transpose(0, 1).chunk(3, -1)
+        return _circle.log_density(later, logits, centre + self._origin(now), log_scale.clamp(*_circle.LOG_SCALES))
 
-    def draw(self, context: Tensor, now: Tensor, uniform: Tensor) -> Tensor:
-        """(B, C), (B, D) radians and uniform numbers (B, D, 2) -> (B, D) radians."""
-        each, batch = 2 * HARMONICS, len(now)
-        first = self._split(context)
-        drawn = now.new_empty(self.count, batch)
-        known = now.new_empty(batch, each * self.count)
+    def draw(self, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
+        """(B, C), (B, D) radians, Gumbel noise (B, D, K) and normal numbers (B, D) -> (B, D) radians, not wrapped."""
+        each, seen, mixtures = self.each, self.seen, self.mixtures
+        first, origin = self._split(context), self._origin(now).transpose(0, 1)
+        gumbel, normal = gumbel.transpose(0, 1), normal.T
+        drawn = now.new_empty(self.count, len(now), 1)
+        known = now.new_zeros(len(now), seen + each * self.count)
         for d in range(self.count):
-            x = nn.functional.silu(torch.addmm(first[d], known[:, : each * d], self.from_before[d, : each * d]))
+            begin = each * d
+            x = nn.functional.silu(torch.addmm(first[d], known[:, begin : begin + seen], self.from_before[d]))
             x = x + nn.functional.silu(torch.addmm(self.middle_bias[d], x, self.middle[d]))
-            logits, *rest = torch.addmm(self.out_bias[d], x, self.out[d]).chunk(3, -1)
-            chosen = _circle.pick(logits, uniform[:, d, :1])
-            centre, log_scale = (part.gather(-1, chosen).squeeze(-1) for part in rest)
-            centre = torch.where(chosen.squeeze(-1) < self.near, centre + now[:, d], centre)
-            drawn[d] = _circle.draw(centre, log_scale.clamp(*LOG_SCALES), uniform[:, d, 1])
-            known[:, each * d : each * (d + 1)] = waves(drawn[d, :, None])
-        return drawn.T
+            raw = torch.addmm(self.out_bias[d], x, self.out[d])
+            chosen = (raw[:, :mixtures] + gumbel[d]).argmax(-1, keepdim=True)
+            scale = raw.gather(1, chosen + 2 * mixtures).clamp_(*_circle.LOG_SCALES).exp_()
+            angle = raw.gather(1, chosen + mixtures).add_(origin[d].gather(1, chosen))
+            drawn[d] = angle.addcmul_(scale, normal[d, :, None])
+            known[:, begin + seen : begin + seen + each] = torch.addcmul(self.shifts, angle, self.multiples).sin_()
+        return drawn[..., 0].T
 
 
 class Tail(nn.Module):
-    """A correlated Gaussian of the stiff coordinates given the context and the soft coordinates that were drawn.
+    """A correlated Gaussian of the stiff coordinates given the soft coordinates that were drawn.
 
-    The mean and the scale of each coordinate come from a network, both bounded; the correlations (of the whitened rest)
-    are constant. In log density and in sampling the noise is truncated at ``LIMIT`` standard deviations.
+    Means and scales of the coordinates come from a network and are bounded. Their correlations are those of a constant
+    triangular factor and, before it, of a few *stretches* of the whitened noise n along directions g that the network
+    gives, n + g (f(a) - a) with a = g . n and f(a) = exp(t) (sinh(arsinh(a) + s) - sinh(s)), which has another slope on
+    either side of zero (cf. Jones and Pewsey 2009): where the chain folds back on itself, the stiff coordinates move
+    together so that its ends keep their contact, and a contact is steeper on one side. Inverse and slope are exact.
+    In log density and in sampling the noise is truncated at ``LIMIT`` standard deviations.
     """
 
     LIMIT = 5.0  # standard deviations of the noise
     REACH = 4.0  # bound of the mean, in standard deviations of the training data
+    MOST = 2.0  # bound of t
+    SKEW = 1.5  # bound of s
 
-    def __init__(self, coordinates: int, context: int, given: int, hidden: int):
+    def __init__(self, coordinates: int, given: int, hidden: int, stretches: int = 4):
         super().__init__()
-        self.count = coordinates
-        self.first = nn.Linear(context + given, hidden)
+        self.count, self.stretches = coordinates, stretches
+        self.network = Trunk(given, hidden, 1)
         self.last = nn.Linear(hidden, 2 * coordinates)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
+        self.along = nn.Linear(hidden, stretches * coordinates)
+        nn.init.normal_(self.along.weight, std=0.02)
+        nn.init.normal_(self.along.bias)
+        self.factors = nn.Linear(hidden, 2 * stretches)
+        nn.init.zeros_(self.factors.bias)
         self.lower = nn.Parameter(torch.zeros(coordinates, coordinates))  # of the inverse Cholesky factor
         self.log_diagonal = nn.Parameter(torch.zeros(coordinates))
 
@@ -129,26 +147,45 @@ class Tail(nn.Module):
         with torch.no_grad():
             self.lower.copy_(factor.tril(-1))
             self.log_diagonal.copy_(factor.diagonal().log())
+            self.factors.weight.zero_()
 
     def _whitener(self) -> Tensor:
         return self.lower.tril(-1) + self.log_diagonal.exp().diag()
 
-    def _mean_and_log_scale(self, context: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-        raw = self.last(nn.functional.silu(self.first(torch.cat([context, given], -1))))
-        mean, log_scale = raw.chunk(2, -1)
-        return self.REACH * torch.tanh(mean / self.REACH), 0.7 * torch.tanh(log_scale)
+    def _parameters_at(self, given: Tensor, kept: Tensor | float = 1.0) -> tuple[Tensor, ...]:
+        """Mean and log scale (B, D), directions (B, S, D) of length one, log factors t and skews s (B, S)."""
+        hidden = nn.functional.silu(self.network(given)) * kept
+        mean, log_scale = self.last(hidden).chunk(2, -1)
+        along = nn.functional.normalize(self.along(hidden).view(-1, self.stretches, self.count), dim=-1)
+        factor, skew = self.factors(hidden).chunk(2, -1)
+        factor, skew = self.MOST * torch.tanh(factor / self.MOST), self.SKEW * torch.tanh(skew / self.SKEW)
+        return self.REACH * torch.tanh(mean / self.REACH), 0.7 * torch.tanh(log_scale), along, factor, skew
 
-    def log_density(self, context: Tensor, given: Tensor, later: Tensor) -> Tensor:
-        """(B, C), (B, G), (B, D) -> (B,) nats; outside the truncation it goes on as the Gaussian."""
-        mean, log_scale = self._mean_and_log_scale(context, given)
+    def log_density(self, given: Tensor, later: Tensor, kept: Tensor | float = 1.0) -> Tensor:
+        """(B, G), (B, D) -> (B,) nats; outside the truncation it goes on as if there were none. ``kept`` (B, H) is
+        dropout of the hidden layer, for training."""
+        mean, log_scale, along, factor, skew = self._parameters_at(given, kept)
         noise = ((later - mean) * torch.exp(-log_scale)) @ self._whitener().T
-        constant = self.count * (_circle.LOG_ROOT_2PI + math.log(math.erf(self.LIMIT / _circle.ROOT2)))
-        return self.log_diagonal.sum() - 0.5 * noise.square().sum(-1) - log_scale.sum(-1) - constant
+        volume = self.log_diagonal.sum() - log_scale.sum(-1)
+        for g, t, s in zip(along.unbind(1), factor.unbind(1), skew.unbind(1), strict=True):
+            a = (g * noise).sum(-1)
+            turned = torch.asinh(a) + s
+            stretched = torch.exp(t) * (torch.sinh(turned) - torch.sinh(s))
+            volume = volume + t + torch.log(torch.cosh(turned)) - 0.5 * torch.log1p(a.square())
+            noise = noise + g * (stretched - a).unsqueeze(-1)
+        constant = self.count * (_circle.LOG_ROOT_2PI + math.log(math.erf(self.LIMIT / ROOT2)))
+        return volume - 0.5 * noise.square().sum(-1) - constant
 
-    def draw(self, context: Tensor, given: Tensor, uniform: Tensor) -> Tensor:
-        """(B, C), (B, G) and uniform numbers (B, D) -> (B, D)."""
-        mean, log_scale = self._mean_and_log_scale(context, given)
-        inside = math.erf(self.LIMIT / _circle.ROOT2)
-        noise = _circle.ROOT2 * torch.erfinv(((2 * uniform - 1) * inside).clamp(-_circle.EDGE, _circle.EDGE))
+    def draw(self, given: Tensor, uniform: Tensor) -> Tensor:
+        """(B, G) and uniform numbers (B, D) -> (B, D)."""
+        mean, log_scale, along, factor, skew = self._parameters_at(given)
+        inside = math.erf(self.LIMIT / ROOT2)
+        noise = ROOT2 * torch.erfinv(((2 * uniform - 1) * inside).clamp(-EDGE, EDGE))
+        shift, shrink = torch.sinh(skew), torch.exp(-factor)
+        for k in reversed(range(self.stretches)):
+            g = along[:, k]
+            a = (g * noise).sum(-1)
+            before = torch.sinh(torch.asinh(a * shrink[:, k] + shift[:, k]) - skew[:, k])
+            noise = noise + g * (before - a).unsqueeze(-1)
         rest = torch.linalg.solve_triangular(self._whitener(), noise.T, upper=False).T
         return mean + torch.exp(log_scale) * rest

@@ -42,11 +42,13 @@ class Batches(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """``rows`` hold step, seconds, train and held_out loss; ``best`` is the row that was kept."""
+    """``rows`` hold step, seconds, train and held_out loss; ``best`` is the row that was kept; ``notes`` are concerns
+    about the data, in words."""
 
     rows: tuple[dict[str, float], ...]
     best: dict[str, float]
     reason: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -142,7 +144,7 @@ class _Work:
         self.module, self.loss, self.train, self.held_out, self.watch = module, loss, train, held_out, watch
         self.minutes, self.steps, self.seed, self.decay = minutes, steps, seed, average
         self.patience, self.every, self.folder, self.label = patience, every, folder, label
-        self.average = copy.deepcopy(module).requires_grad_(False)
+        self.average = copy.deepcopy(module).requires_grad_(False).eval()
         self.best = copy.deepcopy(module.state_dict())
         self.progress, self.began, self.reason = _Progress(), time.monotonic(), ""
         self.running, self.running_count, self.saved_at = 0.0, 0, time.monotonic()

@@ -1,7 +1,9 @@
-"""Maximum-likelihood training of a stepper on pairs of frames that lie a lag apart."""
+"""Training of a stepper on pairs of frames that lie a lag apart; with a memory, on short sequences of such frames."""
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +11,16 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from cgsurrogate import choose
+from cgsurrogate.cv import TooSmall
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Stepper
+from cgsurrogate.training.coverage import Coverage, coverage
 from cgsurrogate.training.loop import History, fit
 
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
 RATE = 2e-3  # of learning
+HISTORY = 8  # frames of a sequence over which a memory is trained
 
 
 class LaggedPairs:
@@ -23,6 +29,9 @@ class LaggedPairs:
     Pairs never cross runs. ``reversible`` also uses every pair backwards in time, which is right at equilibrium and
     makes the distribution of the frames stationary. Frames with weights come from a biased simulation, so that pairs
     of them say nothing about time: there ``later`` is any frame, drawn by weight, whatever the lag.
+
+    With ``history`` H > 1 the batches are sequences, (B / H, H, D) each, in which every frame is a lag after the one
+    before, and ``later`` is ``now`` moved by one place.
     """
 
     def __init__(
@@ -33,47 +42,44 @@ class LaggedPairs:
         *,
         batch: int = 512,
         reversible: bool = True,
+        history: int = 1,
         batches: int = 16,
-        piece: int = 4096,
     ):
-        self.batch, self.batches, self.dt, self.reversible = batch, batches, frames.dt, reversible
+        self.batches, self.dt, self.reversible = batches, frames.dt, reversible
         low, high = stepper.lags if lags is None else lags
         self.low = max(1, round(low / frames.dt))
         self.high = max(self.low, min(round(high / frames.dt), max(frames.lengths) - 1))
         frames.pairs(self.low)  # refuses runs that are too short
-        with torch.no_grad():
-            self.codes = torch.cat(
-                [
-                    stepper.encode(torch.as_tensor(np.array(frames.positions[i : i + piece])))
-                    for i in range(0, len(frames), piece)
-                ]
-            )
-        self.ends = torch.as_tensor(np.repeat([run.stop for run in frames.runs], frames.lengths))
         self.cumulative = None
         if frames.weights is not None and np.ptp(frames.weights) > 0:
-            self.cumulative = torch.as_tensor(np.cumsum(frames.probabilities))
+            self.cumulative, history = torch.as_tensor(np.cumsum(frames.probabilities)), 1
+        self.history = max(1, min(history, (max(frames.lengths) - 1) // self.high))
+        self.batch = max(1, batch // self.history)
+        self.codes = encoded(stepper, frames)
+        self.ends = torch.as_tensor(np.repeat([run.stop for run in frames.runs], frames.lengths))
 
     def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        now, lag = self._starts(rng)
+        first, lag = self._starts(rng)
         if self.cumulative is not None:
             where = torch.rand(self.batch, generator=rng, dtype=torch.float64) * self.cumulative[-1]
             later = torch.searchsorted(self.cumulative, where).clamp_max(len(self.codes) - 1)
-        else:
-            later = now + lag
-            if self.reversible:
-                back = torch.rand(self.batch, generator=rng) < 0.5
-                now, later = torch.where(back, later, now), torch.where(back, now, later)
+            return self.codes[first], self.codes[later], lag.to(self.codes.dtype) * self.dt
+        index = first[:, None] + lag[:, None] * torch.arange(self.history + 1)
+        if self.reversible:
+            back = torch.rand(self.batch, 1, generator=rng) < 0.5
+            index = torch.where(back, index.flip(1), index)
+        now, later = (index[:, :-1], index[:, 1:]) if self.history > 1 else index.T
         return self.codes[now], self.codes[later], lag.to(self.codes.dtype) * self.dt
 
     def _starts(self, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Frames and lags (in frames) such that frame + lag lies in the same run."""
+        """Frames and lags (in frames) such that frame + history x lag lies in the same run."""
         found: list[Tensor] = []
         while sum(len(part) for part in found) < self.batch:
             now = torch.randint(len(self.codes), (2 * self.batch,), generator=rng)
             share = torch.rand(2 * self.batch, generator=rng)
             lag = ((self.low - 0.4) * ((self.high + 0.4) / (self.low - 0.4)) ** share).round().long()
             lag = lag.clamp(self.low, self.high)
-            good = now + lag < self.ends[now]
+            good = now + self.history * lag < self.ends[now]
             found.append(torch.stack([now[good], lag[good]]).T)
         now, lag = torch.cat(found)[: self.batch].T
         return now, lag
@@ -83,11 +89,36 @@ class LaggedPairs:
         return [self.draw(rng) for _ in range(self.batches)]
 
 
-def negative_log_likelihood(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
-    """Nats a coordinate, with a little noise on the structure that is conditioned on."""
+@torch.no_grad()
+def encoded(stepper: Stepper, frames: Frames, piece: int = 4096) -> Tensor:
+    """(T, D) codes of all frames."""
+    parts = [np.array(frames.positions[i : i + piece]) for i in range(0, len(frames), piece)]
+    return torch.cat([stepper.encode(torch.as_tensor(part)) for part in parts])
+
+
+def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
+    """The stepper's own loss, with a little noise on the structures that are conditioned on."""
     now, later, lag = batch
-    noise = torch.randn(now.shape, generator=rng, dtype=now.dtype).to(now.device)
-    return -stepper.log_density(now + NOISE * noise, later, lag).mean() / now.shape[1]
+    now = now + NOISE * torch.randn(now.shape, generator=rng, dtype=now.dtype).to(now.device)
+    if now.dim() == 2:
+        return stepper.loss(now, later, lag, rng, stepper.remember(None, now, lag))
+    memories: list[Tensor | None] = [None]
+    for k in range(now.shape[1]):
+        memories.append(stepper.remember(memories[-1], now[:, k], lag))
+    memory = None if memories[-1] is None else torch.stack([m for m in memories[1:] if m is not None], 1).flatten(0, 1)
+    return stepper.loss(now.flatten(0, 1), later.flatten(0, 1), lag.repeat_interleave(now.shape[1]), rng, memory)
+
+
+def check(stepper: Stepper, frames: Frames) -> Coverage:
+    """Whether the runs connect their states and are at equilibrium; over the shortest lag that is trained.
+
+    States are found in the slowest directions of the frames, or in the encoding of a molecule too small for these.
+    """
+    try:
+        values = choose.build("cvs", "tica", frames)(frames)
+    except TooSmall:
+        values = encoded(stepper, frames).numpy()
+    return coverage(values, frames, np.random.default_rng(0), max(1, round(stepper.lags[0] / frames.dt)))
 
 
 def train_stepper(
@@ -98,7 +129,8 @@ def train_stepper(
     minutes: float | None = None,
     steps: int | None = None,
     seed: int = 0,
-    held_out_fraction: float = 0.2,
+    held_out_fraction: float = 0.1,
+    reversible: bool | None = None,
     folder: Path | None = None,
     report: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> History:
@@ -108,6 +140,9 @@ def train_stepper(
         lag: main lag in ps; None keeps the stepper's own, or chooses one from the lengths of the runs.
         minutes, steps: the budget; at least one of them.
         held_out_fraction: share of the frames, in whole runs, that only validate.
+        reversible: use every pair backwards in time as well; None where the runs are at equilibrium (see ``coverage``).
+        report: called with the used fraction of the budget and a line of text; concerns about the data come this way
+            (and as Python warnings).
     """
     if lag is not None:
         stepper.lag = float(lag)
@@ -115,11 +150,18 @@ def train_stepper(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the networks are made, with random weights, in calibrate
         stepper.calibrate(train)
-    return fit(
+    found = check(stepper, frames)
+    if reversible is None:
+        reversible = found.equilibrium
+    for words in found.words:
+        report(0.0, words)
+        warnings.warn(words, stacklevel=2)
+    options = {"reversible": reversible, "history": HISTORY if stepper.memory else 1}
+    history = fit(
         stepper,
-        negative_log_likelihood,
-        LaggedPairs(stepper, train),
-        LaggedPairs(stepper, held_out, batch=1024),
+        pair_loss,
+        LaggedPairs(stepper, train, **options),
+        LaggedPairs(stepper, held_out, batch=1024, **options),
         minutes=minutes,
         steps=steps,
         seed=seed,
@@ -130,3 +172,4 @@ def train_stepper(
         label="stepper",
         report=report,
     )
+    return dataclasses.replace(history, notes=found.words)

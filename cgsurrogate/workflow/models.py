@@ -98,7 +98,8 @@ def make_stepper(
 
 
 def _about(history, frames: Frames) -> dict[str, Any]:
-    return {"best": history.best, "reason": history.reason, "frames": len(frames), "runs": len(frames.lengths)}
+    notes = {"notes": list(history.notes)} if history.notes else {}
+    return {"best": history.best, "reason": history.reason, "frames": len(frames), "runs": len(frames.lengths), **notes}
 
 
 def _limits(frames: Frames) -> dict[str, float]:
