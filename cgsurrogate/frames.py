@@ -144,8 +144,9 @@ class Frames:
         They are read from the disk (or from what the system has kept of it) when they are next looked at.
         """
         for array in (self.positions, self.forces, self.weights):
-            if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
-                array._mmap.madvise(mmap.MADV_DONTNEED)
+            pages = getattr(array, "_mmap", None)
+            if pages is not None and getattr(array, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
+                pages.madvise(mmap.MADV_DONTNEED)
 
     def pairs(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
         """Indices (now, later) of all frames that lie ``lag`` frames apart in one run; never across runs."""
