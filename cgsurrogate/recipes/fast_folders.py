@@ -13,7 +13,7 @@ from cgsurrogate.recipe import Published, Recipe
 from cgsurrogate.recipes import _shared as shared
 
 BINS = 100
-EQUIJUMP = "12 fast folders, mean; dos Santos Costa et al. 2024 (EquiJump), Table 2"
+EQUIJUMP = "12 fast folders, mean; dos Santos Costa et al. 2024 (EquiJump)"
 PUBLISHED = (
     Published("Majewski et al. 2023, multi-protein model", "TIC 1", 0.30, EQUIJUMP),
     Published("Majewski et al. 2023, multi-protein model", "RMSD", 0.20, EQUIJUMP),
