@@ -69,6 +69,8 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
         return frames if speed is None else workflow.with_speed(frames, speed)
 
     speed = options["ns_per_day"]
+    if speed is not None:
+        identity["ns_per_day"] = speed
     common.log_folder = out
     with progress(quiet) as update:
         comparison = pipeline.run(load, identity, out, settings, sources=_sources(inputs), report=update)
