@@ -131,14 +131,12 @@ def block_weights(count: int, rng: np.random.Generator, draws: int) -> np.ndarra
     return rng.dirichlet(np.ones(count), draws) * count
 
 
-def interval(
-    value: np.ndarray, drawn: np.ndarray, blocks: int, scale: str = "linear", widening: float = 1.0
-) -> Estimate:
+def interval(value: np.ndarray, drawn: np.ndarray, blocks: int, scale: str = "linear") -> Estimate:
     """95 % interval of (...,) values from (draws, ...) values of the Bayesian bootstrap over ``blocks`` blocks.
 
     Student's t times the spread of the draws, on a scale where the numbers are about normal: "linear", "log" for
-    times, or "logit" for probabilities. The spread is widened to that of an unbiased variance, and by ``widening``. nan
-    where the value or half of the draws are unknown.
+    times, or "logit" for probabilities. The spread is widened to that of an unbiased variance. nan where
+    the value or half of the draws are unknown.
     """
     from scipy.stats import t
 
@@ -152,7 +150,7 @@ def interval(
         moved = np.where(np.isfinite(moved), moved, np.nan)
         mean = np.nansum(moved, 0) / np.maximum(known, 1)
         spread = np.sqrt(np.nansum((moved - mean) ** 2, 0) / np.maximum(known - 1, 1))
-        spread *= widening * math.sqrt((blocks + 1) / (blocks - 1))
+        spread *= math.sqrt((blocks + 1) / (blocks - 1))
         freedom = 1 / (1 / (blocks - 1) + 1 / np.maximum(known - 1, 1))
         width = t.ppf(0.975, freedom) * spread
         enough = np.isfinite(centre) & (known > len(drawn) / 2)

@@ -114,16 +114,6 @@ def survival(stays: Visits, count: int, points: int = TIMES) -> tuple[np.ndarray
     return grid, curves
 
 
-def round_trips(stays: Visits, first: int, second: int) -> int:
-    """How often a run went from one core to the other and back, whatever it passed in between."""
-    ends = (stays.state == first) | (stays.state == second)
-    state, run = stays.state[ends], stays.run[ends]
-    if not len(run):
-        return 0
-    changes = np.bincount(run[1:][(state[1:] != state[:-1]) & (run[1:] == run[:-1])])
-    return int((changes // 2).sum())
-
-
 def measure(
     labels: np.ndarray,
     names: Sequence[str],

@@ -22,15 +22,7 @@ def test_visits_go_from_core_to_core_and_never_across_runs():
     assert rates.counts(stays, 2).tolist() == [[0, 1], [1, 0]]
     assert rates.times(stays, 2).tolist() == [3, 5]
     nothing = rates.visits(np.full(11, -1), frames_of((8, 3)))
-    assert len(nothing) == 0 and not rates.counts(nothing, 2).any() and rates.round_trips(nothing, 0, 1) == 0
-
-
-def test_round_trips_are_counted_in_each_run_whatever_lies_between():
-    labels = np.array([0, 2, 1, 2, 0, 1, 0, 0, 1, 0, 1, 0])
-    stays = rates.visits(labels, frames_of((8, 4)))
-    assert rates.round_trips(stays, 0, 1) == 3  # four changes in 0 1 0 1 0, and three in 1 0 1 0
-    assert rates.round_trips(rates.visits(labels, frames_of((12,))), 0, 1) == 4
-    assert rates.round_trips(stays, 0, 2) == 1
+    assert len(nothing) == 0 and not rates.counts(nothing, 2).any()
 
 
 def test_rates_of_a_known_chain_lie_within_their_intervals():
