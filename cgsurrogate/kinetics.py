@@ -10,9 +10,6 @@ from cgsurrogate import msm, rates
 from cgsurrogate.blocks import Blocks
 from cgsurrogate.ensemble import Estimate, Timescales
 from cgsurrogate.frames import Frames
-from cgsurrogate.msm import STATES, States, states
-
-__all__ = ["STATES", "States", "clock", "judge", "lag_grid", "states", "timescales"]
 
 PROCESSES, LAGS, DRAWS = 4, 6, 40
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.blocks import Blocks
+from cgsurrogate.correlation import kish
 from cgsurrogate.ensemble import Sampling
 from cgsurrogate.fes import Grid, normalised
 from cgsurrogate.frames import Frames
@@ -46,7 +47,7 @@ def measure(
 
 def effective(frames: Frames, cut: Blocks) -> float:
     """About how many independent frames: (sum w)^2 / sum w^2 over the statistical inefficiency (Kish 1965)."""
-    count = len(frames) if frames.weights is None else 1 / float(np.sum(frames.probabilities**2))
+    count = len(frames) if frames.weights is None else kish(frames.weights)
     return count / max(cut.inefficiency, 1.0)
 
 

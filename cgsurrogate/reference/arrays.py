@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cgsurrogate.correlation import kish
+
 ENERGY_UNIT = "kJ/mol"  # of a bias, as a suffix
 _SPEC = re.compile(r"(?P<path>.*?\.np[yz])(?::(?P<name>[^:]+?))??(?P<bias>:kJ/mol)?", re.IGNORECASE)
 
@@ -122,4 +124,4 @@ def frame_weights(specs: list[str | Path], parts: list[np.ndarray], kT: float) -
 
 def effective_fraction(weights: np.ndarray) -> float:
     """Kish's effective sample size as a fraction of the frames."""
-    return float(weights.sum() ** 2 / (weights**2).sum() / len(weights)) if math.isfinite(weights.sum()) else 0.0
+    return kish(weights) / len(weights) if math.isfinite(weights.sum()) else 0.0
