@@ -89,13 +89,28 @@ def connected(counts: np.ndarray) -> np.ndarray:
 
 
 def transition_matrix(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(S, S) connected counts -> reversible maximum-likelihood transition matrix (Prinz et al. 2011), populations."""
+    """(S, S) connected counts -> reversible maximum-likelihood transition matrix (Prinz et al. 2011), populations.
+
+    Counts that lead out of states and hardly ever back have an estimate with populations below what the iteration can hold.
+    Transitions are then also counted backwards in time, with the smallest weight (a millionth, or ten times more ...) that
+    keeps every state; with any weight the estimate for counts that are in balance is the same.
+    """
     from deeptime.markov.tools.estimation import transition_matrix as estimate
 
-    matrix, stationary = estimate(
-        np.asarray(counts, float), reversible=True, return_statdist=True, maxerr=1e-6, warn_not_converged=False
-    )
-    return np.asarray(matrix), np.asarray(stationary)
+    counts = np.asarray(counts, float)
+    for backwards in (0.0, *10.0 ** np.arange(-6, 1)):
+        try:
+            matrix, stationary = estimate(
+                counts + backwards * counts.T,
+                reversible=True,
+                return_statdist=True,
+                maxerr=1e-6,
+                warn_not_converged=False,
+            )
+        except RuntimeError:  # "stationary distribution contains entries smaller than ..."
+            continue
+        return np.asarray(matrix), np.asarray(stationary)
+    raise ValueError(f"no reversible estimate for these {len(counts)} states; are their counts connected?")
 
 
 def spectrum(matrix: np.ndarray, stationary: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

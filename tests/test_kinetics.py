@@ -36,6 +36,18 @@ def test_the_largest_connected_set_is_found_by_counts():
     assert msm.connected(counts).tolist() == [2, 3, 4]
 
 
+@pytest.mark.parametrize("back", [1, 1e-3, 1e-9, 1e-14])
+def test_states_that_are_left_and_hardly_entered_again_keep_a_reversible_estimate(back):
+    counts = np.diag(np.full(6, 50.0)) + 100 * np.eye(6, k=1) + back * np.eye(6, k=-1)
+    counts[-1, 0] = back
+    matrix, stationary = msm.transition_matrix(counts)
+    assert np.allclose(matrix.sum(1), 1) and stationary.min() > 0
+    flow = stationary[:, None] * matrix
+    assert np.allclose(flow, flow.T, atol=1e-12)
+    assert stationary.argmax() == 5 and stationary[0] < 0.01
+    assert np.isfinite(msm.implied(counts, 1.0, 2)).all()
+
+
 def test_transition_counts_do_not_depend_on_the_chunks_and_leave_out_what_has_no_state(monkeypatch):
     rng = np.random.default_rng(8)
     frames, labels = frames_of((40, 3, 90, 7)), rng.integers(-1, 3, 140)
