@@ -45,7 +45,7 @@ class Turns(nn.Module):
     cumulative sum; ``chance`` (M,) cumulative.
 
     Raises:
-        ValueError: the molecule has no dihedral that can turn.
+        ValueError: the molecule has no dihedral that can turn, or the energy is not fitted.
     """
 
     def __init__(self, beads: Beads, energy: Energy, temperature: float, drawn: float = 0.5):
@@ -70,6 +70,8 @@ class Turns(nn.Module):
         angles, arms, of_angles = angles[broad], arms[broad], of_angles[torch.as_tensor(broad)]
         density = torch.cat((_normal(_exponential(_curves(energy, dihedrals, phi), kT)), of_angles))
         span = torch.tensor([2 * math.pi] * len(dihedrals) + [math.pi] * len(angles))
+        if not torch.isfinite(density).all():
+            raise ValueError("Monte Carlo turns need an energy with fitted terms; fit its priors first")
         room = _room(density) * span
         density = (1 - UNIFORM) * density + UNIFORM / GRID
         self.dihedrals, self.rows = len(dihedrals), np.concatenate([dihedrals, angles[:, [0, 1, 1, 2]]])

@@ -52,15 +52,17 @@ def make_energy(
         name, options = choose.parse(text)
         recipes.append((family, name, options))
     energy = store.compose(frames.beads, recipes)
-    dynamics = None
-    if fine_tune:
+
+    def dynamics() -> Propagator:
         name, options = choose.parse(INTEGRATOR)
-        dynamics = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+        inner = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+        return Turning(inner, energy, frames.beads)
+
     history = train_energy(
         energy,
         frames,
         objective=objective,
-        dynamics=dynamics,
+        dynamics=dynamics if fine_tune else None,
         minutes=minutes or 10.0,
         seed=seed,
         folder=out,
