@@ -15,7 +15,7 @@ from cgsurrogate.frames import Beads
 from cgsurrogate.propagator import Propagator, State
 from cgsurrogate.turns import Turns
 
-ATTEMPTS, PERIOD = 10, 5
+ATTEMPTS, PERIOD = 10, 5  # the usual ones: about as much time for turns as for dynamics
 
 
 class Turning(Propagator):

@@ -36,6 +36,11 @@ NEAR = (0.03, 0.6)  # radian
 NARROWEST = 0.4  # radian; an angle with less room, or of which no term speaks alone, is left to the dynamics
 
 
+def can_turn(beads: Beads) -> bool:
+    """Whether a molecule has a dihedral that can turn."""
+    return bool(bondgraph.turned(beads, bondgraph.dihedrals(beads))[0].any())
+
+
 class Turns(nn.Module):
     """M turns of a molecule, dihedrals first.
 

@@ -327,7 +327,8 @@ def test_the_workflow_fits_turns_between_frames(tmp_path):
     assert simulated(tmp_path / "b", turns="4:10", every=0.04).source["turns"]["steps"] == 10
     both = simulated(tmp_path / "c", every=0.04, ladder=(KELVIN, 400.0))
     assert both.source["turns"]["attempts"] == 4 and both.out_of_order == "frames of exchanging replicas"
-    assert "turns" not in simulated(tmp_path / "d", turns=None).source
+    for number, turns in enumerate((None, "0")):
+        assert "turns" not in simulated(tmp_path / str(number), turns=turns).source
 
 
 class Jump(Stepper):
@@ -343,7 +344,7 @@ SHORT = Beads(("X",) * 3, (0,) * 3, (12.0,) * 3, (0,) * 3, ("UNK",) * 3, ((0, 1)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"turns": "0"}, "expected --turns N or N:STEPS"),
+        ({"turns": "4:0"}, "expected --turns N or N:STEPS"),
         ({"turns": "4:5:6"}, "expected --turns N or N:STEPS"),
         ({"turns": "many"}, "got 'many'"),
         ({"turns": "4:7", "every": 0.02}, "the nearest is 0.014 ps"),

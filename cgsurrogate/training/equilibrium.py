@@ -26,9 +26,9 @@ from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.stopping import watching
-from cgsurrogate.training.sampled import Sampled
 from cgsurrogate.training.contrast import CLAMP, Levelled
 from cgsurrogate.training.loop import History, fit
+from cgsurrogate.training.sampled import Sampled
 
 ROUNDS = 2
 REPLICAS = 256
