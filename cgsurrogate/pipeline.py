@@ -268,7 +268,7 @@ def _plan(path: Path, model, training: Frames, settings: Settings, minutes: floa
     if path.exists():
         return files.read_json(path)
     turns = settings.turns if not model.is_stepper and can_turn(model.beads) else None
-    propagator = workflow.make_propagator(model, turns=workflow.parse_turns(turns, model))
+    propagator = workflow.make_propagator(model, turns=workflow.parse_turns(turns, model), frames=training)
     speed = workflow.steps_per_second(propagator, training, settings.replicas)
     steps = max(FRAMES_PER_REPLICA, speed * 60 * minutes * SIMULATE_SHARE)
     if model.is_stepper:

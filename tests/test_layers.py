@@ -30,7 +30,9 @@ LAYERS = {
     "kernel": 3,
     "ladder": 3,
     "tempering": 4,
-    "turning": 6,
+    "turning": 7,
+    "windows": 6,
+    "hidden": 5,
     "turns": 5,
     "internal": 4,
     "zmatrix": 4,
@@ -101,7 +103,7 @@ WITH_TORCH = {
         "networks",
         "integrators",
     ),
-    *("steppers", "training", "corrected", "tempering", "turns", "turning"),
+    *("steppers", "training", "corrected", "tempering", "turns", "turning", "windows", "hidden"),
     *("simulate", "store", "workflow", "pipeline", "cli"),
 }
 

@@ -57,7 +57,7 @@ def make_energy(
     def dynamics() -> Propagator:
         name, options = choose.parse(INTEGRATOR)
         inner = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
-        return Turning(inner, energy, frames.beads)
+        return Turning(inner, energy, frames.beads, frames=frames)
 
     history = train_energy(
         energy,
@@ -127,11 +127,13 @@ def make_propagator(
     integrator: str | None = None,
     temperature: float | None = None,
     turns: Turns | None = None,
+    frames: Frames | None = None,
 ) -> Propagator:
     """What moves the replicas of a model: the stepper itself, or an integrator around the energy.
 
     Args:
         turns: Monte Carlo turns of a force field (``parse_turns``).
+        frames: from which such turns learn what goes together; they change how fast it samples, not what.
 
     Raises:
         ValueError: an option that this kind of model does not have.
@@ -148,7 +150,7 @@ def make_propagator(
     moves = choose.build("integrators", name, model.beads, model.module, temperature or model.temperature, **options)
     if turns is None:
         return moves
-    return Turning(moves, model.module, model.beads, turns[0], turns[1] or PERIOD)
+    return Turning(moves, model.module, model.beads, turns[0], turns[1] or PERIOD, frames)
 
 
 def make_simulation(
@@ -214,7 +216,7 @@ def make_simulation(
         every = unit * usual_period(total, total / FRAMES)
     if rounds is not None:
         rounds = fitted(rounds, every, propagator.lag)
-        propagator = make_propagator(model, integrator=integrator, temperature=temperature, turns=rounds)
+        propagator = make_propagator(model, integrator=integrator, temperature=temperature, turns=rounds, frames=start)
     if ladder is not None:
         propagator = tempered(propagator, model, ladder, every, exchange)
     if replicas is None:
