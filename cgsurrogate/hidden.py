@@ -3,9 +3,9 @@
     p(c) = sum_z  a(z_1) prod_t A_t(z_t, z_t+1) prod_t e_t(c_t | z_t)
 
 Coordinate t of a conformation lies in cell c_t of its range. The hidden states, a few at every place of the chain,
-carry what neighbours know of each other (helical or not). Fitted by expectation maximisation (Baum et al., Ann. Math. Stat.
-41, 164 (1970)). The density of a conformation is exact, and any part of it can be drawn anew given the rest (forward
-filtering, backward sampling); so this makes proposals for a Markov chain Monte Carlo.
+carry what neighbours know of each other (helical or not). Fitted by expectation maximisation (Baum et al., Ann. Math.
+Stat. 41, 164 (1970)). The density of a conformation is exact, and any part of it can be drawn anew given the rest
+(forward filtering, backward sampling); so this makes proposals for a Markov chain Monte Carlo.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ def command() -> None:
 )
 @click.option("--network", default="residues", show_default=True, help="Kind, options as name:key=value,key=value.")
 @click.option("--prior", "priors", multiple=True, default=PRIORS, show_default=True, help="Prior term; repeatable.")
-@click.option("--fine-tune", is_flag=True, help="Spend half of the budget on relative entropy with simulated replicas.")
+@click.option(
+    "--fine-tune", is_flag=True, help="Spend half of the budget on telling data from the model's own equilibrium."
+)
 @common.minutes
 @common.seed
 @common.force
