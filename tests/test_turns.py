@@ -283,7 +283,6 @@ def test_windows_leave_a_coupled_density_and_find_it(coupled):
     energy, frames = coupled
     moves = Turning(Still(), energy, frames.beads, 40, 1, frames).double()
     assert moves.windows.lengths == [2, 3, 4]
-    moves.windows.turns[0] = moves.turns
     rng = generator(12)
     state = moves.start(torch.tensor(np.array(frames.positions)).double(), rng)
     for _ in range(2):

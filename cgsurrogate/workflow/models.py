@@ -17,6 +17,7 @@ from cgsurrogate.frames import MANIFEST, Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
 from cgsurrogate.turning import PERIOD, Turning, usual_period
+from cgsurrogate.turns import can_turn
 from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
 from cgsurrogate.workflow.samplers import Turns, fitted, parse_turns, tempered
 
@@ -57,7 +58,7 @@ def make_energy(
     def dynamics() -> Propagator:
         name, options = choose.parse(INTEGRATOR)
         inner = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
-        return Turning(inner, energy, frames.beads, frames=frames)
+        return Turning(inner, energy, frames.beads, frames=frames) if can_turn(frames.beads) else inner
 
     history = train_energy(
         energy,
