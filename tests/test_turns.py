@@ -279,14 +279,17 @@ def coupled() -> tuple[Energy, Frames]:
 
 
 def test_windows_leave_a_coupled_density_and_find_it(coupled, monkeypatch):
-    """Against sums on a grid: the distribution of a dihedral, and how neighbours go together; windows alone."""
-    monkeypatch.setattr("cgsurrogate.turning.WINDOWED", 1.0)
+    """Against sums on a grid: the distribution of a dihedral, and how neighbours go together.
+
+    With frames that are so wrong windows alone are slow; they begin where single turns and they have led.
+    """
     energy, frames = coupled
     moves = Turning(Still(), energy, frames.beads, 40, 1, frames).double()
     assert moves.windows.lengths == [2, 3, 4]
     rng = generator(12)
     state = moves.start(torch.tensor(np.array(frames.positions)).double(), rng)
-    for _ in range(2):
+    for share in (0.5, 0.0, 0.0, 1.0, 1.0):
+        monkeypatch.setattr("cgsurrogate.turning.WINDOWED", share)
         state = moves.step(state, rng)
     about = moves.notes(state)["turns"]
     assert 0.05 < about["acceptance_window"] < 0.95
