@@ -32,15 +32,15 @@ from cgsurrogate.training.contrast import CLAMP, Levelled
 from cgsurrogate.training.loop import History, fit
 from cgsurrogate.training.sampled import Sampled
 
-ROUNDS = 2
+ROUNDS = 3
 REPLICAS = 256
 KEEP = 20_000  # conformations of a simulation
 SETTLE = 0.3  # share of a simulation that is left out
 ASIDE = 0.2  # share of the replicas that only judge
-SAMPLING = 0.5  # share of a round's time
+SAMPLING = 0.6  # share of a round's time
 BLOCK = 1000
 EQUAL = 2 * math.log(2)  # the loss of weights that change nothing
-RATE, AVERAGE, EVERY, PATIENCE = 1e-3, 0.99, 25, 8
+RATE, AVERAGE, EVERY, PATIENCE = 7e-4, 0.99, 25, 6
 
 
 def fine_tune(
