@@ -16,7 +16,7 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.mapping import Mapping
 from cgsurrogate.mappings import _slices
 from cgsurrogate.reference import aggregate as aggregation
-from cgsurrogate.reference import arrays, checks
+from cgsurrogate.reference import arrays, checks, speed
 from cgsurrogate.reference.sources import Reader, Source, sources
 from cgsurrogate.reference.topology import load_topology
 from cgsurrogate.reference.whole import Whole
@@ -107,6 +107,9 @@ def read(
         "trajectories": [Path(run.name).name for run in runs],
         "aggregate": aggregate if forces else None,
     }
+    known = speed.known(trajectories)
+    if known is not None:
+        origin["ns_per_day"] = known
     if force_parts is not None and aggregate == "optimal":
         mapping, gain = _optimise(mapping, structure, force_parts, windows)
         origin["mean_square_force"] = gain
