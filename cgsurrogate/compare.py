@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate import choose, named, sampling, verdict
+from cgsurrogate import choose, ladder, named, sampling, verdict
 from cgsurrogate.blocks import Blocks, blocks
 from cgsurrogate.comparison import Comparison, Ensemble
 from cgsurrogate.correlation import statistical_inefficiency
@@ -196,7 +196,7 @@ class _Job:
         if name == TRAINING:
             ratio = self.reference.dt / frames.dt
             return blocks(frames.lengths, max(1.0, self._inefficiency(REFERENCE) * ratio))
-        return blocks(frames.lengths, self._inefficiency(name))
+        return blocks(frames.lengths, self._inefficiency(name), ladder.groups(frames))
 
     def _inefficiency(self, name: str) -> float:
         frames, values = self.frames[name], self.projected[name]
