@@ -18,6 +18,7 @@ from typing import Any
 from cgsurrogate import files, workflow
 from cgsurrogate.comparison import Comparison
 from cgsurrogate.frames import MANIFEST, Frames
+from cgsurrogate.reference import aggregate
 from cgsurrogate.stopping import Stopped, watching
 from cgsurrogate.workflow.provenance import hashes, provenance
 
@@ -87,6 +88,8 @@ def run(
             frames.save(out / "reference")
             files.write_json(out / "run.json", {**record, **provenance(), "sha256": hashes(sources)})
             _log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
+            if noise := frames.source.get("mean_square_force"):
+                _log(out, aggregate.sentence(noise))
         report("reading", 1.0, "")
         _branches(out, settings, report)
         if not (out / "comparison" / "metrics.json").exists():
