@@ -120,7 +120,7 @@ def words(frames: Frames) -> Words | None:
         return None
     worst, limit, share = known["worst"], known["limit"], known["above"] / known["of"]
     level = f"{known['level']:.1%}".replace(".0%", "%")
-    counted = f"{known['above']:,} of {known['of']:,} frames ({share:.2g} of them) are above it"
+    counted = f"{known['above']:,} of {known['of']:,} frames ({100 * share:.2g} %) are above it"
     few = "" if known["runs"] >= 5 else f"; the limit rests on {known['runs']} run(s) and is rough"
     warn = worst["score"] > FAR * limit or share > OFTEN * (1 - known["level"])
     place = f"replica {worst['replica']}" if "replica" in worst else f"run {worst['run']}"
@@ -136,3 +136,16 @@ def words(frames: Frames) -> Words | None:
             f"the highest {worst['score']:.3g} is {where}{few}"
         )
     return Words(text, warn)
+
+
+def check(frames: Frames) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Histograms of frame scores, of these frames and of the held-out frames of the calibration, to be drawn beside
+    those of bonds and angles (``Ensemble.geometry``); None where there are no scores."""
+    known = frames.source.get("uncertainty")
+    if not known:
+        return None
+    worst, shared = known["worst"], {"unit": "score", "edges": known["edges"]}
+    text = f"{worst['name']}, {worst['where']}: {worst['score']:.3g}, limit {known['limit']:.3g}"
+    own = {**shared, "probability": known["scores"], "worst": text, "above limit": known["above"]}
+    held = {**shared, "probability": known["held_out"], "worst": f"limit {known['limit']:.3g}"}
+    return own, held
