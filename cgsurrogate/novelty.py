@@ -31,11 +31,12 @@ from cgsurrogate.internal import Cosines, Dihedrals
 LEVEL = 0.999  # share of held-out frames below the limit
 BEAD_LEVEL = 0.95  # share of held-out frames below score 1, at each bead
 FOLDS, LANDMARKS = 5, 256
-POOL, ENTRIES = 2500, 150_000  # frames that landmarks are chosen from; fewer where frames times beads are more
-CALIBRATION = 20_000  # frames scored for the limit
+POOL, CALIBRATION = 2500, 20_000  # frames that landmarks are chosen from, and that are scored for the limit;
+POOL_BEADS, CALIBRATION_BEADS = 150_000, 2_000_000  # fewer where frames times beads are more than this
 STIFF = 0.1  # of a standard deviation of an angle or bond
 OFFSETS, APART = 5, 4  # residues along the chain; bonds from which on a bead is a contact
 NEAR, SOFT, HEIGHT = 0.3, 0.1, 3.0  # nm, nm, and the largest value of a contact
+FAINT = -30.0  # logarithm of what is too far to count; smaller numbers are slow
 LEAST = 0.05  # of a distance between surroundings that is ever taken as usual
 PIECE = 1 << 22  # numbers in the largest array
 CHANNELS = ("torsions", "contacts")
@@ -85,8 +86,8 @@ class Surroundings:
         turns = [] if self.dihedrals is None else list(self.dihedrals(x))
         columns = torch.cat((*turns, stiff, x.new_zeros(len(x), 1)), 1).T.contiguous()
         torsions = columns.index_select(0, self.index.flatten()).view(self.count, -1, len(x))
-        near = torch.exp(-torch.cdist(x, x) / SOFT).permute(1, 2, 0)  # (N, N, T)
-        contacts = HEIGHT * (torch.bmm(self.groups, near) + 1e-30).pow(SOFT / NEAR)  # of the soft minimum
+        near = torch.exp((torch.cdist(x, x) / -SOFT).clamp(min=FAINT)).permute(1, 2, 0)  # (N, N, T)
+        contacts = HEIGHT * torch.bmm(self.groups, near).pow(SOFT / NEAR)  # of the soft minimum
         return [torsions, contacts]
 
 
@@ -190,11 +191,11 @@ def fit_novelty(kept: Frames, frames: Frames, seed: int = 0) -> Novelty:
     surroundings = Surroundings(frames.beads)
     surroundings.fit(_positions(kept, _some(_used(kept), POOL, rng)))
     folds = _folds(frames)
-    distances = []
+    distances, most = [], min(CALIBRATION, max(1000, CALIBRATION_BEADS // len(frames.beads)))
     for fold in folds:
         others = np.concatenate([other for other in folds if other is not fold])
         marks = _landmarks(surroundings, frames, others, rng)
-        left = _some(fold, max(1, CALIBRATION * len(fold) // len(frames)), rng)
+        left = _some(fold, max(1, most * len(fold) // len(frames)), rng)
         distances.append(_distances(surroundings, marks, frames, left))
     pooled = np.concatenate(distances, 2)  # (channels, N, T)
     scales = np.maximum(np.quantile(pooled, BEAD_LEVEL, axis=2), LEAST).astype(np.float32)
@@ -240,7 +241,7 @@ def _folds(frames: Frames) -> list[np.ndarray]:
 
 
 def _landmarks(surroundings: Surroundings, frames: Frames, index: np.ndarray, rng: np.random.Generator) -> list[Tensor]:
-    most = min(POOL, max(LANDMARKS, ENTRIES // len(frames.beads)))
+    most = min(POOL, max(LANDMARKS, POOL_BEADS // len(frames.beads)))
     x = _positions(frames, _some(index, most, rng))
     return [farthest(f, LANDMARKS) for f in _features(surroundings, x)]
 

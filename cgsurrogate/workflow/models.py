@@ -14,6 +14,7 @@ import torch
 from cgsurrogate import choose, store
 from cgsurrogate.energy import Prior
 from cgsurrogate.frames import MANIFEST, Frames
+from cgsurrogate.ladder import ALL
 from cgsurrogate.novelty import fit_novelty
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
@@ -224,7 +225,8 @@ def make_simulation(
         ),
     )
     if model.novelty is not None:
-        frames = add_uncertainty(out, model.novelty, lambda fraction: report(fraction, "scoring frames"))
+        for folder in (out / ALL, out) if ladder is not None else (out,):
+            frames = add_uncertainty(folder, model.novelty, lambda fraction: report(fraction, "scoring frames"))
     if correction is None or correction.kind != "reweight":
         return frames
     options = correction.options
