@@ -23,6 +23,7 @@ BATCH, HELD_OUT, SAMPLE = 128, 1536, 2000
 LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
 FINE_TUNE_SHARE = 0.5  # of the budget
 DECAY, EVERY = 1e-3, 100
+HELD_OUT_SHARE = 0.2
 
 Report = Callable[[float, str], None]
 
@@ -35,7 +36,7 @@ def train_energy(
     minutes: float | None = 3.0,
     steps: int | None = None,
     seed: int = 0,
-    held_out_fraction: float = 0.2,
+    held_out_fraction: float = HELD_OUT_SHARE,
     dynamics: Propagator | None = None,
     folder: Path | None = None,
     rate: float = 2e-3,
@@ -93,6 +94,11 @@ def train_energy(
             report=lambda fraction, text: report(part + (1 - part) * fraction, text),
         )
     return history
+
+
+def training_part(frames: Frames, held_out_fraction: float = HELD_OUT_SHARE, seed: int = 0) -> Frames:
+    """The frames that ``train_energy`` learns from; the others, whole runs, only choose the best weights."""
+    return frames.split(held_out_fraction, seed)[0]
 
 
 def _objective(objective: str, frames: Frames) -> str:

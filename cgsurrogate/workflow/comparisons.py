@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cgsurrogate import uncertainty
 from cgsurrogate.comparison import Comparison
 from cgsurrogate.frames import Frames
 from cgsurrogate.workflow.corrections import describe
@@ -68,13 +69,27 @@ def make_comparison(
         if (lost := frames.source.get("quarantined"))
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
+    said = {name: uncertainty.words(frames) for name, frames in surrogates.items()}
+    new = tuple(f"{name}: {one.text}" for name, one in said.items() if one and one.warn)
     comparison = dataclasses.replace(
-        comparison,
-        warnings=(*frozen, *corrected, *comparison.warnings),
+        _with_scores(comparison, surrogates),
+        warnings=(*frozen, *new, *corrected, *comparison.warnings),
         settings={**comparison.settings, **(about or {})},
     )
     comparison.save(out)
     return comparison
+
+
+def _with_scores(comparison: Comparison, surrogates: dict[str, Frames]) -> Comparison:
+    """The comparison with the uncertainty of simulated frames among its checks, beside that of held-out frames."""
+    reference, others = comparison.reference, []
+    for one in comparison.others:
+        found = uncertainty.check(surrogates[one.name]) if one.name in surrogates else None
+        if found:
+            one = dataclasses.replace(one, geometry={**one.geometry, "uncertainty": found[0]})
+            reference = dataclasses.replace(reference, geometry={**reference.geometry, "uncertainty": found[1]})
+        others.append(one)
+    return dataclasses.replace(comparison, reference=reference, others=tuple(others))
 
 
 def make_report(

@@ -14,8 +14,11 @@ import torch
 from cgsurrogate import choose, store
 from cgsurrogate.energy import Prior
 from cgsurrogate.frames import MANIFEST, Frames
+from cgsurrogate.ladder import ALL
+from cgsurrogate.novelty import fit_novelty
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
+from cgsurrogate.uncertainty import add_uncertainty
 from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
 
 Report = Callable[[float | None, str], None]
@@ -42,7 +45,7 @@ def make_energy(
     report: Report = silent,
 ) -> Model:
     """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped."""
-    from cgsurrogate.training.energy import train_energy
+    from cgsurrogate.training.energy import train_energy, training_part
 
     torch.manual_seed(seed)  # initial weights only; nothing else draws from the global generator
     recipes: list[tuple[str, str, dict[str, Any]]] = []
@@ -66,7 +69,9 @@ def make_energy(
     )
     fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
     info = {"training": _about(history, frames), "priors": fitted, **_limits(frames)}
-    model = Model(energy, frames.beads, frames.temperature, info)
+    report(1.0, "what the training frames cover")
+    novelty = fit_novelty(training_part(frames, seed=seed), frames, seed)
+    model = Model(energy, frames.beads, frames.temperature, info, novelty)
     store.save(model, out)
     return model
 
@@ -219,6 +224,9 @@ def make_simulation(
             ", ".join(part for part in (speed and f"{speed:.3g} ns/day", kelvin and f"{kelvin:.0f} K", note) if part),
         ),
     )
+    if model.novelty is not None:
+        for folder in (out / ALL, out) if ladder is not None else (out,):
+            frames = add_uncertainty(folder, model.novelty, lambda fraction: report(fraction, "scoring frames"))
     if correction is None or correction.kind != "reweight":
         return frames
     options = correction.options
