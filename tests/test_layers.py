@@ -30,6 +30,10 @@ LAYERS = {
     "kernel": 3,
     "ladder": 3,
     "tempering": 4,
+    "turning": 7,
+    "windows": 6,
+    "hidden": 5,
+    "turns": 5,
     "internal": 4,
     "zmatrix": 4,
     "corrected": 4,
@@ -102,7 +106,8 @@ WITH_TORCH = {
         "networks",
         "integrators",
     ),
-    *("steppers", "training", "corrected", "tempering", "simulate", "store", "workflow", "pipeline", "cli"),
+    *("steppers", "training", "corrected", "tempering", "turns", "turning", "windows", "hidden"),
+    *("simulate", "store", "workflow", "pipeline", "cli"),
 }
 
 

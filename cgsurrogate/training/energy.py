@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,15 @@ from torch import Generator, Tensor
 from cgsurrogate.energy import Energy, Prior, Sum, forces
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
-from cgsurrogate.training import relative_entropy
+from cgsurrogate.training import equilibrium
 from cgsurrogate.training.contrast import Contrast, Levelled
 from cgsurrogate.training.loop import History, fit
 from cgsurrogate.training.losses import Denoising, ForceMatching
 from cgsurrogate.training.moves import Moves
+from cgsurrogate.training.sampled import Sampled, systematic
 
 OBJECTIVES = ("auto", "force", "denoise")
-BATCH, HELD_OUT, SAMPLE = 128, 1536, 2000
+SAMPLE = 2000
 LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
 FINE_TUNE_SHARE = 0.5  # of the budget
 DECAY, EVERY = 1e-3, 100
@@ -37,7 +39,7 @@ def train_energy(
     steps: int | None = None,
     seed: int = 0,
     held_out_fraction: float = HELD_OUT_SHARE,
-    dynamics: Propagator | None = None,
+    dynamics: Callable[[], Propagator] | None = None,
     folder: Path | None = None,
     rate: float = 2e-3,
     report: Report = lambda fraction, text: None,
@@ -50,8 +52,8 @@ def train_energy(
         minutes, steps: the budget, all parts together; ``steps`` counts updates of the main objective and of the last
             touch alike.
         held_out_fraction: share of the frames, by whole runs, on which the best weights are chosen.
-        dynamics: moves replicas with this same ``energy``. With it, half of the budget goes to relative entropy with
-            persistent replicas. Where noise contrast works this gained nothing.
+        dynamics: makes what samples this same ``energy``, once its priors are fitted. With it, a part of the budget
+            goes to telling data from the model's own equilibrium.
 
     Raises:
         ValueError: the frames do not suit the energy or the objective; a prior cannot be fitted.
@@ -83,17 +85,23 @@ def train_energy(
         label=f"training the energy ({objective})",
         report=lambda fraction, text: report(part * fraction, text),
     )
-    if dynamics is not None:
-        relative_entropy.fine_tune(
-            networks,
-            dynamics,
-            kept,
-            minutes=None if minutes is None else (1 - part) * minutes,
-            steps=None if steps is None else steps - max(1, round(part * steps)),
-            seed=seed,
-            report=lambda fraction, text: report(part + (1 - part) * fraction, text),
-        )
-    return history
+    if dynamics is None:
+        return history
+    rounds = equilibrium.fine_tune(
+        networks,
+        dynamics(),
+        kept,
+        held,
+        minutes=None if minutes is None else (1 - part) * minutes,
+        steps=None if steps is None else steps - max(1, round(part * steps)),
+        seed=seed,
+        folder=folder,
+        report=lambda fraction, text: report(part + (1 - part) * fraction, text),
+    )
+    losses = ", ".join(f"{one.best['held_out']:.4g}" for one in rounds)
+    told = f"told from its own samples with held-out losses {losses} (1.386 is no difference)"
+    reason = f"{history.reason}; then {told if rounds else 'it could not be simulated, so that nothing was tuned'}"
+    return dataclasses.replace(history, reason=reason)
 
 
 def training_part(frames: Frames, held_out_fraction: float = HELD_OUT_SHARE, seed: int = 0) -> Frames:
@@ -140,27 +148,3 @@ def _prepare(
 
 def _forces(energy: Energy, positions: Tensor) -> Tensor:
     return torch.cat([forces(energy, block)[1] for block in positions.split(500)])
-
-
-def systematic(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Indices of at most ``count`` frames, spread evenly over their cumulative probability; the same every time."""
-    count = min(count, len(probabilities))
-    points = (np.arange(count) + 0.5) / count
-    return np.minimum(np.searchsorted(np.cumsum(probabilities), points), len(probabilities) - 1)
-
-
-class Sampled:
-    """Frames drawn by their probability; ``fixed`` is one systematic sample of them in batches."""
-
-    def __init__(self, arrays: Sequence[Tensor], probabilities: np.ndarray, size: int = BATCH):
-        self.arrays, self.size = tuple(arrays), size
-        self.cumulative = torch.from_numpy(np.cumsum(probabilities))
-        self.check = torch.from_numpy(systematic(probabilities, HELD_OUT))
-
-    def draw(self, rng: Generator) -> tuple[Tensor, ...]:
-        point = torch.rand(self.size, generator=rng, dtype=torch.float64) * self.cumulative[-1]
-        index = torch.searchsorted(self.cumulative, point).clamp(max=len(self.cumulative) - 1)
-        return tuple(array[index] for array in self.arrays)
-
-    def fixed(self) -> list[tuple[Tensor, ...]]:
-        return [tuple(array[part] for array in self.arrays) for part in self.check.split(2 * self.size)]

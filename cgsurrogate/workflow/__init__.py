@@ -23,6 +23,7 @@ from cgsurrogate.workflow.models import (
     make_stepper,
     steps_per_second,
 )
+from cgsurrogate.workflow.samplers import parse_turns
 
 __all__ = [
     "INTEGRATOR",
@@ -39,6 +40,7 @@ __all__ = [
     "make_simulation",
     "make_stepper",
     "mapping_builder",
+    "parse_turns",
     "steps_per_second",
     "with_speed",
     "with_speeds",

@@ -18,13 +18,17 @@ from cgsurrogate.ladder import ALL
 from cgsurrogate.novelty import fit_novelty
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
+from cgsurrogate.turning import PERIOD, Turning, usual_period
+from cgsurrogate.turns import can_turn
 from cgsurrogate.uncertainty import add_uncertainty
 from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
+from cgsurrogate.workflow.samplers import Turns, fitted, parse_turns, tempered
 
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
 INTEGRATOR = "baoab:timestep=0.004"
 REPLICAS = 100
+FRAMES = 500  # of a replica, where nothing else is asked for
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 
 
@@ -53,15 +57,17 @@ def make_energy(
         name, options = choose.parse(text)
         recipes.append((family, name, options))
     energy = store.compose(frames.beads, recipes)
-    dynamics = None
-    if fine_tune:
+
+    def dynamics() -> Propagator:
         name, options = choose.parse(INTEGRATOR)
-        dynamics = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+        inner = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+        return Turning(inner, energy, frames.beads, frames=frames) if can_turn(frames.beads) else inner
+
     history = train_energy(
         energy,
         frames,
         objective=objective,
-        dynamics=dynamics,
+        dynamics=dynamics if fine_tune else None,
         minutes=minutes or 10.0,
         seed=seed,
         folder=out,
@@ -121,9 +127,19 @@ def _limits(frames: Frames) -> dict[str, float]:
 
 
 def make_propagator(
-    model: Model, *, lag: float | None = None, integrator: str | None = None, temperature: float | None = None
+    model: Model,
+    *,
+    lag: float | None = None,
+    integrator: str | None = None,
+    temperature: float | None = None,
+    turns: Turns | None = None,
+    frames: Frames | None = None,
 ) -> Propagator:
     """What moves the replicas of a model: the stepper itself, or an integrator around the energy.
+
+    Args:
+        turns: Monte Carlo turns of a force field (``parse_turns``).
+        frames: from which such turns learn what goes together; they change how fast it samples, not what.
 
     Raises:
         ValueError: an option that this kind of model does not have.
@@ -137,7 +153,10 @@ def make_propagator(
     if lag is not None:
         raise ValueError("--lag is for time-steppers; the time step of a force field is --integrator baoab:timestep=PS")
     name, options = choose.parse(integrator or INTEGRATOR)
-    return choose.build("integrators", name, model.beads, model.module, temperature or model.temperature, **options)
+    moves = choose.build("integrators", name, model.beads, model.module, temperature or model.temperature, **options)
+    if turns is None:
+        return moves
+    return Turning(moves, model.module, model.beads, turns[0], turns[1] or PERIOD, frames)
 
 
 def make_simulation(
@@ -153,6 +172,7 @@ def make_simulation(
     temperature: float | None = None,
     ladder: Sequence[float] | None = None,
     exchange: float | None = None,
+    turns: str | None = None,
     seed: int = 0,
     energy: Model | None = None,
     correct: str | None = None,
@@ -170,6 +190,7 @@ def make_simulation(
         ladder: rising temperatures in K for parallel tempering; the frames are then those at the lowest, and those of
             all temperatures with their weights are in the folder ``all-temperatures`` inside ``out``.
         exchange: ps between attempts to exchange; by default near 25 steps, so that it divides ``every``.
+        turns: Monte Carlo turns for a force field: how many attempts after every few steps, ``N`` or ``N:STEPS``.
     """
     from cgsurrogate.simulate import pick_starts, simulate
 
@@ -194,10 +215,16 @@ def make_simulation(
     if correction is not None:
         propagator = corrected(propagator, correction, lambda field: make_propagator(field, integrator=integrator))
         _refuse_other_correction(out, correction)
+    rounds = parse_turns(turns, model)
     if every is None:
-        every = propagator.lag * max(1, round(time / 500 / propagator.lag))
+        unit = propagator.lag * (1 if rounds is None else rounds[1] or PERIOD)
+        total = max(1, round(time / unit))
+        every = unit * usual_period(total, total / FRAMES)
+    if rounds is not None:
+        rounds = fitted(rounds, every, propagator.lag)
+        propagator = make_propagator(model, integrator=integrator, temperature=temperature, turns=rounds, frames=start)
     if ladder is not None:
-        propagator = _tempered(propagator, model, ladder, every, exchange)
+        propagator = tempered(propagator, model, ladder, every, exchange)
     if replicas is None:
         replicas = REPLICAS if ladder is None else -(-REPLICAS // len(ladder)) * len(ladder)
     source = {
@@ -255,21 +282,6 @@ def _refuse_other_correction(out: Path, correction: Correction) -> None:
         there = Frames.load(out).source.get("correction") or {}
         if any(there.get(key) != value for key, value in correction.about.items()):
             raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
-
-
-def _tempered(
-    moves: Propagator, model: Model, ladder: Sequence[float], every: float, exchange: float | None
-) -> Propagator:
-    """Parallel tempering around an integrator, with a whole number of exchanges between frames."""
-    from cgsurrogate.tempering import Tempering, usual_period
-
-    steps = max(1, round((every if exchange is None else exchange) / moves.lag))
-    if exchange is not None and abs(steps * moves.lag - exchange) > 1e-6 * moves.lag:
-        raise ValueError(
-            f"the time between exchanges ({exchange:g} ps) must be a whole number of steps of {moves.lag:g} ps; "
-            f"the nearest is {steps * moves.lag:g} ps"
-        )
-    return Tempering(moves, model.module, ladder, usual_period(steps) if exchange is None else steps)
 
 
 def steps_per_second(propagator: Propagator, start: Frames, replicas: int, seconds: float = 3.0) -> float:
