@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_training_energy import Exact, contract, error_of, network, toy, whole, with_forces
 
-from cgsurrogate import choose, stopping
+from cgsurrogate import choose, stopping, workflow
 from cgsurrogate.training import equilibrium
 from cgsurrogate.training.contrast import Levelled
 from cgsurrogate.training.energy import train_energy
@@ -116,3 +116,14 @@ def test_a_touch_that_was_stopped_goes_on_bit_for_bit(tmp_path, monkeypatch, whe
     again = tune(tmp_path)
     for name, value in unbroken.items():
         assert torch.equal(value, again[name]), name
+
+
+def test_a_finished_force_field_is_replaced_and_not_continued(tmp_path, monkeypatch):
+    monkeypatch.setattr(equilibrium, "REPLICAS", 12)
+    frames, told = with_forces(), []
+    for seed in (1, 2):
+        model = workflow.make_energy(frames, tmp_path, fine_tune=True, minutes=0.02, seed=seed)
+        told.append(model.module.state_dict()["terms.5.output.weight"])
+    assert "told from its own samples" in model.info["training"]["reason"]
+    assert not torch.equal(*told)
+    assert (tmp_path / "round-1" / "metrics.csv").exists() and not list(tmp_path.glob("*/samples.npy"))

@@ -51,6 +51,8 @@ def make_energy(
     """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped."""
     from cgsurrogate.training.energy import train_energy, training_part
 
+    if (out / store.MODEL).exists():  # a finished one is replaced, not continued
+        _forget(out, store.MODEL, "training.pt", "round-*/*")
     torch.manual_seed(seed)  # initial weights only; nothing else draws from the global generator
     recipes: list[tuple[str, str, dict[str, Any]]] = []
     for family, text in [*(("priors", p) for p in priors), ("networks", network)]:
@@ -79,7 +81,14 @@ def make_energy(
     novelty = fit_novelty(training_part(frames, seed=seed), frames, seed)
     model = Model(energy, frames.beads, frames.temperature, info, novelty)
     store.save(model, out)
+    _forget(out, "round-*/samples.npy")
     return model
+
+
+def _forget(folder: Path, *patterns: str) -> None:
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def make_stepper(
