@@ -1,97 +1,124 @@
-"""``_edges`` in single precision by compiled code, which keeps a whole edge in registers; where there is a compiler."""
+"""``_residues`` in single precision by compiled code (``_residues.c``), where there is a compiler."""
 
 from __future__ import annotations
 
 import copy
 import ctypes
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cgsurrogate import native
-from cgsurrogate.networks._edges import FAINT, Flat
+from cgsurrogate.analytic import Analytic, Internal
+from cgsurrogate.networks._edges import FAINT, Edges
+from cgsurrogate.networks._residues import Passes
 
-SOURCE = Path(__file__).with_name("_edges.c")
-EDGE_BYTES = 16  # four whole numbers
-
-
-def build(flat: Flat) -> Compiled | Flat:
-    """The same edges by compiled code; themselves where that is not possible."""
-    if flat.weights.dtype != torch.float32 or flat.weights.device.type != "cpu":
-        return flat
-    features = flat.weights.shape[2]
-    code = native.library(SOURCE, FEATURES=features, RADIAL=flat.radial, SITES=flat.sites)
-    return flat if code is None else Compiled(flat, code)
+SOURCE = Path(__file__).with_name("_residues.c")
+EDGE = 16  # bytes
 
 
-class Compiled:
-    """Undirected edges, one at a time, in an order that keeps the weights of an offset in the nearest cache."""
+def build(passes: Passes) -> Analytic:
+    """The same by compiled code; itself where that is not possible."""
+    weight = passes.output
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
+        return passes
+    edges, layers = passes.edges, len(passes.mixers)
+    constants = {"FEATURES": weight.shape[1], "RADIAL": edges.radial, "SITES": edges.sites}
+    code = native.library(SOURCE, LAYERS=layers, ORDER=passes.order, **constants)
+    return passes if code is None else Compiled(passes, code)
 
-    def __init__(self, flat: Flat, code: ctypes.CDLL):
-        self.code, self.count, self.sites, self.near = code, flat.count, flat.sites, flat.near
-        code.list_edges.restype = ctypes.c_int64
-        self.rows, self.present, self.pairs, self.cutoff = flat.rows, flat.present, flat.pairs, flat.cutoff
-        self.sharpness, self.centres = flat.sharpness, flat.centres
-        self.size = flat.sites * 2 * flat.radial  # numbers that an edge keeps
-        self.floats = self.pairs.shape[1] * self.size
-        self.room: tuple[Tensor, Tensor] = torch.empty(0, EDGE_BYTES, dtype=torch.uint8), torch.empty(0)
-        offset = np.minimum(self.pairs[1] - self.pairs[0], self.near)
-        bits = (self.present * 2 ** np.arange(self.sites)[:, None]).sum(0)
-        kinds, number = np.unique(offset * 2**self.sites + bits, return_inverse=True)
-        away, there = torch.as_tensor(kinds >> self.sites), torch.as_tensor(kinds)[:, None] >> torch.arange(self.sites)
-        mask = torch.nn.functional.pad((there & 1).float().repeat_interleave(flat.radial, 1), (0, 1), value=1.0)
-        partner = torch.tensor(flat.partner)[:, None] * flat.radial + torch.arange(flat.radial)
-        swapped = torch.cat((partner.flatten(), torch.tensor([self.sites * flat.radial])))
-        ahead, behind = mask * flat.by_offset[self.near + away], mask * flat.by_offset[self.near - away][:, swapped]
-        both = ahead[..., None] * flat.weights[:, None], behind[..., None] * flat.weights[:, None, swapped]
-        self.weights = torch.stack(both, 2).contiguous()  # (L, kinds, 2, C, F)
-        self._take(np.stack((*self.pairs, number.ravel(), offset < self.near), 1), self.present)
+
+class Network(ctypes.Structure):
+    """As in the source."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("residues", "pairs", "dihedrals", "slots", "kinds")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("table", "there", "turns", "turning", "embedding", "filters", "layers", "head", "centres")
+        ),
+        *((name, ctypes.c_float) for name in ("sharpness", "cutoff", "faint")),
+    )
+
+
+class Compiled(Analytic):
+    """A replica at a time; pairs are in an order that keeps the weights of an offset in the nearest cache."""
+
+    def __init__(self, passes: Passes, code: ctypes.CDLL):
+        edges = passes.edges
+        self.code, self.residues, self.edges = code, passes.residues, edges
+        self.distances, self.dihedrals, self.cutoff = passes.distances, passes.dihedrals, passes.cutoff
+        table, filters = _filters(edges)
+        turns = torch.where(passes.where < len(passes.dihedrals), passes.where, -1).to(torch.int32)
+        self.slots = len(turns) // self.residues
+        self.numbers = {"residues": self.residues, "dihedrals": len(self.dihedrals), "slots": self.slots}
+        self.numbers["kinds"] = filters.shape[1]
+        turning = passes.turning.view(2, passes.order, self.slots, -1).permute(2, 1, 0, 3)
+        layers = [
+            _flat(one.T, one, two.T, two, mixer.T, mixer, one_bias, two_bias, bias)
+            for (one, one_bias, two, two_bias), (mixer, bias) in zip(passes.senders, passes.mixers, strict=True)
+        ]
+        weight, bias = passes.hidden
+        self.arrays = {
+            "turns": turns,
+            "turning": turning.contiguous(),
+            "embedding": passes.embedding.contiguous(),
+            "filters": filters,
+            "layers": torch.cat(layers),
+            "head": _flat(weight.T, weight, bias, passes.output),
+            "centres": edges.centres,
+        }
+        self.nodes = (3 * len(layers) + 4) * self.residues * passes.width
+        self._take(table, edges.present)
 
     def _take(self, table: np.ndarray, present: np.ndarray) -> None:
-        self.table, self.there = torch.as_tensor(table.astype(np.int32)), torch.as_tensor(present.astype(np.uint8))
+        """Set the pairs (P, 4), with their sites (S, P)."""
+        edges, self.table, self.present = self.edges, table, present
+        pairs, there = torch.as_tensor(table.astype(np.int32)), torch.as_tensor(present.astype(np.uint8))
+        self.arrays = self.arrays | {"table": pairs, "there": there}
+        self.network = Network(
+            **self.numbers,
+            pairs=len(table),
+            sharpness=edges.sharpness,
+            cutoff=edges.cutoff,
+            faint=FAINT,
+            **{name: array.data_ptr() for name, array in self.arrays.items()},
+        )
+        self.floats = len(self.distances)
+        self.room = torch.empty(self.nodes + len(table) * 2 * edges.sites * edges.radial)
+        self.listed = torch.empty(max(len(table), 1) * EDGE, dtype=torch.uint8)
+
+    def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
+        values = torch.empty(at.distances.shape[1])
+        arrays = (at.distances, at.dihedrals, values, slopes.distances, slopes.dihedrals, self.room, self.listed)
+        if not all(array.is_contiguous() for array in arrays):
+            raise ValueError("expected coordinates and slopes without gaps in memory")
+        places = (ctypes.c_void_p(array.data_ptr()) for array in arrays)
+        self.code.evaluate(ctypes.byref(self.network), ctypes.c_int64(len(values)), *places)
+        return values
 
     def chosen(self, rows: np.ndarray) -> Compiled:
-        """For one replica, of whose distances only these rows are below the cutoff."""
-        total = self.pairs.shape[1]
-        pairs = np.union1d(np.flatnonzero(self.pairs[1] - self.pairs[0] < self.near), rows % total)
-        new = copy.copy(self)
-        new.rows = self.rows.reshape(self.sites, total, 2)[:, pairs].reshape(-1, 2)
-        new._take(self.table.numpy()[pairs], self.present[:, pairs])
-        return new
-
-    def at(self, distances: Tensor) -> tuple[Any, ...]:
-        """(D, B) -> what the other methods need: edges and channels, which last until the next call."""
-        distances = distances.contiguous()
-        begin = (
-            *(ctypes.c_int64(n) for n in (distances.shape[1], self.count, len(self.table))),
-            *(_at(t) for t in (self.table, self.there, distances, self.centres)),
-            *(ctypes.c_float(x) for x in (self.sharpness, self.cutoff, FAINT)),
-        )
-        count = self.code.list_edges(*begin, None, None)
-        if count > len(self.room[0]):
-            more = count + count // 8
-            self.room = torch.empty(more, EDGE_BYTES, dtype=torch.uint8), torch.empty(more, self.size)
-        self.code.list_edges(*begin, *map(_at, self.room))
-        return ctypes.c_int64(count), *self.room
-
-    def hear(self, layer: int, edges: tuple[Any, ...], sent: Tensor) -> tuple[Tensor, Any]:
-        """h (B R, F) -> m (B R, F), and what ``back`` needs."""
-        out, (count, *kept) = torch.zeros_like(sent), edges
-        self.code.hear(count, *map(_at, (*kept, self.weights[layer], sent, out)))
-        return out, sent
-
-    def back(
-        self, layer: int, edges: tuple[Any, ...], memory: Any, felt: Tensor, along: Tensor
-    ) -> Tensor:
-        """dU/dm (B R, F) -> dU/dh (B R, F); adds dU/d distances to ``along`` (D, B)."""
-        out, (count, *kept) = torch.zeros_like(felt), edges
-        stride = ctypes.c_int64(along.numel() // self.sites)
-        self.code.back(count, stride, *map(_at, (*kept, self.weights[layer], memory, felt, out, along)))
-        return out
+        near, pairs = copy.copy(self), self.edges.near_pairs(rows)
+        near.distances = self.edges.rows_of(pairs)
+        near._take(self.table[pairs], self.present[:, pairs])
+        return near
 
 
-def _at(array: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.data_ptr())
+def _filters(edges: Edges) -> tuple[np.ndarray, Tensor]:
+    """The pairs (P, 4), and the weights of each kind of pair, scaled by their offset: (L, kinds, 2, C, F)."""
+    offset = np.minimum(edges.pairs[1] - edges.pairs[0], edges.near)
+    bits = (edges.present * 2 ** np.arange(edges.sites)[:, None]).sum(0)
+    kinds, number = np.unique(offset * 2**edges.sites + bits, return_inverse=True)
+    away, there = torch.as_tensor(kinds >> edges.sites), torch.as_tensor(kinds)[:, None] >> torch.arange(edges.sites)
+    mask = torch.nn.functional.pad((there & 1).float().repeat_interleave(edges.radial, 1), (0, 1), value=1.0)
+    partner = torch.tensor(edges.partner)[:, None] * edges.radial + torch.arange(edges.radial)
+    swapped = torch.cat((partner.flatten(), torch.tensor([edges.sites * edges.radial])))
+    ahead, behind = mask * edges.by_offset[edges.near + away], mask * edges.by_offset[edges.near - away][:, swapped]
+    both = ahead[..., None] * edges.weights[:, None], behind[..., None] * edges.weights[:, None, swapped]
+    return np.stack((*edges.pairs, number.ravel(), offset < edges.near), 1), torch.stack(both, 2).contiguous()
+
+
+def _flat(*parts: Tensor) -> Tensor:
+    return torch.cat([part.reshape(-1) for part in parts])

@@ -32,11 +32,11 @@ class List:
     back: Tensor  # (E,) edges
     order: Tensor  # (E,) 0, 1, 2 ...
     first: Tensor  # (B R,) the first edge of each node
-    kind: Tensor  # (E,) rows of ``Flat.scales``
+    kind: Tensor  # (E,) rows of ``Edges.scales``
     distance: Tensor  # (E, S) places in the flat distances (D B)
 
 
-class Flat:
+class Edges:
     """From distances ``rows`` (D, 2): for each of S sites those of all pairs r < q, by offset q - r."""
 
     def __init__(self, network):
@@ -124,12 +124,19 @@ class Flat:
             distance=self.where[number] * batch + replica[:, None],
         )
 
-    def chosen(self, rows: np.ndarray) -> Flat:
+    def near_pairs(self, rows: np.ndarray) -> np.ndarray:
+        """Pairs that have one of these rows of distances, and those of near offsets, in order."""
+        always = np.flatnonzero(self.pairs[1] - self.pairs[0] < self.near)
+        return np.union1d(always, rows % self.pairs.shape[1])
+
+    def rows_of(self, pairs: np.ndarray) -> np.ndarray:
+        """(S n, 2) the beads of their distances."""
+        return self.rows.reshape(self.sites, -1, 2)[:, pairs].reshape(-1, 2)
+
+    def chosen(self, rows: np.ndarray) -> Edges:
         """For one replica, of whose distances only these rows are below the cutoff."""
-        total = self.pairs.shape[1]
-        pairs = np.union1d(np.flatnonzero(self.pairs[1] - self.pairs[0] < self.near), rows % total)
-        new = copy.copy(self)
-        new.rows = self.rows.reshape(self.sites, total, 2)[:, pairs].reshape(-1, 2)
+        pairs, new = self.near_pairs(rows), copy.copy(self)
+        new.rows = self.rows_of(pairs)
         seeing, seen = np.concatenate((self.pairs[:, pairs], self.pairs[::-1, pairs]), 1)
         order = np.lexsort((seen, seeing))
         back = np.argsort(order)[(order + len(pairs)) % len(order)]

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from cgsurrogate.analytic import Analytic, Internal, by_angle, multiples
-from cgsurrogate.networks import _compiled
-from cgsurrogate.networks._edges import Flat
+from cgsurrogate.networks._edges import Edges
 
 silu, silu_slope = torch.nn.functional.silu, torch.ops.aten.silu_backward
 
@@ -26,7 +25,7 @@ class Passes(Analytic):
     """``residues.Residues``, whose weights it takes."""
 
     def __init__(self, network, order: int, scale: float):
-        self.edges = _compiled.build(Flat(network))
+        self.edges = Edges(network)
         self.residues, self.width, self.distances = len(network.types), network.output.weight.shape[1], self.edges.rows
         self._turns(network.turns, order)
         self.embedding = network.embedding(network.types)  # (R, F)
