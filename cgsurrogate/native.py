@@ -37,7 +37,7 @@ def library(source: Path, **constants: int) -> ctypes.CDLL | None:
         if not path.exists():
             _compile([compiler, *FLAGS, *macros], source, path)
         return ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):  # a machine where this does not work is one without a compiler
+    except (OSError, RuntimeError, subprocess.SubprocessError):  # a machine where this does not work is one without a compiler
         return None
 
 
@@ -45,7 +45,8 @@ def _compile(command: list[str], source: Path, path: Path) -> None:
     """Under another name first, so that another process never finds half a file."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
-        subprocess.run([*command, str(source), "-o", str(made), "-lm"], capture_output=True, timeout=SECONDS, check=True)
+        command = [*command, str(source), "-o", str(made), "-lm"]
+        subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)
         made.replace(path)
 
 

@@ -55,7 +55,7 @@ class Compiled(Analytic):
         self.slots = len(turns) // self.residues
         self.numbers = {"residues": self.residues, "dihedrals": len(self.dihedrals), "slots": self.slots}
         self.numbers["kinds"] = filters.shape[1]
-        turning = passes.turning.view(2, passes.order, self.slots, -1).permute(2, 1, 0, 3)
+        turning = passes.turning.view(2, passes.order, self.slots, passes.width).permute(2, 1, 0, 3)
         layers = [
             _flat(one.T, one, two.T, two, mixer.T, mixer, one_bias, two_bias, bias)
             for (one, one_bias, two, two_bias), (mixer, bias) in zip(passes.senders, passes.mixers, strict=True)

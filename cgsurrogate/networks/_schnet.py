@@ -1,4 +1,4 @@
-"""``schnet`` with its slopes written out, for simulation. The batch comes first here: sums are matrix products over it."""
+"""``schnet`` with its slopes written out, for simulation; the batch comes first, and sums are matrix products."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ class Passes(Analytic):
         row = np.full(edge.shape, len(first))  # the last one stands for no edge
         row[first, second] = row[second, first] = np.arange(len(first))
         self.row = torch.as_tensor(row.ravel(), device=device)
-        self.ahead, self.behind = (
-            torch.as_tensor(place, device=device) for place in (first * self.count + second, second * self.count + first)
-        )
+        places = first * self.count + second, second * self.count + first
+        self.ahead, self.behind = (torch.as_tensor(place, device=device) for place in places)
         self.sharpness, centres, one = radial.sharpness, radial.centres, torch.ones_like(radial.centres)
         self.table = torch.stack((2 * self.sharpness * centres, one, -self.sharpness * centres.square()))  # (3, K)
         self.moments = torch.stack((one, centres), 1)  # (K, 2)
@@ -85,7 +84,7 @@ class Passes(Analytic):
         return value
 
     def _radial(self, distances: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(P, B) nm -> s and the fading (B, N N), where there is no edge of a distance of 1 nm; Gaussians (B, N N, K)."""
+        """(P, B) nm -> s and 1 - (d / cutoff)^2 (B, N N), for 1 nm where there is no edge; Gaussians (B, N N, K)."""
         full = torch.nn.functional.pad(distances, (0, 0, 0, 1), value=1.0).T.contiguous().index_select(1, self.row)
         edge = self.row < len(distances)
         near = (1 - full.square() / self.cutoff_squared).clamp_(min=0)
