@@ -37,7 +37,11 @@ def library(source: Path, **constants: int) -> ctypes.CDLL | None:
         if not path.exists():
             _compile([compiler, *FLAGS, *macros], source, path)
         return ctypes.CDLL(str(path))
-    except (OSError, RuntimeError, subprocess.SubprocessError):  # a machine where this does not work is one without a compiler
+    except (
+        OSError,
+        RuntimeError,
+        subprocess.SubprocessError,
+    ):  # a machine where this does not work is one without a compiler
         return None
 
 

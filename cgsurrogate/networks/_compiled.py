@@ -12,11 +12,12 @@ from torch import Tensor
 
 from cgsurrogate import native
 from cgsurrogate.analytic import Analytic, Internal
-from cgsurrogate.networks._edges import FAINT, Edges
+from cgsurrogate.networks._edges import Edges
 from cgsurrogate.networks._residues import Passes
 
 SOURCE = Path(__file__).with_name("_residues.c")
-EDGE = 16  # bytes
+EDGE, SITE = 16, 36  # bytes
+KNOTS = 16  # of a table, to the standard deviation of a Gaussian
 
 
 def build(passes: Passes) -> Analytic:
@@ -25,7 +26,7 @@ def build(passes: Passes) -> Analytic:
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         return passes
     edges, layers = passes.edges, len(passes.mixers)
-    constants = {"FEATURES": weight.shape[1], "RADIAL": edges.radial, "SITES": edges.sites}
+    constants = {"FEATURES": weight.shape[1], "SITES": edges.sites}
     code = native.library(SOURCE, LAYERS=layers, ORDER=passes.order, **constants)
     return passes if code is None else Compiled(passes, code)
 
@@ -34,12 +35,12 @@ class Network(ctypes.Structure):
     """As in the source."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("residues", "pairs", "dihedrals", "slots", "kinds")),
+        *((name, ctypes.c_int64) for name in ("residues", "pairs", "dihedrals", "slots", "kinds", "knots")),
         *(
             (name, ctypes.c_void_p)
-            for name in ("table", "there", "turns", "turning", "embedding", "filters", "layers", "head", "centres")
+            for name in ("table", "there", "turns", "turning", "embedding", "filters", "layers", "head")
         ),
-        *((name, ctypes.c_float) for name in ("sharpness", "cutoff", "faint")),
+        ("cutoff", ctypes.c_float),
     )
 
 
@@ -54,7 +55,7 @@ class Compiled(Analytic):
         turns = torch.where(passes.where < len(passes.dihedrals), passes.where, -1).to(torch.int32)
         self.slots = len(turns) // self.residues
         self.numbers = {"residues": self.residues, "dihedrals": len(self.dihedrals), "slots": self.slots}
-        self.numbers["kinds"] = filters.shape[1]
+        self.numbers |= {"kinds": filters.shape[1], "knots": filters.shape[4]}
         turning = passes.turning.view(2, passes.order, self.slots, passes.width).permute(2, 1, 0, 3)
         layers = [
             _flat(one.T, one, two.T, two, mixer.T, mixer, one_bias, two_bias, bias)
@@ -68,7 +69,6 @@ class Compiled(Analytic):
             "filters": filters,
             "layers": torch.cat(layers),
             "head": _flat(weight.T, weight, bias, passes.output),
-            "centres": edges.centres,
         }
         self.nodes = (3 * len(layers) + 4) * self.residues * passes.width
         self._take(table, edges.present)
@@ -81,14 +81,12 @@ class Compiled(Analytic):
         self.network = Network(
             **self.numbers,
             pairs=len(table),
-            sharpness=edges.sharpness,
             cutoff=edges.cutoff,
-            faint=FAINT,
             **{name: array.data_ptr() for name, array in self.arrays.items()},
         )
         self.floats = len(self.distances)
-        self.room = torch.empty(self.nodes + len(table) * 2 * edges.sites * edges.radial)
-        self.listed = torch.empty(max(len(table), 1) * EDGE, dtype=torch.uint8)
+        self.room = torch.empty(self.nodes)
+        self.listed = torch.empty(max(len(table), 1) * (EDGE + SITE * edges.sites), dtype=torch.uint8)
 
     def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
         values = torch.empty(at.distances.shape[1])
@@ -107,17 +105,32 @@ class Compiled(Analytic):
 
 
 def _filters(edges: Edges) -> tuple[np.ndarray, Tensor]:
-    """The pairs (P, 4), and the weights of each kind of pair, scaled by their offset: (L, kinds, 2, C, F)."""
+    """The pairs (P, 4), and the filters of each kind of pair in tables: (L, kinds, 2, S, knots, 2, F)."""
     offset = np.minimum(edges.pairs[1] - edges.pairs[0], edges.near)
     bits = (edges.present * 2 ** np.arange(edges.sites)[:, None]).sum(0)
     kinds, number = np.unique(offset * 2**edges.sites + bits, return_inverse=True)
     away, there = torch.as_tensor(kinds >> edges.sites), torch.as_tensor(kinds)[:, None] >> torch.arange(edges.sites)
-    mask = torch.nn.functional.pad((there & 1).float().repeat_interleave(edges.radial, 1), (0, 1), value=1.0)
+    mask = torch.nn.functional.pad((there & 1).double().repeat_interleave(edges.radial, 1), (0, 1), value=1.0)
     partner = torch.tensor(edges.partner)[:, None] * edges.radial + torch.arange(edges.radial)
     swapped = torch.cat((partner.flatten(), torch.tensor([edges.sites * edges.radial])))
     ahead, behind = mask * edges.by_offset[edges.near + away], mask * edges.by_offset[edges.near - away][:, swapped]
-    both = ahead[..., None] * edges.weights[:, None], behind[..., None] * edges.weights[:, None, swapped]
-    return np.stack((*edges.pairs, number.ravel(), offset < edges.near), 1), torch.stack(both, 2).contiguous()
+    weights = edges.weights.double()
+    both = ahead[..., None] * weights[:, None], behind[..., None] * weights[:, None, swapped]
+    scaled = torch.stack(both, 2)  # (L, kinds, 2, C, F)
+    constant, scaled = scaled[..., -1, :], scaled[..., :-1, :].unflatten(3, (edges.sites, edges.radial))
+    tables = torch.einsum("pdk,lowskf->lowspdf", _gaussians(edges), scaled)  # p of knots, d of values and slopes
+    tables[:, :, :, 0, :, 0] += constant[..., None, :]
+    return np.stack((*edges.pairs, number.ravel(), offset < edges.near), 1), tables.float().contiguous()
+
+
+def _gaussians(edges: Edges) -> Tensor:
+    """(knots, 2, K) from 0 to the cutoff: fading Gaussians, and their slopes times the spacing."""
+    count = int(np.ceil(KNOTS * edges.cutoff * edges.sharpness * 2**0.5)) + 1
+    d = torch.linspace(0, edges.cutoff, count, dtype=torch.float64)[:, None]
+    away, near = edges.sharpness * (d - edges.centres.double()), 1 - (d / edges.cutoff).square()
+    value = (-away.square()).exp() * near.pow(3)
+    slope = -2 * edges.sharpness * away * value - 6 * d / edges.cutoff**2 * near.square() * (-away.square()).exp()
+    return torch.stack((value, slope * edges.cutoff / (count - 1)), 1)
 
 
 def _flat(*parts: Tensor) -> Tensor:

@@ -1,20 +1,26 @@
 /* The network `residues` with its slopes, in single precision: one replica after the other, so that all of it stays in
 the nearest caches. See _residues.py for the equations; here is the same, one undirected edge at a time.
 
-Constants of the compilation: FEATURES F, RADIAL K, SITES S, LAYERS L, ORDER of the multiples of a dihedral.
-C = S K + 1 channels, the last is a constant. The batch B is the last dimension of distances (S P, B), of P pairs of
-residues, and of dihedrals (T, B). Arrays of nodes are (R, F). */
+Constants of the compilation: FEATURES F, SITES S, LAYERS L, ORDER of the multiples of a dihedral. The batch B is the
+last dimension of distances (S P, B), of P pairs of residues, and of dihedrals (T, B). Arrays of nodes are (R, F).
+
+A filter depends on the distances only: it is looked up in a table, which holds values and slopes at even knots, by cubic
+Hermite interpolation. Slopes of the energy are those of the interpolation, so that forces belong to an energy. */
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#define CHANNELS (SITES * RADIAL + 1)
-#define KEPT (2 * SITES * RADIAL) /* of an edge: values and slopes of the Gaussians of each site */
+#define APART __attribute__((noinline))
 #define SQUARE (FEATURES * FEATURES)
+#define ROWS (2 * FEATURES) /* numbers of a knot: values, and slopes times the spacing of knots */
 
 typedef struct {
     int32_t first, second, kind, pair;
+    struct {
+        int32_t knot;
+        float value[4], slope[4]; /* what two knots contribute */
+    } site[SITES];
 } Edge;
 
 typedef struct { /* weights (F, F) both ways round, since one is needed forwards and the other back */
@@ -27,17 +33,16 @@ typedef struct {
 } Head;
 
 typedef struct {
-    int64_t residues, pairs, dihedrals, slots, kinds;
+    int64_t residues, pairs, dihedrals, slots, kinds, knots;
     const int32_t *table;   /* (P, 4) residues r < q, kind of edge, and whether it is always one */
     const uint8_t *there;   /* (S, P) sites that the pair has */
     const int32_t *turns;   /* (slots, R) dihedrals; -1 for none */
     const float *turning;   /* (slots, ORDER, 2, F) of cosine and sine */
     const float *embedding; /* (R, F) */
-    const float *filters;   /* (L, kinds, 2, C, F): as r sees q, and as q sees r; zero where a site is missing */
+    const float *filters;   /* (L, kinds, 2, S, knots, 2, F): as r sees q, and as q sees r; zero for missing sites */
     const Layer *layers;
     const Head *head;
-    const float *centres; /* (K,) nm */
-    float sharpness, cutoff, faint;
+    float cutoff;
 } Network;
 
 /* exp to 1e-7 of arguments that are cut off at +-40: no denormal numbers, which are slow. */
@@ -79,8 +84,23 @@ static void product(int64_t rows, const float *restrict x, const float *restrict
     }
 }
 
-/* The edges of replica b and what they keep; returns their number. */
-static int64_t list(const Network *net, int64_t batch, int64_t b, const float *distances, Edge *edges, float *kept) {
+/* Where a distance in units of the spacing lies among the knots, and their weights. */
+static inline void place(Edge *edge, int s, float x, int64_t knots) {
+    const float last = (float)(knots - 1), scale = last;
+    x = x > last ? last : x;
+    const int32_t knot = x < last ? (int32_t)x : (int32_t)knots - 2;
+    const float t = x - (float)knot, u = 1.0f - t;
+    float *value = edge->site[s].value, *slope = edge->site[s].slope;
+    edge->site[s].knot = knot;
+    value[0] = (1.0f + 2.0f * t) * u * u, value[1] = t * u * u;
+    value[2] = (3.0f - 2.0f * t) * t * t, value[3] = -t * t * u;
+    slope[0] = -6.0f * t * u * scale, slope[1] = (1.0f - 3.0f * t) * u * scale;
+    slope[2] = 6.0f * t * u * scale, slope[3] = (3.0f * t - 2.0f) * t * scale;
+}
+
+/* The edges of replica b; returns their number. Slopes are per cutoff. */
+static int64_t list(const Network *net, int64_t batch, int64_t b, const float *distances, Edge *edges) {
+    const float scale = (float)(net->knots - 1) / net->cutoff;
     int64_t count = 0;
     for (int64_t p = 0; p < net->pairs; p++) {
         const int32_t *pair = net->table + 4 * p;
@@ -89,45 +109,51 @@ static int64_t list(const Network *net, int64_t batch, int64_t b, const float *d
             is_edge |= net->there[s * net->pairs + p] & !(distances[(s * net->pairs + p) * batch + b] > net->cutoff);
         if (!is_edge)
             continue;
-        edges[count] = (Edge){pair[0], pair[1], pair[2], (int32_t)p};
-        for (int s = 0; s < SITES; s++) {
-            float *value = kept + count * KEPT + 2 * s * RADIAL, *slope = value + RADIAL;
-            float d = distances[(s * net->pairs + p) * batch + b];
-            float near = 1.0f - d / net->cutoff * (d / net->cutoff), outwards, fade;
-            d = d > net->cutoff ? net->cutoff : d;
-            outwards = near < net->faint ? 0.0f : -6.0f * d / (net->cutoff * net->cutoff * near);
-            near = near < net->faint ? net->faint : near;
-            fade = near * near * near;
-            for (int k = 0; k < RADIAL; k++) {
-                float u = net->sharpness * (d - net->centres[k]);
-                value[k] = fade * exponential(-u * u);
-                slope[k] = value[k] * (outwards - 2.0f * net->sharpness * u);
-            }
-        }
-        count++;
+        Edge *edge = edges + count++;
+        edge->first = pair[0], edge->second = pair[1], edge->kind = pair[2], edge->pair = (int32_t)p;
+        for (int s = 0; s < SITES; s++)
+            place(edge, s, scale * distances[(s * net->pairs + p) * batch + b], net->knots);
     }
     return count;
 }
 
-static inline void filter(const float *restrict kept, const float *restrict weights, float *restrict out) {
-    float sum[FEATURES];
-    memcpy(sum, weights + (CHANNELS - 1) * FEATURES, sizeof sum);
+/* Four rows of the table of a site, the first of two knots. */
+static inline const float *rows(const Network *net, const float *filters, const Edge *edge, int way, int s) {
+    return filters + ((((int64_t)edge->kind * 2 + way) * SITES + s) * net->knots + edge->site[s].knot) * ROWS;
+}
+
+/* Adds two knots to sum (F,). A function of its own, since compilers that see the loop over sites vectorise that one. */
+APART static void add(const float *restrict w, const float *restrict row, float *restrict sum) {
+    for (int f = 0; f < FEATURES; f++) {
+        const int g = FEATURES + f, h = ROWS + f, i = ROWS + FEATURES + f;
+        sum[f] += w[0] * row[f] + w[1] * row[g] + w[2] * row[h] + w[3] * row[i];
+    }
+}
+
+/* The product of two knots with along (F,). */
+APART static float dot(const float *restrict w, const float *restrict row, const float *restrict along) {
+    float sum = 0;
+    for (int f = 0; f < FEATURES; f++) {
+        const int g = FEATURES + f, h = ROWS + f, i = ROWS + FEATURES + f;
+        sum += along[f] * (w[0] * row[f] + w[1] * row[g] + w[2] * row[h] + w[3] * row[i]);
+    }
+    return sum;
+}
+
+static inline void filter(const Network *net, const float *filters, const Edge *edge, int way, float *restrict out) {
+    memset(out, 0, FEATURES * sizeof(float));
     for (int s = 0; s < SITES; s++)
-        for (int k = 0; k < RADIAL; k++)
-            for (int f = 0; f < FEATURES; f++)
-                sum[f] += kept[2 * s * RADIAL + k] * weights[(s * RADIAL + k) * FEATURES + f];
-    memcpy(out, sum, sizeof sum);
+        add(edge->site[s].value, rows(net, filters, edge, way, s), out);
 }
 
 /* Adds to heard (R, F). */
-static void hear(int64_t count, const Edge *edges, const float *kept, const float *filters, const float *restrict sent,
+static void hear(const Network *net, int64_t count, const Edge *edge, const float *filters, const float *restrict sent,
                  float *restrict heard) {
-    for (int64_t e = 0; e < count; e++, kept += KEPT) {
-        const float *weights = filters + (int64_t)edges[e].kind * 2 * CHANNELS * FEATURES;
-        const int64_t r = (int64_t)edges[e].first * FEATURES, q = (int64_t)edges[e].second * FEATURES;
+    for (const Edge *end = edge + count; edge < end; edge++) {
+        const int64_t r = (int64_t)edge->first * FEATURES, q = (int64_t)edge->second * FEATURES;
         float ahead[FEATURES], behind[FEATURES];
-        filter(kept, weights, ahead);
-        filter(kept, weights + CHANNELS * FEATURES, behind);
+        filter(net, filters, edge, 0, ahead);
+        filter(net, filters, edge, 1, behind);
         for (int f = 0; f < FEATURES; f++) {
             heard[r + f] += ahead[f] * sent[q + f];
             heard[q + f] += behind[f] * sent[r + f];
@@ -136,16 +162,13 @@ static void hear(int64_t count, const Edge *edges, const float *kept, const floa
 }
 
 /* From dU/d heard, `felt`: adds dU/d sent to `out` (R, F), and dU/d distance to `slopes` (S P, B). */
-static void hear_back(int64_t count, int64_t stride, int64_t batch, const Edge *edges, const float *kept,
-                      const float *filters, const float *restrict sent, const float *restrict felt, float *restrict out,
-                      float *slopes) {
-    for (int64_t e = 0; e < count; e++, kept += KEPT) {
-        const float *there = filters + (int64_t)edges[e].kind * 2 * CHANNELS * FEATURES;
-        const float *back = there + CHANNELS * FEATURES;
-        const int64_t r = (int64_t)edges[e].first * FEATURES, q = (int64_t)edges[e].second * FEATURES;
+static void hear_back(const Network *net, int64_t count, int64_t batch, const Edge *edge, const float *filters,
+                      const float *restrict sent, const float *restrict felt, float *restrict out, float *slopes) {
+    for (const Edge *end = edge + count; edge < end; edge++) {
+        const int64_t r = (int64_t)edge->first * FEATURES, q = (int64_t)edge->second * FEATURES;
         float ahead[FEATURES], behind[FEATURES], forth[FEATURES], return_[FEATURES];
-        filter(kept, there, ahead);
-        filter(kept, back, behind);
+        filter(net, filters, edge, 0, ahead);
+        filter(net, filters, edge, 1, behind);
         for (int f = 0; f < FEATURES; f++) {
             forth[f] = felt[r + f] * sent[q + f];
             return_[f] = felt[q + f] * sent[r + f];
@@ -153,14 +176,10 @@ static void hear_back(int64_t count, int64_t stride, int64_t batch, const Edge *
             out[r + f] += behind[f] * felt[q + f];
         }
         for (int s = 0; s < SITES; s++) {
-            float sum[FEATURES] = {0}, total = 0;
-            for (int k = 0; k < RADIAL; k++)
-                for (int f = 0; f < FEATURES; f++)
-                    sum[f] += kept[(2 * s + 1) * RADIAL + k] * (forth[f] * there[(s * RADIAL + k) * FEATURES + f] +
-                                                                return_[f] * back[(s * RADIAL + k) * FEATURES + f]);
-            for (int f = 0; f < FEATURES; f++)
-                total += sum[f];
-            slopes[s * stride + edges[e].pair * batch] += total;
+            const float *w = edge->site[s].slope;
+            const float total = dot(w, rows(net, filters, edge, 0, s), forth);
+            const float other = dot(w, rows(net, filters, edge, 1, s), return_);
+            slopes[(s * net->pairs + edge->pair) * batch] += (total + other) / net->cutoff;
         }
     }
 }
@@ -205,15 +224,15 @@ static void turn_back(const Network *net, int64_t batch, const float *dihedrals,
         }
 }
 
-/* Energies (B,); adds slopes. `room` holds (4 L + 4) R F numbers and P edges with what they keep. */
+/* Energies (B,); adds slopes. `room` holds (3 L + 4) R F numbers, `edges` all pairs. */
 void evaluate(const Network *net, int64_t batch, const float *distances, const float *dihedrals, float *values,
               float *distance_slopes, float *dihedral_slopes, float *room, Edge *edges) {
-    const int64_t residues = net->residues, size = residues * FEATURES, stride = net->pairs * batch;
-    const int64_t block = net->kinds * 2 * CHANNELS * FEATURES;
+    const int64_t residues = net->residues, size = residues * FEATURES;
+    const int64_t block = net->kinds * 2 * SITES * net->knots * ROWS;
     float *state = room, *slope = state + size, *one = slope + size, *two = one + size;
-    float *memory = two + size, *kept = memory + 3 * LAYERS * size; /* of each layer: inner, sent, heard */
+    float *memory = two + size; /* of each layer: inner, sent, heard */
     for (int64_t b = 0; b < batch; b++) {
-        const int64_t count = list(net, batch, b, distances, edges, kept);
+        const int64_t count = list(net, batch, b, distances, edges);
         memcpy(state, net->embedding, size * sizeof(float));
         turn(net, batch, dihedrals + b, state);
         for (int l = 0; l < LAYERS; l++) {
@@ -223,7 +242,7 @@ void evaluate(const Network *net, int64_t batch, const float *distances, const f
             silu(size, inner, one);
             product(residues, one, layer->second, layer->second_bias, sent);
             memset(heard, 0, size * sizeof(float));
-            hear(count, edges, kept, net->filters + l * block, sent, heard);
+            hear(net, count, edges, net->filters + l * block, sent, heard);
             silu(size, heard, one);
             product(residues, one, layer->mixer, layer->mixer_bias, two);
             for (int64_t i = 0; i < size; i++)
@@ -249,7 +268,7 @@ void evaluate(const Network *net, int64_t batch, const float *distances, const f
             memset(two, 0, size * sizeof(float));
             product(residues, slope, layer->mixer_back, 0, one);
             silu_back(size, heard, one);
-            hear_back(count, stride, batch, edges, kept, net->filters + l * block, sent, one, two, distance_slopes + b);
+            hear_back(net, count, batch, edges, net->filters + l * block, sent, one, two, distance_slopes + b);
             memset(one, 0, size * sizeof(float));
             product(residues, two, layer->second_back, 0, one);
             silu_back(size, inner, one);
