@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cgsurrogate import analytic
 
+SMALL = 16  # residues up to which all edges are taken, so that their list is made only once
 FAINT = 1e-4  # of 1 - (d / cutoff)^2; logarithms stay finite, and denormal numbers, which are slow, do not come up
 
 
@@ -57,6 +58,8 @@ class Edges:
         self.weights = weights.transpose(1, 2).contiguous()
         self.floats = count * count * max(len(channels), weights.shape[1])
         self.listed: List | None = None
+        self.full: dict[int, List] = {}  # by the size of the batch
+        self.rooms: dict[tuple, Tensor] = {}
         if self.sites * self.pairs.shape[1] < analytic.MANY:
             self._tables()
 
@@ -105,6 +108,14 @@ class Edges:
         """The edges of (D, B) nm."""
         if self.listed is not None:
             return self.listed
+        batch = distances.shape[1]
+        if self.count > SMALL:
+            return self._found(distances)
+        if batch not in self.full:
+            self.full = {batch: self._found(torch.zeros_like(distances))}
+        return self.full[batch]
+
+    def _found(self, distances: Tensor) -> List:
         batch, count = distances.shape[1], self.count
         near = (distances <= self.cutoff).view(self.sites, -1, batch).any(0).T.contiguous()  # (B, P)
         mask = near.index_select(1, self.pair).logical_or_(self.always).logical_and_(self.possible)  # (B, R R)
@@ -155,26 +166,41 @@ class Edges:
         d = full.clamp_(max=self.cutoff).sub_(self.middle).mul_(self.sharpness)
         terms = torch.cat((torch.ones_like(d), d, near.log().mul_(3).addcmul_(d, d, value=-1)), 1)
         channels = (terms @ self.table).exp_().mul_(self.scales.index_select(0, found.kind))  # (E, C)
-        return found, channels, d, near
+        return found, channels, d, near, []
 
     def hear(self, layer: int, edges: tuple[Any, ...], sent: Tensor) -> tuple[Tensor, Any]:
         """h (B R, F) -> m (B R, F), and what ``back`` needs."""
         found, channels, *_ = edges
-        filters, sent = channels @ self.weights[layer], sent.index_select(0, found.seen)
-        return _sums(filters * sent, found.order, found), (filters, sent)
+        filters = torch.mm(channels, self.weights[layer], out=self._room("filters", layer, found))
+        sent = torch.index_select(sent, 0, found.seen, out=self._room("sent", layer, found))
+        product = torch.mul(filters, sent, out=self._room("product", 0, found))
+        return _sums(product, found.order, found), (filters, sent)
 
-    def back(self, layer: int, edges: tuple[Any, ...], memory: Any, felt: Tensor, along: Tensor) -> Tensor:
-        """dU/dm (B R, F) -> dU/dh (B R, F); adds dU/d distances to ``along`` (D, B)."""
-        (found, channels, d, near), (filters, sent) = edges, memory
-        felt = felt.index_select(0, found.seeing)
-        slope = (sent.mul_(felt) @ self.weights[layer].T).mul_(channels)  # (E, C)
-        first, plain = (slope @ self.moments).split(self.sites, 1)
+    def back(self, layer: int, edges: tuple[Any, ...], memory: Any, felt: Tensor, out: Tensor) -> Tensor:
+        """dU/dm (B R, F) -> dU/dh (B R, F); the first layer, which is the last, adds dU/d distances to (D, B)."""
+        (found, *_, along), (filters, sent) = edges, memory
+        felt = torch.index_select(felt, 0, found.seeing, out=self._room("product", 0, found))
+        slope, weight = sent.mul_(felt), self.weights[layer].T
+        along[:] = [along[0].addmm_(slope, weight)] if along else [slope @ weight]  # (E, C)
+        if layer == 0:
+            self._pull(edges, out)
+        return _sums(filters.mul_(felt), found.back, found)
+
+    def _pull(self, edges: tuple[Any, ...], out: Tensor) -> None:
+        found, channels, d, near, (along,) = edges
+        first, plain = (along.mul_(channels) @ self.moments).split(self.sites, 1)
         slope = (first - 2 * d * plain).mul_(self.sharpness)
         outwards = d.div(self.sharpness).add_(self.middle).mul_(-6 / self.cutoff**2).mul_(near > FAINT)
         slope.addcmul_(plain, outwards / near)
-        flat = torch.zeros(along.numel(), dtype=along.dtype, device=along.device)
-        along += flat.index_add_(0, found.distance.flatten(), slope.flatten()).view_as(along)
-        return _sums(filters.mul_(felt), found.back, found)
+        flat = torch.zeros(out.numel(), dtype=out.dtype, device=out.device)
+        out += flat.index_add_(0, found.distance.flatten(), slope.flatten()).view_as(out)
+
+    def _room(self, name: str, layer: int, found: List) -> Tensor:
+        """(E, F) to write to, the same memory in every step: new memory is cleared page by page, which takes long."""
+        count, room = len(found.seen), self.rooms.get((name, layer))
+        if room is None or len(room) < count:
+            room = self.rooms[name, layer] = self.weights.new_empty(count + count // 8, self.weights.shape[2])
+        return room[:count]
 
 
 def _sums(rows: Tensor, order: Tensor, found: List) -> Tensor:
