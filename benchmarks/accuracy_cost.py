@@ -1,9 +1,9 @@
 """Accuracy against cost of networks: widths, depths and kinds, trained for the same processor time on the same frames.
 
 Accuracy is the held-out loss of noise contrast (``training/contrast.py``), a proper score of the populations that needs
-no simulation: lower is better, and 2 ln 2 + ... of priors alone is the zero of the table. Its noise is that of the
-training frames, the same for all. Cost is a step of 100 replicas. Each setting is stored in ``--out``, so that the same
-command goes on where it was stopped.
+no simulation, less that of the priors alone: the more negative, the better. The noise is that of the training frames,
+the same for all. Errors are those of the mean over held-out runs; for differences, of the paired difference. Cost is a
+step of 100 replicas. Every training is stored in ``--out``, so that the same command goes on where it was stopped.
 
     python benchmarks/accuracy_cost.py --training RUN/training --held-out RUN/held-out --out FOLDER
 """
@@ -114,7 +114,7 @@ def draw(rows: list[dict], out: Path) -> None:
             text = row["setting"].partition(":")[2].replace("width=", "").replace("layers=", "× ").replace(",", " ")
             axes.annotate(text, (row["ms"], row["loss"]), (4, 4), textcoords="offset points", fontsize=7)
     axes.set(xscale="log", xlabel=f"CPU milliseconds of a step of {REPLICAS} replicas")
-    axes.set_ylabel("held-out loss, nats below the priors")
+    axes.set_ylabel("held-out loss less that of the priors, nats")
     axes.legend()
     figure.savefig(out / "accuracy-cost.png", dpi=150)
 
@@ -176,7 +176,7 @@ def _rows(settings: list[str], seeds: int, stored: dict, priors: Sum, frames: Fr
 
 def _print(rows: list[dict]) -> None:
     best = min(rows, key=lambda row: row["loss"])
-    click.echo("\nsetting | steps of training | ms a step | loss less that of priors | above the best (error by runs)")
+    click.echo("\nsetting | steps of training | ms a step | loss less that of priors | above the best (error) | ")
     for row in rows:
         above = row["runs"] - best["runs"]
         error = above.std(ddof=1) / np.sqrt(len(above)) if len(above) > 1 else np.nan
