@@ -19,6 +19,7 @@ LAYERS = {
     "frames": 2,
     "packing": 2,
     "analytic": 2,
+    "native": 2,
     "mapping": 3,
     "energy": 3,
     "propagator": 3,
