@@ -224,7 +224,7 @@ static void turn_back(const Network *net, int64_t batch, const float *dihedrals,
         }
 }
 
-/* Energies (B,); adds slopes. `room` holds (3 L + 4) R F numbers, `edges` all pairs. */
+/* Energies (B,); adds slopes, if there are any to add to. `room` holds (3 L + 4) R F numbers, `edges` all pairs. */
 void evaluate(const Network *net, int64_t batch, const float *distances, const float *dihedrals, float *values,
               float *distance_slopes, float *dihedral_slopes, float *room, Edge *edges) {
     const int64_t residues = net->residues, size = residues * FEATURES;
