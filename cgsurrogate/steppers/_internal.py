@@ -284,12 +284,12 @@ class Internal(Stepper):
 
 
 def default_lag(frames: Frames) -> float:
-    """ps: a 300th of the longest run, at least one frame, rounded to whole frames.
+    """ps: a 500th of the longest run, at least one frame, rounded to whole frames.
 
     Long enough that the beads' own fast motion has lost its memory, short enough that every run holds hundreds of
     independent jumps.
     """
-    return frames.dt * max(1, round(max(frames.lengths) / 300))
+    return frames.dt * max(1, round(max(frames.lengths) / 500))
 
 
 def _rounded(value: Tensor) -> float:
