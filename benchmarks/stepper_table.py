@@ -12,8 +12,9 @@ What is already in the folder of results is not made again, so a run that was st
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +53,11 @@ def main() -> None:
         baselines[name] = _rollout(name, mean, main_lag, training, settings, cpu)
         jumps[name] = len(baselines[name])
     length = settings.replicas * settings.jumps // 10
-    baselines["Markov model"] = _timed(
-        "Markov model", cpu, lambda: markov.resample(training, length=length, lag=main_lag)
-    )
+    with _timed("Markov model", cpu, settings.out):
+        baselines["Markov model"] = markov.resample(training, length=length, lag=main_lag)
     jumps["Markov model"] = len(baselines["Markov model"])
-    baselines["draws"] = _timed("draws", cpu, lambda: markov.shuffled(training))
+    with _timed("draws", cpu, settings.out):
+        baselines["draws"] = markov.shuffled(training)
     physical = {}
     if (settings.run / "force-field-simulation" / MANIFEST).exists():
         baselines["force field"] = Frames.load(settings.run / "force-field-simulation")
@@ -64,7 +65,6 @@ def main() -> None:
     if settings.ns_per_day:
         for name, frames in (("reference", held_out), ("training runs", training)):
             cpu[name] = len(frames) * frames.dt / 1000 / settings.ns_per_day * 86400
-    files.write_json(settings.out / "cpu-seconds.json", cpu)
     comparison = compare(
         held_out,
         steppers,
@@ -72,6 +72,7 @@ def main() -> None:
         baselines=baselines,
         physical=physical,
         cvs=("tica", "torsions"),
+        sets=settings.sets,
         seed=settings.seed,
     )
     comparison.save(settings.out / "comparison")
@@ -92,9 +93,11 @@ def _lags(stepper, wanted: list[float] | None) -> list[float]:
 def _rollout(name: str, model, lag: float, training: Frames, settings: argparse.Namespace, cpu: Stopwatch) -> Frames:
     """Replicas that start from training frames, every jump a frame; the CPU-seconds that it took go to ``cpu``."""
     model.module.lag = lag
+    folder = settings.out / name.replace(", ", "-").replace(" ", "-")
+    if (folder / MANIFEST).exists():
+        return Frames.load(folder)
     starts = pick_starts(training, settings.replicas, np.random.default_rng(settings.seed))
-
-    def make() -> Frames:
+    with _timed(name, cpu, settings.out, cpu.get(name, 0.0)):
         return simulate(
             model.module,
             starts,
@@ -103,18 +106,19 @@ def _rollout(name: str, model, lag: float, training: Frames, settings: argparse.
             every=lag,
             temperature=training.temperature,
             seed=settings.seed,
-            folder=settings.out / name.replace(", ", "-").replace(" ", "-"),
+            folder=folder,
         )
 
-    return _timed(name, cpu, make)
 
-
-def _timed(name: str, cpu: Stopwatch, make: Callable[[], Frames]) -> Frames:
-    """What ``make`` gives; its CPU-seconds are kept only from the call that did the work."""
+@contextlib.contextmanager
+def _timed(name: str, cpu: Stopwatch, folder: Path, before: float = 0.0) -> Iterator[None]:
+    """Adds the CPU-seconds of what is done inside, also where it is stopped, to ``before``, and keeps them."""
     began = time.process_time()
-    made = make()
-    cpu.setdefault(name, time.process_time() - began)
-    return made
+    try:
+        yield
+    finally:
+        cpu[name] = before + time.process_time() - began
+        files.write_json(folder / "cpu-seconds.json", cpu)
 
 
 def _mean_stepper(training: Frames, lag: float, settings: argparse.Namespace):
@@ -155,9 +159,12 @@ def table(comparison: Comparison, cpu: Stopwatch, jumps: dict[str, int]) -> str:
         if known.timescales
         else ""
     )
+    names = known.states[METASTABLE].names if METASTABLE in known.states else ()
+    shares = known.states[METASTABLE].populations.value if names else ()
     notes = [
         "Distances: Jensen-Shannon, in brackets the ratio to the floor, + beyond its 95 % band. Times: * outside the"
         f" 95 % interval of the held-out runs. Those intervals, ns: {spans}."
+        f" Metastable states: {', '.join(f'{n} {share:.1%}' for n, share in zip(names, shares, strict=True))}."
     ]
     return "\n".join([*lines, "", *notes])
 
@@ -231,6 +238,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lags", type=float, nargs="+", help="ps; 1/10, 1/2, 1 and 5 times the main lag by default")
     parser.add_argument("--mean-minutes", type=float, default=1.0, help="training of the mean stepper; 0 leaves it out")
     parser.add_argument("--ns-per-day", type=float, help="speed of the simulation that made the reference")
+    parser.add_argument("--sets", type=int, help="metastable states; by default where the reference has a gap")
     parser.add_argument("--replicas", type=int, default=100)
     parser.add_argument("--jumps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
