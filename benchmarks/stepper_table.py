@@ -43,7 +43,7 @@ def main() -> None:
     steppers, baselines = {}, {}
     model = store.load(settings.stepper or settings.run / "stepper")
     main_lag = model.module.lag
-    for lag in _lags(model.module, settings.lags):
+    for lag in _lags(model.module, training.dt, settings.lags):
         name = f"stepper, {lag / 1000:g} ns"
         steppers[name] = _rollout(name, model, lag, training, settings, cpu)
         jumps[name] = len(steppers[name])
@@ -82,12 +82,12 @@ def main() -> None:
 
 
 # -- the rows --------------------------------------------------------------------------------------------------------
-def _lags(stepper, wanted: list[float] | None) -> list[float]:
+def _lags(stepper, dt: float, wanted: list[float] | None) -> list[float]:
     """Lags in ps; by default tenths to five times the main one, whole frames, as far as the stepper was trained."""
     low, high = stepper.lags
     if wanted:
         return wanted
-    return sorted({min(high, max(low, round(share * stepper.lag / low) * low)) for share in SHARES})
+    return sorted({min(high, max(low, round(share * stepper.lag / dt) * dt)) for share in SHARES})
 
 
 def _rollout(name: str, model, lag: float, training: Frames, settings: argparse.Namespace, cpu: Stopwatch) -> Frames:
