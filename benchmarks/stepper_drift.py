@@ -1,7 +1,10 @@
 """Whether long rollouts drift: the first tenth of every replica against the last, and what the geometry says of all.
 
     cgsurrogate simulate RUN/stepper --start RUN/training --replicas 100 --lag 1000 --time 1e8 --every 1e4 -o long
-    python benchmarks/stepper_drift.py long RUN
+    python benchmarks/stepper_drift.py RUN long [FURTHER ...]
+
+Further rollouts are of the same length, each from where the one before ended (a stepper without memory goes on from a
+structure alone); the tenths are then those of all of them together.
 
 Averages are taken replica by replica, and replicas are independent: the difference of a figure between the tenths has
 the standard error of its mean over replicas, so that no assumption about correlation in time is needed. Of K figures
@@ -24,12 +27,14 @@ PARTS = 10
 
 def main() -> None:
     settings = _arguments()
-    rollout, held_out = Frames.load(settings.rollout), Frames.load(settings.run / "held-out")
-    lost = rollout.source.get("quarantined") or []
-    print(f"{len(rollout):,} frames of {len(rollout.lengths)} replicas, {rollout.dt:g} ps apart; {len(lost)} lost")
-    first, last = tenth(rollout, 0), tenth(rollout, PARTS - 1)
+    rollouts, held_out = [Frames.load(folder) for folder in settings.rollouts], Frames.load(settings.run / "held-out")
+    for rollout in rollouts:
+        lost = rollout.source.get("quarantined") or []
+        print(f"{len(rollout):,} frames of {len(rollout.lengths)} replicas, {rollout.dt:g} ps apart; {len(lost)} lost")
+    tenth = len(rollouts) / PARTS
+    first, last = part(rollouts[0], 0, tenth), part(rollouts[-1], 1 - tenth, 1)
     averages(first, last, held_out)
-    rows = {"first tenth": first, "last tenth": last, "all": rollout}
+    rows = {"first tenth": first, "last tenth": last, **{f"all {k}": one for k, one in enumerate(rollouts, 1)}}
     comparison = compare(held_out, rows, training=Frames.load(settings.run / "training"), seed=settings.seed)
     print(comparison.table())
     inside = compare(first, {"last tenth": last}, seed=settings.seed).others[0].distances
@@ -39,9 +44,12 @@ def main() -> None:
     print("  " + ", ".join(f"{name} {d.value:.3f} ({d.floor_high:.3f})" for name, d in inside.items()))
 
 
-def tenth(frames: Frames, part: int) -> Frames:
-    """The same tenth of every run."""
-    pieces = [np.array_split(np.arange(run.start, run.stop), PARTS)[part] for run in frames.runs]
+def part(frames: Frames, begin: float, end: float) -> Frames:
+    """The same part of every run, from and to shares of its length."""
+    pieces = [
+        np.arange(run.start + round(begin * size), run.start + round(end * size))
+        for run, size in zip(frames.runs, frames.lengths, strict=True)
+    ]
     positions = frames.positions[np.concatenate(pieces)]
     return Frames(frames.beads, positions, tuple(map(len, pieces)), frames.dt, frames.temperature)
 
@@ -74,8 +82,8 @@ def by_replica(values: np.ndarray, frames: Frames) -> np.ndarray:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rollout", type=Path, help="frames of cgsurrogate simulate")
     parser.add_argument("run", type=Path, help="folder of cgsurrogate run, for its held-out and training runs")
+    parser.add_argument("rollouts", type=Path, nargs="+", help="frames of cgsurrogate simulate, in the order of time")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

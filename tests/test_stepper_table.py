@@ -107,7 +107,7 @@ def test_the_table_has_a_row_for_every_lag_and_baseline(tmp_path, monkeypatch, c
 @pytest.mark.parametrize("shift", [0.0, 0.5])
 def test_drift_is_found_where_there_is_one(shift, capsys):
     drift, frames = benchmark("stepper_drift"), flipping(30, 400, shift=shift)
-    drift.averages(drift.tenth(frames, 0), drift.tenth(frames, 9), frames)
+    drift.averages(drift.part(frames, 0, 0.1), drift.part(frames, 0.9, 1), frames)
     words = capsys.readouterr().out.split()
     largest, bound = float(words[words.index("|t|") + 1].strip(",")), float(words[words.index("bound") + 1].strip(";"))
     assert (largest > bound) == (shift > 0)
