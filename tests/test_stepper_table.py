@@ -48,7 +48,7 @@ def flipping(runs=6, length=1000, seed=0, shift=0.0):
 def mean():
     frames = flipping()
     stepper = choose.build("steppers", str(FOLDER / "mean_stepper.py"), frames.beads, width=32, blocks=1, memory=8)
-    train_stepper(stepper, frames, lag=20.0, steps=300, seed=1)
+    train_stepper(stepper, frames, lag=20.0, steps=200, seed=1)
     return stepper, frames
 
 
@@ -89,11 +89,11 @@ def test_the_mean_has_no_density(mean):
 
 
 def test_the_table_has_a_row_for_every_lag_and_baseline(tmp_path, monkeypatch, capsys):
-    training, held_out = flipping(seed=1), flipping(4, seed=2)
+    training, held_out = flipping(5, 400, seed=1), flipping(4, 400, seed=2)
     training.save(tmp_path / "run" / "training")
     held_out.save(tmp_path / "run" / "held-out")
     stepper = choose.build("steppers", "autoregressive", BEADS, width=32, blocks=1, hidden=16, mixtures=4)
-    train_stepper(stepper, training, lag=20.0, steps=100, seed=1)
+    train_stepper(stepper, training, lag=20.0, steps=30, seed=1)
     store.save(store.Model(stepper, BEADS, 300.0), tmp_path / "run" / "stepper")
     words = f"x {tmp_path / 'run'} --mean-minutes 0 --replicas 10 --jumps 60 --lags 20 --sets 2 -o {tmp_path / 'out'}"
     monkeypatch.setattr("sys.argv", words.split())
