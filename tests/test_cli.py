@@ -116,8 +116,8 @@ def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
         "roll",
         "-q",
     )
-    out = ok("compare", "frames", "ff", "roll", "-o", "comparison", "-q")
-    assert "ff" in out and "roll" in out
+    out = ok("compare", "frames", "ff", "roll", "--training", "frames", "--draws", "-o", "comparison", "-q")
+    assert all(row in out for row in ("ff", "roll", "Markov state model", "independent draws"))
     metrics = json.loads(Path("comparison/metrics.json").read_text())
     assert metrics
     ok("report", "comparison")

@@ -463,3 +463,28 @@ def test_rollout_has_the_populations_and_the_relaxation_of_the_toy(toy, lag):
     ahead = inside - inside.mean()
     correlation = ((ahead[1:] * ahead[:-1]).mean() / ahead.square().mean()).item()
     assert correlation == pytest.approx(0.85 ** (lag / frames.dt), abs=0.05)
+
+
+def test_few_frames_are_not_learned_by_heart():
+    """Frames without memory: noise on what is seen and dropout keep a large network from inventing one."""
+    frames = make_frames(tuple((k, k + 1) for k in range(8)), (3000,))
+    shuffled = frames.positions[np.random.default_rng(0).permutation(len(frames))]
+    known, other = (
+        Frames(frames.beads, part, (len(part),), frames.dt, 300.0) for part in (shuffled[:150], shuffled[150:])
+    )
+    losses = []
+    for blur in (True, False):
+        torch.manual_seed(0)
+        stepper = choose.build("steppers", "autoregressive", known.beads, lag=4.0, width=96, hidden=16)
+        stepper.calibrate(known)
+        assert stepper.blur > 0 and stepper.dropout == 0.5
+        stepper.blur *= blur
+        optimiser, pairs = torch.optim.Adam(stepper.parameters(), 3e-3), LaggedPairs(stepper, known, batch=150)
+        for step in range(150):
+            optimiser.zero_grad()
+            pair_loss(stepper, pairs.draw(generator(step)), generator(step)).backward()
+            optimiser.step()
+        with torch.no_grad():
+            soft, _ = stepper.eval().log_density_parts(*LaggedPairs(stepper, other, batch=2000).draw(generator()))
+        losses.append(-soft.sum(1).mean().item())
+    assert losses[0] < losses[1] - 0.5

@@ -93,21 +93,22 @@ class Heads(nn.Module):
     def draw(self, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
         """(B, C), (B, D) radians, Gumbel noise (B, D, K) and normal numbers (B, D) -> (B, D) radians, not wrapped."""
         each, seen, mixtures = self.each, self.seen, self.mixtures
-        first, origin = self._split(context), self._origin(now).transpose(0, 1)
-        gumbel, normal = gumbel.transpose(0, 1), normal.T
-        drawn = now.new_empty(self.count, len(now), 1)
+        drawn = []
         known = now.new_zeros(len(now), seen + each * self.count)
-        for d in range(self.count):
-            begin = each * d
-            x = nn.functional.silu(torch.addmm(first[d], known[:, begin : begin + seen], self.from_before[d]))
-            x = x + nn.functional.silu(torch.addmm(self.middle_bias[d], x, self.middle[d]))
-            raw = torch.addmm(self.out_bias[d], x, self.out[d])
-            chosen = (raw[:, :mixtures] + gumbel[d]).argmax(-1, keepdim=True)
-            scale = raw.gather(1, chosen + 2 * mixtures).clamp_(*_circle.LOG_SCALES).exp_()
-            angle = raw.gather(1, chosen + mixtures).add_(origin[d].gather(1, chosen))
-            drawn[d] = angle.addcmul_(scale, normal[d, :, None])
-            known[:, begin + seen : begin + seen + each] = torch.addcmul(self.shifts, angle, self.multiples).sin_()
-        return drawn[..., 0].T
+        parts = (self._split(context), self.from_before, self.middle, self.middle_bias, self.out, self.out_bias)
+        noise = (gumbel.transpose(0, 1), normal.T.unsqueeze(-1), self._origin(now).transpose(0, 1))
+        heads = zip(*(part.unbind(0) for part in (*parts, *noise)), strict=True)  # one view a part is cheaper than many
+        for begin, (x, before, middle, middle_bias, out, bias, choice, step, origin) in enumerate(heads):
+            begin *= each
+            x = nn.functional.silu(torch.addmm(x, known[:, begin : begin + seen], before), inplace=True)
+            x = nn.functional.silu(torch.addmm(middle_bias, x, middle), inplace=True).add_(x)
+            logits, centre, log_scale = torch.addmm(bias, x, out).split(mixtures, -1)
+            chosen = (logits + choice).argmax(-1, keepdim=True)
+            scale = log_scale.gather(1, chosen).clamp_(*_circle.LOG_SCALES).exp_()
+            angle = (centre + origin).gather(1, chosen).addcmul_(scale, step)
+            drawn.append(angle)
+            torch.addcmul(self.shifts, angle, self.multiples, out=known[:, begin + seen : begin + seen + each]).sin_()
+        return torch.cat(drawn, 1)
 
 
 class Tail(nn.Module):

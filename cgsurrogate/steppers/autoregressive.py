@@ -18,6 +18,7 @@ from cgsurrogate.steppers import _circle, _internal, _layers
 
 TAIL = 96  # width of the network of the stiff coordinates
 FEW, MOST_DROPOUT = 50_000, 0.5  # frames below which the network of the stiff coordinates gets dropout, and its bound
+VERY_FEW, BLUR = 5_000, 0.3  # frames below which the context gets dropout too, and noise (rad) on what it sees
 STIFF = 0.25  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
 
 
@@ -49,7 +50,7 @@ class Autoregressive(_internal.Internal):
         if sizes["mixtures"] < 2 or min(sizes.values()) < 1:
             raise ValueError("expected at least 2 mixtures, and a positive width, blocks, hidden, stretches and window")
         self.sizes = sizes
-        self.dropout = 0.0  # of the tail, in training only
+        self.dropout, self.blur = 0.0, 0.0  # of tail and context, and noise on what the context sees; in training only
         self._make_networks()
 
     def _make_networks(self) -> None:
@@ -66,6 +67,7 @@ class Autoregressive(_internal.Internal):
         covariance = (weights * stiff).T @ stiff + 1e-4 * torch.eye(stiff.shape[1], dtype=stiff.dtype)
         self.tail.set_covariance(covariance)
         self.dropout = min(MOST_DROPOUT, max(0.0, 0.2 * (FEW / len(codes) - 1)))
+        self.blur = BLUR if len(codes) < VERY_FEW else 0.0
         free = self.heads.mixtures - self.heads.near
         levels = (torch.arange(free, dtype=codes.dtype) + 0.5) / free
         angles = codes[:: max(1, len(codes) // 5000), :soft]
@@ -85,18 +87,30 @@ class Autoregressive(_internal.Internal):
         lets the soft angles, which carry the kinetics and learn slowly, decide when training is best."""
         kept: Tensor | float = 1.0
         if self.training and self.dropout:
-            kept = torch.rand(len(now), TAIL, generator=rng, dtype=now.dtype).to(now.device) >= self.dropout
-            kept = kept.to(now.dtype) / (1 - self.dropout)
-        soft, stiff = self.log_density_parts(now, later, lag, memory, kept)
+            kept = self._kept(len(now), TAIL, rng)
+        if self.training and self.blur:
+            noise = torch.randn(now.shape, generator=rng, dtype=now.dtype).to(now.device)
+            context = self._context(now + self.blur * noise, lag, memory)
+            context = context * self._kept(*context.shape, rng)
+        else:
+            context = self._context(now, lag, memory)
+        soft, stiff = self._parts(context, now, later, kept)
         return -(soft.sum(1) + STIFF * stiff).mean() / now.shape[1]
 
+    def _kept(self, count: int, width: int, rng: Generator) -> Tensor:
+        """(B, W) zeros for what is dropped, else what makes up for it."""
+        kept = torch.rand(count, width, generator=rng) >= self.dropout
+        return kept.to(self.scale) / (1 - self.dropout)
+
     def log_density_parts(
-        self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None, kept: Tensor | float = 1.0
+        self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As ``log_density``, but the (B, soft) soft coordinates one by one, and the stiff ones (B,)."""
         self._check_calibrated()
+        return self._parts(self._context(now, lag, memory), now, later)
+
+    def _parts(self, context: Tensor, now: Tensor, later: Tensor, kept: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
         soft = self.heads.count
-        context = self._context(now, lag, memory)
         angles = self.heads.log_density(context, now[:, :soft], later[:, :soft])
         return angles, self.tail.log_density(_layers.waves(later[:, :soft]), later[:, soft:], kept)
 

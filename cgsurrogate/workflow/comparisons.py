@@ -28,6 +28,7 @@ def make_comparison(
     *,
     training: Frames | None = None,
     baseline: bool = True,
+    draws: bool = False,
     cvs: Sequence[str] = (),
     states: Sequence[str] = (),
     recipes: Sequence[str] = (),
@@ -38,6 +39,7 @@ def make_comparison(
     """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames.
 
     Args:
+        draws: a second baseline, the training frames in random order: the right populations without dynamics.
         cvs: collective variables beside the usual ones, as names of ``choose``.
         states: ``NAME=CONDITION``, e.g. "folded=RMSD<0.2".
         recipes: published sets of metrics, as names of ``choose``.
@@ -51,6 +53,8 @@ def make_comparison(
     if training is not None and baseline:
         report(None, "Markov state model of the training runs")
         baselines["Markov state model"] = markov.resample(training, length=max(map(len, surrogates.values())) // 10)
+    if training is not None and draws:
+        baselines["independent draws"] = markov.shuffled(training, seed=seed)
     comparison = compare(
         reference,
         surrogates,
