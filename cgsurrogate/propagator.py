@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.frames import Frames
+from cgsurrogate.frames import Beads, Frames
 
 
 class State(NamedTuple):
@@ -58,14 +58,25 @@ class Stepper(Propagator):
 
     ``lags`` (shortest, longest) in ps is the range that it was trained on; ``lag`` may be set within it. ``memory`` is
     the size of a recurrent memory of the past, which travels in ``State.memory``; 0 where there is none.
+    ``transfers`` says that weights do not belong to one molecule: ``calibrate`` takes the frames of several, and
+    ``bound`` another molecule.
     """
 
+    transfers: ClassVar[bool] = False
     lags: tuple[float, float]
     memory: int
 
     @abc.abstractmethod
     def calibrate(self, frames: Frames) -> None:
         """Set means, scales and ranges from training frames; must come before training."""
+
+    def bound(self, beads: Beads) -> Stepper:
+        """The stepper of another molecule, which shares all weights with this one.
+
+        Raises:
+            ValueError: this kind of stepper belongs to one molecule, or it was not trained on all that ``beads`` have.
+        """
+        raise ValueError(f"a stepper of the kind {type(self).__name__} belongs to one molecule; train one with graph")
 
     @abc.abstractmethod
     def encode(self, positions: Tensor) -> Tensor:

@@ -1,0 +1,231 @@
+"""Networks of ``graph``: their weights belong to residues, slots and kinds (see ``_kinds``), never to a place in a chain.
+
+A ``Layout`` says which weights each coordinate of one molecule takes; the networks are handed it with every call.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cgsurrogate.steppers import _circle, _kinds, _layers
+
+NEAR = 4  # offsets along the chain that have filters of their own
+RADIAL, CLOSEST, CUTOFF = 6, 0.4, 1.4  # radial functions of a distance between residues, nm
+HEARD = 8  # residues back along the chain from which a head hears of drawn angles
+LINKED = 1  # residues over which noise of the stiff coordinates is correlated by a constant
+BLOCK = 8  # residues that a stretch of the noise can reach
+EACH = 2 * _layers.HARMONICS
+
+
+class Layout(nn.Module):
+    """Indices of one molecule into the weights: R residues, S soft coordinates in the order of drawing, P stiff ones.
+
+    ``heard`` (Q, 3) and ``linked`` (Q, 3) are the relations that were seen in training (``_kinds.relations``). Those of
+    this molecule that were not are left out, that is: nothing is heard there.
+    """
+
+    def __init__(self, chain: _kinds.Chain, vocabulary: _kinds.Vocabulary, soft: np.ndarray, window: int):
+        super().__init__()
+        residues, _, kinds = vocabulary.find(chain)
+        slots, count = vocabulary.slot_of_kind()[kinds], len(residues)
+        self.count, self.window = count, window
+        natural, stiff = np.flatnonzero(soft), np.flatnonzero(~soft)
+        order = np.lexsort((natural, chain.placed[natural], chain.homes[natural]))
+        drawn, homes = natural[order], chain.homes
+        before = np.arange(len(drawn))[:, None] + np.arange(-window, 0)
+        pairs = np.repeat(drawn, window), drawn[before.clip(0)].ravel()
+        self.heard = _kinds.relations(chain, *pairs, slots, slots, HEARD)
+        self.heard[before.ravel() < 0, 2] = HEARD + 1
+        rows, columns = np.tril_indices(len(stiff), -1)
+        near = np.abs(homes[stiff[rows]] - homes[stiff[columns]]) <= LINKED
+        rows, columns = rows[near], columns[near]
+        self.linked = _kinds.relations(chain, stiff[rows], stiff[columns], kinds, slots, LINKED)
+        places = np.arange(count)
+        offset = places[None] - places[:, None]
+        self._keep(
+            residues=residues, first=places.clip(0, _kinds.ENDS - 1),
+            last=(count - 1 - places).clip(0, _kinds.ENDS - 1), anchors=chain.anchors,
+            offset=np.where(np.abs(offset) > NEAR, 2 * NEAR + 1, offset + NEAR),
+            order=order, back=np.argsort(order), soft_home=homes[drawn], soft_slot=slots[drawn],
+            soft_kind=kinds[drawn], stiff_kind=kinds[stiff], rows=rows, columns=columns,
+        )  # fmt: skip
+        for name, which in (("soft", drawn), ("stiff", stiff)):
+            table, where = _by_home(homes[which], count)
+            padded = np.append(slots[which], 0)
+            self._keep(**{f"{name}_table": table, f"{name}_where": where, f"{name}_slots": padded[table]})
+        for k, shift in enumerate((0, BLOCK // 2)):
+            block = (places + shift) // BLOCK if count > BLOCK else np.zeros_like(places)
+            member = (block[:, None] == np.unique(block[homes[stiff]])).astype(np.float32)  # (R, blocks)
+            self.register_buffer(f"pool{k}", torch.from_numpy(member / member.sum(0)), persistent=False)
+            self.register_buffer(f"member{k}", torch.from_numpy(member[homes[stiff]]), persistent=False)
+
+    def _keep(self, **arrays: np.ndarray) -> None:
+        for name, array in arrays.items():
+            self.register_buffer(name, torch.from_numpy(np.asarray(array, dtype=np.int64)), persistent=False)
+
+    def know(self, heard: np.ndarray, linked: np.ndarray) -> None:
+        """Find this molecule's relations among those that have weights."""
+        found = _kinds.lookup(self.linked, linked)
+        known = found < len(linked)
+        self._keep(
+            before=_kinds.lookup(self.heard, heard).reshape(-1, self.window),
+            link_rows=self.rows.numpy()[known], link_columns=self.columns.numpy()[known], link=found[known],
+        )  # fmt: skip
+
+
+def _by_home(homes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(R, m) the coordinates of each residue, padded with D; and (D,) where each stands in the flattened table."""
+    own = [np.flatnonzero(homes == r) for r in range(count)]
+    table = np.full((count, max(1, *(len(o) for o in own))), len(homes))
+    where = np.zeros(len(homes), dtype=np.int64)
+    for r, o in enumerate(own):
+        table[r, : len(o)] = o
+        where[o] = r * table.shape[1] + np.arange(len(o))
+    return table, where
+
+
+class Trunk(nn.Module):
+    """Message passing between residues: (B, S) soft angles -> (R, B, W).
+
+    Each layer hears the other residues through a few *views*, sums with filters that depend on the offset along the
+    chain and, where distances (B, R, R) nm between residues are given, on these (continuous filters, Schuett et al.
+    2018). Filters end at ``CUTOFF``, so that what a residue hears does not grow with the chain.
+    """
+
+    def __init__(self, residues: int, slots: int, width: int, layers: int, views: int = 4, spatial: bool = True):
+        super().__init__()
+        self.views = views
+        self.residue, self.first, self.last = (nn.Embedding(n, width) for n in (residues, _kinds.ENDS, _kinds.ENDS))
+        self.angles = nn.Parameter(torch.randn(slots, EACH, width) / math.sqrt(EACH))
+        near = torch.arange(layers * views) % views
+        favourite = NEAR + torch.tensor([-1, 1, -2, 2])[near % 4]
+        along = 0.2 * torch.randn(2 * NEAR + 2, layers * views)
+        along[favourite, torch.arange(layers * views)] += 1.0
+        self.along = nn.Parameter(along)
+        mask = torch.ones(2 * NEAR + 2, 1)
+        mask[-1] = 0
+        self.register_buffer("mask", mask, persistent=False)
+        self.spatial = spatial
+        if spatial:
+            self.radial = nn.Linear(RADIAL, layers * views, bias=False)
+            self.scales = nn.Parameter(1 + 0.2 * torch.randn(2 * NEAR + 2, layers * views))
+            self.register_buffer("centres", torch.linspace(CLOSEST, CUTOFF - 0.1, RADIAL), persistent=False)
+        self.layers = nn.ModuleList(_Pass(width, views) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, layout: Layout, angles: Tensor, added: Tensor | None = None, distances: Tensor | None = None
+    ) -> Tensor:
+        x = self.residue(layout.residues) + self.first(layout.first) + self.last(layout.last)
+        waves = nn.functional.pad(_layers.waves(angles).view(len(angles), -1, EACH), (0, 0, 0, 1))
+        own = waves[:, layout.soft_table].transpose(0, 1).flatten(2)  # (R, B, m EACH)
+        x = torch.baddbmm(x[:, None], own, self.angles[layout.soft_slots].flatten(1, 2)).transpose(0, 1)
+        if added is not None:
+            x = x + added[:, None]
+        filters = self._filters(layout, distances)
+        for k, layer in enumerate(self.layers):
+            x = layer(x, filters[:, k * self.views : (k + 1) * self.views])
+        return self.norm(x).transpose(0, 1).contiguous()
+
+    def _filters(self, layout: Layout, distances: Tensor | None) -> Tensor:
+        """(B or 1, layers x views, R, R)."""
+        along = (self.along * self.mask)[layout.offset]
+        if distances is None:
+            return along.permute(2, 0, 1)[None]
+        fade = (1 - (distances / CUTOFF).square()).clamp_min(0).square()
+        sharp = 1 / float(self.centres[1] - self.centres[0])
+        waves = torch.exp(-((distances.unsqueeze(-1) - self.centres) * sharp).square()) * fade.unsqueeze(-1)
+        return (along + self.radial(waves) * self.scales[layout.offset]).permute(0, 3, 1, 2)
+
+
+class _Pass(nn.Module):
+    def __init__(self, width: int, views: int):
+        super().__init__()
+        self.each = max(1, width // views)
+        self.norm, self.own, self.last = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)
+        self.sent = nn.Linear(width, views * self.each, bias=False)
+        self.heard = nn.Linear(views * self.each, width, bias=False)
+
+    def forward(self, x: Tensor, filters: Tensor) -> Tensor:
+        """(B, R, W) and (B or 1, views, R, R) -> (B, R, W)."""
+        y = self.norm(x)
+        sent = self.sent(y).view(*x.shape[:2], -1, self.each).transpose(1, 2)  # (B, views, R, W / views)
+        heard = self.heard(torch.matmul(filters, sent).transpose(1, 2).flatten(2))
+        return x + self.last(nn.functional.silu(self.own(y) + heard))
+
+
+class Heads(nn.Module):
+    """Mixture parameters of soft angles, drawn one after the other along the chain, by one head for all of them.
+
+    It sees the residue of the angle, the ``window`` angles drawn before, each through weights by its relation to this
+    one, and the kind of the angle. Half of the K components are centred relative to where the angle is now, half
+    anywhere on the circle.
+    """
+
+    def __init__(self, slots: int, kinds: int, heard: int, context: int, hidden: int, mixtures: int, window: int):
+        super().__init__()
+        self.hidden, self.mixtures, self.near, self.window = hidden, mixtures, mixtures // 2, window
+        self.from_context = nn.Parameter(torch.randn(slots, context, hidden) / math.sqrt(context))
+        self.from_before = nn.Parameter(torch.randn(heard, EACH, hidden) / math.sqrt(EACH * (min(heard, window) + 1)))
+        self.kind = nn.Parameter(0.1 * torch.randn(kinds, hidden))
+        self.middle = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, 3 * mixtures, bias=False)
+        nn.init.normal_(self.out.weight, std=0.1 / math.sqrt(hidden))
+        self.out_bias = nn.Parameter(torch.zeros(kinds, 3 * mixtures))
+        ks = torch.arange(1.0, _layers.HARMONICS + 1)
+        self.register_buffer("multiples", torch.cat([ks, ks]), persistent=False)  # sin(k x + shift) is ``waves``
+        self.register_buffer("shifts", torch.cat([ks * 0 + math.pi / 2, ks * 0]), persistent=False)
+
+    def set_centres(self, kind: int, centres: Tensor, scale: float) -> None:
+        """Where the absolute components of a kind begin: (K - near,) radians."""
+        with torch.no_grad():
+            self.out_bias[kind, self.mixtures + self.near : 2 * self.mixtures] = centres
+            self.out_bias[kind, 2 * self.mixtures :] = math.log(scale)
+
+    def context(self, layout: Layout, residues: Tensor) -> Tensor:
+        """(R, B, W) -> (S, B, H): what the head hears of the present for each angle."""
+        return torch.baddbmm(
+            self.kind[layout.soft_kind][:, None], residues[layout.soft_home], self.from_context[layout.soft_slot]
+        )
+
+    def _before(self, layout: Layout) -> Tensor:
+        """(S, window EACH, H)."""
+        return nn.functional.pad(self.from_before, (0, 0, 0, 0, 0, 1))[layout.before].flatten(1, 2)
+
+    def _origin(self, now: Tensor) -> Tensor:
+        """(..., S) -> (..., S, K): what the centres are relative to."""
+        near = torch.arange(self.mixtures, device=now.device) < self.near
+        return now.unsqueeze(-1) * near.to(now.dtype)
+
+    def log_density(self, layout: Layout, context: Tensor, now: Tensor, later: Tensor) -> Tensor:
+        """(S, B, H), (B, S) and (B, S) radians in the order of drawing -> (B, S) log densities of ``later``."""
+        padded = nn.functional.pad(_layers.waves(later), (EACH * self.window, 0))
+        before = padded.unfold(1, EACH * self.window, EACH)[:, : later.shape[1]].transpose(0, 1)
+        x = nn.functional.silu(torch.baddbmm(context, before, self._before(layout)))
+        x = x + nn.functional.silu(self.middle(x))
+        raw = self.out(x) + self.out_bias[layout.soft_kind][:, None]
+        logits, centre, log_scale = raw.transpose(0, 1).chunk(3, -1)
+        return _circle.log_density(later, logits, centre + self._origin(now), log_scale.clamp(*_circle.LOG_SCALES))
+
+    def draw(self, layout: Layout, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
+        """(S, B, H), (B, S) radians, Gumbel noise (B, S, K) and normal numbers (B, S) -> (B, S) radians, not wrapped."""
+        seen, mixtures, count = EACH * self.window, self.mixtures, now.shape[1]
+        origin, gumbel, normal = self._origin(now).transpose(0, 1), gumbel.transpose(0, 1), normal.T
+        weights, biases = self._before(layout), self.out_bias[layout.soft_kind]
+        drawn = now.new_empty(count, len(now), 1)
+        known = now.new_zeros(len(now), seen + EACH * count)
+        for d in range(count):
+            begin = EACH * d
+            x = nn.functional.silu(torch.addmm(context[d], known[:, begin : begin + seen], weights[d]))
+            x = x + nn.functional.silu(torch.addmm(self.middle.bias, x, self.middle.weight.T))
+            raw = torch.addmm(biases[d], x, self.out.weight.T)
+            chosen = (raw[:, :mixtures] + gumbel[d]).argmax(-1, keepdim=True)
+            scale = raw.gather(1, chosen + 2 * mixtures).clamp_(*_circle.LOG_SCALES).exp_()
+            angle = raw.gather(1, chosen + mixtures).add_(origin[d].gather(1, chosen))
+            drawn[d] = angle.addcmul_(scale, normal[d, :, None])
+            known[:, begin + seen : begin + seen + EACH] = torch.addcmul(self.shifts, angle, self.multiples).sin_()
+        return drawn[..., 0].T
