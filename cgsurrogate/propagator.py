@@ -68,7 +68,7 @@ class Stepper(Propagator):
 
     @abc.abstractmethod
     def calibrate(self, frames: Frames) -> None:
-        """Set means, scales and ranges from training frames; must come before training."""
+        """Set means, scales and ranges from training frames; must come before training. See ``transfers``."""
 
     def bound(self, beads: Beads) -> Stepper:
         """The stepper of another molecule, which shares all weights with this one.
@@ -110,3 +110,8 @@ class Stepper(Propagator):
         ``log_density - log_volume`` is a log density of positions, as a Boltzmann factor is one.
         """
         raise ValueError(f"{type(self).__name__} does not say how much space a unit of its encoding takes")
+
+
+def supported_lags(frames: Frames) -> tuple[float, float]:
+    """ps: the lags that a stepper can learn from these runs, from one frame to a quarter of the longest run."""
+    return frames.dt, frames.dt * max(1, max(frames.lengths) // 4)

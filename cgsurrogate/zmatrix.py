@@ -24,8 +24,9 @@ class ZMatrix(nn.Module):
     every other child takes r = that first child, which makes an improper, and that is stiff. The root b and its first
     two children a and c need fewer: bonds b-a and b-c and the angle c-b-a. Bonds that close a ring are not used.
 
-    With ``from_start`` the root is the first bead with two bonds. Then every residue is placed in the same direction,
-    so that the coordinates of one residue mean the same as those of the next; but there are twice as many levels.
+    With ``from_start`` the root is the first bead with two bonds, and a its child with the shorter branch. Then every
+    residue is placed in the same direction, so that the coordinates of one mean the same as those of the next, from the
+    first on; but there are twice as many levels.
 
     Attributes:
         refs: (N, 4) rows (i, p, q, r) in the order of placement, first b, a, c; -1 where there is none.
@@ -159,7 +160,7 @@ def _rows(count: int, bonds: tuple[tuple[int, int], ...], from_start: bool) -> t
         if parents[i] >= 0:
             height[parents[i]] = max(height[parents[i]], height[i] + 1)
     children = {i: sorted((j for j in near[i] if parents[j] == i), key=lambda j: (-height[j], j)) for i in parents}
-    a, c = children[b][:2]
+    a, c = reversed(children[b][:2]) if from_start else children[b][:2]
     rows = {b: (b, -1, -1, -1), a: (a, b, -1, -1), c: (c, b, a, -1)}
     torsion: dict[int, bool] = {}
     other = dict.fromkeys(near[b], a) | {a: c}  # across the root

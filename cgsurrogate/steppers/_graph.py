@@ -1,4 +1,4 @@
-"""Networks of ``graph``: their weights belong to residues, slots and kinds (see ``_kinds``), never to a place in a chain.
+"""Networks of ``graph``: weights belong to residues, slots and kinds (see ``_kinds``), never to a place in a chain.
 
 A ``Layout`` says which weights each coordinate of one molecule takes; the networks are handed it with every call.
 """
@@ -46,10 +46,12 @@ class Layout(nn.Module):
         self.linked = _kinds.relations(chain, stiff[rows], stiff[columns], kinds, slots, LINKED)
         places = np.arange(count)
         offset = places[None] - places[:, None]
+        steps = np.array([k for k in range(-NEAR, NEAR + 1) if k])
+        beside = places[:, None] + steps
         self._keep(
             residues=residues, first=places.clip(0, _kinds.ENDS - 1),
             last=(count - 1 - places).clip(0, _kinds.ENDS - 1), anchors=chain.anchors,
-            offset=np.where(np.abs(offset) > NEAR, 2 * NEAR + 1, offset + NEAR),
+            offset=np.where(np.abs(offset) > NEAR, 2 * NEAR + 1, offset + NEAR), beside=beside.clip(0, count - 1),
             order=order, back=np.argsort(order), soft_home=homes[drawn], soft_slot=slots[drawn],
             soft_kind=kinds[drawn], stiff_kind=kinds[stiff], rows=rows, columns=columns,
         )  # fmt: skip
@@ -57,6 +59,10 @@ class Layout(nn.Module):
             table, where = _by_home(homes[which], count)
             padded = np.append(slots[which], 0)
             self._keep(**{f"{name}_table": table, f"{name}_where": where, f"{name}_slots": padded[table]})
+        has = (beside >= 0) & (beside < count)
+        self.register_buffer("has_beside", torch.from_numpy(has).float()[..., None], persistent=False)  # (R, 2 NEAR, 1)
+        far = torch.from_numpy(np.abs(offset) > NEAR).float()[..., None]
+        self.register_buffer("far", far, persistent=False)  # (R, R, 1)
         for k, shift in enumerate((0, BLOCK // 2)):
             block = (places + shift) // BLOCK if count > BLOCK else np.zeros_like(places)
             member = (block[:, None] == np.unique(block[homes[stiff]])).astype(np.float32)  # (R, blocks)
@@ -91,71 +97,80 @@ def _by_home(homes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 class Trunk(nn.Module):
     """Message passing between residues: (B, S) soft angles -> (R, B, W).
 
-    Each layer hears the other residues through a few *views*, sums with filters that depend on the offset along the
-    chain and, where distances (B, R, R) nm between residues are given, on these (continuous filters, Schuett et al.
-    2018). Filters end at ``CUTOFF``, so that what a residue hears does not grow with the chain.
+    In each layer a residue hears those up to ``NEAR`` places away along the chain, through a few *views*, sums with
+    weights by the offset. Where distances (B, R, R) nm are given, it also sees, to begin with, how far these are, and
+    which residues farther along the chain are in reach of it (radial functions that end at ``CUTOFF``).
     """
 
     def __init__(self, residues: int, slots: int, width: int, layers: int, views: int = 4, spatial: bool = True):
         super().__init__()
-        self.views = views
         self.residue, self.first, self.last = (nn.Embedding(n, width) for n in (residues, _kinds.ENDS, _kinds.ENDS))
         self.angles = nn.Parameter(torch.randn(slots, EACH, width) / math.sqrt(EACH))
-        near = torch.arange(layers * views) % views
-        favourite = NEAR + torch.tensor([-1, 1, -2, 2])[near % 4]
-        along = 0.2 * torch.randn(2 * NEAR + 2, layers * views)
-        along[favourite, torch.arange(layers * views)] += 1.0
+        along = 0.2 * torch.randn(layers, views, 2 * NEAR + 1)
+        for view in range(views):
+            along[:, view, NEAR + (-1, 1, -2, 2)[view % 4]] += 1.0
         self.along = nn.Parameter(along)
-        mask = torch.ones(2 * NEAR + 2, 1)
-        mask[-1] = 0
-        self.register_buffer("mask", mask, persistent=False)
-        self.spatial = spatial
-        if spatial:
-            self.radial = nn.Linear(RADIAL, layers * views, bias=False)
-            self.scales = nn.Parameter(1 + 0.2 * torch.randn(2 * NEAR + 2, layers * views))
-            self.register_buffer("centres", torch.linspace(CLOSEST, CUTOFF - 0.1, RADIAL), persistent=False)
+        self.contacts = Contacts(residues, width) if spatial else None
         self.layers = nn.ModuleList(_Pass(width, views) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(
         self, layout: Layout, angles: Tensor, added: Tensor | None = None, distances: Tensor | None = None
     ) -> Tensor:
-        x = self.residue(layout.residues) + self.first(layout.first) + self.last(layout.last)
+        x = (self.residue(layout.residues) + self.first(layout.first) + self.last(layout.last))[:, None]  # (R, 1, W)
+        if added is not None:
+            x = x + added
+        if self.contacts is not None:
+            x = x + self.contacts(layout, distances)
         waves = nn.functional.pad(_layers.waves(angles).view(len(angles), -1, EACH), (0, 0, 0, 1))
         own = waves[:, layout.soft_table].transpose(0, 1).flatten(2)  # (R, B, m EACH)
-        x = torch.baddbmm(x[:, None], own, self.angles[layout.soft_slots].flatten(1, 2)).transpose(0, 1)
-        if added is not None:
-            x = x + added[:, None]
-        filters = self._filters(layout, distances)
-        for k, layer in enumerate(self.layers):
-            x = layer(x, filters[:, k * self.views : (k + 1) * self.views])
-        return self.norm(x).transpose(0, 1).contiguous()
+        x = torch.baddbmm(x, own, self.angles[layout.soft_slots].flatten(1, 2))
+        filters = nn.functional.pad(self.along, (0, 1))[:, :, layout.offset]  # (layers, views, R, R)
+        for layer, own_filters in zip(self.layers, filters, strict=True):
+            x = layer(x, own_filters)
+        return self.norm(x)
 
-    def _filters(self, layout: Layout, distances: Tensor | None) -> Tensor:
-        """(B or 1, layers x views, R, R)."""
-        along = (self.along * self.mask)[layout.offset]
-        if distances is None:
-            return along.permute(2, 0, 1)[None]
-        fade = (1 - (distances / CUTOFF).square()).clamp_min(0).square()
+
+class Contacts(nn.Module):
+    """(B, R, R) nm between residues -> (R, B, W) what each sees around it."""
+
+    CHANNELS = 16  # of a residue that is far along the chain
+
+    def __init__(self, residues: int, width: int):
+        super().__init__()
+        self.near = nn.Linear(2 * NEAR * RADIAL, width)
+        self.who = nn.Embedding(residues, self.CHANNELS)
+        self.far = nn.Linear(RADIAL * self.CHANNELS, width, bias=False)
+        self.register_buffer("centres", torch.linspace(CLOSEST, CUTOFF - 0.1, RADIAL), persistent=False)
+
+    def forward(self, layout: Layout, distances: Tensor) -> Tensor:
+        fade = (1 - (distances / CUTOFF).square()).clamp_min(0).square().unsqueeze(-1)
         sharp = 1 / float(self.centres[1] - self.centres[0])
-        waves = torch.exp(-((distances.unsqueeze(-1) - self.centres) * sharp).square()) * fade.unsqueeze(-1)
-        return (along + self.radial(waves) * self.scales[layout.offset]).permute(0, 3, 1, 2)
+        waves = torch.exp(-((distances.unsqueeze(-1) - self.centres) * sharp).square()) * fade  # (B, R, R, K)
+        places = torch.arange(layout.count, device=distances.device)
+        seen = waves[:, places[:, None], layout.beside] * layout.has_beside  # (B, R, 2 NEAR, K)
+        out = self.near(seen.flatten(2))
+        if layout.far.any():
+            others = (waves * layout.far).transpose(2, 3) @ self.who(layout.residues)  # (B, R, K, C)
+            out = out + self.far(others.flatten(2))
+        return out.transpose(0, 1)
 
 
 class _Pass(nn.Module):
     def __init__(self, width: int, views: int):
         super().__init__()
-        self.each = max(1, width // views)
+        self.views, self.each = views, max(1, width // views)
         self.norm, self.own, self.last = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, width)
         self.sent = nn.Linear(width, views * self.each, bias=False)
         self.heard = nn.Linear(views * self.each, width, bias=False)
 
     def forward(self, x: Tensor, filters: Tensor) -> Tensor:
-        """(B, R, W) and (B or 1, views, R, R) -> (B, R, W)."""
+        """(R, B, W) and (views, R, R) -> (R, B, W)."""
+        count, batch, _ = x.shape
         y = self.norm(x)
-        sent = self.sent(y).view(*x.shape[:2], -1, self.each).transpose(1, 2)  # (B, views, R, W / views)
-        heard = self.heard(torch.matmul(filters, sent).transpose(1, 2).flatten(2))
-        return x + self.last(nn.functional.silu(self.own(y) + heard))
+        sent = self.sent(y).view(count, batch, self.views, self.each).permute(2, 0, 1, 3).reshape(self.views, count, -1)
+        heard = (filters @ sent).view(self.views, count, batch, self.each).permute(1, 2, 0, 3).flatten(2)
+        return x + self.last(nn.functional.silu(self.own(y) + self.heard(heard)))
 
 
 class Heads(nn.Module):
@@ -212,7 +227,7 @@ class Heads(nn.Module):
         return _circle.log_density(later, logits, centre + self._origin(now), log_scale.clamp(*_circle.LOG_SCALES))
 
     def draw(self, layout: Layout, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
-        """(S, B, H), (B, S) radians, Gumbel noise (B, S, K) and normal numbers (B, S) -> (B, S) radians, not wrapped."""
+        """(S, B, H), (B, S) radians, Gumbel noise (B, S, K), normal numbers (B, S) -> (B, S) radians, not wrapped."""
         seen, mixtures, count = EACH * self.window, self.mixtures, now.shape[1]
         origin, gumbel, normal = self._origin(now).transpose(0, 1), gumbel.transpose(0, 1), normal.T
         weights, biases = self._before(layout), self.out_bias[layout.soft_kind]

@@ -25,7 +25,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate import bondgraph
 from cgsurrogate.frames import Beads, Frames
-from cgsurrogate.propagator import State, Stepper
+from cgsurrogate.propagator import State, Stepper, supported_lags
 from cgsurrogate.steppers import _layers
 from cgsurrogate.zmatrix import ZMatrix, wrap
 
@@ -171,8 +171,8 @@ class Internal(Stepper):
         shortest, longest = max(low for low, _ in limits), min(high for _, high in limits)
         if shortest > longest * (1 + 1e-6):
             raise ValueError(
-                f"no lag suits all molecules: one needs at least {shortest:g} ps (the time between its frames), another "
-                f"at most {longest:g} ps (a quarter of its longest run); train on them separately"
+                f"no lag suits all molecules: one needs at least {shortest:g} ps (the time between frames), another at "
+                f"most {longest:g} ps (a quarter of its longest run); train on them separately"
             )
         if math.isnan(self.lag):
             middle = math.exp(sum(math.log(default_lag(frames)) for frames in every) / len(every))
@@ -287,11 +287,6 @@ class Internal(Stepper):
     def _collides(self, positions: Tensor) -> Tensor:
         """(B,) whether two beads are nearer than training has ever seen them."""
         return ((torch.cdist(positions, positions) < self.closest) & self.apart).flatten(1).any(1)
-
-
-def supported_lags(frames: Frames) -> tuple[float, float]:
-    """ps: from one frame to a quarter of the longest run."""
-    return frames.dt, frames.dt * max(1, max(frames.lengths) // 4)
 
 
 def default_lag(frames: Frames) -> float:

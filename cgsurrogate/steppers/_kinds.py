@@ -54,8 +54,8 @@ def describe(beads: Beads, zmatrix: ZMatrix) -> Chain:
         if anchors[r] < 0 or beads.names[i] == "CA":
             anchors[r] = i
     refs = zmatrix.refs
-    rows = [(k, row[:2]) for k, row in enumerate(refs) if k > 0]
-    rows += [(k, row[:3]) for k, row in enumerate(refs) if k > 1]
+    rows = [(k, sorted(row[:2], reverse=True)) for k, row in enumerate(refs) if k > 0]
+    rows += [(k, [max(i, q), p, min(i, q)]) for k, (i, p, q, _) in enumerate(refs) if k > 1]  # no matter from where
     rows += [(k, row) for k, row in enumerate(refs) if k > 2]
     homes = np.array([rank[row[1]] for _, row in rows])
     kinds, seen = [], collections.Counter()

@@ -1,4 +1,4 @@
-"""The stiff coordinates of ``graph``: a Gaussian given the new soft angles, with weights by kind and skewed stretches."""
+"""Stiff coordinates of ``graph``: a Gaussian given the new soft angles, with weights by kind and skewed stretches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Tail(nn.Module):
     def __init__(self, trunk: Trunk, slots: int, kinds: int, linked: int, width: int, stretches: int):
         super().__init__()
         self.trunk, self.stretches, self.outputs = trunk, stretches, 2 + stretches
-        self.last = nn.Parameter(torch.cat([torch.zeros(slots, width, 2), 0.02 * torch.randn(slots, width, stretches)], 2))
+        last = torch.zeros(slots, width, 2), 0.02 * torch.randn(slots, width, stretches)
+        self.last = nn.Parameter(torch.cat(last, 2))
         self.bias = nn.Parameter(torch.cat([torch.zeros(kinds, 2), torch.randn(kinds, stretches)], 1))
         self.factors = nn.Linear(width, 2 * stretches)
         nn.init.zeros_(self.factors.weight)
@@ -75,7 +76,8 @@ class Tail(nn.Module):
         member, pool = getattr(layout, f"member{k % 2}"), getattr(layout, f"pool{k % 2}")
         length = (along[:, k].square() @ member + 1e-12).rsqrt() @ member.T
         t, s = (torch.einsum("rb,rk->bk", part[..., k], pool) for part in (factor, skew))
-        return along[:, k] * length, self.MOST * torch.tanh(t / self.MOST), self.SKEW * torch.tanh(s / self.SKEW), member
+        t, s = self.MOST * torch.tanh(t / self.MOST), self.SKEW * torch.tanh(s / self.SKEW)
+        return along[:, k] * length, t, s, member
 
     def log_density(self, layout: Layout, angles: Tensor, later: Tensor, kept: Tensor | float = 1.0) -> Tensor:
         """(B, S) soft angles and (B, P) -> (B,) nats; outside the truncation it goes on as if there were none."""

@@ -22,7 +22,7 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate.frames import Beads, Frames
-from cgsurrogate.steppers import _circle, _internal, _kinds, _layers
+from cgsurrogate.steppers import _circle, _internal, _kinds
 from cgsurrogate.steppers._graph import HEARD, Heads, Layout, Trunk
 from cgsurrogate.steppers._rest import Tail
 from cgsurrogate.zmatrix import wrap
@@ -44,8 +44,8 @@ def build(
     tail: int = 64,
     stretches: int = 4,
 ) -> Graph:
-    """``lag`` ps is the main lag (None: chosen from the data in ``calibrate``); ``width`` of a residue and ``layers`` of
-    message passing; ``hidden`` width and ``mixtures`` components of the head, and how many soft angles before its own
+    """``lag`` ps is the main lag (None: chosen from the data in ``calibrate``); ``width`` of a residue and ``layers``
+    of message passing; ``hidden`` width and ``mixtures`` components of the head, and how many soft angles before its own
     it sees (``window``); ``tail`` width of the network of the stiff coordinates, and directions in which their
     correlations vary (``stretches``)."""
     sizes = {"width": width, "layers": layers, "hidden": hidden, "mixtures": mixtures, "window": window}
@@ -53,14 +53,16 @@ def build(
 
 
 class Graph(_internal.Internal):
-    """See the head of this file and of ``_internal``. ``chain`` and ``layout`` are those of the molecule it is bound to."""
+    """See the head of this file and of ``_internal``. ``chain`` and ``layout`` are those of one molecule."""
 
     transfers: ClassVar[bool] = True
 
     def __init__(self, beads: Beads, lag: float | None, sizes: dict[str, int]):
         super().__init__(beads, lag, from_start=True)
         if sizes["mixtures"] < 2 or min(sizes.values()) < 1:
-            raise ValueError("expected at least 2 mixtures, and positive width, layers, hidden, window, tail, stretches")
+            raise ValueError(
+                "expected at least 2 mixtures, and positive width, layers, hidden, window, tail and stretches"
+            )
         self.sizes, self.dropout = sizes, 0.0
         self.chain = _kinds.describe(beads, self.zmatrix)
         vocabulary = _kinds.Vocabulary.of(self.chain)
@@ -143,7 +145,8 @@ class Graph(_internal.Internal):
         places = sum(s.by_kind(torch.ones(len(s.kinds), dtype=torch.float64)) for s in samples)
         circular = sum(s.by_kind(s.circular.double()) for s in samples) > 0
         mean, cosine, sine = (
-            sum(s.by_kind(s.mean(function(s.natural))) for s in samples) / places for function in (_same, torch.cos, torch.sin)
+            sum(s.by_kind(s.mean(function(s.natural))) for s in samples) / places
+            for function in (_same, torch.cos, torch.sin)
         )
         centre = torch.where(circular, torch.atan2(sine, cosine), mean)
         variance = sum(s.by_kind(s.mean(s.rest(centre).square())) for s in samples) / places
@@ -261,7 +264,7 @@ def _same(x: Tensor) -> Tensor:
 
 
 def _nearest(molecules: list[Graph], samples: list[_Sample], vocabulary: _kinds.Vocabulary) -> Tensor:
-    """(U, U) nm: what counts as a collision of beads by their names; 0 for names that never come far from each other."""
+    """(U, U) nm: what counts as a collision of beads by their names; 0 where they were never far along the chain."""
     nearest = np.full((len(vocabulary.names),) * 2, np.inf)
     for m, s in zip(molecules, samples, strict=True):
         closest = _internal._in_pieces(lambda x: torch.cdist(x, x).amin(0, keepdim=True), s.positions).amin(0)
