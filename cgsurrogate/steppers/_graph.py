@@ -174,7 +174,7 @@ class _Pass(nn.Module):
 
 
 class Heads(nn.Module):
-    """Mixture parameters of soft angles, drawn one after the other along the chain, by one head for all of them.
+    """Mixture parameters of soft angles, drawn one after the other along the chain, by one head a slot (all phi).
 
     It sees the residue of the angle, the ``window`` angles drawn before, each through weights by its relation to this
     one, and the kind of the angle. Half of the K components are centred relative to where the angle is now, half
@@ -187,9 +187,9 @@ class Heads(nn.Module):
         self.from_context = nn.Parameter(torch.randn(slots, context, hidden) / math.sqrt(context))
         self.from_before = nn.Parameter(torch.randn(heard, EACH, hidden) / math.sqrt(EACH * (min(heard, window) + 1)))
         self.kind = nn.Parameter(0.1 * torch.randn(kinds, hidden))
-        self.middle = nn.Linear(hidden, hidden)
-        self.out = nn.Linear(hidden, 3 * mixtures, bias=False)
-        nn.init.normal_(self.out.weight, std=0.1 / math.sqrt(hidden))
+        self.middle = nn.Parameter(torch.randn(slots, hidden, hidden) / math.sqrt(hidden))
+        self.middle_bias = nn.Parameter(torch.zeros(slots, 1, hidden))
+        self.out = nn.Parameter(torch.randn(slots, hidden, 3 * mixtures) * 0.1 / math.sqrt(hidden))
         self.out_bias = nn.Parameter(torch.zeros(kinds, 3 * mixtures))
         ks = torch.arange(1.0, _layers.HARMONICS + 1)
         self.register_buffer("multiples", torch.cat([ks, ks]), persistent=False)  # sin(k x + shift) is ``waves``
@@ -221,8 +221,9 @@ class Heads(nn.Module):
         padded = nn.functional.pad(_layers.waves(later), (EACH * self.window, 0))
         before = padded.unfold(1, EACH * self.window, EACH)[:, : later.shape[1]].transpose(0, 1)
         x = nn.functional.silu(torch.baddbmm(context, before, self._before(layout)))
-        x = x + nn.functional.silu(self.middle(x))
-        raw = self.out(x) + self.out_bias[layout.soft_kind][:, None]
+        slots = layout.soft_slot
+        x = x + nn.functional.silu(torch.baddbmm(self.middle_bias[slots], x, self.middle[slots]))
+        raw = torch.baddbmm(self.out_bias[layout.soft_kind][:, None], x, self.out[slots])
         logits, centre, log_scale = raw.transpose(0, 1).chunk(3, -1)
         return _circle.log_density(later, logits, centre + self._origin(now), log_scale.clamp(*_circle.LOG_SCALES))
 
@@ -233,11 +234,11 @@ class Heads(nn.Module):
         weights, biases = self._before(layout), self.out_bias[layout.soft_kind]
         drawn = now.new_empty(count, len(now), 1)
         known = now.new_zeros(len(now), seen + EACH * count)
-        for d in range(count):
+        for d, slot in enumerate(layout.soft_slot.tolist()):
             begin = EACH * d
             x = nn.functional.silu(torch.addmm(context[d], known[:, begin : begin + seen], weights[d]))
-            x = x + nn.functional.silu(torch.addmm(self.middle.bias, x, self.middle.weight.T))
-            raw = torch.addmm(biases[d], x, self.out.weight.T)
+            x = x + nn.functional.silu(torch.addmm(self.middle_bias[slot], x, self.middle[slot]))
+            raw = torch.addmm(biases[d], x, self.out[slot])
             chosen = (raw[:, :mixtures] + gumbel[d]).argmax(-1, keepdim=True)
             scale = raw.gather(1, chosen + 2 * mixtures).clamp_(*_circle.LOG_SCALES).exp_()
             angle = raw.gather(1, chosen + mixtures).add_(origin[d].gather(1, chosen))

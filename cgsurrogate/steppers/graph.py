@@ -4,12 +4,12 @@ The density is exact, as that of ``autoregressive``:
 
     p(later | now, lag) = prod_d p(soft_d | soft_<d, residue of d) x N(stiff | soft),
 
-but nothing in it belongs to a place in the chain. Residues hear each other along the chain and across space, by the
-distances between them in the present structure; one head draws all soft angles, from the first residue to the last,
-and hears of those drawn before within a window; stiff coordinates follow from the new angles of the residues around.
-What a coordinate is follows from its residue and the names of its beads (``_kinds``), and means, scales and weights
-belong to that. So one model can be trained on several molecules, and be bound to one that it never saw, if it knows all
-of its kinds.
+but nothing in it belongs to a place in the chain. Residues hear each other along the chain, and see the distances
+between them in the present structure. Soft angles are drawn from the first residue to the last, all phi by one head,
+all psi by another, which hear of those drawn before within a window. Stiff coordinates follow from the new angles of
+the residues around. What a coordinate is follows from its residue and the names of its beads (``_kinds``), and means,
+scales and weights belong to that. So one model can be trained on several molecules, and be bound to one that it never
+saw, if it knows all of its kinds.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def build(
     stretches: int = 4,
 ) -> Graph:
     """``lag`` ps is the main lag (None: chosen from the data in ``calibrate``); ``width`` of a residue and ``layers``
-    of message passing; ``hidden`` width and ``mixtures`` components of the head, and how many soft angles before its own
-    it sees (``window``); ``tail`` width of the network of the stiff coordinates, and directions in which their
+    of message passing; ``hidden`` width and ``mixtures`` components of the heads, and how many soft angles before its
+    own one sees (``window``); ``tail`` width of the network of the stiff coordinates, and directions in which their
     correlations vary (``stretches``)."""
     sizes = {"width": width, "layers": layers, "hidden": hidden, "mixtures": mixtures, "window": window}
     return Graph(beads, lag, {**sizes, "tail": tail, "stretches": stretches})
@@ -103,7 +103,7 @@ class Graph(_internal.Internal):
         self.lag_in = torch.nn.Linear(_internal.LAG_WAVES + 1, sizes["width"])
         size = {"context": sizes["width"], "hidden": sizes["hidden"], "mixtures": sizes["mixtures"]}
         self.heads = Heads(slots, kinds, len(self.heard), window=sizes["window"], **size)
-        inner = Trunk(residues, slots, sizes["tail"], 2, spatial=False)
+        inner = Trunk(residues, slots, sizes["tail"], 1, spatial=False)
         self.tail = Tail(inner, slots, kinds, len(self.linked), sizes["tail"], sizes["stretches"])
         self._made = _fingerprint(self.state_dict(), "")
         self._bind()
