@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cgsurrogate.steppers import _circle, _kinds, _layers
 
 NEAR = 4  # offsets along the chain that have filters of their own
-RADIAL, CLOSEST, CUTOFF = 6, 0.4, 1.4  # radial functions of a distance between residues, nm
+RADIAL, CLOSEST, CUTOFF = 6, 0.4, 1.4  # radial functions of a distance between residues; nm
 HEARD = 8  # residues back along the chain from which a head hears of drawn angles
 LINKED = 1  # residues over which noise of the stiff coordinates is correlated by a constant
 BLOCK = 8  # residues that a stretch of the noise can reach
@@ -61,8 +61,7 @@ class Layout(nn.Module):
             self._keep(**{f"{name}_table": table, f"{name}_where": where, f"{name}_slots": padded[table]})
         has = (beside >= 0) & (beside < count)
         self.register_buffer("has_beside", torch.from_numpy(has).float()[..., None], persistent=False)  # (R, 2 NEAR, 1)
-        far = torch.from_numpy(np.abs(offset) > NEAR).float()[..., None]
-        self.register_buffer("far", far, persistent=False)  # (R, R, 1)
+        self.register_buffer("far", torch.from_numpy(np.abs(offset) > NEAR).float(), persistent=False)  # (R, R)
         for k, shift in enumerate((0, BLOCK // 2)):
             block = (places + shift) // BLOCK if count > BLOCK else np.zeros_like(places)
             member = (block[:, None] == np.unique(block[homes[stiff]])).astype(np.float32)  # (R, blocks)
@@ -99,7 +98,7 @@ class Trunk(nn.Module):
 
     In each layer a residue hears those up to ``NEAR`` places away along the chain, through a few *views*, sums with
     weights by the offset. Where distances (B, R, R) nm are given, it also sees, to begin with, how far these are, and
-    which residues farther along the chain are in reach of it (radial functions that end at ``CUTOFF``).
+    which residues farther along the chain are in reach of it.
     """
 
     def __init__(self, residues: int, slots: int, width: int, layers: int, views: int = 4, spatial: bool = True):
@@ -132,27 +131,33 @@ class Trunk(nn.Module):
 
 
 class Contacts(nn.Module):
-    """(B, R, R) nm between residues -> (R, B, W) what each sees around it."""
+    """(B, R, R) nm between residues -> (R, B, W) what each sees around it.
+
+    Radial functions of the distance of those beside it along the chain; and by residue, how many of those farther along
+    the chain are in reach: sums of (1 - (d / c)^2)^2 up to some cutoffs c.
+    """
 
     CHANNELS = 16  # of a residue that is far along the chain
+    REACHES = (0.7, 1.0, CUTOFF)  # nm
 
     def __init__(self, residues: int, width: int):
         super().__init__()
         self.near = nn.Linear(2 * NEAR * RADIAL, width)
         self.who = nn.Embedding(residues, self.CHANNELS)
-        self.far = nn.Linear(RADIAL * self.CHANNELS, width, bias=False)
-        self.register_buffer("centres", torch.linspace(CLOSEST, CUTOFF - 0.1, RADIAL), persistent=False)
+        self.far = nn.Linear(len(self.REACHES) * self.CHANNELS, width, bias=False)
+        self.register_buffer("centres", torch.linspace(CLOSEST, CUTOFF, RADIAL), persistent=False)
 
     def forward(self, layout: Layout, distances: Tensor) -> Tensor:
-        fade = (1 - (distances / CUTOFF).square()).clamp_min(0).square().unsqueeze(-1)
-        sharp = 1 / float(self.centres[1] - self.centres[0])
-        waves = torch.exp(-((distances.unsqueeze(-1) - self.centres) * sharp).square()) * fade  # (B, R, R, K)
         places = torch.arange(layout.count, device=distances.device)
-        seen = waves[:, places[:, None], layout.beside] * layout.has_beside  # (B, R, 2 NEAR, K)
-        out = self.near(seen.flatten(2))
-        if layout.far.any():
-            others = (waves * layout.far).transpose(2, 3) @ self.who(layout.residues)  # (B, R, K, C)
-            out = out + self.far(others.flatten(2))
+        beside = distances[:, places[:, None], layout.beside].unsqueeze(-1)  # (B, R, 2 NEAR, 1)
+        sharp = 1 / float(self.centres[1] - self.centres[0])
+        waves = torch.exp(-((beside - self.centres) * sharp).square()) * layout.has_beside
+        out = self.near(waves.flatten(2))
+        if layout.count > NEAR + 1:
+            squares = distances.square()
+            who = self.who(layout.residues)  # (R, C)
+            near = [(1 - squares / reach**2).clamp_min(0).square().mul_(layout.far) @ who for reach in self.REACHES]
+            out = out + self.far(torch.cat(near, -1))
         return out.transpose(0, 1)
 
 
