@@ -28,6 +28,7 @@ from cgsurrogate.steppers._rest import Tail
 from cgsurrogate.zmatrix import wrap
 
 FEW, MOST_DROPOUT = 50_000, 0.5  # frames below which the network of the stiff coordinates gets dropout, and its bound
+SKIP = 2
 STIFF = 0.25  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
 NETWORKS = ("trunk", "lag_in", "heads", "tail")  # shared by all molecules, as are these tables
 TABLES = ("words", "kind_soft", "kind_centre", "kind_scale", "nearest", "heard", "linked")
@@ -202,23 +203,30 @@ class Graph(_internal.Internal):
 
     def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
         """Nats a coordinate. The two parts share no weights, so ``STIFF`` only lets the soft angles, which carry the
-        kinetics and learn slowly, decide when training is best."""
+        kinetics and learn slowly, decide when training is best. In training, every ``SKIP``-th pair teaches the stiff
+        coordinates, which learn long before the others."""
         kept: Tensor | float = 1.0
+        some = later[::SKIP] if self.training else later
         if self.training and self.dropout:
-            kept = torch.rand(len(now), self.sizes["tail"], generator=rng, dtype=now.dtype).to(now.device)
+            kept = torch.rand(len(some), self.sizes["tail"], generator=rng, dtype=now.dtype).to(now.device)
             kept = (kept >= self.dropout).to(now.dtype) / (1 - self.dropout)
-        soft, stiff = self.log_density_parts(now, later, lag, memory, kept)
-        return -(soft.sum(1) + STIFF * stiff).mean() / now.shape[1]
+        stiff = self._stiff_density(some, kept)
+        return -(self._soft_density(now, later, lag).sum(1).mean() + STIFF * stiff.mean()) / now.shape[1]
 
     def log_density_parts(
-        self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None, kept: Tensor | float = 1.0
+        self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As ``log_density``, but the (B, soft) soft coordinates one by one, and the stiff ones (B,)."""
         self._check_calibrated()
-        context = self._context(now, lag, memory).transpose(0, 1)
-        angles = self._angles(later)
-        soft = self.heads.log_density(self.layout, context, self._angles(now), angles)[:, self.layout.back]
-        return soft, self.tail.log_density(self.layout, angles, later[:, soft.shape[1] :], kept)
+        return self._soft_density(now, later, lag), self._stiff_density(later)
+
+    def _soft_density(self, now: Tensor, later: Tensor, lag: Tensor) -> Tensor:
+        context = self._context(now, lag, None).transpose(0, 1)
+        angles = self.heads.log_density(self.layout, context, self._angles(now), self._angles(later))
+        return angles[:, self.layout.back]
+
+    def _stiff_density(self, later: Tensor, kept: Tensor | float = 1.0) -> Tensor:
+        return self.tail.log_density(self.layout, self._angles(later), later[:, len(self.layout.order) :], kept)
 
     def _noise(self, count: int, rng: Generator) -> _internal.Noise:
         """Gumbel noise and normal numbers for the head, uniform numbers for the tail."""
