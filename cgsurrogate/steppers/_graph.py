@@ -36,6 +36,7 @@ class Layout(nn.Module):
         natural, stiff = np.flatnonzero(soft), np.flatnonzero(~soft)
         order = np.lexsort((natural, chain.placed[natural], chain.homes[natural]))
         drawn, homes = natural[order], chain.homes
+        self.slots = slots[drawn].tolist()
         before = np.arange(len(drawn))[:, None] + np.arange(-window, 0)
         pairs = np.repeat(drawn, window), drawn[before.clip(0)].ravel()
         self.heard = _kinds.relations(chain, *pairs, slots, slots, HEARD)
@@ -234,19 +235,21 @@ class Heads(nn.Module):
 
     def draw(self, layout: Layout, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
         """(S, B, H), (B, S) radians, Gumbel noise (B, S, K), normal numbers (B, S) -> (B, S) radians, not wrapped."""
-        seen, mixtures, count = EACH * self.window, self.mixtures, now.shape[1]
-        origin, gumbel, normal = self._origin(now).transpose(0, 1), gumbel.transpose(0, 1), normal.T
-        weights, biases = self._before(layout), self.out_bias[layout.soft_kind]
-        drawn = now.new_empty(count, len(now), 1)
-        known = now.new_zeros(len(now), seen + EACH * count)
-        for d, slot in enumerate(layout.soft_slot.tolist()):
+        seen, mixtures, drawn = EACH * self.window, self.mixtures, []
+        known = now.new_zeros(len(now), seen + EACH * now.shape[1])
+        parts = (context, self._before(layout), self.out_bias[layout.soft_kind])
+        noise = (gumbel.transpose(0, 1), normal.T.unsqueeze(-1), self._origin(now).transpose(0, 1))
+        heads = zip(*(part.unbind(0) for part in (*parts, *noise)), strict=True)
+        own = list(zip(*(part.unbind(0) for part in (self.middle, self.middle_bias, self.out)), strict=True))
+        for d, (x, before, bias, choice, step, origin) in enumerate(heads):
+            middle, middle_bias, out = own[layout.slots[d]]
             begin = EACH * d
-            x = nn.functional.silu(torch.addmm(context[d], known[:, begin : begin + seen], weights[d]))
-            x = x + nn.functional.silu(torch.addmm(self.middle_bias[slot], x, self.middle[slot]))
-            raw = torch.addmm(biases[d], x, self.out[slot])
-            chosen = (raw[:, :mixtures] + gumbel[d]).argmax(-1, keepdim=True)
-            scale = raw.gather(1, chosen + 2 * mixtures).clamp_(*_circle.LOG_SCALES).exp_()
-            angle = raw.gather(1, chosen + mixtures).add_(origin[d].gather(1, chosen))
-            drawn[d] = angle.addcmul_(scale, normal[d, :, None])
+            x = nn.functional.silu(torch.addmm(x, known[:, begin : begin + seen], before), inplace=True)
+            x = nn.functional.silu(torch.addmm(middle_bias, x, middle), inplace=True).add_(x)
+            logits, centre, log_scale = torch.addmm(bias, x, out).split(mixtures, -1)
+            chosen = (logits + choice).argmax(-1, keepdim=True)
+            scale = log_scale.gather(1, chosen).clamp_(*_circle.LOG_SCALES).exp_()
+            angle = (centre + origin).gather(1, chosen).addcmul_(scale, step)
+            drawn.append(angle)
             known[:, begin + seen : begin + seen + EACH] = torch.addcmul(self.shifts, angle, self.multiples).sin_()
-        return drawn[..., 0].T
+        return torch.cat(drawn, 1)

@@ -101,7 +101,7 @@ class Graph(_internal.Internal):
         vocabulary, sizes = self.vocabulary, self.sizes
         residues, slots, kinds = len(vocabulary.residues), len(vocabulary.slots), len(vocabulary.kinds)
         self.trunk = Trunk(residues, slots, sizes["width"], sizes["layers"])
-        self.lag_in = torch.nn.Linear(_internal.LAG_WAVES + 1, sizes["width"])
+        self.lag_in = torch.nn.Linear(_internal.LAG_INPUTS, sizes["width"])
         size = {"context": sizes["width"], "hidden": sizes["hidden"], "mixtures": sizes["mixtures"]}
         self.heads = Heads(slots, kinds, len(self.heard), window=sizes["window"], **size)
         inner = Trunk(residues, slots, sizes["tail"], 1, spatial=False)
@@ -194,7 +194,7 @@ class Graph(_internal.Internal):
         with torch.no_grad():
             anchors = self.decode(now)[:, self.layout.anchors]
             distances = torch.cdist(anchors, anchors)
-        residues = self.trunk(self.layout, self._angles(now), self.lag_in(self._lag_waves(lag.to(now))), distances)
+        residues = self.trunk(self.layout, self._angles(now), self.lag_in(self._lag_inputs(lag, now)), distances)
         return self.heads.context(self.layout, residues).transpose(0, 1)
 
     def log_density(self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None) -> Tensor:
