@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from cgsurrogate import choose, store
 from cgsurrogate.cli import group
 from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.steppers import _kinds
 from cgsurrogate.training.stepper import LaggedPairs, Several, train_stepper
 from cgsurrogate.zmatrix import ZMatrix, wrap
 
@@ -229,3 +230,46 @@ def test_a_chain_with_capped_ends_and_side_chains_passes_through(peptide_frames)
     x = torch.as_tensor(peptide_frames.positions[:5].copy()).double()
     stepper = stepper.double()
     assert (stepper.decode(stepper.encode(x), like=x) - x).abs().max() < 1e-8
+
+
+def backbone(*residues):
+    """N, CA, CB, C, O of each residue; glycine without CB."""
+    names, owner, bonds, last = [], [], [], None
+    for k, residue in enumerate(residues):
+        n = len(names)
+        side = [] if residue == "GLY" else ["CB"]
+        names += ["N", "CA", *side, "C", "O"]
+        c = n + 2 + len(side)
+        bonds += [(n, n + 1), (n + 1, c), (c, c + 1), *([(n + 1, n + 2)] if side else [])]
+        bonds += [] if last is None else [(last, n)]
+        last, owner = c, owner + [k] * (4 + len(side))
+    size = len(names)
+    beads = tuple(residues[k] for k in owner)
+    return Beads(tuple(names), (0,) * size, (12.0,) * size, tuple(owner), beads, tuple(sorted(bonds)))
+
+
+def test_a_proline_marks_what_comes_before_it_and_the_first_residue_is_like_any_other():
+    def kinds(*residues):
+        beads = backbone(*residues)
+        chain = _kinds.describe(beads, ZMatrix(beads, True))
+        return [{kind for kind, home in zip(chain.kinds, chain.homes, strict=True) if home == k} for k in range(4)]
+
+    first, inner, before, _ = kinds("ALA", "ALA", "ALA", "PRO")
+    assert first <= inner and inner != before
+    assert {kind for kind in before if "'" in kind} == {
+        "ALA N[+1]'-C", "ALA N[+1]'-C-CA", "ALA N[+1]'-C-CA-N", "ALA O-C-CA-N[+1]'"
+    }  # fmt: skip
+    assert not any("CB" in kind for kind in kinds("ALA", "GLY", "ALA", "ALA")[1])
+
+
+@pytest.mark.parametrize("mapping", ["backbone", "ca", "heavy"])
+def test_every_mapping_passes_through(peptide, atoms, mapping):
+    made = choose.build("mappings", mapping, peptide.topology)
+    frames = Frames(made.beads, made.positions(atoms), (25, 15), 2.0, 300.0)
+    stepper = make_stepper(frames, rough=0.05)
+    state = stepper.start(torch.as_tensor(frames.positions[:5].copy()), generator())
+    for _ in range(3):
+        state = stepper.step(state, generator())
+    assert torch.isfinite(state.positions).all()
+    x, lag = state.positions, torch.full((5,), stepper.lag)
+    assert torch.isfinite(stepper.log_density(stepper.encode(x), stepper.encode(x.flip(0)), lag)).all()
