@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from cgsurrogate import choose
 from cgsurrogate.cv import TooSmall
 from cgsurrogate.frames import Frames
-from cgsurrogate.propagator import Stepper
+from cgsurrogate.propagator import Stepper, supported_lags
 from cgsurrogate.training.coverage import Coverage, coverage
 from cgsurrogate.training.loop import History, fit
 
@@ -89,6 +89,20 @@ class LaggedPairs:
         return [self.draw(rng) for _ in range(self.batches)]
 
 
+class Several:
+    """Batches of several molecules, each drawn from one of them at random: (now, later, lag, which of them)."""
+
+    def __init__(self, parts: Sequence[LaggedPairs]):
+        self.parts = parts
+
+    def draw(self, rng: Generator) -> tuple[Tensor, ...]:
+        which = torch.randint(len(self.parts), (), generator=rng)
+        return *self.parts[int(which)].draw(rng), which
+
+    def fixed(self) -> list[tuple[Tensor, ...]]:
+        return [(*batch, torch.tensor(k)) for k, part in enumerate(self.parts) for batch in part.fixed()]
+
+
 @torch.no_grad()
 def encoded(stepper: Stepper, frames: Frames, piece: int = 4096) -> Tensor:
     """(T, D) codes of all frames."""
@@ -109,6 +123,12 @@ def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Te
     return stepper.loss(now.flatten(0, 1), later.flatten(0, 1), lag.repeat_interleave(now.shape[1]), rng, memory)
 
 
+def several_loss(steppers: nn.ModuleList, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
+    """That of the stepper to whose molecule the batch belongs; all share their weights."""
+    *pairs, which = batch
+    return pair_loss(steppers[int(which)], tuple(pairs), rng)
+
+
 def check(stepper: Stepper, frames: Frames) -> Coverage:
     """Whether the runs connect their states and are at equilibrium; over the shortest lag that is trained.
 
@@ -125,6 +145,7 @@ def train_stepper(
     stepper: Stepper,
     frames: Frames,
     *,
+    others: Sequence[Frames] = (),
     lag: float | None = None,
     minutes: float | None = None,
     steps: int | None = None,
@@ -137,6 +158,8 @@ def train_stepper(
     """Calibrate and train ``stepper`` in place; the weights that were best on the held-out runs are kept.
 
     Args:
+        others: frames of other molecules that learn together with the first, for steppers that ``transfers``. Each
+            molecule learns only those of the lags that its own runs support.
         lag: main lag in ps; None keeps the stepper's own, or chooses one from the lengths of the runs.
         minutes, steps: the budget; at least one of them.
         held_out_fraction: share of the frames, in whole runs, that only validate.
@@ -144,24 +167,30 @@ def train_stepper(
         report: called with the used fraction of the budget and a line of text; concerns about the data come this way
             (and as Python warnings).
     """
+    every = (frames, *others)
+    _refuse_unlike(stepper, every)
     if lag is not None:
         stepper.lag = float(lag)
-    train, held_out = frames.split(held_out_fraction, seed)
+    parts = [f.split(held_out_fraction, seed) for f in every]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the networks are made, with random weights, in calibrate
-        stepper.calibrate(train)
-    found = check(stepper, frames)
-    if reversible is None:
-        reversible = found.equilibrium
-    for words in found.words:
+        stepper.calibrate(*(train for train, _ in parts))
+        steppers = [stepper, *(stepper.bound(f.beads) for f in others)]
+    found = [check(s, f) for s, f in zip(steppers, every, strict=True)]
+    notes = [(f"molecule {k + 1}: " if others else "") + w for k, one in enumerate(found) for w in one.words]
+    for words in notes:
         report(0.0, words)
         warnings.warn(words, stacklevel=2)
-    options = {"reversible": reversible, "history": HISTORY if stepper.memory else 1}
+    batches: list[list[LaggedPairs]] = [[], []]
+    for s, one, two in zip(steppers, found, parts, strict=True):
+        options = {"reversible": one.equilibrium if reversible is None else reversible}
+        options |= {"history": HISTORY if stepper.memory else 1, "lags": _own_lags(stepper, two[0])}
+        for kept, part, size in zip(batches, two, (512, 1024), strict=True):
+            kept.append(LaggedPairs(s, part, batch=size, **options))
     history = fit(
-        stepper,
-        pair_loss,
-        LaggedPairs(stepper, train, **options),
-        LaggedPairs(stepper, held_out, batch=1024, **options),
+        nn.ModuleList(steppers) if others else stepper,
+        several_loss if others else pair_loss,
+        *((Several(kept) for kept in batches) if others else (kept[0] for kept in batches)),
         minutes=minutes,
         steps=steps,
         seed=seed,
@@ -172,4 +201,21 @@ def train_stepper(
         label="stepper",
         report=report,
     )
-    return dataclasses.replace(history, notes=found.words)
+    return dataclasses.replace(history, notes=tuple(notes))
+
+
+def _refuse_unlike(stepper: Stepper, every: Sequence[Frames]) -> None:
+    if len(every) > 1 and not stepper.transfers:
+        raise ValueError(
+            f"a stepper of the kind {type(stepper).__name__} belongs to one molecule, got frames of {len(every)}; "
+            "train several with --stepper graph"
+        )
+    temperatures = sorted({f.temperature for f in every})
+    if len(temperatures) > 1:
+        raise ValueError(f"expected frames of one temperature, got {temperatures[0]:g} to {temperatures[-1]:g} K")
+
+
+def _own_lags(stepper: Stepper, frames: Frames) -> tuple[float, float]:
+    """ps: those of the stepper's lags that a molecule's own runs support."""
+    (low, high), (shortest, longest) = stepper.lags, supported_lags(frames)
+    return max(low, shortest), min(high, longest)
