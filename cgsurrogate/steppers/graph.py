@@ -28,7 +28,7 @@ from cgsurrogate.steppers._rest import Tail
 from cgsurrogate.zmatrix import wrap
 
 FEW, MOST_DROPOUT = 50_000, 0.5  # frames below which the network of the stiff coordinates gets dropout, and its bound
-SKIP = 2
+SKIP = 2  # of the pairs of a batch, each such one teaches the stiff coordinates
 STIFF = 0.25  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
 NETWORKS = ("trunk", "lag_in", "heads", "tail")  # shared by all molecules, as are these tables
 TABLES = ("words", "kind_soft", "kind_centre", "kind_scale", "nearest", "heard", "linked")
