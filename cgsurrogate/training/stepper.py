@@ -20,7 +20,10 @@ from cgsurrogate.training.loop import History, fit
 
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
 RATE = 2e-3  # of learning
-HISTORY = 8  # frames of a sequence over which a memory is trained
+HISTORY = 32  # frames of a sequence over which a memory is trained
+COUNTED = 12  # jumps of each sequence, at random places, that count in the loss
+BLUR = 0.0
+FORGET = 0.0
 
 
 class LaggedPairs:
@@ -54,7 +57,7 @@ class LaggedPairs:
         if frames.weights is not None and np.ptp(frames.weights) > 0:
             self.cumulative, history = torch.as_tensor(np.cumsum(frames.probabilities)), 1
         self.history = max(1, min(history, (max(frames.lengths) - 1) // self.high))
-        self.batch = max(1, batch // self.history)
+        self.batch = max(1, batch // min(self.history, COUNTED))
         self.codes = encoded(stepper, frames)
         self.ends = torch.as_tensor(np.repeat([run.stop for run in frames.runs], frames.lengths))
 
@@ -102,11 +105,22 @@ def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Te
     now = now + NOISE * torch.randn(now.shape, generator=rng, dtype=now.dtype).to(now.device)
     if now.dim() == 2:
         return stepper.loss(now, later, lag, rng, stepper.remember(None, now, lag))
-    memories: list[Tensor | None] = [None]
-    for k in range(now.shape[1]):
-        memories.append(stepper.remember(memories[-1], now[:, k], lag))
-    memory = None if memories[-1] is None else torch.stack([m for m in memories[1:] if m is not None], 1).flatten(0, 1)
-    return stepper.loss(now.flatten(0, 1), later.flatten(0, 1), lag.repeat_interleave(now.shape[1]), rng, memory)
+    history = now.shape[1]
+    memories: list[Tensor] = []
+    memory = None
+    for k in range(history):
+        seen = now[:, k] + BLUR * torch.randn(now[:, k].shape, generator=rng, dtype=now.dtype).to(now.device)
+        memory = stepper.remember(memory, seen, lag)
+        memories.append(memory)
+    counted = torch.rand(now.shape[:2], generator=rng).argsort(1)[:, :COUNTED].to(now.device)
+
+    def picked(x: Tensor) -> Tensor:
+        return x.gather(1, counted.unsqueeze(-1).expand(-1, -1, x.shape[-1])).flatten(0, 1)
+
+    memory = picked(torch.stack(memories, 1))
+    if FORGET:
+        memory = memory * (torch.rand(len(memory), 1, generator=rng) >= FORGET)
+    return stepper.loss(picked(now), picked(later), lag.repeat_interleave(counted.shape[1]), rng, memory)
 
 
 def check(stepper: Stepper, frames: Frames) -> Coverage:
