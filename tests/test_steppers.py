@@ -9,6 +9,7 @@ import torch
 from cgsurrogate import choose
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.steppers import _circle, _layers
+from cgsurrogate.training.persistence import persistence
 from cgsurrogate.training.stepper import LaggedPairs, check, pair_loss, train_stepper
 from cgsurrogate.zmatrix import ZMatrix, wrap
 
@@ -305,6 +306,7 @@ def test_the_density_of_a_flow_sums_to_one():
     assert soft.exp().mean().item() * 2 * math.pi == pytest.approx(1.0, abs=2e-3)
 
 
+@pytest.mark.filterwarnings("ignore:at the lag")
 def test_a_flow_learns_a_flipping_torsion():
     frames = two_wells((0, 1, 0), (3000, 3000, 3000), (0.1, 0.05))
     stepper = choose.build("steppers", "flow", frames.beads, width=48, blocks=1)
@@ -476,3 +478,15 @@ def test_rollout_has_the_populations_and_the_relaxation_of_the_toy(toy, lag):
     ahead = inside - inside.mean()
     correlation = ((ahead[1:] * ahead[:-1]).mean() / ahead.square().mean()).item()
     assert correlation == pytest.approx(0.85 ** (lag / frames.dt), abs=0.05)
+
+
+def test_one_jump_shows_the_rates_of_a_stepper(toy):
+    """The trained toy keeps as much of its only slow process as the data; one that was not trained forgets at once."""
+    stepper, frames, _ = toy
+    found = persistence(stepper, frames, 2.0, processes=1, starts=4000)
+    assert found.data[0] == pytest.approx(0.85, abs=0.02) and found.lag == 2.0
+    assert found.model[0] == pytest.approx(found.data[0], abs=0.03 + 3 * found.error[0])
+    assert found.rates[0] == pytest.approx(1.0, abs=0.25) and not found.words and stepper.lag != 2.0
+    fresh = choose.build("steppers", "autoregressive", frames.beads, lag=4.0)
+    fresh.calibrate(frames)
+    assert any("times as fast" in line for line in persistence(fresh, frames, 2.0).words)

@@ -52,9 +52,9 @@ class Heads(nn.Module):
 
     Half of the K components are centred relative to where the coordinate is now, half anywhere on the circle.
 
-    The last ``lags`` numbers of the context say how long the jump is. They also scale the last hidden layer and move the
-    weights of the components directly: the odds of a rare hop grow in proportion to the lag, and with other slopes
-    elsewhere. Such hops decide the slow kinetics but hardly the likelihood, and without these paths their rates at
+    The last ``lags`` numbers of the context say how long the jump is. They also scale the last hidden layer, and move
+    the weights of the components directly: the odds of a rare hop grow in proportion to the lag, those of others by
+    other laws. Such hops decide the slow kinetics but hardly the likelihood, and without these paths their rates at
     short lags were learned two to four times too high.
     """
 
@@ -161,7 +161,7 @@ class Tail(nn.Module):
         self.log_diagonal = nn.Parameter(torch.zeros(coordinates))
 
     def begin(self, codes: Tensor, weights: Tensor) -> None:
-        """Start values from stiff coordinates (T, D) with weights (T, 1) that sum to one; how much dropout so many get."""
+        """Start values, and how much dropout so few frames need, from (T, D) with weights (T, 1) that sum to one."""
         self.set_covariance((weights * codes).T @ codes + 1e-4 * torch.eye(codes.shape[1], dtype=codes.dtype))
         self.dropout = min(MOST_DROPOUT, max(0.0, 0.2 * (FEW / len(codes) - 1)))
 

@@ -74,8 +74,8 @@ class Autoregressive(_internal.Internal):
         return soft.sum(1) + stiff
 
     def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
-        """Nats a coordinate. The two parts share no weights, so ``_layers.STIFF`` does not change what either learns, but it
-        lets the soft angles, which carry the kinetics and learn slowly, decide when training is best."""
+        """Nats a coordinate. The two parts share no weights, so ``_layers.STIFF`` does not change what either learns,
+        but it lets the soft angles, which carry the kinetics and learn slowly, decide when training is best."""
         soft, stiff = self.log_density_parts(now, later, lag, memory, self.tail.kept(len(now), rng))
         return -(soft.sum(1) + _layers.STIFF * stiff).mean() / now.shape[1]
 

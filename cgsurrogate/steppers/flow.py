@@ -13,6 +13,7 @@ the steps one by one with Newton's method, whatever the number of evaluations.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -62,31 +63,35 @@ class Flow(_internal.Internal):
         self.present = nn.Sequential(
             _layers.Trunk(self.context_inputs, self.width, 1), nn.Linear(self.width, self.width)
         )
+        self.by_lag = nn.Linear(_internal.LAG_INPUTS, self.width)
         self.trunk = _layers.Trunk(given + 2 * TIME_WAVES, self.width, self.blocks)
         self.last = nn.Linear(self.width, self.count)
         self.tail = _layers.Tail(self.zmatrix.size - self.count, given, _layers.TAIL)
 
     def _begin(self, codes: Tensor, weights: Tensor) -> None:
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for layer in (self.last, self.by_lag):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         self.tail.begin(codes[:, self.count :], weights)
 
     def _context(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
-        return self.present(self._inputs(now, lag, memory))
+        """What is added to the first layer of the field, and factors of its last one: (B, 2 width)."""
+        return torch.cat([self.present(self._inputs(now, lag, memory)), 1 + self.by_lag(self._lag_inputs(lag, now))], 1)
 
     def _field(self, x: Tensor, level: Tensor | float, context: Tensor) -> Tensor:
-        """(B, soft) radians with noise of the level (B, 1), rad -> (B, soft): the mean of that noise, in units of it."""
+        """(B, soft) radians with noise of the level (B, 1), rad -> (B, soft): the mean noise, in units of the level."""
         place = (torch.as_tensor(level, dtype=x.dtype, device=x.device) / FAR).sqrt()
         ks = torch.arange(TIME_WAVES, dtype=x.dtype, device=x.device) + 0.5
         phase = (math.pi * ks * place).expand(len(x), TIME_WAVES)
-        return self.last(self.trunk(torch.cat([_layers.waves(x), phase.cos(), phase.sin()], 1), context))
+        added, scaled = context.chunk(2, 1)
+        return self.last(scaled * self.trunk(torch.cat([_layers.waves(x), phase.cos(), phase.sin()], 1), added))
 
     # -- the solver ---------------------------------------------------------------------------------------------------
     def _steps(self) -> list[tuple[float, float]]:
         """Noise levels between which each step goes: denser near the data, where the field is steep."""
         count = max(1, self.evaluations // 2)
         levels = [FAR * (1 - k / count) ** 2 for k in range(count + 1)]
-        return list(zip(levels[:-1], levels[1:], strict=True))
+        return list(itertools.pairwise(levels))
 
     def _step(self, x: Tensor, begin: float, end: float, context: Tensor) -> Tensor:
         if self.evaluations == 1:

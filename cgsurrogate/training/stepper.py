@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from cgsurrogate import choose
-from cgsurrogate.cv import TooSmall
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Stepper
 from cgsurrogate.training.coverage import Coverage, coverage
 from cgsurrogate.training.loop import History, fit
+from cgsurrogate.training.persistence import encoded, persistence, projection
 
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
 RATE = 2e-3  # of learning
@@ -92,13 +91,6 @@ class LaggedPairs:
         return [self.draw(rng) for _ in range(self.batches)]
 
 
-@torch.no_grad()
-def encoded(stepper: Stepper, frames: Frames, piece: int = 4096) -> Tensor:
-    """(T, D) codes of all frames."""
-    parts = [np.array(frames.positions[i : i + piece]) for i in range(0, len(frames), piece)]
-    return torch.cat([stepper.encode(torch.as_tensor(part)) for part in parts])
-
-
 def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
     """The stepper's own loss, with a little noise on the structures that are conditioned on."""
     now, later, lag = batch
@@ -128,10 +120,7 @@ def check(stepper: Stepper, frames: Frames) -> Coverage:
 
     States are found in the slowest directions of the frames, or in the encoding of a molecule too small for these.
     """
-    try:
-        values = choose.build("cvs", "tica", frames)(frames)
-    except TooSmall:
-        values = encoded(stepper, frames).numpy()
+    values = projection(stepper, frames)(frames)
     return coverage(values, frames, np.random.default_rng(0), max(1, round(stepper.lags[0] / frames.dt)))
 
 
@@ -186,4 +175,9 @@ def train_stepper(
         label="stepper",
         report=report,
     )
-    return dataclasses.replace(history, notes=found.words)
+    kept = persistence(stepper, frames, stepper.lags[0], seed)
+    notes = () if kept is None else kept.words
+    for words in notes:
+        report(1.0, words)
+        warnings.warn(words, stacklevel=2)
+    return dataclasses.replace(history, notes=(*found.words, *notes))
