@@ -11,7 +11,7 @@ from cgsurrogate.steppers import _circle
 
 TAIL = 96  # width of the network of the stiff coordinates
 FEW, MOST_DROPOUT = 50_000, 0.5  # frames below which the network of the stiff coordinates gets dropout, and its bound
-STIFF = 0.25  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
+STIFF = 0.1  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
 HARMONICS = 2  # sine and cosine of x and of 2 x
 ROOT2 = math.sqrt(2)
 EDGE = 1 - 1e-7  # erfinv of it is finite in float32

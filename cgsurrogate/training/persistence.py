@@ -21,6 +21,7 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Stepper
 
 PROCESSES, STARTS = 3, 2000
+MOST = 5.0  # times that a frame is learned from for every time that it would be, were all alike
 TOO_FAST = 1.5  # factor of the rate of the slowest process from which on it is said
 
 
@@ -53,21 +54,33 @@ class Persistence:
         )
 
 
-def persistence(
-    stepper: Stepper, frames: Frames, lag: float, seed: int = 0, processes: int = PROCESSES, starts: int = STARTS
-) -> Persistence | None:
-    """One jump of ``lag`` ps from frames of unweighted runs; None where these have no process that is slow enough.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Slow:
+    """The slowest processes of runs: ``psi`` (S, P) of the states that ``labels`` (T,) are numbers of, normalised."""
 
-    The processes are those of a Markov model of the frames at the lag, in the slowest directions. A memory begins
-    empty.
-    """
-    rng, generator = np.random.default_rng(seed), Generator().manual_seed(seed)
+    project: Callable[[Frames], np.ndarray]
+    states: msm.States
+    labels: np.ndarray
+    psi: np.ndarray
+
+    def __call__(self, frames: Frames) -> np.ndarray:
+        """(T,) numbers of states."""
+        return self.states(self.project(frames))
+
+    def emphasis(self, frames: Frames) -> np.ndarray:
+        """(T,) how often to learn from each frame: more often, the more of the slow processes is decided there."""
+        return (0.5 + 0.5 * (self.psi**2).mean(1)).clip(max=MOST)[self(frames)]
+
+
+def slow(stepper: Stepper, frames: Frames, lag: float, seed: int = 0, processes: int = PROCESSES) -> Slow | None:
+    """From a Markov model at ``lag`` ps in the slowest directions; None where the frames have weights, and so no time,
+    or no run is long enough, or no states are connected."""
     step = max(1, round(lag / frames.dt))
     if frames.weights is not None or max(frames.lengths) <= step:
         return None
     project = projection(stepper, frames)
     values = project(frames)
-    states = msm.states(values, rng)
+    states = msm.states(values, np.random.default_rng(seed))
     labels = states(values)
     counts = msm.transition_counts(labels, frames, step, len(states))[0]
     inside = msm.connected(counts)
@@ -76,19 +89,27 @@ def persistence(
     _, vectors = msm.spectrum(*msm.transition_matrix(counts[np.ix_(inside, inside)]))
     psi = np.zeros((len(states), min(processes, len(inside) - 1)))
     psi[inside] = vectors[:, 1 : psi.shape[1] + 1]
-    now, later = frames.pairs(step)
+    return Slow(project, states, labels, psi)
+
+
+def persistence(
+    stepper: Stepper, frames: Frames, lag: float, found: Slow, seed: int = 0, starts: int = STARTS
+) -> Persistence:
+    """One jump of ``lag`` ps from ``frames``, whose slow processes were ``found``. A memory begins empty."""
+    rng, generator = np.random.default_rng(seed), Generator().manual_seed(seed)
+    now, later = frames.pairs(max(1, round(lag / frames.dt)))
     before, rows = stepper.lag, []
     stepper.lag = lag
     try:
-        for own in psi.T:
-            squares = own[labels[now]] ** 2
-            data = float((own[labels[now]] * own[labels[later]]).sum() / squares.sum())
+        for psi in found.psi.T:
+            value = psi[found.labels]
+            squares = value[now] ** 2
             picked = rng.choice(now, starts, p=squares / squares.sum())
             state = stepper.start(torch.as_tensor(np.array(frames.positions[picked])), generator)
             after = stepper.step(state, generator).positions.numpy()
             drawn = Frames(frames.beads, after, (1,) * starts, frames.dt, frames.temperature)
-            kept = own[states(project(drawn))] / own[labels[picked]]
-            rows.append((data, kept.mean(), kept.std() / np.sqrt(starts)))
+            kept = psi[found(drawn)] / value[picked]
+            rows.append(((value[now] * value[later]).sum() / squares.sum(), kept.mean(), kept.std() / starts**0.5))
     finally:
         stepper.lag = before
     return Persistence(lag, *np.array(rows).T)

@@ -15,7 +15,7 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Stepper
 from cgsurrogate.training.coverage import Coverage, coverage
 from cgsurrogate.training.loop import History, fit
-from cgsurrogate.training.persistence import encoded, persistence, projection
+from cgsurrogate.training.persistence import encoded, persistence, projection, slow
 
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
 RATE = 2e-3  # of learning
@@ -32,6 +32,9 @@ class LaggedPairs:
     makes the distribution of the frames stationary. Frames with weights come from a biased simulation, so that pairs
     of them say nothing about time: there ``later`` is any frame, drawn by weight, whatever the lag.
 
+    ``emphasis`` (T,) says how often each frame is ``now``. What follows a frame is learned all the same, whatever these
+    weights are; rare states that carry the slow kinetics are learned sooner.
+
     With ``history`` H > 1 the batches are sequences, (B / H, H, D) each, in which every frame is a lag after the one
     before, and ``later`` is ``now`` moved by one place.
     """
@@ -46,6 +49,7 @@ class LaggedPairs:
         reversible: bool = True,
         history: int = 1,
         batches: int = 16,
+        emphasis: np.ndarray | None = None,
     ):
         self.batches, self.dt, self.reversible = batches, frames.dt, reversible
         low, high = stepper.lags if lags is None else lags
@@ -58,33 +62,39 @@ class LaggedPairs:
         self.history = max(1, min(history, (max(frames.lengths) - 1) // self.high))
         self.batch = max(1, batch // min(self.history, COUNTED))
         self.codes = encoded(stepper, frames)
+        self.begins = torch.as_tensor(np.repeat([run.start for run in frames.runs], frames.lengths))
         self.ends = torch.as_tensor(np.repeat([run.stop for run in frames.runs], frames.lengths))
+        self.starts = None if emphasis is None else torch.as_tensor(np.cumsum(np.asarray(emphasis, float)))
 
     def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        first, lag = self._starts(rng)
+        first, lag, sign = self._starts(rng)
         if self.cumulative is not None:
             where = torch.rand(self.batch, generator=rng, dtype=torch.float64) * self.cumulative[-1]
             later = torch.searchsorted(self.cumulative, where).clamp_max(len(self.codes) - 1)
             return self.codes[first], self.codes[later], lag.to(self.codes.dtype) * self.dt
-        index = first[:, None] + lag[:, None] * torch.arange(self.history + 1)
-        if self.reversible:
-            back = torch.rand(self.batch, 1, generator=rng) < 0.5
-            index = torch.where(back, index.flip(1), index)
+        index = first[:, None] + (sign * lag)[:, None] * torch.arange(self.history + 1)
         now, later = (index[:, :-1], index[:, 1:]) if self.history > 1 else index.T
         return self.codes[now], self.codes[later], lag.to(self.codes.dtype) * self.dt
 
-    def _starts(self, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Frames and lags (in frames) such that frame + history x lag lies in the same run."""
+    def _starts(self, rng: Generator) -> tuple[Tensor, ...]:
+        """Frames, lags (in frames) and directions such that frame +- history x lag lies in the same run."""
         found: list[Tensor] = []
+        count = 2 * self.batch
         while sum(len(part) for part in found) < self.batch:
-            now = torch.randint(len(self.codes), (2 * self.batch,), generator=rng)
-            share = torch.rand(2 * self.batch, generator=rng)
+            if self.starts is None:
+                now = torch.randint(len(self.codes), (count,), generator=rng)
+            else:
+                where = torch.rand(count, generator=rng, dtype=torch.float64) * self.starts[-1]
+                now = torch.searchsorted(self.starts, where).clamp_max(len(self.codes) - 1)
+            share = torch.rand(count, generator=rng)
             lag = ((self.low - 0.4) * ((self.high + 0.4) / (self.low - 0.4)) ** share).round().long()
             lag = lag.clamp(self.low, self.high)
-            good = now + self.history * lag < self.ends[now]
-            found.append(torch.stack([now[good], lag[good]]).T)
-        now, lag = torch.cat(found)[: self.batch].T
-        return now, lag
+            back = torch.rand(count, generator=rng) < (0.5 if self.reversible else 0.0)
+            sign = 1 - 2 * back.long()
+            last = now + sign * self.history * lag
+            good = (last < self.ends[now]) & (last >= self.begins[now])
+            found.append(torch.stack([now, lag, sign], 1)[good])
+        return torch.cat(found)[: self.batch].unbind(1)
 
     def fixed(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         rng = Generator().manual_seed(0)
@@ -159,12 +169,13 @@ def train_stepper(
     for words in found.words:
         report(0.0, words)
         warnings.warn(words, stacklevel=2)
+    processes = slow(stepper, frames, stepper.lags[0], seed)
     options = {"reversible": reversible, "history": HISTORY if stepper.memory else 1}
     history = fit(
         stepper,
         pair_loss,
-        LaggedPairs(stepper, train, **options),
-        LaggedPairs(stepper, held_out, batch=1024, **options),
+        LaggedPairs(stepper, train, emphasis=processes and processes.emphasis(train), **options),
+        LaggedPairs(stepper, held_out, batch=1024, emphasis=processes and processes.emphasis(held_out), **options),
         minutes=minutes,
         steps=steps,
         seed=seed,
@@ -175,8 +186,7 @@ def train_stepper(
         label="stepper",
         report=report,
     )
-    kept = persistence(stepper, frames, stepper.lags[0], seed)
-    notes = () if kept is None else kept.words
+    notes = () if processes is None else persistence(stepper, frames, stepper.lags[0], processes, seed).words
     for words in notes:
         report(1.0, words)
         warnings.warn(words, stacklevel=2)
