@@ -485,6 +485,7 @@ def test_one_jump_shows_the_rates_of_a_stepper(toy):
     """The trained toy keeps as much of its only slow process as the data; one that was not trained forgets at once."""
     stepper, frames, _ = toy
     processes = slow(stepper, frames, 2.0, processes=1)
+    assert slow(stepper, dataclasses.replace(frames, weights=np.ones(len(frames))), 2.0) is None
     found = persistence(stepper, frames, 2.0, processes, starts=4000)
     assert found.data[0] == pytest.approx(0.85, abs=0.02) and found.lag == 2.0
     assert found.model[0] == pytest.approx(found.data[0], abs=0.03 + 3 * found.error[0])
@@ -492,23 +493,3 @@ def test_one_jump_shows_the_rates_of_a_stepper(toy):
     fresh = choose.build("steppers", "autoregressive", frames.beads, lag=4.0)
     fresh.calibrate(frames)
     assert any("times as fast" in line for line in persistence(fresh, frames, 2.0, processes).words)
-
-
-def test_what_is_slow_is_learned_from_more_often(toy):
-    """Frames of the well in which less time is spent; both directions of time, and never across runs."""
-    stepper, frames, _ = toy
-    processes = slow(stepper, frames, 2.0, processes=1)
-    emphasis = processes.emphasis(frames)
-    rare = frames.positions[:, 0, 0] * 0 + (stepper.encode(torch.as_tensor(frames.positions))[:, 0] < 0).numpy()
-    assert emphasis[rare > 0].mean() > 1.2 * emphasis[rare == 0].mean()
-    assert slow(stepper, dataclasses.replace(frames, weights=np.ones(len(frames))), 2.0) is None
-    short = make_frames(lengths=(30, 20))
-    other, _ = make_stepper(frames=short)
-    weights = np.zeros(50)
-    weights[[3, 29, 40]] = 1.0, 2.0, 3.0
-    pairs = LaggedPairs(other, short, (2.0, 8.0), batch=6000, emphasis=weights)
-    now, later, lag = pairs.draw(generator())
-    where = {tuple(code.tolist()): i for i, code in enumerate(pairs.codes)}
-    first, second = (np.array([where[tuple(code.tolist())] for code in part]) for part in (now, later))
-    assert set(first) == {3, 29, 40} and np.array_equal(np.abs(second - first) * short.dt, lag.numpy())
-    assert ((first < 30) == (second < 30)).all() and set(np.sign((second - first)[first == 40])) == {-1, 1}

@@ -21,7 +21,6 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Stepper
 
 PROCESSES, STARTS = 3, 2000
-MOST = 5.0  # times that a frame is learned from for every time that it would be, were all alike
 TOO_FAST = 1.5  # factor of the rate of the slowest process from which on it is said
 
 
@@ -66,10 +65,6 @@ class Slow:
     def __call__(self, frames: Frames) -> np.ndarray:
         """(T,) numbers of states."""
         return self.states(self.project(frames))
-
-    def emphasis(self, frames: Frames) -> np.ndarray:
-        """(T,) how often to learn from each frame: more often, the more of the slow processes is decided there."""
-        return (0.5 + 0.5 * (self.psi**2).mean(1)).clip(max=MOST)[self(frames)]
 
 
 def slow(stepper: Stepper, frames: Frames, lag: float, seed: int = 0, processes: int = PROCESSES) -> Slow | None:

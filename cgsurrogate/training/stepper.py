@@ -21,8 +21,7 @@ NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it ma
 RATE = 2e-3  # of learning
 HISTORY = 32  # frames of a sequence over which a memory is trained
 COUNTED = 12  # jumps of each sequence, at random places, that count in the loss
-BLUR = 0.0
-FORGET = 0.0
+FORGET = 0.1  # share of the jumps that are learned with an empty memory, as a rollout begins
 
 
 class LaggedPairs:
@@ -31,9 +30,6 @@ class LaggedPairs:
     Pairs never cross runs. ``reversible`` also uses every pair backwards in time, which is right at equilibrium and
     makes the distribution of the frames stationary. Frames with weights come from a biased simulation, so that pairs
     of them say nothing about time: there ``later`` is any frame, drawn by weight, whatever the lag.
-
-    ``emphasis`` (T,) says how often each frame is ``now``. What follows a frame is learned all the same, whatever these
-    weights are; rare states that carry the slow kinetics are learned sooner.
 
     With ``history`` H > 1 the batches are sequences, (B / H, H, D) each, in which every frame is a lag after the one
     before, and ``later`` is ``now`` moved by one place.
@@ -49,7 +45,6 @@ class LaggedPairs:
         reversible: bool = True,
         history: int = 1,
         batches: int = 16,
-        emphasis: np.ndarray | None = None,
     ):
         self.batches, self.dt, self.reversible = batches, frames.dt, reversible
         low, high = stepper.lags if lags is None else lags
@@ -64,7 +59,6 @@ class LaggedPairs:
         self.codes = encoded(stepper, frames)
         self.begins = torch.as_tensor(np.repeat([run.start for run in frames.runs], frames.lengths))
         self.ends = torch.as_tensor(np.repeat([run.stop for run in frames.runs], frames.lengths))
-        self.starts = None if emphasis is None else torch.as_tensor(np.cumsum(np.asarray(emphasis, float)))
 
     def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
         first, lag, sign = self._starts(rng)
@@ -81,11 +75,7 @@ class LaggedPairs:
         found: list[Tensor] = []
         count = 2 * self.batch
         while sum(len(part) for part in found) < self.batch:
-            if self.starts is None:
-                now = torch.randint(len(self.codes), (count,), generator=rng)
-            else:
-                where = torch.rand(count, generator=rng, dtype=torch.float64) * self.starts[-1]
-                now = torch.searchsorted(self.starts, where).clamp_max(len(self.codes) - 1)
+            now = torch.randint(len(self.codes), (count,), generator=rng)
             share = torch.rand(count, generator=rng)
             lag = ((self.low - 0.4) * ((self.high + 0.4) / (self.low - 0.4)) ** share).round().long()
             lag = lag.clamp(self.low, self.high)
@@ -111,8 +101,7 @@ def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Te
     memories: list[Tensor] = []
     memory = None
     for k in range(history):
-        seen = now[:, k] + BLUR * torch.randn(now[:, k].shape, generator=rng, dtype=now.dtype).to(now.device)
-        memory = stepper.remember(memory, seen, lag)
+        memory = stepper.remember(memory, now[:, k], lag)
         memories.append(memory)
     counted = torch.rand(now.shape[:2], generator=rng).argsort(1)[:, :COUNTED].to(now.device)
 
@@ -120,8 +109,7 @@ def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Te
         return x.gather(1, counted.unsqueeze(-1).expand(-1, -1, x.shape[-1])).flatten(0, 1)
 
     memory = picked(torch.stack(memories, 1))
-    if FORGET:
-        memory = memory * (torch.rand(len(memory), 1, generator=rng) >= FORGET)
+    memory = memory * (torch.rand(len(memory), 1, generator=rng) >= FORGET).to(memory)
     return stepper.loss(picked(now), picked(later), lag.repeat_interleave(counted.shape[1]), rng, memory)
 
 
@@ -169,13 +157,12 @@ def train_stepper(
     for words in found.words:
         report(0.0, words)
         warnings.warn(words, stacklevel=2)
-    processes = slow(stepper, frames, stepper.lags[0], seed)
     options = {"reversible": reversible, "history": HISTORY if stepper.memory else 1}
     history = fit(
         stepper,
         pair_loss,
-        LaggedPairs(stepper, train, emphasis=processes and processes.emphasis(train), **options),
-        LaggedPairs(stepper, held_out, batch=1024, emphasis=processes and processes.emphasis(held_out), **options),
+        LaggedPairs(stepper, train, **options),
+        LaggedPairs(stepper, held_out, batch=1024, **options),
         minutes=minutes,
         steps=steps,
         seed=seed,
@@ -186,6 +173,7 @@ def train_stepper(
         label="stepper",
         report=report,
     )
+    processes = slow(stepper, frames, stepper.lags[0], seed)
     notes = () if processes is None else persistence(stepper, frames, stepper.lags[0], processes, seed).words
     for words in notes:
         report(1.0, words)
