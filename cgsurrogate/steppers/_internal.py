@@ -35,6 +35,7 @@ APART = 4  # bonds between two beads from which on they may collide
 TOLERANCE, CONTACT = 0.9, 0.3  # share of the closest approach seen, and the largest one (nm), that count as a collision
 TRIALS, ROUNDS = 8, 4  # proposals at once for a replica that collided, and how often, before it stays where it is
 LAG_WAVES = 4
+LAG_INPUTS = LAG_WAVES + 1  # numbers that the networks see of the lag
 ENOUGH = 100_000  # frames for means, scales and correlations
 
 Noise = tuple[Tensor, ...]  # (B, ...) each: all the randomness of one draw
@@ -189,7 +190,7 @@ class Internal(Stepper):
     @property
     def context_inputs(self) -> int:
         """Numbers that ``_inputs`` gives for each structure."""
-        return 2 * _layers.HARMONICS * int(self.soft.sum()) + LAG_WAVES + 1 + self.memory
+        return 2 * _layers.HARMONICS * int(self.soft.sum()) + LAG_INPUTS + self.memory
 
     def _inputs(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
         """The present structure, the lag (B,) in ps, and the memory (B, M), as numbers of order one.
@@ -203,10 +204,14 @@ class Internal(Stepper):
         return torch.cat([seen, now.new_zeros(len(now), self.memory) if memory is None else memory], 1)
 
     def _seen(self, now: Tensor, lag: Tensor) -> Tensor:
-        low, high = self.lag_range.log().to(now.dtype)
-        place = ((lag.to(now.dtype).log() - low) / (high - low).clamp_min(1e-6))[:, None]
-        ks = torch.arange(1, LAG_WAVES + 1, device=now.device, dtype=now.dtype)
-        return torch.cat([_layers.waves(now[:, : int(self.soft.sum())]), place, torch.cos(math.pi * ks * place)], 1)
+        return torch.cat([_layers.waves(now[:, : int(self.soft.sum())]), self._lag_inputs(lag, now)], 1)
+
+    def _lag_inputs(self, lag: Tensor, like: Tensor) -> Tensor:
+        """(B,) ps -> (B, ``LAG_INPUTS``): where it lies in the range, on a log scale, and waves of that."""
+        low, high = self.lag_range.log().to(like.dtype)
+        place = ((lag.to(like.dtype).log() - low) / (high - low).clamp_min(1e-6))[:, None]
+        ks = torch.arange(1, LAG_WAVES + 1, device=like.device, dtype=like.dtype)
+        return torch.cat([place, torch.cos(math.pi * ks * place)], 1)
 
     def remember(self, memory: Tensor | None, now: Tensor, lag: Tensor) -> Tensor | None:
         return self.cell(self._seen(now, lag), memory) if self.memory else None
