@@ -25,7 +25,7 @@ from cgsurrogate.steppers import _internal, _layers
 from cgsurrogate.zmatrix import wrap
 
 TIME_WAVES = 4
-FAR = 3.0  # rad, the largest noise; wrapped, it is uniform to 2 %
+BEND = 1.5  # steps get shorter towards the data, where the field is steep: ends at 1 - (1 - k / n)^BEND
 NEWTON, SHORTER, CLOSE = 15, 4, 1e-4  # rounds to undo a step, tries a round, largest error (rad) that is left
 
 
@@ -78,20 +78,18 @@ class Flow(_internal.Internal):
         """What is added to the first layer of the field, and factors of its last one: (B, 2 width)."""
         return torch.cat([self.present(self._inputs(now, lag, memory)), 1 + self.by_lag(self._lag_inputs(lag, now))], 1)
 
-    def _field(self, x: Tensor, level: Tensor | float, context: Tensor) -> Tensor:
-        """(B, soft) radians with noise of the level (B, 1), rad -> (B, soft): the mean noise, in units of the level."""
-        place = (torch.as_tensor(level, dtype=x.dtype, device=x.device) / FAR).sqrt()
+    def _field(self, x: Tensor, time: Tensor | float, context: Tensor) -> Tensor:
+        """The velocity of (B, soft) radians at times (B, 1), or one time, of the path from 0 to 1 -> (B, soft)."""
         ks = torch.arange(TIME_WAVES, dtype=x.dtype, device=x.device) + 0.5
-        phase = (math.pi * ks * place).expand(len(x), TIME_WAVES)
+        phase = (math.pi * ks * time).expand(len(x), TIME_WAVES)
         added, scaled = context.chunk(2, 1)
         return self.last(scaled * self.trunk(torch.cat([_layers.waves(x), phase.cos(), phase.sin()], 1), added))
 
     # -- the solver ---------------------------------------------------------------------------------------------------
     def _steps(self) -> list[tuple[float, float]]:
-        """Noise levels between which each step goes: denser near the data, where the field is steep."""
+        """Begin and end of every step."""
         count = max(1, self.evaluations // 2)
-        levels = [FAR * (1 - k / count) ** 2 for k in range(count + 1)]
-        return list(itertools.pairwise(levels))
+        return list(itertools.pairwise(1 - (1 - k / count) ** BEND for k in range(count + 1)))
 
     def _step(self, x: Tensor, begin: float, end: float, context: Tensor) -> Tensor:
         if self.evaluations == 1:
@@ -155,14 +153,15 @@ class Flow(_internal.Internal):
         return value.nan_to_num(-math.inf), stiff
 
     def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
-        """Mean squared error of the noise, an angle, and nats of the stiff coordinates, a coordinate."""
+        """Mean squared error of the velocity, an angle, and nats of the stiff coordinates, a coordinate."""
         soft, stiff = later[:, : self.count], later[:, self.count :]
         like = {"generator": rng, "dtype": now.dtype}
-        level = FAR * torch.rand(len(now), 1, **like).to(now.device).square()
-        noise = torch.randn(len(now), self.count, **like).to(now.device)
-        found = self._field(soft + level * noise, level, self._context(now, lag, memory))
+        source = math.pi * (2 * torch.rand(len(now), self.count, **like).to(now.device) - 1)
+        time = torch.rand(len(now), 1, **like).to(now.device)
+        path = wrap(soft - source)
+        found = self._field(source + time * path, time, self._context(now, lag, memory))
         tail = self.tail.log_density(_layers.waves(soft), stiff, self.tail.kept(len(now), rng))
-        return (found - noise).square().mean() - _layers.STIFF * tail.mean() / now.shape[1]
+        return (found - path).square().mean() - _layers.STIFF * tail.mean() / now.shape[1]
 
 
 def _jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
