@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate import choose
-from cgsurrogate.cv import TooSmall
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Stepper, supported_lags
 from cgsurrogate.training.coverage import Coverage, coverage
 from cgsurrogate.training.loop import History, fit
+from cgsurrogate.training.persistence import encoded, persistence, projection, slow
 
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
 RATE = 2e-3  # of learning
-HISTORY = 8  # frames of a sequence over which a memory is trained
+HISTORY = 32  # frames of a sequence over which a memory is trained
+COUNTED = 12  # jumps of each sequence, at random places, that count in the loss
+FORGET = 0.1  # share of the jumps that are learned with an empty memory, as a rollout begins
 
 
 class LaggedPairs:
@@ -54,35 +55,36 @@ class LaggedPairs:
         if frames.weights is not None and np.ptp(frames.weights) > 0:
             self.cumulative, history = torch.as_tensor(np.cumsum(frames.probabilities)), 1
         self.history = max(1, min(history, (max(frames.lengths) - 1) // self.high))
-        self.batch = max(1, batch // self.history)
+        self.batch = max(1, batch // min(self.history, COUNTED))
         self.codes = encoded(stepper, frames)
+        self.begins = torch.as_tensor(np.repeat([run.start for run in frames.runs], frames.lengths))
         self.ends = torch.as_tensor(np.repeat([run.stop for run in frames.runs], frames.lengths))
 
     def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        first, lag = self._starts(rng)
+        first, lag, sign = self._starts(rng)
         if self.cumulative is not None:
             where = torch.rand(self.batch, generator=rng, dtype=torch.float64) * self.cumulative[-1]
             later = torch.searchsorted(self.cumulative, where).clamp_max(len(self.codes) - 1)
             return self.codes[first], self.codes[later], lag.to(self.codes.dtype) * self.dt
-        index = first[:, None] + lag[:, None] * torch.arange(self.history + 1)
-        if self.reversible:
-            back = torch.rand(self.batch, 1, generator=rng) < 0.5
-            index = torch.where(back, index.flip(1), index)
+        index = first[:, None] + (sign * lag)[:, None] * torch.arange(self.history + 1)
         now, later = (index[:, :-1], index[:, 1:]) if self.history > 1 else index.T
         return self.codes[now], self.codes[later], lag.to(self.codes.dtype) * self.dt
 
-    def _starts(self, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Frames and lags (in frames) such that frame + history x lag lies in the same run."""
+    def _starts(self, rng: Generator) -> tuple[Tensor, ...]:
+        """Frames, lags (in frames) and directions such that frame +- history x lag lies in the same run."""
         found: list[Tensor] = []
+        count = 2 * self.batch
         while sum(len(part) for part in found) < self.batch:
-            now = torch.randint(len(self.codes), (2 * self.batch,), generator=rng)
-            share = torch.rand(2 * self.batch, generator=rng)
+            now = torch.randint(len(self.codes), (count,), generator=rng)
+            share = torch.rand(count, generator=rng)
             lag = ((self.low - 0.4) * ((self.high + 0.4) / (self.low - 0.4)) ** share).round().long()
             lag = lag.clamp(self.low, self.high)
-            good = now + self.history * lag < self.ends[now]
-            found.append(torch.stack([now[good], lag[good]]).T)
-        now, lag = torch.cat(found)[: self.batch].T
-        return now, lag
+            back = torch.rand(count, generator=rng) < (0.5 if self.reversible else 0.0)
+            sign = 1 - 2 * back.long()
+            last = now + sign * self.history * lag
+            good = (last < self.ends[now]) & (last >= self.begins[now])
+            found.append(torch.stack([now, lag, sign], 1)[good])
+        return torch.cat(found)[: self.batch].unbind(1)
 
     def fixed(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         rng = Generator().manual_seed(0)
@@ -103,24 +105,26 @@ class Several:
         return [(*batch, torch.tensor(k)) for k, part in enumerate(self.parts) for batch in part.fixed()]
 
 
-@torch.no_grad()
-def encoded(stepper: Stepper, frames: Frames, piece: int = 4096) -> Tensor:
-    """(T, D) codes of all frames."""
-    parts = [np.array(frames.positions[i : i + piece]) for i in range(0, len(frames), piece)]
-    return torch.cat([stepper.encode(torch.as_tensor(part)) for part in parts])
-
-
 def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
     """The stepper's own loss, with a little noise on the structures that are conditioned on."""
     now, later, lag = batch
     now = now + NOISE * torch.randn(now.shape, generator=rng, dtype=now.dtype).to(now.device)
     if now.dim() == 2:
         return stepper.loss(now, later, lag, rng, stepper.remember(None, now, lag))
-    memories: list[Tensor | None] = [None]
-    for k in range(now.shape[1]):
-        memories.append(stepper.remember(memories[-1], now[:, k], lag))
-    memory = None if memories[-1] is None else torch.stack([m for m in memories[1:] if m is not None], 1).flatten(0, 1)
-    return stepper.loss(now.flatten(0, 1), later.flatten(0, 1), lag.repeat_interleave(now.shape[1]), rng, memory)
+    history = now.shape[1]
+    memories: list[Tensor] = []
+    memory = None
+    for k in range(history):
+        memory = stepper.remember(memory, now[:, k], lag)
+        memories.append(memory)
+    counted = torch.rand(now.shape[:2], generator=rng).argsort(1)[:, :COUNTED].to(now.device)
+
+    def picked(x: Tensor) -> Tensor:
+        return x.gather(1, counted.unsqueeze(-1).expand(-1, -1, x.shape[-1])).flatten(0, 1)
+
+    memory = picked(torch.stack(memories, 1))
+    memory = memory * (torch.rand(len(memory), 1, generator=rng) >= FORGET).to(memory)
+    return stepper.loss(picked(now), picked(later), lag.repeat_interleave(counted.shape[1]), rng, memory)
 
 
 def several_loss(steppers: nn.ModuleList, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
@@ -134,10 +138,7 @@ def check(stepper: Stepper, frames: Frames) -> Coverage:
 
     States are found in the slowest directions of the frames, or in the encoding of a molecule too small for these.
     """
-    try:
-        values = choose.build("cvs", "tica", frames)(frames)
-    except TooSmall:
-        values = encoded(stepper, frames).numpy()
+    values = projection(stepper, frames)(frames)
     return coverage(values, frames, np.random.default_rng(0), max(1, round(stepper.lags[0] / frames.dt)))
 
 
@@ -201,6 +202,14 @@ def train_stepper(
         label="stepper",
         report=report,
     )
+    for k, (s, f) in enumerate(zip(steppers, every, strict=True)):
+        shortest = _own_lags(s, f)[0]
+        processes = slow(s, f, shortest, seed)
+        found_fast = () if processes is None else persistence(s, f, shortest, processes, seed).words
+        for words in found_fast:
+            notes.append((f"molecule {k + 1}: " if others else "") + words)
+            report(1.0, notes[-1])
+            warnings.warn(notes[-1], stacklevel=2)
     return dataclasses.replace(history, notes=tuple(notes))
 
 
