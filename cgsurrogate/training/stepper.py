@@ -122,6 +122,16 @@ def check(stepper: Stepper, frames: Frames) -> Coverage:
     return coverage(values, frames, np.random.default_rng(0), max(1, round(stepper.lags[0] / frames.dt)))
 
 
+def kinetics(stepper: Stepper, frames: Frames, seed: int = 0) -> tuple[str, ...]:
+    """Concerns about the slowest process at the shortest and at the main lag, in words; none where a memory is needed
+    to tell, or where frames know no time."""
+    found = None if stepper.memory else slow(stepper, frames, stepper.lags[0], seed)
+    if found is None:
+        return ()
+    lags = sorted({stepper.lags[0], stepper.lag})
+    return tuple(words for lag in lags for words in persistence(stepper, frames, lag, found, seed).words)
+
+
 def train_stepper(
     stepper: Stepper,
     frames: Frames,
@@ -173,8 +183,7 @@ def train_stepper(
         label="stepper",
         report=report,
     )
-    processes = slow(stepper, frames, stepper.lags[0], seed)
-    notes = () if processes is None else persistence(stepper, frames, stepper.lags[0], processes, seed).words
+    notes = kinetics(stepper, frames, seed)
     for words in notes:
         report(1.0, words)
         warnings.warn(words, stacklevel=2)
