@@ -142,6 +142,17 @@ def check(stepper: Stepper, frames: Frames) -> Coverage:
     return coverage(values, frames, np.random.default_rng(0), max(1, round(stepper.lags[0] / frames.dt)))
 
 
+def kinetics(stepper: Stepper, frames: Frames, seed: int = 0) -> tuple[str, ...]:
+    """Concerns about the slowest process at the shortest and at the main lag, in words; none where a memory is needed
+    to tell, or where frames know no time."""
+    shortest, longest = _own_lags(stepper, frames)
+    found = None if stepper.memory else slow(stepper, frames, shortest, seed)
+    if found is None:
+        return ()
+    lags = sorted({shortest, min(stepper.lag, longest)})
+    return tuple(words for lag in lags for words in persistence(stepper, frames, lag, found, seed).words)
+
+
 def train_stepper(
     stepper: Stepper,
     frames: Frames,
@@ -202,14 +213,11 @@ def train_stepper(
         label="stepper",
         report=report,
     )
-    for k, (s, f) in enumerate(zip(steppers, every, strict=True)):
-        shortest = _own_lags(s, f)[0]
-        processes = slow(s, f, shortest, seed)
-        found_fast = () if processes is None else persistence(s, f, shortest, processes, seed).words
-        for words in found_fast:
-            notes.append((f"molecule {k + 1}: " if others else "") + words)
-            report(1.0, notes[-1])
-            warnings.warn(notes[-1], stacklevel=2)
+    after = [(k, words) for k, (s, f) in enumerate(zip(steppers, every, strict=True)) for words in kinetics(s, f, seed)]
+    for k, words in after:
+        notes.append((f"molecule {k + 1}: " if others else "") + words)
+        report(1.0, notes[-1])
+        warnings.warn(notes[-1], stacklevel=2)
     return dataclasses.replace(history, notes=tuple(notes))
 
 
