@@ -1,7 +1,7 @@
 """Speed of simulating and training a force field: against size and batch, against the machine, and against others.
 
-Seconds are those of the processor, of one thread. Everything that is compared takes its turn in every round; figures
-are medians of the rounds.
+Seconds are those of the processor, of one thread; on a GPU (``--device cuda``), of the clock. Everything that is
+compared takes its turn in every round; figures are medians of the rounds.
 
     python benchmarks/force_field.py                                          # synthetic chains, random weights
     python benchmarks/force_field.py --model FORCE_FIELD --start FRAMES --pdb protein.pdb
@@ -17,7 +17,7 @@ import statistics
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 
 import _peers
 import click
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cgsurrogate import choose, store
+from cgsurrogate import choose, native, store
 from cgsurrogate.energy import Energy, Sum, forces
 from cgsurrogate.fast import Forces
 from cgsurrogate.frames import Beads, Frames
@@ -62,7 +62,7 @@ def chain(count: int, network: str) -> tuple[Sum, Frames]:
 def stepping(energy: Energy, frames: Frames, x: Tensor) -> Callable[[], object]:
     """A call that takes one step of 4 fs of the batch further."""
     moves = choose.build("integrators", "baoab", frames.beads, energy, frames.temperature, timestep=0.004)
-    rng = torch.Generator().manual_seed(0)
+    moves, rng = moves.to(x.device), torch.Generator(x.device).manual_seed(0)
     start = state = moves.start(x, rng)
     count = 0
 
@@ -73,11 +73,19 @@ def stepping(energy: Energy, frames: Frames, x: Tensor) -> Callable[[], object]:
     return step
 
 
-def training(frames: Frames, network: nn.Module, batch: int) -> Callable[[], object]:
+def now(device: str) -> float:
+    """Seconds of this process; on another device, of the clock when it has done all that it was asked."""
+    if device == "cpu":
+        return process_time()
+    torch.cuda.synchronize()
+    return perf_counter()
+
+
+def training(frames: Frames, network: nn.Module, batch: int, device: str) -> Callable[[], object]:
     """A call that makes one step of force matching with ``batch`` frames, for forces that are all zero."""
     network = network.requires_grad_(True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.0)
-    x = torch.tensor(pick_starts(frames, batch, np.random.default_rng(0)))
+    x = torch.tensor(pick_starts(frames, batch, np.random.default_rng(0)), device=device)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -109,24 +117,26 @@ class Work(TorchDispatchMode):
         return out
 
 
-def machine() -> dict[str, Callable[[], object]]:
-    a, large = torch.randn(1024, 1024), torch.randn(1 << 24)
+def machine(device: str) -> dict[str, Callable[[], object]]:
+    a, large = torch.randn(1024, 1024, device=device), torch.randn(1 << 24, device=device)
     out, other = torch.empty_like(a), torch.empty_like(large)
     return {"matmul": lambda: torch.mm(a, a, out=out), "copy": lambda: other.copy_(large)}
 
 
-def measured(calls: dict[object, Callable[[], object]], seconds: float, rounds: int) -> dict[object, float]:
+def measured(
+    calls: dict[object, Callable[[], object]], seconds: float, rounds: int, device: str = "cpu"
+) -> dict[object, float]:
     """Seconds a call, the median of rounds in which every call takes its turn."""
     times: dict[object, list[float]] = {key: [] for key in calls}
     for call in calls.values():
         call()
     for _ in range(rounds):
         for key, call in calls.items():
-            begin, count = process_time(), 0
-            while not count or process_time() - begin < seconds:
+            begin, count = now(device), 0
+            while not count or now(device) - begin < seconds:
                 call()
                 count += 1
-            times[key].append((process_time() - begin) / count)
+            times[key].append((now(device) - begin) / count)
     return {key: statistics.median(value) for key, value in times.items()}
 
 
@@ -141,13 +151,30 @@ def feasible(energy: Energy, x: Tensor, batch: int, memory: float, limit: float)
     return "time" if (process_time() - begin) / 8 * batch > limit else ""
 
 
+def work_of(energy: Energy, x: Tensor) -> Work:
+    """What the forces take without compiled code, which nobody could look into."""
+    library, native.library = native.library, lambda *_, **__: None
+    try:
+        evaluate = Forces(energy)
+        evaluate(x)
+        with Work() as work:
+            evaluate(x)
+    finally:
+        native.library = library
+    return work
+
+
 def share(energy: Sum, frames: Frames, x: Tensor) -> dict[str, Callable[[], object]]:
     """Calls that evaluate each term alone, all together by autograd and by ``Forces``, and a whole step."""
     alone = {type(term).__name__.lower(): Forces(term) for term in energy.terms}
     terms = {name: partial(evaluate, x) for name, evaluate in alone.items()}
-    whole = Forces(energy)
+    whole, plain = Forces(energy), Forces(energy)
+    library, native.library = native.library, lambda *_, **__: None
+    plain(x)
+    native.library = library
     return terms | {
         "all": lambda: whole(x),
+        "without compiled code": lambda: plain(x),
         "autograd": lambda: forces(energy, x),
         "step": stepping(energy, frames, x),
     }
@@ -160,12 +187,13 @@ def share(energy: Sum, frames: Frames, x: Tensor) -> dict[str, Callable[[], obje
 @click.option("--sizes", default="5,10,30,50,100,200,500", show_default=True, help="Beads of synthetic chains.")
 @click.option("--batches", default="1,10,100,1000,4096", show_default=True, help="Replicas.")
 @click.option("--pdb", type=click.Path(exists=True, path_type=Path), help="All-atom structure for OpenMM.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--peers/--no-peers", default=True, show_default=True, help="Also measure other programs.")
 @click.option("--seconds", default=0.3, show_default=True, help="A measurement in each round.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--memory", default=2.0, show_default=True, help="GiB that a batch may take.")
 @click.option("--limit", default=10.0, show_default=True, help="Seconds that a step may take.")
-def main(model, start, network, sizes, batches, pdb, peers, seconds, rounds, memory, limit) -> None:
+def main(model, start, network, sizes, batches, pdb, device, peers, seconds, rounds, memory, limit) -> None:
     """Replica-steps a CPU-second, shares of the terms, training, limits of the machine, and other programs."""
     torch.set_num_threads(1)
     if (model is None) != (start is None):
@@ -176,18 +204,18 @@ def main(model, start, network, sizes, batches, pdb, peers, seconds, rounds, mem
         frames = Frames.load(start)
         systems = {f"{model.parent.name}, {len(frames.beads)} beads": (store.load(model).module, frames), **systems}
     for energy, _ in systems.values():
-        energy.eval().requires_grad_(False)
+        energy.eval().requires_grad_(False).to(device)
     starts = {
-        name: torch.tensor(pick_starts(frames, max(*numbers, 100), np.random.default_rng(0)))
+        name: torch.tensor(pick_starts(frames, max(*numbers, 100), np.random.default_rng(0)), device=device)
         for name, (_, frames) in systems.items()
     }
-    limits = measured(machine(), seconds, rounds)
+    limits = measured(machine(device), seconds, rounds, device)
     peak, band = 2 * 1024**3 / limits["matmul"], 8 * (1 << 24) / limits["copy"]
-    click.echo(f"one thread: matrix products {peak / 1e9:.0f} GFLOP/s, copies {band / 1e9:.1f} GB/s")
+    click.echo(f"{device}, one thread: matrix products {peak / 1e9:.0f} GFLOP/s, copies {band / 1e9:.1f} GB/s")
     _table(systems, starts, numbers, seconds, rounds, memory, limit)
     _shares(systems, starts, seconds, rounds, peak, band)
-    _training(systems, seconds, rounds)
-    if peers:
+    _training(systems, seconds, rounds, device)
+    if peers and device == "cpu":
         _others(systems, starts, pdb, seconds, rounds)
 
 
@@ -197,7 +225,7 @@ def _table(systems, starts, numbers, seconds, rounds, memory, limit) -> None:
     for name, (energy, frames) in systems.items():
         reasons = {b: feasible(energy, starts[name], b, memory, limit) for b in numbers}
         calls = {b: stepping(energy, frames, starts[name][:b]) for b in numbers if not reasons[b]}
-        times = measured(calls, seconds, rounds)
+        times = measured(calls, seconds, rounds, starts[name].device.type)
         cells = [reasons[b] or f"{b / times[b]:,.0f}" for b in numbers]
         click.echo(f"{name}\n        " + "".join(f"{cell:>12}" for cell in cells))
 
@@ -206,27 +234,26 @@ def _shares(systems, starts, seconds, rounds, peak, band) -> None:
     click.echo("\n100 replicas: ms of every term alone, of all at once, by autograd, of a step; and the limits")
     for name, (energy, frames) in systems.items():
         x = starts[name][:100] if len(frames.beads) <= 200 else starts[name][:10]
-        times = measured(share(energy, frames, x), seconds, rounds)
+        times = measured(share(energy, frames, x), seconds, rounds, x.device.type)
         click.echo(f"{name}, {len(x)} replicas: " + ", ".join(f"{key} {1e3 * t:.3g}" for key, t in times.items()))
-        evaluate = Forces(energy)
-        evaluate(x)
-        with Work() as work:
-            evaluate(x)
+        work = work_of(energy, x)
         compute, move = work.operations / peak, work.bytes / band
         click.echo(
-            f"    {work.operations / 1e6:.1f} MFLOP of products ({compute * 1e3:.2f} ms at peak), "
-            f"{work.calls} operations on {work.bytes / 1e6:.0f} MB ({move * 1e3:.2f} ms as copies);"
+            f"    without compiled code {work.operations / 1e6:.1f} MFLOP of products ({compute * 1e3:.2f} ms at "
+            f"peak), {work.calls} operations on {work.bytes / 1e6:.0f} MB ({move * 1e3:.2f} ms as copies);"
         )
         click.echo(
             f"    reached {compute / times['all']:.0%} of peak, {(compute + move) / times['all']:.0%} of products and "
-            f"copies one after the other; {times['autograd'] / times['all']:.1f} times as fast as autograd"
+            f"copies one after the other; {times['autograd'] / times['all']:.1f} times as fast as autograd, "
+            f"{times['without compiled code'] / times['all']:.1f} times as without compiled code"
         )
 
 
-def _training(systems, seconds, rounds) -> None:
+def _training(systems, seconds, rounds, device) -> None:
     smallest = min(systems.values(), key=lambda two: abs(len(two[1].beads) - 10))
     energy, frames = smallest
-    (time,) = measured({"training": training(frames, energy.terms[-1], 512)}, seconds, rounds).values()
+    calls = {"training": training(frames, energy.terms[-1], 512, device)}
+    (time,) = measured(calls, seconds, rounds, device).values()
     energy.requires_grad_(False)
     click.echo(f"\nforce matching, {len(frames.beads)} beads, batch 512: {512 / time:,.0f} frames a CPU-second")
 

@@ -149,7 +149,7 @@ def chain(residues: int, count: int = 600) -> Frames:
         residue_names=("ALA",) * size,
         bonds=tuple(sorted(bonds)),
     )
-    z, rng = ZMatrix(beads), np.random.default_rng(0)
+    z, rng = ZMatrix(beads, from_start=True), np.random.default_rng(0)
     dihedrals = np.where(z.torsion, 0.0, 2.1) + rng.normal(0, 0.05, (count, size - 3))
     middle = [{names[int(p)], names[int(q)]} for _, p, q, _ in z.refs[3:]]
     turns = z.torsion & np.array([pair != {"C", "N"} for pair in middle])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 MOST_BLOCKS, LEAST_BLOCKS = 128, 8
+LEAST_GROUPS = 3  # fewer groups of runs say nothing about their spread
 LEAST_RUNS = 6  # from here on the noise floor splits whole runs; below it splits blocks
 DRAWS = 100
 
@@ -25,27 +26,39 @@ class Blocks:
         return len(self.runs)
 
 
-def blocks(lengths: Sequence[int], inefficiency: float = 1.0) -> Blocks:
+def blocks(lengths: Sequence[int], inefficiency: float = 1.0, groups: Sequence[int] | None = None) -> Blocks:
     """Cut runs into blocks of at least two statistical inefficiencies, a whole run where it is shorter than that.
 
     There are at most ``MOST_BLOCKS``; more runs than that are pooled into groups of neighbours. There are at least
     ``LEAST_BLOCKS``, if need be shorter than the correlation asks; ``enough`` is then False.
+
+    Args:
+        groups: for each run the number of its group, neighbours together, where only whole groups are independent (as
+            are ladders of exchanging replicas). Each is then a block, if there are at least ``LEAST_GROUPS``.
     """
+    if groups is not None and len(set(groups)) >= LEAST_GROUPS:
+        last = np.flatnonzero(np.diff([*groups, max(groups) + 1]))
+        edges = np.concatenate([[0], np.cumsum(lengths)[last]])
+        return _pooled(edges, np.arange(len(last)), inefficiency, enough=len(last) >= LEAST_BLOCKS)
     total, longest = sum(lengths), max(lengths)
     wanted = max(2 * inefficiency, total / MOST_BLOCKS, 1.0)
     most = max(1.0, total / LEAST_BLOCKS)
     length = min(wanted, most)
-    edges, runs = [np.zeros(1, int)], []
+    pieces, runs = [np.zeros(1, int)], []
     for run, n in enumerate(lengths):
         count = max(1, int(n / length)) if len(lengths) < LEAST_BLOCKS else max(1, int(n / wanted))
-        edges.append(sum(lengths[:run]) + np.linspace(0, n, count + 1).round().astype(int)[1:])
+        pieces.append(sum(lengths[:run]) + np.linspace(0, n, count + 1).round().astype(int)[1:])
         runs += [run] * count
     enough = inefficiency * 1.01 < longest and (len(lengths) >= LEAST_BLOCKS or wanted <= most * 1.01)
-    all_edges, all_runs = np.concatenate(edges), np.array(runs)
-    if len(lengths) > MOST_BLOCKS:
-        keep = np.linspace(0, len(all_runs), MOST_BLOCKS + 1).round().astype(int)
-        all_edges, all_runs = all_edges[keep], all_runs[keep[:-1]]
-    return Blocks(all_edges, all_runs, float(inefficiency), bool(enough))
+    return _pooled(np.concatenate(pieces), np.array(runs), inefficiency, enough=bool(enough))
+
+
+def _pooled(edges: np.ndarray, runs: np.ndarray, inefficiency: float, *, enough: bool) -> Blocks:
+    """Blocks; where there are more runs than ``MOST_BLOCKS``, groups of neighbours."""
+    if len(set(runs.tolist())) > MOST_BLOCKS:
+        keep = np.linspace(0, len(runs), MOST_BLOCKS + 1).round().astype(int)
+        edges, runs = edges[keep], runs[keep[:-1]]
+    return Blocks(edges, runs, float(inefficiency), enough)
 
 
 def resamples(count: int, rng: np.random.Generator, draws: int = DRAWS) -> np.ndarray:

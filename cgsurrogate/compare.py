@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate import choose, named, sampling, verdict
+from cgsurrogate import choose, ladder, named, sampling, verdict
 from cgsurrogate.blocks import Blocks, blocks
 from cgsurrogate.comparison import Comparison, Ensemble
 from cgsurrogate.correlation import statistical_inefficiency
@@ -73,6 +73,7 @@ def compare(
     cvs: Sequence[str | CV] = CVS,
     states: Sequence[str] = (),
     recipes: Sequence[str | Recipe] = (),
+    sets: int | None = None,
     seed: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> Comparison:
@@ -86,11 +87,12 @@ def compare(
         cvs: names (as in ``choose``), or objects made from the reference. The projection (TICA) is always there.
         states: that a user names, "folded=RMSD<0.2"; beside the metastable states of the reference.
         recipes: names (as in ``choose``), or objects made from the reference.
+        sets: how many metastable states; by default where the gap in the reference's spectrum is largest.
         report: called with a line of text before each stage.
     """
     rows = _rows(reference, surrogates, training, baselines or {})
     job = _Job(rows, physical or {}, seed, report or (lambda text: None))
-    return job.run(cvs, named.parse_all(states), recipes)
+    return job.run(cvs, named.parse_all(states), recipes, sets)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +128,11 @@ class _Job:
         return np.random.default_rng([self.seed, *(zlib.crc32(name.encode()) for name in names)])
 
     def run(
-        self, wanted: Sequence[str | CV], states: Sequence[named.Named], recipes: Sequence[str | Recipe]
+        self,
+        wanted: Sequence[str | CV],
+        states: Sequence[named.Named],
+        recipes: Sequence[str | Recipe],
+        sets: int | None,
     ) -> Comparison:
         self.report("projection (TICA) of the reference")
         cvs = build_cvs(self.reference, wanted)
@@ -144,7 +150,7 @@ class _Job:
             self._keep(cv, values, columns, states, described=cv is not projection and not cv.average)
         self.report("timescales and states")
         dynamics = Dynamics(self.frames, self.cut, self.physical, self.rng)
-        dynamics.of_projection(projection, self.projected, columns[REFERENCE])
+        dynamics.of_projection(projection, self.projected, columns[REFERENCE], sets)
         dynamics.of_named(states, columns, self.projected)
         for kind, counted in dynamics.counted.items():
             measures = (JENSEN_SHANNON,) if kind == MICRO else (POPULATIONS,)
@@ -196,7 +202,7 @@ class _Job:
         if name == TRAINING:
             ratio = self.reference.dt / frames.dt
             return blocks(frames.lengths, max(1.0, self._inefficiency(REFERENCE) * ratio))
-        return blocks(frames.lengths, self._inefficiency(name))
+        return blocks(frames.lengths, self._inefficiency(name), ladder.groups(frames))
 
     def _inefficiency(self, name: str) -> float:
         frames, values = self.frames[name], self.projected[name]

@@ -64,12 +64,15 @@ class Dynamics:
     def reference(self) -> str:
         return next(iter(self.frames))
 
-    def of_projection(self, projection: CV, projected: Mapping[str, np.ndarray], columns: Columns) -> None:
+    def of_projection(
+        self, projection: CV, projected: Mapping[str, np.ndarray], columns: Columns, sets: int | None = None
+    ) -> None:
         """Implied timescales and metastable states from a Markov state model of the reference's microstates.
 
         Args:
             projected: (T, D) values of ``projection`` of every ensemble.
             columns: of the reference, to describe its metastable states with.
+            sets: how many metastable states; None where the gap in the spectrum is largest.
         """
         known = self.frames[self.reference]
         if projection.lag is None:
@@ -81,7 +84,7 @@ class Dynamics:
             return
         micro = msm.states(projected[self.reference], self.rng("states"))
         labels = micro(projected[self.reference])
-        found = metastable.partition(labels, known, float(lags[len(lags) // 2]), len(micro))
+        found = metastable.partition(labels, known, float(lags[len(lags) // 2]), len(micro), sets)
         if found is None:
             self.notes[self.reference].append("no metastable states: nothing in it is slower than the lag")
         else:

@@ -14,6 +14,7 @@ from cgsurrogate import files, units
 
 MANIFEST = "frames.json"
 FORMAT = 1
+STORED = {"positions": np.float32, "forces": np.float32, "weights": np.float64, "uncertainty": np.float16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Frames:
         forces: (T, N, 3) kJ/mol/nm, or None.
         weights: (T,) statistical weights of biased data, not negative, or None for equal weights.
         source: where the frames come from, for people; anything JSON can hold.
+        uncertainty: (T, N) without a unit, how new each bead's surroundings are to the model (``novelty.py``), or None.
     """
 
     beads: Beads
@@ -83,6 +85,7 @@ class Frames:
     forces: np.ndarray | None = None
     weights: np.ndarray | None = None
     source: dict[str, Any] = dataclasses.field(default_factory=dict)
+    uncertainty: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = self.positions.shape
@@ -99,6 +102,8 @@ class Frames:
                 raise ValueError(f"expected one weight a frame, ({shape[0]},), got {self.weights.shape}")
             if not np.isfinite(self.weights).all() or self.weights.min() < 0 or self.weights.sum() <= 0:
                 raise ValueError("weights must be finite, not negative, and not all zero")
+        if self.uncertainty is not None and self.uncertainty.shape != shape[:2]:
+            raise ValueError(f"expected uncertainty of shape {shape[:2]}, got {self.uncertainty.shape}")
         for name in ("positions", "forces"):
             array = getattr(self, name)
             if array is not None and not isinstance(array, np.memmap) and not np.isfinite(array).all():
@@ -146,7 +151,7 @@ class Frames:
 
         They are read from the disk (or from what the system has kept of it) when they are next looked at.
         """
-        for array in (self.positions, self.forces, self.weights):
+        for array in (self.positions, self.forces, self.weights, self.uncertainty):
             pages = getattr(array, "_mmap", None)
             if pages is not None and getattr(array, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
                 pages.madvise(mmap.MADV_DONTNEED)
@@ -176,6 +181,7 @@ class Frames:
             positions=gather(self.positions),
             forces=None if self.forces is None else gather(self.forces),
             weights=None if self.weights is None else gather(self.weights),
+            uncertainty=None if self.uncertainty is None else gather(self.uncertainty),
             lengths=tuple(run.stop - run.start for run in chosen),
         )
 
@@ -212,6 +218,7 @@ class Frames:
             positions=self.positions[part],
             forces=cut(self.forces),
             weights=cut(self.weights),
+            uncertainty=cut(self.uncertainty),
             lengths=(part.stop - part.start,),
         )
 
@@ -221,12 +228,12 @@ class Frames:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
         arrays = {}
-        for name in ("positions", "forces", "weights"):
+        for name, kind in STORED.items():
             array = getattr(self, name)
             if array is None:
                 continue
             path = folder / f"{name}.npy"
-            files.write_npy(path, np.asarray(array, np.float64 if name == "weights" else np.float32))
+            files.write_npy(path, np.asarray(array, kind))
             arrays[name] = {"file": path.name, "sha256": files.sha256(path), "shape": list(array.shape)}
         manifest = {
             "format": FORMAT,
@@ -278,7 +285,7 @@ class Frames:
             raise ValueError(f"{folder / MANIFEST} is not a manifest of frames ({error!r}); make it again") from None
 
     def __repr__(self) -> str:
-        extras = [name for name in ("forces", "weights") if getattr(self, name) is not None]
+        extras = [name for name in (*STORED,)[1:] if getattr(self, name) is not None]
         return (
             f"Frames: {len(self):,} of {len(self.beads)} beads in {len(self.lengths)} run(s), "
             f"{self.dt:g} ps apart, {self.temperature:g} K{', with ' + ' and '.join(extras) if extras else ''}"

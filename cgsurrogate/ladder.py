@@ -50,6 +50,19 @@ def parse(text: str, lowest: float) -> tuple[float, ...]:
     return geometric(*values)
 
 
+def groups(frames: Frames) -> tuple[int, ...] | None:
+    """For each run the ladder that its frames come from; None where no replicas exchanged.
+
+    Ladders are independent of one another; frames of one ladder are not, in whatever order they are taken.
+    """
+    exchange, ladders = frames.source.get("exchange"), frames.source.get("ladders")
+    if exchange is None:
+        return None
+    if ladders is None and len(frames.source.get("replicas", ())) == len(frames.lengths):
+        ladders = [int(replica) // len(exchange["temperatures"]) for replica in frames.source["replicas"]]
+    return tuple(int(one) for one in ladders) if ladders is not None and len(ladders) == len(frames.lengths) else None
+
+
 def check_replicas(replicas: int, number: int) -> None:
     """ValueError unless the replicas fill whole ladders."""
     if replicas < 1 or replicas % number:

@@ -91,9 +91,9 @@ def connected(counts: np.ndarray) -> np.ndarray:
 def transition_matrix(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(S, S) connected counts -> reversible maximum-likelihood transition matrix (Prinz et al. 2011), populations.
 
-    Counts that lead out of states and hardly ever back have an estimate with populations below what the iteration can hold.
-    Transitions are then also counted backwards in time, with the smallest weight (a millionth, or ten times more ...) that
-    keeps every state; with any weight the estimate for counts that are in balance is the same.
+    Counts that lead out of states and hardly ever back have an estimate with populations below what the iteration can
+    hold. Transitions are then also counted backwards in time, with the smallest weight (a millionth, or ten times more
+    ...) that keeps every state. For counts that are in balance no weight changes the estimate.
     """
     from deeptime.markov.tools.estimation import transition_matrix as estimate
 

@@ -18,8 +18,10 @@ from typing import Any
 from cgsurrogate import files, workflow
 from cgsurrogate.comparison import Comparison
 from cgsurrogate.frames import MANIFEST, Frames
+from cgsurrogate.reference import aggregate
 from cgsurrogate.stopping import Stopped, watching
 from cgsurrogate.turns import can_turn
+from cgsurrogate.uncertainty import add_uncertainty
 from cgsurrogate.workflow.provenance import hashes, provenance
 
 Update = Callable[[str, float | None, str], None]
@@ -94,11 +96,13 @@ def run(
             frames.save(out / "reference")
             files.write_json(out / "run.json", {**record, **provenance(), "sha256": hashes(sources)})
             _log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
+            if noise := frames.source.get("mean_square_force"):
+                _log(out, aggregate.sentence(noise))
         report("reading", 1.0, "")
         _branches(out, settings, report)
         if not (out / "comparison" / "metrics.json").exists():
             _log(out, "comparing")
-            surrogates = {name: Frames.load(out / FOLDERS[name][1]) for name in BRANCHES}
+            surrogates = {name: _simulated(out, name) for name in BRANCHES}
             workflow.make_comparison(
                 Frames.load(out / "held-out"),
                 surrogates,
@@ -120,6 +124,15 @@ def run(
         report("drawing", 1.0, "")
         _log(out, "done")
     return Comparison.load(out / "comparison")
+
+
+def _simulated(out: Path, name: str) -> Frames:
+    """The frames of a branch, with their uncertainty also where a run was killed just before it was noted."""
+    from cgsurrogate import store
+
+    model, simulation = (out / folder for folder in FOLDERS[name])
+    novelty = store.load(model).novelty
+    return Frames.load(simulation) if novelty is None else add_uncertainty(simulation, novelty)
 
 
 def _refuse_other(out: Path, record: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.frames import Frames
+from cgsurrogate.frames import Beads, Frames
 
 
 class State(NamedTuple):
@@ -60,14 +60,25 @@ class Stepper(Propagator):
 
     ``lags`` (shortest, longest) in ps is the range that it was trained on; ``lag`` may be set within it. ``memory`` is
     the size of a recurrent memory of the past, which travels in ``State.memory``; 0 where there is none.
+    ``transfers`` says that weights do not belong to one molecule: ``calibrate`` takes the frames of several, and
+    ``bound`` another molecule.
     """
 
+    transfers: ClassVar[bool] = False
     lags: tuple[float, float]
     memory: int
 
     @abc.abstractmethod
     def calibrate(self, frames: Frames) -> None:
-        """Set means, scales and ranges from training frames; must come before training."""
+        """Set means, scales and ranges from training frames; must come before training. See ``transfers``."""
+
+    def bound(self, beads: Beads) -> Stepper:
+        """The stepper of another molecule, which shares all weights with this one.
+
+        Raises:
+            ValueError: this kind of stepper belongs to one molecule, or it was not trained on all that ``beads`` have.
+        """
+        raise ValueError(f"a stepper of the kind {type(self).__name__} belongs to one molecule; train one with graph")
 
     @abc.abstractmethod
     def encode(self, positions: Tensor) -> Tensor:
@@ -101,3 +112,8 @@ class Stepper(Propagator):
         ``log_density - log_volume`` is a log density of positions, as a Boltzmann factor is one.
         """
         raise ValueError(f"{type(self).__name__} does not say how much space a unit of its encoding takes")
+
+
+def supported_lags(frames: Frames) -> tuple[float, float]:
+    """ps: the lags that a stepper can learn from these runs, from one frame to a quarter of the longest run."""
+    return frames.dt, frames.dt * max(1, max(frames.lengths) // 4)

@@ -13,9 +13,11 @@ import safetensors.torch
 from cgsurrogate import choose, files
 from cgsurrogate.energy import Energy, Sum
 from cgsurrogate.frames import Beads
+from cgsurrogate.novelty import Novelty
 from cgsurrogate.propagator import Stepper
 
 MODEL, WEIGHTS, FORMAT = "model.json", "weights.safetensors", 1
+NOVELTY = "novelty.safetensors"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,12 +25,14 @@ class Model:
     """An energy or a stepper, bound to one molecule at one temperature (K).
 
     ``info`` is for people and for watching a simulation: training figures, held-out runs, closest approach.
+    ``novelty`` scores how far frames are from those that the model was trained on; None where that was not made.
     """
 
     module: Energy | Stepper
     beads: Beads
     temperature: float
     info: dict[str, Any] = dataclasses.field(default_factory=dict)
+    novelty: Novelty | None = None
 
     @property
     def is_stepper(self) -> bool:
@@ -49,9 +53,7 @@ def save(model: Model, folder: str | Path) -> Path:
     """Write a model; everything that ``load`` needs to give the same numbers."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.module.state_dict().items()}
-    with files.replacing(folder / WEIGHTS) as handle:
-        handle.write(safetensors.torch.save(tensors))
+    weights = _store(folder / WEIGHTS, model.module.state_dict())
     terms = model.module.terms if isinstance(model.module, Sum) else [model.module]
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -59,14 +61,32 @@ def save(model: Model, folder: str | Path) -> Path:
         "recipes": [term.recipe for term in terms],
         "temperature": model.temperature,
         "beads": dataclasses.asdict(model.beads),
-        "weights": {"file": WEIGHTS, "sha256": files.sha256(folder / WEIGHTS)},
+        "weights": weights,
         "info": model.info,
     }
+    if model.novelty is not None:
+        content["novelty"] = {**_store(folder / NOVELTY, model.novelty.tensors()), "about": model.novelty.about}
     if isinstance(model.module, Stepper):
         low, high = model.module.lags
         content["lag"], content["lags"] = model.module.lag, [low, high]
     files.write_json(folder / MODEL, content)
     return folder
+
+
+def _store(path: Path, tensors: dict[str, Any]) -> dict[str, str]:
+    """Write tensors; the name and sha256 of the file."""
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with files.replacing(path) as handle:
+        handle.write(safetensors.torch.save(plain))
+    return {"file": path.name, "sha256": files.sha256(path)}
+
+
+def _restore(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    """The tensors of a file, checked against its sha256."""
+    path = folder / Path(entry["file"]).name
+    if files.sha256(path) != entry["sha256"]:
+        raise ValueError(f"{path} has changed since it was written; restore it or train again")
+    return safetensors.torch.load_file(path)
 
 
 def load(folder: str | Path) -> Model:
@@ -83,20 +103,19 @@ def load(folder: str | Path) -> Model:
     try:
         if content["format"] != FORMAT:
             raise ValueError(f"expected a model of format {FORMAT}, got {content['format']}; update cgsurrogate")
-        weights = folder / Path(content["weights"]["file"]).name
-        if files.sha256(weights) != content["weights"]["sha256"]:
-            raise ValueError(f"{weights} has changed since it was written; restore it or train again")
+        tensors = _restore(folder, content["weights"])
         beads = Beads.from_dict(content["beads"])
         built = [choose.build(r["family"], r["name"], beads, **r["options"]) for r in content["recipes"]]
         module = Sum(*built) if content["kind"] == "energy" else built[0]
-        tensors = safetensors.torch.load_file(weights)
         _fill(module, tensors)
+        found = content.get("novelty")
+        novelty = None if found is None else Novelty.build(beads, _restore(folder, found), found["about"])
     except (KeyError, TypeError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
         raise ValueError(f"{folder} is not a model that this version can read: {error}") from None
     if isinstance(module, Stepper):
         module.lags, module.lag = tuple(content["lags"]), content["lag"]
     module.eval()
-    return Model(module, beads, float(content["temperature"]), content.get("info", {}))
+    return Model(module, beads, float(content["temperature"]), content.get("info", {}), novelty)
 
 
 def _fill(module: Energy | Stepper, tensors: dict[str, Any]) -> None:

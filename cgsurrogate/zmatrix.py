@@ -24,14 +24,18 @@ class ZMatrix(nn.Module):
     every other child takes r = that first child, which makes an improper, and that is stiff. The root b and its first
     two children a and c need fewer: bonds b-a and b-c and the angle c-b-a. Bonds that close a ring are not used.
 
+    With ``from_start`` the root is the first bead with two bonds, and a its child with the shorter branch. Then every
+    residue is placed in the same direction, so that the coordinates of one mean the same as those of the next, from the
+    first on; but there are twice as many levels.
+
     Attributes:
         refs: (N, 4) rows (i, p, q, r) in the order of placement, first b, a, c; -1 where there is none.
         torsion: (N - 3,) whether the dihedral of ``refs[3 + k]`` is a torsion of the chain, else an improper.
     """
 
-    def __init__(self, beads: Beads):
+    def __init__(self, beads: Beads, from_start: bool = False):
         super().__init__()
-        self.refs, self.torsion = _rows(len(beads), beads.bonds)
+        self.refs, self.torsion = _rows(len(beads), beads.bonds, from_start)
         for name, rows in (
             ("_bonds", self.refs[1:, :2]),
             ("_angles", self.refs[2:, :3]),
@@ -131,7 +135,7 @@ def _extend(p: Tensor, q: Tensor, r: Tensor, local: Tensor) -> Tensor:
     return p.addcmul(a, along).addcmul(b, across).addcmul(c, normal)
 
 
-def _rows(count: int, bonds: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray]:
+def _rows(count: int, bonds: tuple[tuple[int, int], ...], from_start: bool) -> tuple[np.ndarray, np.ndarray]:
     """Rows (i, p, q, r) in the order of placement, sorted by level; and which of the dihedrals are torsions."""
     if count < 4:
         raise ValueError(f"internal coordinates need at least four beads, got {count}; choose a finer mapping")
@@ -146,13 +150,17 @@ def _rows(count: int, bonds: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, n
             "internal coordinates need one connected molecule, but no bonds lead from bead 0 to beads "
             f"{', '.join(map(str, lost[:5]))}{', ...' if len(lost) > 5 else ''}; map one molecule, or bond its parts"
         )
-    b, parents = _middle(near, reached[-1])
+    if from_start:
+        b = next(i for i in range(count) if len(near[i]) > 1)
+        parents = _walk(near, b)
+    else:
+        b, parents = _middle(near, reached[-1])
     height = dict.fromkeys(parents, 0)
     for i in reversed(list(parents)):
         if parents[i] >= 0:
             height[parents[i]] = max(height[parents[i]], height[i] + 1)
     children = {i: sorted((j for j in near[i] if parents[j] == i), key=lambda j: (-height[j], j)) for i in parents}
-    a, c = children[b][:2]
+    a, c = reversed(children[b][:2]) if from_start else children[b][:2]
     rows = {b: (b, -1, -1, -1), a: (a, b, -1, -1), c: (c, b, a, -1)}
     torsion: dict[int, bool] = {}
     other = dict.fromkeys(near[b], a) | {a: c}  # across the root

@@ -84,10 +84,14 @@ def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
     runs = sorted(Path("data").glob("run*.xtc"))
     forces = [str(run.with_suffix("")) + ".forces.npy" for run in runs]
     files = [word for run in runs for word in ("-f", run)] + [word for force in forces for word in ("--forces", force)]
-    ok("map", "-s", "data/topology.pdb", *files, "--mapping", "backbone", "-T", 300, "-o", "frames")
+    out = ok("map", "-s", "data/topology.pdb", *files, "--mapping", "backbone", "-T", 300, "-o", "frames")
+    assert "mean squared mapped force" in out and "(slice)" in out and "basic is used" in out
     ok("train", "energy", "frames", "-o", "force-field", "--minutes", 0.1, "-q")
     ok("train", "stepper", "frames", "-o", "stepper", "--minutes", 0.1, "-q")
     ok("simulate", "force-field", "--start", "frames", "--replicas", 8, "--time", 2, "--every", 0.2, "-o", "ff", "-q")
+    assert np.load("ff/uncertainty.npy").shape == (80, 10)
+    out = ok("uncertainty", "force-field", "frames", "--worst", 3, "-q")
+    assert "held-out frames" in out and out.count("  frame ") == 3
     tempered = ["--tempering", "300:400:2", "--replicas", 4, "--time", 0.4, "--every", 0.2, "-o", "pt", "-q"]
     out = ok("simulate", "force-field", "--start", "frames", *tempered)
     assert "2 ladders at 300 K" in out and "pt/all-temperatures" in out
@@ -112,8 +116,8 @@ def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
         "roll",
         "-q",
     )
-    out = ok("compare", "frames", "ff", "roll", "-o", "comparison", "-q")
-    assert "ff" in out and "roll" in out
+    out = ok("compare", "frames", "ff", "roll", "--training", "frames", "--draws", "-o", "comparison", "-q")
+    assert all(row in out for row in ("ff", "roll", "Markov state model", "independent draws"))
     metrics = json.loads(Path("comparison/metrics.json").read_text())
     assert metrics
     ok("report", "comparison")

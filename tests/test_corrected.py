@@ -160,7 +160,7 @@ def test_it_is_reached_from_elsewhere(stepper):
     moves = Metropolised(stepper, Known(), KELVIN)
     start = exact(20, 5).repeat(150, 1, 1)  # twenty structures only
     assert p_value(start) < 1e-9
-    assert p_value(roll(moves, start, 80).positions) > 1e-3
+    assert p_value(roll(moves, start, 160).positions) > 1e-3
 
 
 class Spoiled(Stepper):

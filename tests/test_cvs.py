@@ -339,6 +339,17 @@ def test_contacts_are_counted_and_their_smooth_count_has_the_sharp_one_as_its_li
 # a projection without equilibrium
 
 
+@pytest.mark.parametrize("name", ["tica", "vamp"])
+def test_a_still_reference_is_refused_and_two_conformations_have_one_direction(name):
+    two = walk(np.random.default_rng(9), 2, 6, step=0.1)
+    with pytest.raises(ValueError, match="does not move"):
+        choose.build("cvs", name, frames_of(np.repeat(two[:1], 200, 0)))
+    frames = frames_of(two[np.arange(200) // 25 % 2])
+    cv = choose.build("cvs", name, frames)
+    assert len(cv.labels) == cv.shown == 1 and cv.pairs == ()
+    assert len(np.unique(cv(frames).round(4))) == 2
+
+
 def test_vamp_finds_the_slow_motion_and_agrees_with_tica_in_equilibrium():
     x, bend = hidden_process(np.random.default_rng(3), 20_000)
     frames = frames_of(x, lengths=(12_000, 8_000), dt=2.0)

@@ -1,5 +1,6 @@
 """Histograms, free energies and populations against known densities; coverage of intervals over repeated draws."""
 
+import dataclasses
 import math
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import pytest
 from scipy.integrate import quad
 
 from cgsurrogate import blocks as blocks_module
-from cgsurrogate import fes
+from cgsurrogate import fes, ladder
 from cgsurrogate.blocks import blocks
 from cgsurrogate.correlation import statistical_inefficiency
 from cgsurrogate.frames import Beads, Frames
@@ -130,6 +131,33 @@ def test_blocks_tile_the_frames_and_never_cross_runs(lengths, inefficiency):
         assert all(starts[r] <= a < starts[r + 1] for r, a in zip(cut.runs, cut.edges[:-1], strict=True))
     else:
         assert set(cut.edges) <= set(starts)
+
+
+def test_groups_of_runs_are_blocks_and_too_few_of_them_are_not_used():
+    cut = blocks((5, 3, 4, 9, 2), 1.0, (7, 7, 2, 4, 4))
+    assert cut.edges.tolist() == [0, 8, 12, 23] and cut.runs.tolist() == [0, 1, 2] and not cut.enough
+    assert len(blocks((500, 300), 1.0, (0, 1))) > 2
+    many = blocks((2,) * 900, 1.0, np.arange(900) // 3)
+    assert len(many) == blocks_module.MOST_BLOCKS and set(many.edges) <= set(range(0, 1801, 6)) and many.enough
+
+
+def test_intervals_of_exchanging_replicas_hold_the_truth_only_by_whole_ladders():
+    """Frames of a ladder in any order share what their few slow replicas do, and a correlation along them is none."""
+    rng, right = np.random.default_rng(4), {True: 0, False: 0}
+    lengths, truth, repeats = (50,) * 16, 0.4, 150
+    frames = frames_of(lengths)
+    grouped = dataclasses.replace(
+        frames, source={"exchange": {"temperatures": [300, 350]}, "ladders": np.repeat(np.arange(8), 2).tolist()}
+    )
+    assert ladder.groups(frames) is None and ladder.groups(grouped) == tuple(np.repeat(np.arange(8), 2))
+    for _ in range(repeats):
+        slow = rng.random((8, 3)) < truth  # three replicas that never cross, and hop in and out of the lowest rung
+        labels = np.concatenate([one[rng.integers(0, 3, 100)] for one in slow]).astype(int)
+        for by_ladder in (True, False):
+            cut = blocks(lengths, 1.0, ladder.groups(grouped) if by_ladder else None)
+            found, _ = fes.populations(fes.counted_states(labels, 2, frames, cut), rng)
+            right[by_ladder] += found.low[1] <= truth <= found.high[1]
+    assert right[True] / repeats > 0.88 and right[False] / repeats < 0.6
 
 
 def test_blocks_say_when_they_are_shorter_than_the_correlation():

@@ -11,7 +11,8 @@ import mdtraj
 import numpy as np
 import pytest
 
-from cgsurrogate import choose
+from cgsurrogate import choose, files, sampling
+from cgsurrogate.frames import Frames
 from cgsurrogate.reference import example
 from cgsurrogate.reference.generate import Protocol, collect, generate
 from cgsurrogate.reference.read import read
@@ -48,6 +49,20 @@ def test_a_generation_is_readable_with_its_forces(made, dipeptide_pdb):
     assert frames.lengths == (6, 6) and frames.dt == pytest.approx(0.4)
     assert np.abs(frames.positions[0] - frames.positions[6]).max() > 0.01  # runs start apart
     assert len(np.load(made / "run0.potential.npy")) == 6
+
+
+def test_the_speed_of_a_generation_comes_with_its_frames(made, tmp_path):
+    trajectories = [made / f"run{i}.xtc" for i in range(2)]
+    accounts = [files.read_json(path.with_suffix("") / "speed.json") for path in trajectories]
+    assert [one["nanoseconds"] for one in accounts] == pytest.approx([0.0024, 0.0024])
+    frames = read(made / "topology.pdb", trajectories, choose.builder("mappings", "ca"), temperature=300)
+    frames.save(tmp_path / "frames")
+    seconds = sum(one["seconds"] for one in accounts)
+    assert sampling.wall_seconds(Frames.load(tmp_path / "frames")) == pytest.approx(seconds, rel=1e-6)
+    alone = tmp_path / "run0.xtc"  # elsewhere nothing is known of its speed
+    alone.write_bytes(trajectories[0].read_bytes())
+    again = read(made / "topology.pdb", [alone], choose.builder("mappings", "ca"), temperature=300)
+    assert np.isnan(sampling.wall_seconds(again))
 
 
 def test_stored_forces_are_the_slope_of_the_stored_energy(made):

@@ -161,6 +161,7 @@ def test_rows_of_one_array_go_to_the_trajectories(peptide_pdb, atoms, tmp_path):
         dt=1,
         weights=[f"{tmp_path / 'w.npz'}:w"],
         forces=[f"{tmp_path / 'w.npz'}:forces"],
+        aggregate="basic",
     )
     np.testing.assert_array_equal(frames.weights, weights.ravel())
     assert [float(frames.forces[run].std()) for run in frames.runs] == [0, 0, 0]
@@ -201,9 +202,10 @@ def test_the_optimal_aggregation_is_measured_and_needs_forces(peptide, peptide_p
     with pytest.raises(ValueError, match="--forces"):
         read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, aggregate="optimal")
     frames = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], aggregate="optimal")
-    gain = frames.source["mean_square_force"]
-    assert gain["optimal"] < 0.5 * gain["basic"]
-    basic = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"]).forces
+    noise = frames.source["mean_square_force"]
+    assert noise["optimal"] < 0.5 * noise["basic"] and noise["used"] == frames.source["aggregate"] == "optimal"
+    assert noise["slice"] > 0 and noise["frames"] == 80
+    basic = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], aggregate="basic").forces
     assert (frames.forces**2).mean() < 0.5 * (basic**2).mean()
 
 

@@ -1,5 +1,6 @@
 """Laws of time-steppers: the contract of every kind, exactness of the density, and a toy whose kinetics are known."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from cgsurrogate import choose
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.steppers import _circle, _layers
+from cgsurrogate.training.persistence import persistence, slow
 from cgsurrogate.training.stepper import LaggedPairs, check, pair_loss, train_stepper
 from cgsurrogate.zmatrix import ZMatrix, wrap
 
@@ -273,25 +275,39 @@ def test_draws_follow_the_density_jointly():
     assert abs(ratio.mean().item() - 1) < 5 * ratio.std().item() / math.sqrt(count)
 
 
-def test_the_density_of_a_flow_is_that_of_its_draws():
-    """As above; and a field that stands still leaves the density of the source."""
-    frames = make_frames(CHAIN)
-    stepper, _ = make_stepper("flow", frames=frames, rough=0.1, width=32, blocks=1, evaluations=20)
+@pytest.mark.parametrize("evaluations", [1, 2, 8])
+def test_the_density_of_a_flow_is_that_of_its_draws(evaluations):
+    """As above, however coarse the solver; and a field that stands still leaves the density of the source."""
+    frames = make_frames(bonds=(*CHAIN, (3, 4)))
+    stepper, _ = make_stepper("flow", frames=frames, rough=0.1, width=32, blocks=1, evaluations=evaluations)
     count = 4000
     now = stepper.encode(first(frames, 1)[:1]).expand(count, -1)
     lag = torch.full((count,), 4.0)
     drawn = stepper.draw(now, lag, generator())
     with torch.no_grad():
-        p, q = stepper.log_density(now, drawn, lag), stepper.log_density(now + 0.5, drawn, lag)
+        p, q = stepper.log_density(now, drawn, lag), stepper.log_density(now + 1.0, drawn, lag)
         still, _ = make_stepper("flow", frames=frames, width=32, blocks=1)
-        source = still.log_density(now[:3], drawn[:3], lag[:3])
+        source, _ = still.log_density_parts(now[:3], drawn[:3], lag[:3])
     ratio = (q - p).exp()
-    assert (q - p).std() > 0.02
+    assert torch.isfinite(p).all() and (q - p).std() > 0.05
     assert abs(ratio.mean().item() - 1) < 5 * ratio.std().item() / math.sqrt(count)
-    normal = -0.5 * (drawn[:3, 1:].square() + math.log(2 * math.pi)).sum(1)
-    assert torch.allclose(source, normal - math.log(2 * math.pi), atol=1e-4)
+    assert torch.allclose(source, torch.full((3,), -2 * math.log(2 * math.pi)), atol=1e-4)
 
 
+def test_the_density_of_a_flow_sums_to_one():
+    """On a grid of its only soft angle, with a field that is far from straight."""
+    frames = make_frames(CHAIN)
+    stepper, _ = make_stepper("flow", frames=frames, rough=0.12, width=32, blocks=1, evaluations=4)
+    grid = (torch.arange(400) + 0.5) / 400 * 2 * math.pi - math.pi
+    now = stepper.encode(first(frames, 1)[:1]).expand(400, -1)
+    later = torch.cat([grid[:, None], now[:, 1:]], 1)
+    with torch.no_grad():
+        soft, _ = stepper.log_density_parts(now, later, torch.full((400,), 4.0))
+    assert soft.std() > 0.05
+    assert soft.exp().mean().item() * 2 * math.pi == pytest.approx(1.0, abs=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore:at the lag")
 def test_a_flow_learns_a_flipping_torsion():
     frames = two_wells((0, 1, 0), (3000, 3000, 3000), (0.1, 0.05))
     stepper = choose.build("steppers", "flow", frames.beads, width=48, blocks=1)
@@ -463,3 +479,42 @@ def test_rollout_has_the_populations_and_the_relaxation_of_the_toy(toy, lag):
     ahead = inside - inside.mean()
     correlation = ((ahead[1:] * ahead[:-1]).mean() / ahead.square().mean()).item()
     assert correlation == pytest.approx(0.85 ** (lag / frames.dt), abs=0.05)
+
+
+def test_few_frames_are_not_learned_by_heart():
+    """Frames without memory: noise on what is seen and dropout keep a large network from inventing one."""
+    frames = make_frames(tuple((k, k + 1) for k in range(8)), (3000,))
+    shuffled = frames.positions[np.random.default_rng(0).permutation(len(frames))]
+    known, other = (
+        Frames(frames.beads, part, (len(part),), frames.dt, 300.0) for part in (shuffled[:150], shuffled[150:])
+    )
+    losses = []
+    for blur in (True, False):
+        torch.manual_seed(0)
+        stepper = choose.build("steppers", "autoregressive", known.beads, lag=4.0, width=96, hidden=16)
+        stepper.calibrate(known)
+        assert stepper.blur > 0 and stepper.tail.dropout == 0.5
+        stepper.blur *= blur
+        optimiser, pairs = torch.optim.Adam(stepper.parameters(), 3e-3), LaggedPairs(stepper, known, batch=150)
+        for step in range(150):
+            optimiser.zero_grad()
+            pair_loss(stepper, pairs.draw(generator(step)), generator(step)).backward()
+            optimiser.step()
+        with torch.no_grad():
+            soft, _ = stepper.eval().log_density_parts(*LaggedPairs(stepper, other, batch=2000).draw(generator()))
+        losses.append(-soft.sum(1).mean().item())
+    assert losses[0] < losses[1] - 0.5
+
+
+def test_one_jump_shows_the_rates_of_a_stepper(toy):
+    """The trained toy keeps as much of its only slow process as the data; one that was not trained forgets at once."""
+    stepper, frames, _ = toy
+    processes = slow(stepper, frames, 2.0, processes=1)
+    assert slow(stepper, dataclasses.replace(frames, weights=np.ones(len(frames))), 2.0) is None
+    found = persistence(stepper, frames, 2.0, processes, starts=4000)
+    assert found.data[0] == pytest.approx(0.85, abs=0.02) and found.lag == 2.0
+    assert found.model[0] == pytest.approx(found.data[0], abs=0.03 + 3 * found.error[0])
+    assert found.rates[0] == pytest.approx(1.0, abs=0.25) and not found.words and stepper.lag != 2.0
+    fresh = choose.build("steppers", "autoregressive", frames.beads, lag=4.0)
+    fresh.calibrate(frames)
+    assert any("times as fast" in line for line in persistence(fresh, frames, 2.0, processes).words)

@@ -46,8 +46,9 @@ def beads(request):
     return GRAPHS[request.param]
 
 
-def test_round_trip_is_exact(beads):
-    z, x = ZMatrix(beads), random_positions(beads)
+@pytest.mark.parametrize("from_start", [False, True])
+def test_round_trip_is_exact(beads, from_start):
+    z, x = ZMatrix(beads, from_start), random_positions(beads)
     again = z.to_positions(*z.to_internal(x), like=x)
     assert (again - x).abs().max() < 1e-9
 
@@ -90,9 +91,10 @@ def test_structure_turns_with_the_molecule_it_is_placed_like(beads):
     assert (one.mean(1) - x.mean(1)).abs().max() < 1e-12
 
 
-def test_log_volume_is_the_determinant(beads):
+@pytest.mark.parametrize("from_start", [False, True])
+def test_log_volume_is_the_determinant(beads, from_start):
     """With bead b in the origin, a on z and c in xz, the map of 3N-6 numbers to 3N-6 has a determinant by autograd."""
-    z, x = ZMatrix(beads), random_positions(beads, batch=3)
+    z, x = ZMatrix(beads, from_start), random_positions(beads, batch=3)
     bonds, angles, dihedrals = z.to_internal(x)
     sizes = [bonds.shape[1], angles.shape[1], dihedrals.shape[1]]
     b, a, c = z.refs[:3, 0]
@@ -113,6 +115,15 @@ def test_few_levels_for_a_long_chain():
     """The root lies in the middle, so a chain needs half as many sequential steps as it has beads."""
     beads = make_beads(101, [(i, i + 1) for i in range(100)])
     assert len(ZMatrix(beads)._levels) <= 51
+
+
+def test_from_the_start_all_is_placed_in_one_direction():
+    """Three beads a residue with a side bead: the rows of every residue are those of the one before, moved on."""
+    bonds = [(3 * k + i, 3 * k + j) for k in range(6) for i, j in ((0, 1), (1, 2), (1, 3)) if 3 * k + j < 18]
+    rows = {int(row[0]): row for row in ZMatrix(make_beads(18, bonds), True).refs[3:]}
+    assert all(row[0] > row[1] for row in rows.values())
+    for i in range(5, 14):
+        assert np.array_equal(rows[i + 3], rows[i] + 3)
 
 
 def test_gradients_flow(beads):

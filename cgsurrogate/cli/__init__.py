@@ -24,6 +24,7 @@ from cgsurrogate.cli import (
     run,
     simulate,
     train,
+    uncertainty,
     view,
 )
 
@@ -57,7 +58,7 @@ def group() -> None:
     """
 
 
-for _module in (run, example, reference, map, train, simulate, compare, report, export, view, kinds):
+for _module in (run, example, reference, map, train, simulate, uncertainty, compare, report, export, view, kinds):
     group.add_command(_module.command)
 
 

@@ -58,10 +58,11 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--aggregate",
-                default="basic",
+                default="auto",
                 show_default=True,
-                type=click.Choice(["basic", "optimal"]),
-                help="Force aggregation: over rigid groups only, or the least noisy one.",
+                type=click.Choice(["auto", "basic", "optimal"]),
+                help="Force aggregation: basic, over rigid groups only, or optimal, the least noisy; auto: optimal "
+                "where there are forces and it gains something.",
             ),
         )
     ):

@@ -45,6 +45,7 @@ from cgsurrogate.cli.progress import progress
     help="How fast the simulation of an ensemble was (reference=200), for independent frames a second.",
 )
 @click.option("--baseline/--no-baseline", default=True, help="With --training: add a Markov state model of them.")
+@click.option("--draws", is_flag=True, help="With --training: add its frames in random order, as a second baseline.")
 @common.out_folder
 @common.seed
 @common.quiet
@@ -62,6 +63,7 @@ def command(
     recipes: tuple[str, ...],
     speeds: tuple[str, ...],
     baseline: bool,
+    draws: bool,
     out: Path,
     seed: int,
     quiet: bool,
@@ -89,6 +91,7 @@ def command(
             out,
             training=Frames.load(training) if training else None,
             baseline=baseline,
+            draws=draws,
             cvs=cvs,
             states=states,
             recipes=recipes,

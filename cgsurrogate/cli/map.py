@@ -28,8 +28,12 @@ def command(out: Path, force: bool, quiet: bool, **options: Any) -> None:
         )
         frames.save(out)
         update("reading", 1.0)
+    from cgsurrogate.reference import aggregate
+
     with_ = " with forces" if frames.forces is not None else ""
     click.echo(
         f"{len(frames):,} frames of {len(frames.beads)} beads in {len(frames.lengths)} run(s), "
         f"{frames.dt:g} ps apart, {frames.temperature:g} K{with_}: {out}"
     )
+    if frames.source.get("mean_square_force"):
+        click.echo(aggregate.sentence(frames.source["mean_square_force"]))

@@ -80,7 +80,7 @@ def command(
     The same command again continues where it stopped, bit for bit. Exit code 4: completed, but replicas that blew up
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
-    from cgsurrogate import ladder, store, turning, workflow
+    from cgsurrogate import ladder, store, turning, uncertainty, workflow
     from cgsurrogate.frames import Frames
 
     common.one_thread()
@@ -108,6 +108,8 @@ def command(
         )
     what = "replicas" if rungs is None else f"ladders at {result.temperature:g} K"
     click.echo(f"{len(result):,} frames of {len(result.lengths)} {what}, {result.dt:g} ps apart: {out}")
+    if said := uncertainty.words(result):
+        click.echo(f"warning: {said.text}" if said.warn else said.text, err=said.warn)
     if correct is not None:
         click.echo(f"corrected: {workflow.describe(result)}")
     if rungs is not None:

@@ -84,7 +84,7 @@ def energy(
 
 
 @command.command("stepper", epilog="Example:  cgsurrogate train stepper frames --lag 100 --minutes 5 -o stepper")
-@click.argument("frames", type=common.PATH)
+@click.argument("frames", type=common.PATH, nargs=-1, required=True)
 @common.out_folder
 @click.option("--lag", type=float, help="Time of one jump in ps; chosen from the data by default.")
 @click.option("--stepper", default="autoregressive", show_default=True, help="Kind, with options as name:key=value.")
@@ -93,7 +93,7 @@ def energy(
 @common.force
 @common.quiet
 def stepper(
-    frames: Path,
+    frames: tuple[Path, ...],
     out: Path,
     lag: float | None,
     stepper: str,
@@ -104,18 +104,20 @@ def stepper(
 ) -> None:
     """Learn the distribution of the conformation a lag ahead: a stepper that `simulate` rolls out.
 
-    The same command again continues.
+    Several FRAMES, of molecules mapped alike, learn together with --stepper graph, which `simulate` then starts from
+    frames of any molecule of the same residues. The same command again continues.
     """
     from cgsurrogate import workflow
     from cgsurrogate.frames import Frames
 
-    data = Frames.load(frames)
+    data, *others = (Frames.load(path) for path in frames)
     common.fresh(out, "model.json", force)
     common.one_thread()
     with progress(quiet) as update:
         model = workflow.make_stepper(
             data,
             out,
+            others=others,
             stepper=stepper,
             lag=lag,
             minutes=minutes,

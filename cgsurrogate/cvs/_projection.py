@@ -14,6 +14,7 @@ from cgsurrogate.frames import Beads, Frames
 
 MOST_DISTANCES = 500
 PROBE = 20_000  # frames that are looked at to choose a lag
+STILL = 1e-6  # variance of a feature below which deeptime leaves it out
 LEAST_RUN = 20  # frames of the longest run, for a time order to be of use
 
 
@@ -67,8 +68,6 @@ class Projection(CV):
     the variance.
     """
 
-    shown = 2
-
     def __init__(
         self,
         features: Features,
@@ -84,6 +83,7 @@ class Projection(CV):
         self.features, self.mean, self.matrix, self.lag, self.notes = features, mean, matrix, lag, notes
         self.name, self.strength = name, strength
         self.labels = tuple(f"{short} {k + 1}" for k in range(matrix.shape[1]))
+        self.shown = min(2, matrix.shape[1])
         self.pairs = ((0, 1),) if matrix.shape[1] > 1 else ()
 
     def __call__(self, frames: Frames) -> np.ndarray:
@@ -127,7 +127,11 @@ def _choose_lag(reference: Frames, features: Features) -> int:
 
 
 def covariances(reference: Frames, features: Features, steps: int, *, reversible: bool) -> Any:
-    """deeptime's covariances of the features now and ``steps`` frames later, never across runs."""
+    """deeptime's covariances of the features now and ``steps`` frames later, never across runs.
+
+    Raises:
+        ValueError: the features never change.
+    """
     from deeptime.covariance import Covariance
 
     estimator = Covariance(
@@ -139,7 +143,10 @@ def covariances(reference: Frames, features: Features, steps: int, *, reversible
             x = features(np.asarray(reference.positions[start : min(start + piece + steps, run.stop)], float))
             if len(x) > steps:
                 estimator.partial_fit((x[:-steps], x[steps:]))
-    return estimator.fetch_model()
+    found: Any = estimator.fetch_model()
+    if not np.diagonal(found.cov_00).max() > STILL:
+        raise ValueError("the reference does not move: all its frames are alike; compare with a reference that does")
+    return found
 
 
 def tica(reference: Frames, features: Features, dimensions: int, steps: int, *, kinetic_map: bool = True) -> Projection:

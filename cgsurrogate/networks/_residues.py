@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cgsurrogate.analytic import Analytic, Internal, by_angle, multiples
-from cgsurrogate.networks import _edges
+from cgsurrogate.networks._edges import Edges
 
 silu, silu_slope = torch.nn.functional.silu, torch.ops.aten.silu_backward
 
@@ -25,14 +25,13 @@ class Passes(Analytic):
     """``residues.Residues``, whose weights it takes."""
 
     def __init__(self, network, order: int, scale: float):
-        self.edges = _edges.build(network)
+        self.edges = Edges(network)
         self.residues, self.width, self.distances = len(network.types), network.output.weight.shape[1], self.edges.rows
         self._turns(network.turns, order)
-        self.embedding = network.embedding(network.types).T[:, :, None]  # (F, R, 1)
-        self.senders = [(one.weight, one.bias[:, None], two.weight, two.bias[:, None])
-                        for one, _, two in network.senders]  # fmt: skip
-        self.mixers = [(mixer.weight, mixer.bias[:, None]) for _, mixer in network.mixers]
-        self.hidden = network.hidden.weight, network.hidden.bias[:, None]
+        self.embedding = network.embedding(network.types)  # (R, F)
+        self.senders = [(one.weight, one.bias, two.weight, two.bias) for one, _, two in network.senders]
+        self.mixers = [(mixer.weight, mixer.bias) for _, mixer in network.mixers]
+        self.hidden = network.hidden.weight, network.hidden.bias
         self.output = scale * network.output.weight  # (1, F)
         self.floats, self.cutoff = self.edges.floats, self.edges.cutoff
 
@@ -51,24 +50,22 @@ class Passes(Analytic):
                     back[where[s, r]] = s * self.residues + r
         self.where, self.back = where.flatten().to(index.device), back.to(index.device)
         weight = turns.weight.view(-1, order, 2, self.width)[slots]  # (slots, order, 2, F)
-        self.turning = weight.permute(3, 2, 1, 0).flatten(1).contiguous()  # (F, 2 order slots)
+        self.turning = weight.permute(2, 1, 0, 3).flatten(0, 2).contiguous()  # (2 order slots, F)
 
     def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
         batch = at.distances.shape[1]
-        columns = self.residues * batch
         value, state, inner, edges, kept, waves = self._forward(at)
-        weight, _ = self.hidden
-        slope = silu_slope(self.output.T.expand(-1, columns), inner)
-        slope, along = silu_slope(weight.T @ slope, state), None
+        slope = silu_slope(self.output.expand(len(inner), -1), inner)
+        slope = silu_slope(slope @ self.hidden[0], state)
         for layer, (inner, heard, memory) in reversed(list(enumerate(kept))):
-            felt = silu_slope(self.mixers[layer][0].T @ slope, heard).view(self.width, self.residues, batch)
-            back, along = self.edges.back(layer, edges, memory, felt, along)
+            felt = silu_slope(slope @ self.mixers[layer][0], heard)
+            back = self.edges.back(layer, edges, memory, felt, slopes.distances)
             one, _, two, _ = self.senders[layer]
-            slope.addmm_(one.T, silu_slope(two.T @ back, inner))
+            slope.addmm_(silu_slope(back @ two, inner), one)
         if waves is not None:
-            pulled = (self.turning.T @ slope).view(2, self.order, -1, batch).index_select(2, self.back)
+            pulled = (self.turning @ slope.T).view(-1, batch, self.residues).transpose(1, 2)
+            pulled = pulled.reshape(2, self.order, -1, batch).index_select(2, self.back)
             slopes.dihedrals.add_(by_angle(waves, pulled))
-        slopes.distances.add_(self.edges.pull(edges, along))
         return value
 
     def value(self, at: Internal) -> Tensor:
@@ -76,24 +73,23 @@ class Passes(Analytic):
 
     def _forward(self, at: Internal) -> tuple:
         """Energies (B,), and what the way back needs."""
-        batch = at.distances.shape[1]
-        columns, waves = self.residues * batch, None
-        state = self.embedding.expand(-1, -1, batch).reshape(self.width, columns)
+        batch, waves = at.distances.shape[1], None
+        state = self.embedding.repeat(batch, 1)  # (B R, F)
         if len(self.back):
             waves = multiples(at.dihedrals, self.order)  # (2, order, T, B)
-            padded = torch.nn.functional.pad(waves, (0, 0, 0, 1))
-            state = torch.addmm(state, self.turning, padded.index_select(2, self.where).view(-1, columns))
+            padded = torch.nn.functional.pad(waves, (0, 0, 0, 1)).index_select(2, self.where)
+            padded = padded.view(-1, self.residues, batch).transpose(1, 2).flatten(1)  # (2 order slots, B R)
+            state = torch.addmm(state, padded.T, self.turning)
         edges, kept = self.edges.at(at.distances), []
         for layer, (one, one_bias, two, two_bias) in enumerate(self.senders):
-            inner = torch.addmm(one_bias, one, state)
-            sent = torch.addmm(two_bias, two, silu(inner)).view(self.width, self.residues, batch)
-            heard, memory = self.edges.hear(layer, edges, sent)
+            inner = torch.addmm(one_bias, state, one.T)
+            heard, memory = self.edges.hear(layer, edges, torch.addmm(two_bias, silu(inner), two.T))
             mixer, bias = self.mixers[layer]
-            state = torch.addmm(state, mixer, silu(heard)).add_(bias)
+            state = torch.addmm(state, silu(heard), mixer.T).add_(bias)
             kept.append((inner, heard, memory))
         weight, bias = self.hidden
-        inner = torch.addmm(bias, weight, silu(state))
-        value = (self.output @ silu(inner)).view(self.residues, batch).sum(0)
+        inner = torch.addmm(bias, silu(state), weight.T)
+        value = (silu(inner) @ self.output.T).view(batch, self.residues).sum(1)
         return value, state, inner, edges, kept, waves
 
     def chosen(self, rows: np.ndarray) -> Passes:

@@ -25,7 +25,7 @@ from cgsurrogate.analytic import Analytic
 from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Beads
 from cgsurrogate.internal import Differences, Dihedrals, multiples
-from cgsurrogate.networks import _residues
+from cgsurrogate.networks import _compiled, _residues
 
 ORDER = 3  # multiples of a dihedral
 SCALE = 5.0  # kJ/mol; unit of the output layer
@@ -81,7 +81,7 @@ class Residues(Energy):
         return SCALE * self.output(nn.functional.silu(self.hidden(nn.functional.silu(state)))).sum((1, 2))
 
     def analytic(self) -> Analytic:
-        return _residues.Passes(self, ORDER, SCALE)
+        return _compiled.build(_residues.Passes(self, ORDER, SCALE))
 
 
 class Edges(nn.Module):

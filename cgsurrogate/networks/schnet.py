@@ -20,9 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate import beadtypes, bondgraph
+from cgsurrogate.analytic import Analytic
 from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Beads
 from cgsurrogate.internal import Dihedrals, multiples
+from cgsurrogate.networks import _schnet
 
 FAINT = 1e-12
 ORDER = 2  # multiples of a dihedral
@@ -75,6 +77,9 @@ class SchNet(Energy):
             state = state + edges @ sent.reshape(len(positions), -1, weight.shape[2])
         state = nn.functional.silu(state)
         return SCALE * self.output(nn.functional.silu(self.hidden(state))).sum((1, 2))
+
+    def analytic(self) -> Analytic:
+        return _schnet.Passes(self, ORDER, SCALE, FAINT, SPREAD)
 
 
 class Radial(nn.Module):
@@ -136,7 +141,7 @@ class Local(nn.Module):
     def __init__(self, beads: Beads, width: int):
         super().__init__()
         rows = bondgraph.dihedrals(beads)
-        self.count, self.width = len(rows), width
+        self.count, self.width, self.measure_rows = len(rows), width, rows
         self.measure = Dihedrals(len(beads), rows)
         places = [[(t, p) for t, row in enumerate(rows) for p in range(4) if row[p] == i] for i in range(len(beads))]
         self.most = max((len(p) for p in places), default=0)

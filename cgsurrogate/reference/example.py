@@ -84,7 +84,7 @@ def load_example(
     name: str,
     build: Callable[[Any], Mapping],
     *,
-    aggregate: str = "basic",
+    aggregate: str = "auto",
     report: Callable[[int, int | None], None] = lambda done, total: None,
     folder: Path = FOLDER,
 ) -> Frames:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from cgsurrogate import files, units
+from cgsurrogate.reference import speed
 
 HOT_KELVIN, HOT_PS = 500.0, 100.0
 
@@ -207,9 +208,11 @@ def generate(
                 engine.prepare(run)
             else:
                 engine.load_state(folder / f"{chunk - 1:05d}.state.xml")
+            started = time.monotonic()
             for name, array in engine.advance(protocol.chunk_seed(run, chunk)).items():
                 files.write_npy(folder / f"{chunk:05d}.{name}.npy", array)
             engine.save_state(folder / f"{chunk:05d}.state.xml")  # last: it marks the chunk as complete
+            speed.record(folder, per_chunk, time.monotonic() - started)
             if chunk:
                 (folder / f"{chunk - 1:05d}.state.xml").write_text("")  # only the newest state is needed
             made += per_chunk

@@ -16,14 +16,15 @@ from cgsurrogate.frames import Frames
 from cgsurrogate.mapping import Mapping
 from cgsurrogate.mappings import _slices
 from cgsurrogate.reference import aggregate as aggregation
-from cgsurrogate.reference import arrays, checks
+from cgsurrogate.reference import arrays, checks, speed
 from cgsurrogate.reference.sources import Reader, Source, sources
 from cgsurrogate.reference.topology import load_topology
 from cgsurrogate.reference.whole import Whole
 
-AGGREGATIONS = ("basic", "optimal")
+AGGREGATIONS = ("auto", "basic", "optimal")
 SAMPLE = 5000  # frames from which the optimal aggregation is found
 PIECE = 500  # frames of forces at a time
+GAIN = 0.99  # of the mean squared force of the basic aggregation, below which the optimal one is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def read(
     begin: float | None = None,
     end: float | None = None,
     stride: int = 1,
-    aggregate: str = "basic",
+    aggregate: str = "auto",
     report: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Frames:
     """Read and map trajectories; each file is one unbroken run.
@@ -72,7 +73,8 @@ def read(
             exp(bias / kT).
         begin, end: ps, by the times of the file, or from 0 where ``dt`` is given; the end is included.
         stride: keep every n-th frame.
-        aggregate: ``basic``, or ``optimal``: the force map of least variance, see ``aggregate.py``.
+        aggregate: ``basic``, or ``optimal``: the force map of least variance, see ``aggregate.py``; ``auto`` is optimal
+            where there are forces. Where it gains nothing, the basic one stays.
         report: called with frames done and frames in all.
 
     Raises:
@@ -105,11 +107,16 @@ def read(
     origin: dict[str, Any] = {
         "topology": Path(topology).name,
         "trajectories": [Path(run.name).name for run in runs],
-        "aggregate": aggregate if forces else None,
+        "aggregate": None,
     }
-    if force_parts is not None and aggregate == "optimal":
-        mapping, gain = _optimise(mapping, structure, force_parts, windows)
-        origin["mean_square_force"] = gain
+    known = speed.known(trajectories)
+    if known is not None:
+        origin["ns_per_day"] = known
+    if force_parts is not None:
+        mapping, origin["mean_square_force"] = _aggregated(
+            aggregate, mapping, structure, force_parts, weight_parts, windows
+        )
+        origin["aggregate"] = origin["mean_square_force"].get("used", "basic")
     positions, mapped_forces = _map_all(structure, mapping, runs, windows, force_parts, report)
     kept = None
     if weight_parts is not None:
@@ -217,24 +224,44 @@ def _window(run: Source, step: float, given: bool, begin: float | None, end: flo
     return window
 
 
-def _optimise(
-    mapping: Mapping, structure: Any, forces: list[np.ndarray], windows: list[Window]
-) -> tuple[Mapping, dict[str, float]]:
-    """The optimal aggregation, from some frames of every run; its gain is measured on other frames.
+def _aggregated(
+    aggregate: str,
+    mapping: Mapping,
+    structure: Any,
+    forces: list[np.ndarray],
+    weights: list[np.ndarray] | None,
+    windows: list[Window],
+) -> tuple[Mapping, dict[str, Any]]:
+    """The mapping with the wanted aggregation, and the noise of each kind on frames that the optimum was not made from.
 
-    Where it gains nothing there, as when every heavy atom is a bead, the basic one stays.
+    The optimum is found from four fifths of some frames of every run. Where it gains nothing on the last fifth, as when
+    every heavy atom is a bead, the basic aggregation stays.
     """
-    total = sum(len(window) for window in windows)
-    every = max(1, total // SAMPLE)
-    chosen = [part[w.slice][::every] for part, w in zip(forces, windows, strict=True)]
-    cut = [max(1, len(part) * 4 // 5) for part in chosen]
-    train = np.concatenate([np.asarray(part[:n]) for part, n in zip(chosen, cut, strict=True)])
-    test = [np.asarray(part[n:]) for part, n in zip(chosen, cut, strict=True) if n < len(part)]
-    checks.finite("forces", train, 0, every, [str(atom) for atom in structure.atoms], "forces")
-    best = aggregation.optimal_forces(mapping, structure, train)
-    held = np.concatenate(test) if test else train
-    gain = {"basic": aggregation.mean_square(mapping, held), "optimal": aggregation.mean_square(best, held)}
-    return (best if gain["optimal"] < gain["basic"] else mapping), gain
+    every = max(1, sum(len(window) for window in windows) // SAMPLE)
+    atoms = np.flatnonzero(aggregation.connected(mapping, structure))  # without water
+    few = dataclasses.replace(mapping, weights=mapping.weights[:, atoms], force_weights=mapping.force_weights[:, atoms])
+    fit, held = [], []
+    for number, window in enumerate(windows):
+        taken = np.arange(window.first, window.last, window.stride * every)
+        pieces = [forces[number][taken[at : at + PIECE]][:, atoms] for at in range(0, len(taken), PIECE)]
+        part = np.concatenate(pieces).astype(np.float32)
+        share = np.ones(len(part)) if weights is None else np.asarray(weights[number][taken], float)
+        good = np.isfinite(part).all((1, 2)) & np.isfinite(share)  # others are refused where they are mapped
+        cut = max(1, len(part) * 4 // 5)
+        for group, rows in ((fit, slice(0, cut)), (held, slice(cut, None))):
+            group.append((part[rows][good[rows]], share[rows][good[rows]]))
+    (train, train_weights), (test, test_weights) = (
+        tuple(np.concatenate(parts) for parts in zip(*group, strict=True)) for group in (fit, held)
+    )
+    if not train_weights.sum() > 0 or not test_weights.sum() > 0:
+        return mapping, {}
+    best, noise = aggregation.noise(few, structure.subset(atoms), train, test, (train_weights, test_weights))
+    used = "optimal" if aggregate != "basic" and noise["optimal"] < GAIN * noise["basic"] else "basic"
+    if used == "optimal":
+        spread = np.zeros_like(mapping.force_weights)
+        spread[:, atoms] = best.force_weights
+        mapping = dataclasses.replace(mapping, force_weights=spread)
+    return mapping, {**noise, "used": used}
 
 
 def _in_order(trajectories: Sequence[str | Path], specs: Sequence[str | Path]) -> list[str | Path]:

@@ -34,7 +34,8 @@ TIMESCALES = (
 GEOMETRY = (
     "Every bond and angle minus its mean in the reference, in standard deviations of the reference; the outermost"
     " bins hold all that lies beyond. Closest approach: the least distance in a frame of beads more than three "
-    "bonds apart. Grey area: the reference."
+    "bonds apart. Grey area: the reference. Uncertainty, for a force field: how new the surroundings of the newest bead"
+    " of a frame are to it; grey: runs held out from what it is measured against."
 )
 TRAINING = (
     "Loss on the training runs and on runs held out from training. The model of the lowest held-out loss (ring) "

@@ -176,7 +176,7 @@ def geometry(comparison: Comparison) -> list[tuple[str, str, str, str]]:
 
 
 def _frames(check: Mapping[str, Any], ensemble: Ensemble) -> str:
-    count = check.get("bad frames", check.get("below half"))
+    count = next((check[k] for k in ("bad frames", "below half", "above limit") if k in check), None)
     return "\u2013" if count is None else f"{int(count):,} of {ensemble.frames_count:,}"
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from cgsurrogate.steppers import _circle
 
+TAIL = 96  # width of the network of the stiff coordinates
+FEW, MOST_DROPOUT = 50_000, 0.5  # frames below which the network of the stiff coordinates gets dropout, and its bound
+STIFF = 0.1  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
 HARMONICS = 2  # sine and cosine of x and of 2 x
 ROOT2 = math.sqrt(2)
 EDGE = 1 - 1e-7  # erfinv of it is finite in float32
@@ -48,9 +51,14 @@ class Heads(nn.Module):
     at most ``window`` coordinates before its own, so that time and weights grow in proportion to the chain.
 
     Half of the K components are centred relative to where the coordinate is now, half anywhere on the circle.
+
+    The last ``lags`` numbers of the context say how long the jump is. They also scale the last hidden layer, and move
+    the weights of the components directly: the odds of a rare hop grow in proportion to the lag, those of others by
+    other laws. Such hops decide the slow kinetics but hardly the likelihood, and without these paths their rates at
+    short lags were learned two to four times too high.
     """
 
-    def __init__(self, coordinates: int, context: int, hidden: int, mixtures: int, window: int):
+    def __init__(self, coordinates: int, context: int, hidden: int, mixtures: int, window: int, lags: int = 0):
         super().__init__()
         count, self.each = coordinates, 2 * HARMONICS
         self.count, self.hidden, self.mixtures = count, hidden, mixtures
@@ -62,6 +70,8 @@ class Heads(nn.Module):
         self.middle_bias = nn.Parameter(torch.zeros(count, 1, hidden))
         self.out = nn.Parameter(torch.randn(count, hidden, 3 * mixtures) * 0.1 / math.sqrt(hidden))
         self.out_bias = nn.Parameter(torch.zeros(count, 1, 3 * mixtures))
+        self.moved_by_lag = nn.Parameter(torch.zeros(count, lags, mixtures))
+        self.scaled_by_lag = nn.Parameter(torch.zeros(count, lags, hidden))
         ks = torch.arange(1.0, HARMONICS + 1)
         self.register_buffer("multiples", torch.cat([ks, ks]), persistent=False)  # sin(k x + shift) is ``waves``
         self.register_buffer("shifts", torch.cat([ks * 0 + math.pi / 2, ks * 0]), persistent=False)
@@ -81,33 +91,42 @@ class Heads(nn.Module):
         """(B, C) -> (D, B, H): what each head hears of the context."""
         return self.from_context(context).view(-1, self.count, self.hidden).transpose(0, 1).contiguous()
 
+    def _by_lag(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C) -> what the lag adds to the weights of the components, (D, B, K), and factors (D, B, H)."""
+        lag = context[:, context.shape[1] - self.moved_by_lag.shape[1] :]
+        return lag @ self.moved_by_lag, 1 + lag @ self.scaled_by_lag
+
     def log_density(self, context: Tensor, now: Tensor, later: Tensor) -> Tensor:
         """(B, C), (B, D) and (B, D) radians -> (B, D) log densities of the coordinates of ``later``."""
         padded = nn.functional.pad(waves(later), (self.seen, 0))
         before = padded.unfold(1, self.seen, self.each)[:, : self.count].transpose(0, 1)  # (D, B, seen)
         x = nn.functional.silu(torch.baddbmm(self._split(context), before, self.from_before))
         x = x + nn.functional.silu(torch.baddbmm(self.middle_bias, x, self.middle))
-        logits, centre, log_scale = torch.baddbmm(self.out_bias, x, self.out).transpose(0, 1).chunk(3, -1)
+        moved, scaled = self._by_lag(context)
+        logits, centre, log_scale = torch.baddbmm(self.out_bias, x * scaled, self.out).transpose(0, 1).chunk(3, -1)
+        logits = logits + moved.transpose(0, 1)
         return _circle.log_density(later, logits, centre + self._origin(now), log_scale.clamp(*_circle.LOG_SCALES))
 
     def draw(self, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
         """(B, C), (B, D) radians, Gumbel noise (B, D, K) and normal numbers (B, D) -> (B, D) radians, not wrapped."""
         each, seen, mixtures = self.each, self.seen, self.mixtures
-        first, origin = self._split(context), self._origin(now).transpose(0, 1)
-        gumbel, normal = gumbel.transpose(0, 1), normal.T
-        drawn = now.new_empty(self.count, len(now), 1)
+        moved, scaled = self._by_lag(context)
+        drawn = []
         known = now.new_zeros(len(now), seen + each * self.count)
-        for d in range(self.count):
-            begin = each * d
-            x = nn.functional.silu(torch.addmm(first[d], known[:, begin : begin + seen], self.from_before[d]))
-            x = x + nn.functional.silu(torch.addmm(self.middle_bias[d], x, self.middle[d]))
-            raw = torch.addmm(self.out_bias[d], x, self.out[d])
-            chosen = (raw[:, :mixtures] + gumbel[d]).argmax(-1, keepdim=True)
-            scale = raw.gather(1, chosen + 2 * mixtures).clamp_(*_circle.LOG_SCALES).exp_()
-            angle = raw.gather(1, chosen + mixtures).add_(origin[d].gather(1, chosen))
-            drawn[d] = angle.addcmul_(scale, normal[d, :, None])
-            known[:, begin + seen : begin + seen + each] = torch.addcmul(self.shifts, angle, self.multiples).sin_()
-        return drawn[..., 0].T
+        parts = (self._split(context), self.from_before, self.middle, self.middle_bias, self.out, self.out_bias)
+        noise = (gumbel.transpose(0, 1) + moved, scaled, normal.T.unsqueeze(-1), self._origin(now).transpose(0, 1))
+        heads = zip(*(part.unbind(0) for part in (*parts, *noise)), strict=True)  # one view a part is cheaper than many
+        for begin, (x, before, middle, middle_bias, out, bias, choice, factor, step, origin) in enumerate(heads):
+            begin *= each
+            x = nn.functional.silu(torch.addmm(x, known[:, begin : begin + seen], before), inplace=True)
+            x = nn.functional.silu(torch.addmm(middle_bias, x, middle), inplace=True).add_(x)
+            logits, centre, log_scale = torch.addmm(bias, x * factor, out).split(mixtures, -1)
+            chosen = (logits + choice).argmax(-1, keepdim=True)
+            scale = log_scale.gather(1, chosen).clamp_(*_circle.LOG_SCALES).exp_()
+            angle = (centre + origin).gather(1, chosen).addcmul_(scale, step)
+            drawn.append(angle)
+            torch.addcmul(self.shifts, angle, self.multiples, out=known[:, begin + seen : begin + seen + each]).sin_()
+        return torch.cat(drawn, 1)
 
 
 class Tail(nn.Module):
@@ -128,7 +147,8 @@ class Tail(nn.Module):
 
     def __init__(self, coordinates: int, given: int, hidden: int, stretches: int = 4):
         super().__init__()
-        self.count, self.stretches = coordinates, stretches
+        self.count, self.stretches, self.hidden = coordinates, stretches, hidden
+        self.dropout = 0.0  # in training only
         self.network = Trunk(given, hidden, 1)
         self.last = nn.Linear(hidden, 2 * coordinates)
         nn.init.zeros_(self.last.weight)
@@ -140,6 +160,18 @@ class Tail(nn.Module):
         nn.init.zeros_(self.factors.bias)
         self.lower = nn.Parameter(torch.zeros(coordinates, coordinates))  # of the inverse Cholesky factor
         self.log_diagonal = nn.Parameter(torch.zeros(coordinates))
+
+    def begin(self, codes: Tensor, weights: Tensor) -> None:
+        """Start values, and how much dropout so few frames need, from (T, D) with weights (T, 1) that sum to one."""
+        self.set_covariance((weights * codes).T @ codes + 1e-4 * torch.eye(codes.shape[1], dtype=codes.dtype))
+        self.dropout = min(MOST_DROPOUT, max(0.0, 0.2 * (FEW / len(codes) - 1)))
+
+    def kept(self, count: int, rng: Generator) -> Tensor | float:
+        """Dropout for ``log_density`` of so many rows in training; one otherwise."""
+        if not (self.training and self.dropout):
+            return 1.0
+        drawn = torch.rand(count, self.hidden, generator=rng, dtype=self.lower.dtype) >= self.dropout
+        return drawn.to(self.lower) / (1 - self.dropout)
 
     def set_covariance(self, covariance: Tensor) -> None:
         """Begin with the (D, D) covariance of the training data."""

@@ -16,9 +16,11 @@ from torch import Generator, Tensor
 from cgsurrogate.frames import Beads
 from cgsurrogate.steppers import _circle, _internal, _layers
 
-TAIL = 96  # width of the network of the stiff coordinates
-FEW, MOST_DROPOUT = 50_000, 0.5  # frames below which the network of the stiff coordinates gets dropout, and its bound
-STIFF = 0.25  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
+VERY_FEW, BLUR, DROPOUT = (
+    5_000,
+    0.3,
+    0.5,
+)  # frames below which the context gets noise (rad) on what it sees, and dropout
 
 
 def build(
@@ -49,7 +51,7 @@ class Autoregressive(_internal.Internal):
         if sizes["mixtures"] < 2 or min(sizes.values()) < 1:
             raise ValueError("expected at least 2 mixtures, and a positive width, blocks, hidden, stretches and window")
         self.sizes = sizes
-        self.dropout = 0.0  # of the tail, in training only
+        self.blur = 0.0  # rad, in training only
         self._make_networks()
 
     def _make_networks(self) -> None:
@@ -57,15 +59,14 @@ class Autoregressive(_internal.Internal):
         width, stiff, given = sizes["width"], self.zmatrix.size - soft, 2 * _layers.HARMONICS * soft
         self._make_memory()
         self.trunk = _layers.Trunk(self.context_inputs, width, sizes["blocks"])
-        self.heads = _layers.Heads(soft, width, sizes["hidden"], sizes["mixtures"], sizes["window"])
-        self.tail = _layers.Tail(stiff, given, TAIL, sizes["stretches"])
+        lags = _internal.LAG_INPUTS
+        self.heads = _layers.Heads(soft, width + lags, sizes["hidden"], sizes["mixtures"], sizes["window"], lags)
+        self.tail = _layers.Tail(stiff, given, _layers.TAIL, sizes["stretches"])
 
     def _begin(self, codes: Tensor, weights: Tensor) -> None:
         soft = self.heads.count
-        stiff = codes[:, soft:]
-        covariance = (weights * stiff).T @ stiff + 1e-4 * torch.eye(stiff.shape[1], dtype=stiff.dtype)
-        self.tail.set_covariance(covariance)
-        self.dropout = min(MOST_DROPOUT, max(0.0, 0.2 * (FEW / len(codes) - 1)))
+        self.tail.begin(codes[:, soft:], weights)
+        self.blur = BLUR if len(codes) < VERY_FEW else 0.0
         free = self.heads.mixtures - self.heads.near
         levels = (torch.arange(free, dtype=codes.dtype) + 0.5) / free
         angles = codes[:: max(1, len(codes) // 5000), :soft]
@@ -74,29 +75,40 @@ class Autoregressive(_internal.Internal):
         self.heads.set_centres(quantiles.T.to(self.scale.dtype), 0.3)
 
     def _context(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
-        return self.trunk(self._inputs(now, lag, memory))
+        return torch.cat([self.trunk(self._inputs(now, lag, memory)), self._lag_inputs(lag, now)], 1)
 
     def log_density(self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None) -> Tensor:
         soft, stiff = self.log_density_parts(now, later, lag, memory)
         return soft.sum(1) + stiff
 
     def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
-        """Nats a coordinate. The two parts share no weights, so ``STIFF`` does not change what either learns, but it
-        lets the soft angles, which carry the kinetics and learn slowly, decide when training is best."""
-        kept: Tensor | float = 1.0
-        if self.training and self.dropout:
-            kept = torch.rand(len(now), TAIL, generator=rng, dtype=now.dtype).to(now.device) >= self.dropout
-            kept = kept.to(now.dtype) / (1 - self.dropout)
-        soft, stiff = self.log_density_parts(now, later, lag, memory, kept)
-        return -(soft.sum(1) + STIFF * stiff).mean() / now.shape[1]
+        """Nats a coordinate. The two parts share no weights, so ``_layers.STIFF`` does not change what either learns,
+        but it lets the soft angles, which carry the kinetics and learn slowly, decide when training is best."""
+        if self.training and self.blur:
+            context = self._blurred(now, lag, memory, rng)
+        else:
+            context = self._context(now, lag, memory)
+        soft, stiff = self._parts(context, now, later, self.tail.kept(len(now), rng))
+        return -(soft.sum(1) + _layers.STIFF * stiff).mean() / now.shape[1]
+
+    def _blurred(self, now: Tensor, lag: Tensor, memory: Tensor | None, rng: Generator) -> Tensor:
+        """The context with noise on what it sees and dropout of what the trunk makes of it, so that few frames are not
+        learned by heart."""
+        noise = torch.randn(now.shape, generator=rng, dtype=now.dtype).to(now.device)
+        context = self._context(now + self.blur * noise, lag, memory)
+        kept = torch.rand(len(now), self.sizes["width"], generator=rng) >= DROPOUT
+        seen, rest = context[:, : kept.shape[1]], context[:, kept.shape[1] :]
+        return torch.cat([seen * kept.to(seen) / (1 - DROPOUT), rest], 1)
 
     def log_density_parts(
-        self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None, kept: Tensor | float = 1.0
+        self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """As ``log_density``, but the (B, soft) soft coordinates one by one, and the stiff ones (B,)."""
         self._check_calibrated()
+        return self._parts(self._context(now, lag, memory), now, later)
+
+    def _parts(self, context: Tensor, now: Tensor, later: Tensor, kept: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
         soft = self.heads.count
-        context = self._context(now, lag, memory)
         angles = self.heads.log_density(context, now[:, :soft], later[:, :soft])
         return angles, self.tail.log_density(_layers.waves(later[:, :soft]), later[:, soft:], kept)
 

@@ -1,17 +1,21 @@
-"""Conditional flow matching: noise is carried to the structure a lag later by a velocity field, with a midpoint solver.
+"""Conditional flow matching: noise is carried to the soft angles a lag later by a velocity field, in few steps.
 
-    dx/ds = v(x, s | now, lag),  x(0) ~ source,  x(1) ~ p(later | now, lag)
+    dx/ds = v(x, s | now, lag),   x(0) uniform,   x(1) ~ p(soft later | now, lag),   stiff ~ p(stiff | soft later)
 
-The source is uniform on the circle for soft angles and standard normal for stiff coordinates, and the paths to learn
-from are the shortest ones (Lipman et al. 2023; Chen and Lipman 2024 on the torus): the field is regressed on the
-velocity of straight paths between random noise and data. All coordinates are drawn at once, so the cost does not grow
-with the number of soft angles but with the ``evaluations`` of the field. The density follows from the divergence of the
-field along the path, and costs as many evaluations of its slope as there are coordinates: fine for small molecules.
+The field lives on the torus of the soft angles. It is regressed on the velocity of the shortest paths between random
+noise and data (Lipman et al. 2023; Chen and Lipman 2024). Stiff coordinates are drawn given the soft ones as
+``autoregressive`` draws them, which leaves few dimensions to carry. All soft angles are drawn at once.
+
+What is drawn is the result of a few midpoint steps, x -> x + h v(x + h/2 v(x)), not of the exact flow. Each step is an
+invertible map with a Jacobian of the size of the soft angles, so that its density is exact too: ``log_density`` undoes
+the steps one by one with Newton's method, whatever the number of evaluations.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor, nn
@@ -21,14 +25,15 @@ from cgsurrogate.steppers import _internal, _layers
 from cgsurrogate.zmatrix import wrap
 
 TIME_WAVES = 4
-DENSITY_STEPS = 10  # of the midpoint solver in the log density
+BEND = 1.5  # steps get shorter towards the data, where the field is steep: ends at 1 - (1 - k / n)^BEND
+NEWTON, SHORTER, CLOSE = 15, 4, 1e-4  # rounds to undo a step, tries a round, largest error (rad) that is left
 
 
 def build(
     beads: Beads,
     lag: float | None = None,
     width: int = 256,
-    blocks: int = 3,
+    blocks: int = 2,
     evaluations: int = 8,
     memory: int = 0,
 ) -> Flow:
@@ -53,86 +58,116 @@ class Flow(_internal.Internal):
 
     def _make_networks(self) -> None:
         self.count = int(self.soft.sum())
-        point = 2 * _layers.HARMONICS * self.count + self.zmatrix.size - self.count + 2 * TIME_WAVES
+        given = 2 * _layers.HARMONICS * self.count
         self._make_memory()
-        self.present = nn.Linear(self.context_inputs, self.width)
-        self.trunk = _layers.Trunk(point, self.width, self.blocks)
-        self.last = nn.Linear(self.width, self.zmatrix.size)
+        self.present = nn.Sequential(
+            _layers.Trunk(self.context_inputs, self.width, 1), nn.Linear(self.width, self.width)
+        )
+        self.by_lag = nn.Linear(_internal.LAG_INPUTS, self.width)
+        self.trunk = _layers.Trunk(given + 2 * TIME_WAVES, self.width, self.blocks)
+        self.last = nn.Linear(self.width, self.count)
+        self.tail = _layers.Tail(self.zmatrix.size - self.count, given, _layers.TAIL)
 
     def _begin(self, codes: Tensor, weights: Tensor) -> None:
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for layer in (self.last, self.by_lag):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.tail.begin(codes[:, self.count :], weights)
 
     def _context(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
-        return self.present(self._inputs(now, lag, memory))
+        """What is added to the first layer of the field, and factors of its last one: (B, 2 width)."""
+        return torch.cat([self.present(self._inputs(now, lag, memory)), 1 + self.by_lag(self._lag_inputs(lag, now))], 1)
 
-    def _velocity(self, x: Tensor, time: Tensor | float, context: Tensor) -> Tensor:
-        """(B, D) at times (B, 1) or one time, of the path from 0 to 1 -> (B, D)."""
+    def _field(self, x: Tensor, time: Tensor | float, context: Tensor) -> Tensor:
+        """The velocity of (B, soft) radians at times (B, 1), or one time, of the path from 0 to 1 -> (B, soft)."""
         ks = torch.arange(TIME_WAVES, dtype=x.dtype, device=x.device) + 0.5
         phase = (math.pi * ks * time).expand(len(x), TIME_WAVES)
-        point = torch.cat([_layers.waves(x[:, : self.count]), x[:, self.count :], phase.cos(), phase.sin()], 1)
-        return self.last(self.trunk(point, context))
+        added, scaled = context.chunk(2, 1)
+        return self.last(scaled * self.trunk(torch.cat([_layers.waves(x), phase.cos(), phase.sin()], 1), added))
 
-    def _source(self, angles: Tensor, normal: Tensor) -> Tensor:
-        """Uniform numbers (B, soft) and normal ones (B, stiff) -> (B, D)."""
-        return torch.cat([math.pi * (2 * angles - 1), normal], 1)
+    # -- the solver ---------------------------------------------------------------------------------------------------
+    def _steps(self) -> list[tuple[float, float]]:
+        """Begin and end of every step."""
+        count = max(1, self.evaluations // 2)
+        return list(itertools.pairwise(1 - (1 - k / count) ** BEND for k in range(count + 1)))
 
-    def _noise(self, count: int, rng: Generator) -> _internal.Noise:
-        like = {"generator": rng, "dtype": self.scale.dtype, "device": self.scale.device}
-        return torch.rand(count, self.count, **like), torch.randn(count, self.zmatrix.size - self.count, **like)
-
-    def _drawn(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
-        x = self._source(*noise)
+    def _step(self, x: Tensor, begin: float, end: float, context: Tensor) -> Tensor:
         if self.evaluations == 1:
-            return x + self._velocity(x, 0.0, context)
-        steps = self.evaluations // 2
-        for k in range(steps):
-            middle = x + self._velocity(x, k / steps, context) / (2 * steps)
-            x = x + self._velocity(middle, (k + 0.5) / steps, context) / steps
+            return x + (end - begin) * self._field(x, begin, context)
+        middle = x + 0.5 * (end - begin) * self._field(x, begin, context)
+        return x + (end - begin) * self._field(middle, 0.5 * (begin + end), context)
+
+    def _undone(self, later: Tensor, begin: float, end: float, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Where a step began that ended in (B, soft), and log |det| of its Jacobian, (B,); nan where none is found."""
+
+        def step(x: Tensor) -> Tensor:
+            return self._step(x, begin, end, context)
+
+        x = self._step(later, end, begin, context)  # a step backwards ends nearby
+        off = wrap(step(x) - later)
+        for _ in range(NEWTON):
+            if off.abs().max() < CLOSE:
+                break
+            ahead = torch.linalg.solve_ex(_jacobian(step, x), off)[0]
+            for _ in range(SHORTER):
+                left = wrap(step(x - ahead) - later)
+                nearer = left.norm(dim=1, keepdim=True) <= off.norm(dim=1, keepdim=True)
+                if nearer.all():
+                    break
+                ahead = torch.where(nearer, ahead, 0.4 * ahead)
+            x, off = torch.where(nearer, x - ahead, x), torch.where(nearer, left, off)
+        volume = torch.linalg.slogdet(_jacobian(step, x))[1]
+        return x, torch.where((off.abs() < CLOSE).all(1), volume, math.nan)
+
+    def _carried(self, x: Tensor, context: Tensor) -> Tensor:
+        for begin, end in self._steps():
+            x = self._step(x, begin, end, context)
         return x
 
-    def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
-        """Mean squared error of the velocity, a coordinate."""
-        source = self._source(*self._noise(len(now), _near(rng, self.scale)))
-        time = torch.rand(len(now), 1, generator=rng, dtype=now.dtype).to(now.device)
-        path = self._between(source, later)
-        field = self._velocity(source + time * path, time, self._context(now, lag, memory))
-        return (field - path).square().mean()
+    def _noise(self, count: int, rng: Generator) -> _internal.Noise:
+        """Uniform numbers for the angles and for the tail."""
+        like = {"generator": rng, "dtype": self.scale.dtype, "device": self.scale.device}
+        return torch.rand(count, self.count, **like), torch.rand(count, self.tail.count, **like)
 
-    def _between(self, source: Tensor, later: Tensor) -> Tensor:
-        path = later - source
-        return torch.cat([wrap(path[:, : self.count]), path[:, self.count :]], 1)
+    def _drawn(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
+        angles = self._carried(math.pi * (2 * noise[0] - 1), context)
+        return torch.cat([angles, self.tail.draw(_layers.waves(angles), noise[1])], 1)
 
+    # -- density and training -----------------------------------------------------------------------------------------
     def log_density(self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None) -> Tensor:
-        """By following the field backwards; its error is that of the solver."""
+        """That of what is drawn with so many evaluations; minus infinity where no noise leads."""
+        soft, stiff = self.log_density_parts(now, later, lag, memory)
+        return soft + stiff
+
+    def log_density_parts(
+        self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(B,) of the soft coordinates, (B,) of the stiff ones given these."""
         self._check_calibrated()
-        context = self._context(now, lag, memory)
-        x, volume = later, torch.zeros_like(later[:, 0])
-        for k in reversed(range(DENSITY_STEPS)):
-            field = self._velocity(x, (k + 1) / DENSITY_STEPS, context)
-            field, divergence = self._with_divergence(
-                x - field / (2 * DENSITY_STEPS), (k + 0.5) / DENSITY_STEPS, context
-            )
-            x, volume = x - field / DENSITY_STEPS, volume + divergence / DENSITY_STEPS
-        stiff = x[:, self.count :]
-        source = -0.5 * (stiff.square() + math.log(2 * math.pi)).sum(1) - self.count * math.log(2 * math.pi)
-        return source - volume
+        context, x = self._context(now, lag, memory), later[:, : self.count]
+        value = torch.full_like(x[:, 0], -self.count * math.log(2 * math.pi))
+        for begin, end in reversed(self._steps()):
+            x, volume = self._undone(x, begin, end, context)
+            value = value - volume
+        stiff = self.tail.log_density(_layers.waves(later[:, : self.count]), later[:, self.count :])
+        return value.nan_to_num(-math.inf), stiff
 
-    def _with_divergence(self, x: Tensor, time: float, context: Tensor) -> tuple[Tensor, Tensor]:
-        """The field (B, D) and its divergence (B,), exactly: one forward slope a coordinate."""
-
-        def field(y: Tensor) -> Tensor:
-            return self._velocity(y, time, context)
-
-        def slope(direction: Tensor) -> Tensor:
-            return (torch.func.jvp(field, (x,), (direction.expand_as(x),))[1] * direction).sum(1)
-
-        basis = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-        return field(x), torch.func.vmap(slope)(basis).sum(0)
+    def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
+        """Mean squared error of the velocity, an angle, and nats of the stiff coordinates, a coordinate."""
+        soft, stiff = later[:, : self.count], later[:, self.count :]
+        like = {"generator": rng, "dtype": now.dtype}
+        source = math.pi * (2 * torch.rand(len(now), self.count, **like).to(now.device) - 1)
+        time = torch.rand(len(now), 1, **like).to(now.device)
+        path = wrap(soft - source)
+        found = self._field(source + time * path, time, self._context(now, lag, memory))
+        tail = self.tail.log_density(_layers.waves(soft), stiff, self.tail.kept(len(now), rng))
+        return (found - path).square().mean() - _layers.STIFF * tail.mean() / now.shape[1]
 
 
-def _near(rng: Generator, like: Tensor) -> Generator:
-    """A generator on the device of ``like`` that follows from ``rng``."""
-    if rng.device == like.device:
-        return rng
-    return Generator(like.device).manual_seed(int(torch.randint(1 << 62, (1,), generator=rng)))
+def _jacobian(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """(B, D) -> (B, D, D) slopes of a function that moves every row by itself, column by column."""
+
+    def slope(along: Tensor) -> Tensor:
+        return torch.func.jvp(function, (x,), (along.expand_as(x),))[1]
+
+    return torch.func.vmap(slope)(torch.eye(x.shape[1], dtype=x.dtype, device=x.device)).permute(1, 2, 0)

@@ -25,6 +25,7 @@ SAMPLE = 2000
 LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
 FINE_TUNE_SHARE = 0.5  # of the budget
 DECAY, EVERY = 1e-3, 100
+HELD_OUT_SHARE = 0.2
 
 Report = Callable[[float, str], None]
 
@@ -37,7 +38,7 @@ def train_energy(
     minutes: float | None = 3.0,
     steps: int | None = None,
     seed: int = 0,
-    held_out_fraction: float = 0.2,
+    held_out_fraction: float = HELD_OUT_SHARE,
     dynamics: Callable[[], Propagator] | None = None,
     folder: Path | None = None,
     rate: float = 2e-3,
@@ -101,6 +102,11 @@ def train_energy(
     told = f"told from its own samples with held-out losses {losses} (1.386 is no difference)"
     reason = f"{history.reason}; then {told if rounds else 'it could not be simulated, so that nothing was tuned'}"
     return dataclasses.replace(history, reason=reason)
+
+
+def training_part(frames: Frames, held_out_fraction: float = HELD_OUT_SHARE, seed: int = 0) -> Frames:
+    """The frames that ``train_energy`` learns from; the others, whole runs, only choose the best weights."""
+    return frames.split(held_out_fraction, seed)[0]
 
 
 def _objective(objective: str, frames: Frames) -> str:

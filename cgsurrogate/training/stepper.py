@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from cgsurrogate import choose
-from cgsurrogate.cv import TooSmall
 from cgsurrogate.frames import Frames
-from cgsurrogate.propagator import Stepper
+from cgsurrogate.propagator import Stepper, supported_lags
 from cgsurrogate.training.coverage import Coverage, coverage
 from cgsurrogate.training.loop import History, fit
+from cgsurrogate.training.persistence import encoded, persistence, projection, slow
 
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
 RATE = 2e-3  # of learning
-HISTORY = 8  # frames of a sequence over which a memory is trained
+HISTORY = 32  # frames of a sequence over which a memory is trained
+COUNTED = 12  # jumps of each sequence, at random places, that count in the loss
+FORGET = 0.1  # share of the jumps that are learned with an empty memory, as a rollout begins
 
 
 class LaggedPairs:
@@ -54,46 +55,54 @@ class LaggedPairs:
         if frames.weights is not None and np.ptp(frames.weights) > 0:
             self.cumulative, history = torch.as_tensor(np.cumsum(frames.probabilities)), 1
         self.history = max(1, min(history, (max(frames.lengths) - 1) // self.high))
-        self.batch = max(1, batch // self.history)
+        self.batch = max(1, batch // min(self.history, COUNTED))
         self.codes = encoded(stepper, frames)
+        self.begins = torch.as_tensor(np.repeat([run.start for run in frames.runs], frames.lengths))
         self.ends = torch.as_tensor(np.repeat([run.stop for run in frames.runs], frames.lengths))
 
     def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        first, lag = self._starts(rng)
+        first, lag, sign = self._starts(rng)
         if self.cumulative is not None:
             where = torch.rand(self.batch, generator=rng, dtype=torch.float64) * self.cumulative[-1]
             later = torch.searchsorted(self.cumulative, where).clamp_max(len(self.codes) - 1)
             return self.codes[first], self.codes[later], lag.to(self.codes.dtype) * self.dt
-        index = first[:, None] + lag[:, None] * torch.arange(self.history + 1)
-        if self.reversible:
-            back = torch.rand(self.batch, 1, generator=rng) < 0.5
-            index = torch.where(back, index.flip(1), index)
+        index = first[:, None] + (sign * lag)[:, None] * torch.arange(self.history + 1)
         now, later = (index[:, :-1], index[:, 1:]) if self.history > 1 else index.T
         return self.codes[now], self.codes[later], lag.to(self.codes.dtype) * self.dt
 
-    def _starts(self, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Frames and lags (in frames) such that frame + history x lag lies in the same run."""
+    def _starts(self, rng: Generator) -> tuple[Tensor, ...]:
+        """Frames, lags (in frames) and directions such that frame +- history x lag lies in the same run."""
         found: list[Tensor] = []
+        count = 2 * self.batch
         while sum(len(part) for part in found) < self.batch:
-            now = torch.randint(len(self.codes), (2 * self.batch,), generator=rng)
-            share = torch.rand(2 * self.batch, generator=rng)
+            now = torch.randint(len(self.codes), (count,), generator=rng)
+            share = torch.rand(count, generator=rng)
             lag = ((self.low - 0.4) * ((self.high + 0.4) / (self.low - 0.4)) ** share).round().long()
             lag = lag.clamp(self.low, self.high)
-            good = now + self.history * lag < self.ends[now]
-            found.append(torch.stack([now[good], lag[good]]).T)
-        now, lag = torch.cat(found)[: self.batch].T
-        return now, lag
+            back = torch.rand(count, generator=rng) < (0.5 if self.reversible else 0.0)
+            sign = 1 - 2 * back.long()
+            last = now + sign * self.history * lag
+            good = (last < self.ends[now]) & (last >= self.begins[now])
+            found.append(torch.stack([now, lag, sign], 1)[good])
+        return torch.cat(found)[: self.batch].unbind(1)
 
     def fixed(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         rng = Generator().manual_seed(0)
         return [self.draw(rng) for _ in range(self.batches)]
 
 
-@torch.no_grad()
-def encoded(stepper: Stepper, frames: Frames, piece: int = 4096) -> Tensor:
-    """(T, D) codes of all frames."""
-    parts = [np.array(frames.positions[i : i + piece]) for i in range(0, len(frames), piece)]
-    return torch.cat([stepper.encode(torch.as_tensor(part)) for part in parts])
+class Several:
+    """Batches of several molecules, each drawn from one of them at random: (now, later, lag, which of them)."""
+
+    def __init__(self, parts: Sequence[LaggedPairs]):
+        self.parts = parts
+
+    def draw(self, rng: Generator) -> tuple[Tensor, ...]:
+        which = torch.randint(len(self.parts), (), generator=rng)
+        return *self.parts[int(which)].draw(rng), which
+
+    def fixed(self) -> list[tuple[Tensor, ...]]:
+        return [(*batch, torch.tensor(k)) for k, part in enumerate(self.parts) for batch in part.fixed()]
 
 
 def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
@@ -102,11 +111,26 @@ def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Te
     now = now + NOISE * torch.randn(now.shape, generator=rng, dtype=now.dtype).to(now.device)
     if now.dim() == 2:
         return stepper.loss(now, later, lag, rng, stepper.remember(None, now, lag))
-    memories: list[Tensor | None] = [None]
-    for k in range(now.shape[1]):
-        memories.append(stepper.remember(memories[-1], now[:, k], lag))
-    memory = None if memories[-1] is None else torch.stack([m for m in memories[1:] if m is not None], 1).flatten(0, 1)
-    return stepper.loss(now.flatten(0, 1), later.flatten(0, 1), lag.repeat_interleave(now.shape[1]), rng, memory)
+    history = now.shape[1]
+    memories: list[Tensor] = []
+    memory = None
+    for k in range(history):
+        memory = stepper.remember(memory, now[:, k], lag)
+        memories.append(memory)
+    counted = torch.rand(now.shape[:2], generator=rng).argsort(1)[:, :COUNTED].to(now.device)
+
+    def picked(x: Tensor) -> Tensor:
+        return x.gather(1, counted.unsqueeze(-1).expand(-1, -1, x.shape[-1])).flatten(0, 1)
+
+    memory = picked(torch.stack(memories, 1))
+    memory = memory * (torch.rand(len(memory), 1, generator=rng) >= FORGET).to(memory)
+    return stepper.loss(picked(now), picked(later), lag.repeat_interleave(counted.shape[1]), rng, memory)
+
+
+def several_loss(steppers: nn.ModuleList, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
+    """That of the stepper to whose molecule the batch belongs; all share their weights."""
+    *pairs, which = batch
+    return pair_loss(steppers[int(which)], tuple(pairs), rng)
 
 
 def check(stepper: Stepper, frames: Frames) -> Coverage:
@@ -114,17 +138,26 @@ def check(stepper: Stepper, frames: Frames) -> Coverage:
 
     States are found in the slowest directions of the frames, or in the encoding of a molecule too small for these.
     """
-    try:
-        values = choose.build("cvs", "tica", frames)(frames)
-    except TooSmall:
-        values = encoded(stepper, frames).numpy()
+    values = projection(stepper, frames)(frames)
     return coverage(values, frames, np.random.default_rng(0), max(1, round(stepper.lags[0] / frames.dt)))
+
+
+def kinetics(stepper: Stepper, frames: Frames, seed: int = 0) -> tuple[str, ...]:
+    """Concerns about the slowest process at the shortest and at the main lag, in words; none where a memory is needed
+    to tell, or where frames know no time."""
+    shortest, longest = _own_lags(stepper, frames)
+    found = None if stepper.memory else slow(stepper, frames, shortest, seed)
+    if found is None:
+        return ()
+    lags = sorted({shortest, min(stepper.lag, longest)})
+    return tuple(words for lag in lags for words in persistence(stepper, frames, lag, found, seed).words)
 
 
 def train_stepper(
     stepper: Stepper,
     frames: Frames,
     *,
+    others: Sequence[Frames] = (),
     lag: float | None = None,
     minutes: float | None = None,
     steps: int | None = None,
@@ -137,6 +170,8 @@ def train_stepper(
     """Calibrate and train ``stepper`` in place; the weights that were best on the held-out runs are kept.
 
     Args:
+        others: frames of other molecules that learn together with the first, for steppers that ``transfers``. Each
+            molecule learns only those of the lags that its own runs support.
         lag: main lag in ps; None keeps the stepper's own, or chooses one from the lengths of the runs.
         minutes, steps: the budget; at least one of them.
         held_out_fraction: share of the frames, in whole runs, that only validate.
@@ -144,24 +179,30 @@ def train_stepper(
         report: called with the used fraction of the budget and a line of text; concerns about the data come this way
             (and as Python warnings).
     """
+    every = (frames, *others)
+    _refuse_unlike(stepper, every)
     if lag is not None:
         stepper.lag = float(lag)
-    train, held_out = frames.split(held_out_fraction, seed)
+    parts = [f.split(held_out_fraction, seed) for f in every]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the networks are made, with random weights, in calibrate
-        stepper.calibrate(train)
-    found = check(stepper, frames)
-    if reversible is None:
-        reversible = found.equilibrium
-    for words in found.words:
+        stepper.calibrate(*(train for train, _ in parts))
+        steppers = [stepper, *(stepper.bound(f.beads) for f in others)]
+    found = [check(s, f) for s, f in zip(steppers, every, strict=True)]
+    notes = [(f"molecule {k + 1}: " if others else "") + w for k, one in enumerate(found) for w in one.words]
+    for words in notes:
         report(0.0, words)
         warnings.warn(words, stacklevel=2)
-    options = {"reversible": reversible, "history": HISTORY if stepper.memory else 1}
+    batches: list[list[LaggedPairs]] = [[], []]
+    for s, one, two in zip(steppers, found, parts, strict=True):
+        options = {"reversible": one.equilibrium if reversible is None else reversible}
+        options |= {"history": HISTORY if stepper.memory else 1, "lags": _own_lags(stepper, two[0])}
+        for kept, part, size in zip(batches, two, (512, 1024), strict=True):
+            kept.append(LaggedPairs(s, part, batch=size, **options))
     history = fit(
-        stepper,
-        pair_loss,
-        LaggedPairs(stepper, train, **options),
-        LaggedPairs(stepper, held_out, batch=1024, **options),
+        nn.ModuleList(steppers) if others else stepper,
+        several_loss if others else pair_loss,
+        *((Several(kept) for kept in batches) if others else (kept[0] for kept in batches)),
         minutes=minutes,
         steps=steps,
         seed=seed,
@@ -172,4 +213,26 @@ def train_stepper(
         label="stepper",
         report=report,
     )
-    return dataclasses.replace(history, notes=found.words)
+    after = [(k, words) for k, (s, f) in enumerate(zip(steppers, every, strict=True)) for words in kinetics(s, f, seed)]
+    for k, words in after:
+        notes.append((f"molecule {k + 1}: " if others else "") + words)
+        report(1.0, notes[-1])
+        warnings.warn(notes[-1], stacklevel=2)
+    return dataclasses.replace(history, notes=tuple(notes))
+
+
+def _refuse_unlike(stepper: Stepper, every: Sequence[Frames]) -> None:
+    if len(every) > 1 and not stepper.transfers:
+        raise ValueError(
+            f"a stepper of the kind {type(stepper).__name__} belongs to one molecule, got frames of {len(every)}; "
+            "train several with --stepper graph"
+        )
+    temperatures = sorted({f.temperature for f in every})
+    if len(temperatures) > 1:
+        raise ValueError(f"expected frames of one temperature, got {temperatures[0]:g} to {temperatures[-1]:g} K")
+
+
+def _own_lags(stepper: Stepper, frames: Frames) -> tuple[float, float]:
+    """ps: those of the stepper's lags that a molecule's own runs support."""
+    (low, high), (shortest, longest) = stepper.lags, supported_lags(frames)
+    return max(low, shortest), min(high, longest)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cgsurrogate import uncertainty
 from cgsurrogate.comparison import Comparison
 from cgsurrogate.frames import Frames
 from cgsurrogate.workflow.corrections import describe
@@ -27,6 +28,7 @@ def make_comparison(
     *,
     training: Frames | None = None,
     baseline: bool = True,
+    draws: bool = False,
     cvs: Sequence[str] = (),
     states: Sequence[str] = (),
     recipes: Sequence[str] = (),
@@ -37,6 +39,7 @@ def make_comparison(
     """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames.
 
     Args:
+        draws: a second baseline, the training frames in random order: the right populations without dynamics.
         cvs: collective variables beside the usual ones, as names of ``choose``.
         states: ``NAME=CONDITION``, e.g. "folded=RMSD<0.2".
         recipes: published sets of metrics, as names of ``choose``.
@@ -50,6 +53,8 @@ def make_comparison(
     if training is not None and baseline:
         report(None, "Markov state model of the training runs")
         baselines["Markov state model"] = markov.resample(training, length=max(map(len, surrogates.values())) // 10)
+    if training is not None and draws:
+        baselines["independent draws"] = markov.shuffled(training, seed=seed)
     comparison = compare(
         reference,
         surrogates,
@@ -68,13 +73,27 @@ def make_comparison(
         if (lost := frames.source.get("quarantined"))
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
+    said = {name: uncertainty.words(frames) for name, frames in surrogates.items()}
+    new = tuple(f"{name}: {one.text}" for name, one in said.items() if one and one.warn)
     comparison = dataclasses.replace(
-        comparison,
-        warnings=(*frozen, *corrected, *comparison.warnings),
+        _with_scores(comparison, surrogates),
+        warnings=(*frozen, *new, *corrected, *comparison.warnings),
         settings={**comparison.settings, **(about or {})},
     )
     comparison.save(out)
     return comparison
+
+
+def _with_scores(comparison: Comparison, surrogates: dict[str, Frames]) -> Comparison:
+    """The comparison with the uncertainty of simulated frames among its checks, beside that of held-out frames."""
+    reference, others = comparison.reference, []
+    for one in comparison.others:
+        found = uncertainty.check(surrogates[one.name]) if one.name in surrogates else None
+        if found:
+            one = dataclasses.replace(one, geometry={**one.geometry, "uncertainty": found[0]})
+            reference = dataclasses.replace(reference, geometry={**reference.geometry, "uncertainty": found[1]})
+        others.append(one)
+    return dataclasses.replace(comparison, reference=reference, others=tuple(others))
 
 
 def make_report(

@@ -24,7 +24,7 @@ def load_example(
     name: str,
     mapping: str = "backbone",
     *,
-    aggregate: str = "basic",
+    aggregate: str = "auto",
     report: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> Frames:
     """An embedded example (``cgsurrogate example`` lists them), mapped to beads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time as clock
 from collections.abc import Callable, Sequence
@@ -13,11 +14,14 @@ import torch
 
 from cgsurrogate import choose, store
 from cgsurrogate.energy import Prior
-from cgsurrogate.frames import MANIFEST, Frames
-from cgsurrogate.propagator import Propagator
+from cgsurrogate.frames import MANIFEST, Beads, Frames
+from cgsurrogate.ladder import ALL
+from cgsurrogate.novelty import fit_novelty
+from cgsurrogate.propagator import Propagator, Stepper
 from cgsurrogate.store import Model
 from cgsurrogate.turning import PERIOD, Turning, usual_period
 from cgsurrogate.turns import can_turn
+from cgsurrogate.uncertainty import add_uncertainty
 from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
 from cgsurrogate.workflow.samplers import Turns, fitted, parse_turns, tempered
 
@@ -46,7 +50,7 @@ def make_energy(
     report: Report = silent,
 ) -> Model:
     """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped."""
-    from cgsurrogate.training.energy import train_energy
+    from cgsurrogate.training.energy import train_energy, training_part
 
     if (out / store.MODEL).exists():  # a finished one is replaced, not continued
         _forget(out, store.MODEL, "training.pt", "round-*/*")
@@ -74,7 +78,9 @@ def make_energy(
     )
     fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
     info = {"training": _about(history, frames), "priors": fitted, **_limits(frames)}
-    model = Model(energy, frames.beads, frames.temperature, info)
+    report(1.0, "what the training frames cover")
+    novelty = fit_novelty(training_part(frames, seed=seed), frames, seed)
+    model = Model(energy, frames.beads, frames.temperature, info, novelty)
     store.save(model, out)
     _forget(out, "round-*/samples.npy")
     return model
@@ -90,31 +96,50 @@ def make_stepper(
     frames: Frames,
     out: Path,
     *,
+    others: Sequence[Frames] = (),
     stepper: str = "autoregressive",
     lag: float | None = None,
     minutes: float | None = None,
     seed: int = 0,
     report: Report = silent,
 ) -> Model:
-    """Train a time-stepper on lagged pairs and store it in ``out``; continues where it was stopped."""
+    """Train a time-stepper on lagged pairs and store it in ``out``; continues where it was stopped.
+
+    With ``others``, frames of other molecules, all learn together (``--stepper graph``); the model is that of the
+    first, and simulates any molecule of which it knows all residues.
+    """
     from cgsurrogate.training.stepper import train_stepper
 
-    if frames.weights is None and not frames.time_ordered:
+    every = (frames, *others)
+    if any(f.weights is None and not f.time_ordered for f in every):
         raise ValueError("frames of exchanging replicas have no time order to learn from; simulate without tempering")
     torch.manual_seed(seed)
     name, options = choose.parse(stepper)
     built = choose.build("steppers", name, frames.beads, **options)
-    history = train_stepper(built, frames, lag=lag, minutes=minutes or 10.0, seed=seed, folder=out, report=report)
-    physical = frames.time_ordered  # not so for those of a biased simulation
-    info = {"training": _about(history, frames), "physical_time": physical, **_limits(frames)}
+    history = train_stepper(
+        built, frames, others=others, lag=lag, minutes=minutes or 10.0, seed=seed, folder=out, report=report
+    )
+    physical = all(f.time_ordered for f in every)  # not so for those of a biased simulation
+    closest = [limit for f in every for limit in _limits(f).values()]
+    info = {"training": _about(history, *every), "physical_time": physical}
+    if closest:
+        info["closest"] = min(closest)
     model = Model(built, frames.beads, frames.temperature, info)
     store.save(model, out)
     return model
 
 
-def _about(history, frames: Frames) -> dict[str, Any]:
-    notes = {"notes": list(history.notes)} if history.notes else {}
-    return {"best": history.best, "reason": history.reason, "frames": len(frames), "runs": len(frames.lengths), **notes}
+def _about(history, *every: Frames) -> dict[str, Any]:
+    notes: dict[str, Any] = {"notes": list(history.notes)} if history.notes else {}
+    if len(every) > 1:
+        notes["molecules"] = [_sequence(f.beads) for f in every]
+    counts = {"frames": sum(map(len, every)), "runs": sum(len(f.lengths) for f in every)}
+    return {"best": history.best, "reason": history.reason, **counts, **notes}
+
+
+def _sequence(beads: Beads) -> str:
+    """``ACE-ALA-NME``."""
+    return "-".join(dict(zip(beads.residues, beads.residue_names, strict=True)).values())
 
 
 def _limits(frames: Frames) -> dict[str, float]:
@@ -198,14 +223,11 @@ def make_simulation(
     """
     from cgsurrogate.simulate import pick_starts, simulate
 
+    if start.beads != model.beads:
+        model = _of_molecule(model, start.beads)
     correction = None if correct is None else make_correction(correct, model, energy, integrator)
     if energy is not None and correction is None:
         raise ValueError("--energy corrects a time-stepper and needs --correct relax:steps=20, metropolis or reweight")
-    if start.beads != model.beads:
-        raise ValueError(
-            f"the starting frames have other beads ({len(start.beads)}) than the model ({len(model.beads)}); "
-            "map them with the mapping that the model was trained with"
-        )
     if ladder is None and exchange is not None:
         raise ValueError("--exchange is the time between exchanges of temperatures; give those with --tempering")
     if ladder is not None:
@@ -255,6 +277,9 @@ def make_simulation(
             ", ".join(part for part in (speed and f"{speed:.3g} ns/day", kelvin and f"{kelvin:.0f} K", note) if part),
         ),
     )
+    if model.novelty is not None:
+        for folder in (out / ALL, out) if ladder is not None else (out,):
+            frames = add_uncertainty(folder, model.novelty, lambda fraction: report(fraction, "scoring frames"))
     if correction is None or correction.kind != "reweight":
         return frames
     options = correction.options
@@ -275,6 +300,16 @@ def make_simulation(
         )
 
     return add_weights(frames, target, start, out, correction)
+
+
+def _of_molecule(model: Model, beads: Beads) -> Model:
+    """The model of another molecule, if its weights do not belong to one."""
+    if not isinstance(model.module, Stepper) or not model.module.transfers:
+        raise ValueError(
+            f"the starting frames have other beads ({len(beads)}) than the model ({len(model.beads)}); "
+            "map them with the mapping that the model was trained with"
+        )
+    return dataclasses.replace(model, module=model.module.bound(beads), beads=beads)
 
 
 def _refuse_other_correction(out: Path, correction: Correction) -> None:
