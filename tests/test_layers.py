@@ -59,6 +59,7 @@ LAYERS = {
     "reference": 6,
     "training": 6,
     "simulate": 6,
+    "starts": 6,
     "structure": 6,
     "comparison": 6,
     "recipes": 7,
@@ -99,7 +100,7 @@ WITH_TORCH = {
         "networks",
         "integrators",
     ),
-    *("steppers", "training", "corrected", "tempering", "simulate", "store", "workflow", "pipeline", "cli"),
+    *("steppers", "training", "corrected", "tempering", "simulate", "starts", "store", "workflow", "pipeline", "cli"),
 }
 
 

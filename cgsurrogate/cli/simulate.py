@@ -15,7 +15,13 @@ from cgsurrogate.cli.progress import progress
     epilog="Example:  cgsurrogate simulate force-field --start frames --time 100 --every 1 -o simulation",
 )
 @click.argument("model", type=common.PATH)
-@click.option("--start", required=True, type=common.PATH, help="Frames to draw the starting positions from.")
+@click.option(
+    "--start",
+    required=True,
+    metavar="FRAMES|extended|PDB",
+    help="Frames to draw the starting positions from; or, for a force field, all replicas from the extended chain, or "
+    "from one structure file.",
+)
 @click.option(
     "--replicas",
     type=click.IntRange(min=1),
@@ -48,7 +54,7 @@ from cgsurrogate.cli.progress import progress
 @common.quiet
 def command(
     model: Path,
-    start: Path,
+    start: str,
     replicas: int | None,
     time_: float,
     every: float | None,
@@ -74,10 +80,9 @@ def command(
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
     from cgsurrogate import ladder, store, workflow
-    from cgsurrogate.frames import Frames
-
     common.one_thread()
-    loaded, frames = store.load(model), Frames.load(start)
+    loaded = store.load(model)
+    frames = workflow.starting_frames(loaded, start)
     rungs = None if tempering is None else ladder.parse(tempering, temperature or loaded.temperature)
     with progress(quiet) as update:
         result = workflow.make_simulation(

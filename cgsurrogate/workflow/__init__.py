@@ -21,6 +21,7 @@ from cgsurrogate.workflow.models import (
     make_propagator,
     make_simulation,
     make_stepper,
+    starting_frames,
     steps_per_second,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "make_simulation",
     "make_stepper",
     "mapping_builder",
+    "starting_frames",
     "steps_per_second",
     "with_speed",
     "with_speeds",

@@ -135,6 +135,21 @@ def make_propagator(
     return choose.build("integrators", name, model.beads, model.module, temperature or model.temperature, **options)
 
 
+def starting_frames(model: Model, start: str) -> Frames:
+    """What ``--start`` says: a folder of frames, ``extended``, or a structure file with the beads among its atoms."""
+    from cgsurrogate import starts
+
+    if start != "extended" and (Path(start).is_dir() or not Path(start).exists()):
+        return Frames.load(start)
+    if start != "extended":
+        x = starts.from_structure(model.beads, Path(start))
+    elif isinstance(model.module, Propagator):
+        raise ValueError("a time-stepper has no geometry to stretch; give --start FRAMES or a structure file")
+    else:
+        x = starts.extended(model.beads, model.module)
+    return Frames(model.beads, x[None], (1,), 1.0, model.temperature)
+
+
 def make_simulation(
     model: Model,
     start: Frames,
