@@ -1,16 +1,17 @@
 """Noise-contrastive estimation (Gutmann & Hyvarinen, J. Mach. Learn. Res. 13, 307 (2012)): populations, no sampling.
 
-The noise has a density that is known: frames in which every dihedral and angle was replaced by that of another frame,
-each drawn on its own. That is the product of the marginals of the data, which is just what the priors of single
-coordinates describe. Telling data from noise then teaches a network the ratio of the two densities,
+The noise q has a density that is known and overlaps with the data (``noise.Mixture``): frames turned to dihedrals and
+angles drawn from it. Telling data from noise teaches a network the ratio of the two densities,
 
-    ln p(x) / q(x) = -(U_network(x) + U_rest(x)) / kT + level,
+    ln p(x) / q(x) = -(U_network(x) + U_priors(x)) / kT + ln volume(x) - ln q(x) + level.
 
-with the priors that are no marginal (repulsion) as ``U_rest``. So the populations of states that no short simulation
-connects come straight from the data.
+Bonds and impropers are those of frames in data and noise alike, so that neither they nor their priors tell the two
+apart. So the populations of states that no short simulation connects come straight from the data.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -20,8 +21,10 @@ from cgsurrogate.energy import Energy, Sum
 from cgsurrogate.frames import Frames
 from cgsurrogate.internal import Cosines, Dihedrals
 from cgsurrogate.training.moves import Moves
+from cgsurrogate.training.noise import Mixture, choose
 
 POOL = 40_000  # noise frames; made once
+LEFT_OUT = 0.2  # share of the frames, by whole runs, on which the number of groups is chosen
 CLAMP = 30.0  # kT
 
 
@@ -37,43 +40,63 @@ class Levelled(nn.Module):
 class Contrast(nn.Module):
     """The logistic loss of telling batches of data (B, N, 3) nm from as many noise frames."""
 
-    def __init__(self, moves: Moves, rest: Sum, frames: Frames, rng: Generator, ratio: int = 2, pool: int = POOL):
+    def __init__(self, moves: Moves, priors: Sum, frames: Frames, rng: Generator, ratio: int = 2, pool: int = POOL):
         super().__init__()
-        self.kT, self.ratio = frames.kT, ratio
-        self.rest = [rest]  # in a list: a part of the loss, not a module that is trained with it
-        self.noise = mixed(moves, frames, pool, rng)
-        self.noise_rest = torch.cat([self._rest(block) for block in self.noise.split(1000)])
+        self.kT, self.ratio, self.moves = frames.kT, ratio, moves
+        # in a list: a part of the loss, not a module that is trained with it
+        self.priors = [Sum(*(term for term in priors.terms if _turned(term, moves)))]
+        self.density = density(moves, frames, rng)
+        self.offset = 0.0
+        self.noise = made(moves, frames, self.density, pool, rng)
+        self.noise_known = torch.cat([self.known(block) for block in self.noise.split(1000)])
+        self.offset = float(self.noise_known.logsumexp(0)) - math.log(pool)  # the priors alone are normalised
+        self.noise_known -= self.offset
 
-    def _rest(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self.rest[0](x) / self.kT
+    @torch.no_grad()
+    def known(self, x: Tensor) -> Tensor:
+        """(B,) ln of the density of the priors over that of the noise."""
+        values = _values(self.moves, x)
+        volume = values[:, self.moves.turns :].sin().clamp(min=1e-6).log().sum(1)
+        return (volume - self.density.log_density(values) - self.priors[0](x) / self.kT).float() - self.offset
 
     def forward(self, module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         data = batch[0]
         chosen = torch.randint(len(self.noise), (self.ratio * len(data),), generator=rng)
         noise = self.noise[chosen]
         scores = -module.networks(torch.cat((data, noise))) / self.kT + module.level
-        real, made = (scores - torch.cat((self._rest(data), self.noise_rest[chosen]))).split([len(data), len(noise)])
+        real, made = (scores + torch.cat((self.known(data), self.noise_known[chosen]))).split([len(data), len(noise)])
         loss = nn.functional.softplus(-real.clamp(-CLAMP, CLAMP)).mean()
         return loss + self.ratio * nn.functional.softplus(made.clamp(-CLAMP, CLAMP)).mean()
 
 
-def mixed(moves: Moves, frames: Frames, count: int, rng: Generator) -> Tensor:
-    """(count, N, 3) nm: frames whose dihedrals and angles each come from another frame, all drawn by weight."""
+def _turned(term: Energy, moves: Moves) -> bool:
+    """Whether a prior takes part: not where it inverts coordinates that data and noise share, such as bonds."""
+    turned = {tuple(row) for rows in (moves.turn_rows, moves.bend_rows) for row in rows}
+    return not getattr(term, "marginal", False) or {tuple(row) for row in getattr(term, "rows", ())} <= turned
+
+
+def density(moves: Moves, frames: Frames, rng: Generator) -> Mixture:
+    """The mixture that suits runs left out of its fit."""
+    kept, held = (
+        (_all_values(moves, part), torch.from_numpy(part.probabilities)) for part in frames.split(LEFT_OUT, 0)
+    )
+    return choose(*kept, moves.turns, held, rng)
+
+
+def made(moves: Moves, frames: Frames, density: Mixture, count: int, rng: Generator) -> Tensor:
+    """(count, N, 3) nm: frames drawn by weight, turned to dihedrals and angles drawn from ``density``."""
     cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
+    out, signs = [], _signs(moves)
+    for wanted in density.draw(count, rng).float().split(2000):
+        point = torch.rand(len(wanted), generator=rng, dtype=torch.float64) * cumulative[-1]
+        x = _positions(frames, torch.searchsorted(cumulative, point).clamp(max=len(cumulative) - 1))
+        out.append(moves.turn(x, signs * (wanted - _values(moves, x))))
+    return torch.cat(out)
 
-    def draw(*shape: int) -> Tensor:
-        point = torch.rand(*shape, generator=rng, dtype=torch.float64) * cumulative[-1]
-        return torch.searchsorted(cumulative, point).clamp(max=len(cumulative) - 1)
 
-    values = torch.cat([_values(moves, _positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
-    columns, signs = torch.arange(len(moves)), _signs(moves)
-    made = []
-    for start in range(0, count, 2000):
-        size = min(2000, count - start)
-        base, donors = draw(size), draw(size, len(moves))
-        made.append(moves.turn(_positions(frames, base), signs * (values[donors, columns] - values[base])))
-    return torch.cat(made)
+def _all_values(moves: Moves, frames: Frames) -> Tensor:
+    """(T, M) radian."""
+    return torch.cat([_values(moves, _positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
 
 
 def _signs(moves: Moves) -> Tensor:

@@ -120,8 +120,7 @@ def _prepare(
         local = ForceMatching(moves, train[0][sample], train[1][sample])
     elif objective == "denoise":
         local = Denoising(moves, priors, train[0][sample], kept.kT)
-    rest = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
-    contrast = Contrast(moves, rest, kept, Generator().manual_seed(seed))
+    contrast = Contrast(moves, priors, kept, Generator().manual_seed(seed))
 
     def loss(module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         value = contrast(module, batch, rng)
