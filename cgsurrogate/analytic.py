@@ -44,6 +44,10 @@ class Analytic(abc.ABC):
     def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
         """Energies (B,) kJ/mol; adds its dU/dq to ``slopes``."""
 
+    def value(self, at: Internal) -> Tensor:
+        """Energies (B,) kJ/mol alone; a form that saves work without slopes writes its own."""
+        return self.evaluate(at, Internal(*map(torch.zeros_like, at)))
+
     def chosen(self, rows: np.ndarray) -> Analytic:
         """The same for one replica, of whose distances only these rows are below the cutoff."""
         raise NotImplementedError(f"{type(self).__name__} has a cutoff, so it needs chosen()")
@@ -72,6 +76,11 @@ class Curves(Analytic):
         value, slope = self.curve(at[self.place], *self.parameters)
         slopes[self.place].add_(slope)
         return value
+
+    def value(self, at: Internal) -> Tensor:
+        if not len(at[self.place]):
+            return at[self.place].sum(0)
+        return self.curve(at[self.place], *self.parameters)[0]
 
     def chosen(self, rows: np.ndarray) -> Curves:
         index = torch.as_tensor(rows)

@@ -34,16 +34,31 @@ class Forces:
             self._prepare(positions)
         if not self.terms or not len(positions):
             return forces(self.energy, positions)
-        if self.listed:
-            pieces = [self._piece(x, *self._arranged(x, self._near(x))) for x in positions.split(1)]
-        else:
-            parts = positions.split(max(LEAST, PIECE // self.floats))
-            pieces = [self._piece(x, self.placed, self.geometry) for x in parts]
+        pieces = [self._piece(*piece) for piece in self._pieces(positions)]
         value, force = pieces[0] if len(pieces) == 1 else map(torch.cat, zip(*pieces, strict=True))
         if len(self.rest.terms):
             more, push = forces(self.rest, positions)
             value, force = value + more, force + push
         return value, force
+
+    @torch.no_grad()
+    def energies(self, positions: Tensor) -> Tensor:
+        """(B, N, 3) nm -> (B,) kJ/mol, without the work for forces."""
+        if self._stale(positions):
+            self._prepare(positions)
+        if not self.terms or not len(positions):
+            return self.energy(positions)
+        value = torch.cat([self._value(*piece) for piece in self._pieces(positions)])
+        return value + self.rest(positions) if len(self.rest.terms) else value
+
+    def _pieces(self, positions: Tensor) -> Iterator[tuple[Tensor, list, Geometry]]:
+        """The batch in pieces that fit, each with its terms and coordinates."""
+        if self.listed:
+            for x in positions.split(1):
+                yield x, *self._arranged(x, self._near(x))
+        else:
+            for x in positions.split(max(LEAST, PIECE // self.floats)):
+                yield x, self.placed, self.geometry
 
     def _piece(self, positions: Tensor, placed: list, geometry: Geometry) -> tuple[Tensor, Tensor]:
         at, kept = geometry.measure(positions.permute(2, 1, 0).contiguous())
@@ -55,9 +70,16 @@ class Forces:
             value += term.evaluate(Internal(d[i], c[j], t[k]), mine)
         return value, geometry.pull(at, kept, slopes).permute(2, 1, 0).contiguous()
 
+    def _value(self, positions: Tensor, placed: list, geometry: Geometry) -> Tensor:
+        (d, c, t), _ = geometry.measure(positions.permute(2, 1, 0).contiguous())
+        value = positions.new_zeros(len(positions))
+        for term, (i, j, k) in placed:
+            value += term.value(Internal(d[i], c[j], t[k]))
+        return value
+
     def _prepare(self, positions: Tensor) -> None:
         terms, rest = [], []
-        for term in _flat(self.energy):
+        for term in terms_of(self.energy):
             form = term.analytic()
             (rest if form is None else terms).append(term if form is None else form)
         self.rest, self.terms = Sum(*rest), terms
@@ -137,10 +159,10 @@ class _Rows:
         return slice(len(self.rows) - len(rows), len(self.rows))
 
 
-def _flat(energy: Energy) -> Iterator[Energy]:
+def terms_of(energy: Energy) -> Iterator[Energy]:
     if type(energy) is Sum:
         for term in energy.terms:
-            yield from _flat(term)
+            yield from terms_of(term)
     else:
         yield energy
 

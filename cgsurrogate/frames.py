@@ -124,7 +124,10 @@ class Frames:
         """What these frames are, if their order is not that of time: "weighted frames", ...; empty if it is."""
         if self.weights is not None:
             return "weighted frames"
-        return "" if self.source.get("time_ordered", True) else "frames of exchanging replicas"
+        if self.source.get("time_ordered", True):
+            return ""
+        turned = "turns" in self.source and "exchange" not in self.source
+        return "frames of Monte Carlo turns" if turned else "frames of exchanging replicas"
 
     @property
     def time_ordered(self) -> bool:

@@ -18,6 +18,7 @@ class State(NamedTuple):
     ``temperature`` (B,) K of each replica; None where all have the propagator's own.
     ``ladder`` (B, C) whole numbers or None: the place of each replica in a ladder of temperatures, -1 for one that was
     frozen and takes no part in exchanges, then what the exchange counts.
+    ``counts`` (B, C) whole numbers or None: what a propagator counts of each replica, for its notes.
     """
 
     positions: Tensor
@@ -26,6 +27,7 @@ class State(NamedTuple):
     energy: Tensor | None = None
     temperature: Tensor | None = None
     ladder: Tensor | None = None
+    counts: Tensor | None = None
 
 
 class Propagator(nn.Module, abc.ABC):

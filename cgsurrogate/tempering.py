@@ -18,6 +18,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -78,6 +79,9 @@ class Tempering(Propagator):
         for _ in range(self.period):
             state = self.moves.step(state, rng)
         return self.exchange(self._with_energy(state), rng)
+
+    def notes(self, state: State) -> dict[str, Any]:
+        return self.moves.notes(state)
 
     def exchange(self, state: State, rng: Generator) -> State:
         """Neighbours in each ladder exchange temperatures, or do not; replicas that were taken out take no part."""

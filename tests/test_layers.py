@@ -30,6 +30,8 @@ LAYERS = {
     "kernel": 3,
     "ladder": 3,
     "tempering": 4,
+    "turning": 6,
+    "turns": 5,
     "internal": 4,
     "zmatrix": 4,
     "corrected": 4,
@@ -100,7 +102,8 @@ WITH_TORCH = {
         "networks",
         "integrators",
     ),
-    *("steppers", "training", "corrected", "tempering", "simulate", "starts", "store", "workflow", "pipeline", "cli"),
+    *("steppers", "training", "corrected", "tempering", "turns", "turning"),
+    *("simulate", "starts", "store", "workflow", "pipeline", "cli"),
 }
 
 

@@ -48,6 +48,12 @@ from cgsurrogate.cli.progress import progress
     help="Parallel tempering for a force field: N temperatures in K that replicas exchange, e.g. 300:450:6.",
 )
 @click.option("--exchange", type=float, help="ps between exchanges of temperatures. [default: about 25 steps]")
+@click.option(
+    "--turns",
+    metavar="N[:STEPS]",
+    help="Monte Carlo turns of dihedrals for a force field: N attempts of each replica after every few steps. Its "
+    "equilibrium comes many times sooner, but the frames have no physical time.",
+)
 @click.option("--max-hours", type=float, help="Stop resumable after this wall time.")
 @common.out_folder
 @common.seed
@@ -65,6 +71,7 @@ def command(
     temperature: float | None,
     tempering: str | None,
     exchange: float | None,
+    turns: str | None,
     max_hours: float | None,
     out: Path,
     seed: int,
@@ -79,7 +86,8 @@ def command(
     The same command again continues where it stopped, bit for bit. Exit code 4: completed, but replicas that blew up
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
-    from cgsurrogate import ladder, store, workflow
+    from cgsurrogate import ladder, store, turning, workflow
+
     common.one_thread()
     loaded = store.load(model)
     frames = workflow.starting_frames(loaded, start)
@@ -99,6 +107,7 @@ def command(
             temperature=temperature,
             ladder=rungs,
             exchange=exchange,
+            turns=turns,
             seed=seed,
             max_hours=max_hours,
             report=lambda fraction, text: update("simulating", fraction, text),
@@ -111,6 +120,8 @@ def command(
         for line in ladder.sentences(result.source["exchange"]):
             click.echo(line)
         click.echo(f"all temperatures, with weights: {out / ladder.ALL}")
+    if turns is not None:
+        click.echo(turning.sentence(result.source["turns"]))
     lost = result.source.get("quarantined", [])
     if lost:
         click.echo(f"warning: {len(lost)} replica(s) were frozen: {lost[0]}", err=True)

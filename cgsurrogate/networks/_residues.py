@@ -56,6 +56,28 @@ class Passes(Analytic):
     def evaluate(self, at: Internal, slopes: Internal) -> Tensor:
         batch = at.distances.shape[1]
         columns = self.residues * batch
+        value, state, inner, edges, kept, waves = self._forward(at)
+        weight, _ = self.hidden
+        slope = silu_slope(self.output.T.expand(-1, columns), inner)
+        slope, along = silu_slope(weight.T @ slope, state), None
+        for layer, (inner, heard, memory) in reversed(list(enumerate(kept))):
+            felt = silu_slope(self.mixers[layer][0].T @ slope, heard).view(self.width, self.residues, batch)
+            back, along = self.edges.back(layer, edges, memory, felt, along)
+            one, _, two, _ = self.senders[layer]
+            slope.addmm_(one.T, silu_slope(two.T @ back, inner))
+        if waves is not None:
+            pulled = (self.turning.T @ slope).view(2, self.order, -1, batch).index_select(2, self.back)
+            slopes.dihedrals.add_(by_angle(waves, pulled))
+        slopes.distances.add_(self.edges.pull(edges, along))
+        return value
+
+    def value(self, at: Internal) -> Tensor:
+        return self._forward(at)[0]
+
+    def _forward(self, at: Internal) -> tuple:
+        """Energies (B,), and what the way back needs."""
+        batch = at.distances.shape[1]
+        columns, waves = self.residues * batch, None
         state = self.embedding.expand(-1, -1, batch).reshape(self.width, columns)
         if len(self.back):
             waves = multiples(at.dihedrals, self.order)  # (2, order, T, B)
@@ -72,18 +94,7 @@ class Passes(Analytic):
         weight, bias = self.hidden
         inner = torch.addmm(bias, weight, silu(state))
         value = (self.output @ silu(inner)).view(self.residues, batch).sum(0)
-        slope = silu_slope(self.output.T.expand(-1, columns), inner)
-        slope, along = silu_slope(weight.T @ slope, state), None
-        for layer, (inner, heard, memory) in reversed(list(enumerate(kept))):
-            felt = silu_slope(self.mixers[layer][0].T @ slope, heard).view(self.width, self.residues, batch)
-            back, along = self.edges.back(layer, edges, memory, felt, along)
-            one, _, two, _ = self.senders[layer]
-            slope.addmm_(one.T, silu_slope(two.T @ back, inner))
-        if len(self.back):
-            pulled = (self.turning.T @ slope).view(2, self.order, -1, batch).index_select(2, self.back)
-            slopes.dihedrals.add_(by_angle(waves, pulled))
-        slopes.distances.add_(self.edges.pull(edges, along))
-        return value
+        return value, state, inner, edges, kept, waves
 
     def chosen(self, rows: np.ndarray) -> Passes:
         near = copy.copy(self)

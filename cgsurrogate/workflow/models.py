@@ -16,12 +16,14 @@ from cgsurrogate.energy import Prior
 from cgsurrogate.frames import MANIFEST, Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
+from cgsurrogate.turning import PERIOD, Turning, usual_period
 from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
 
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
 INTEGRATOR = "baoab:timestep=0.004"
 REPLICAS = 100
+FRAMES = 500  # of a replica, where nothing else is asked for
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 
 
@@ -163,6 +165,7 @@ def make_simulation(
     temperature: float | None = None,
     ladder: Sequence[float] | None = None,
     exchange: float | None = None,
+    turns: str | int | None = None,
     seed: int = 0,
     energy: Model | None = None,
     correct: str | None = None,
@@ -180,6 +183,7 @@ def make_simulation(
         ladder: rising temperatures in K for parallel tempering; the frames are then those at the lowest, and those of
             all temperatures with their weights are in the folder ``all-temperatures`` inside ``out``.
         exchange: ps between attempts to exchange; by default near 25 steps, so that it divides ``every``.
+        turns: Monte Carlo turns for a force field: how many attempts after every few steps, ``N`` or ``N:STEPS``.
     """
     from cgsurrogate.simulate import pick_starts, simulate
 
@@ -204,8 +208,13 @@ def make_simulation(
     if correction is not None:
         propagator = corrected(propagator, correction, lambda field: make_propagator(field, integrator=integrator))
         _refuse_other_correction(out, correction)
+    attempts, period = (0, 1) if turns is None else parse_turns(turns, model)
     if every is None:
-        every = propagator.lag * max(1, round(time / 500 / propagator.lag))
+        unit = propagator.lag * (period or PERIOD if attempts else 1)
+        total = max(1, round(time / unit))
+        every = unit * usual_period(total, total / FRAMES)
+    if attempts:
+        propagator = _turning(propagator, model, attempts, period, every)
     if ladder is not None:
         propagator = _tempered(propagator, model, ladder, every, exchange)
     if replicas is None:
@@ -264,11 +273,34 @@ def _refuse_other_correction(out: Path, correction: Correction) -> None:
             raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
 
 
+def parse_turns(text: str | int, model: Model) -> tuple[int, int | None]:
+    """``N`` or ``N:STEPS`` -> attempts, and the steps between them or None."""
+    if model.is_stepper:
+        raise ValueError(
+            "Monte Carlo turns need the energy of a force field; a time-stepper has none, leave out --turns"
+        )
+    parts = str(text).split(":")
+    if len(parts) > 2 or not all(part.strip().isdigit() and int(part) for part in parts):
+        raise ValueError(f"expected --turns N or N:STEPS, both whole numbers of at least 1, got {text!r}")
+    return int(parts[0]), int(parts[1]) if len(parts) == 2 else None
+
+
+def _turning(moves: Propagator, model: Model, attempts: int, period: int | None, every: float) -> Propagator:
+    """Monte Carlo turns around an integrator, with a whole number of rounds between frames."""
+    steps = max(1, round(every / moves.lag))
+    if period is not None and steps % period:
+        raise ValueError(
+            f"the time between frames ({every:g} ps) must be a whole number of {period} steps, which are "
+            f"{period * moves.lag:g} ps; the nearest is {max(1, round(steps / period)) * period * moves.lag:g} ps"
+        )
+    return Turning(moves, model.module, model.beads, attempts, usual_period(steps) if period is None else period)
+
+
 def _tempered(
     moves: Propagator, model: Model, ladder: Sequence[float], every: float, exchange: float | None
 ) -> Propagator:
     """Parallel tempering around an integrator, with a whole number of exchanges between frames."""
-    from cgsurrogate.tempering import Tempering, usual_period
+    from cgsurrogate import tempering
 
     steps = max(1, round((every if exchange is None else exchange) / moves.lag))
     if exchange is not None and abs(steps * moves.lag - exchange) > 1e-6 * moves.lag:
@@ -276,7 +308,8 @@ def _tempered(
             f"the time between exchanges ({exchange:g} ps) must be a whole number of steps of {moves.lag:g} ps; "
             f"the nearest is {steps * moves.lag:g} ps"
         )
-    return Tempering(moves, model.module, ladder, usual_period(steps) if exchange is None else steps)
+    period = tempering.usual_period(steps) if exchange is None else steps
+    return tempering.Tempering(moves, model.module, ladder, period)
 
 
 def steps_per_second(propagator: Propagator, start: Frames, replicas: int, seconds: float = 3.0) -> float:
