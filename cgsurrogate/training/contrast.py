@@ -24,6 +24,8 @@ from cgsurrogate.training.moves import Moves
 from cgsurrogate.training.noise import Mixture, choose
 
 POOL = 40_000  # noise frames; made once
+OWN, OWN_GROUPS, OWN_SHARE = 6000, 32, 0.25  # noise after the energy itself: samples, groups, share
+LEAST = 300  # effective samples of it
 LEFT_OUT = 0.2  # share of the frames, by whole runs, on which the number of groups is chosen
 CLAMP = 30.0  # kT
 
@@ -45,11 +47,30 @@ class Contrast(nn.Module):
         self.kT, self.ratio, self.moves = frames.kT, ratio, moves
         # in a list: a part of the loss, not a module that is trained with it
         self.priors = [Sum(*(term for term in priors.terms if _turned(term, moves)))]
-        self.density = density(moves, frames, rng)
+        self.density, self.frames, self.pool = density(moves, frames, rng), frames, pool
+        self._fill(rng)
+
+    @torch.no_grad()
+    def renewed(self, networks: Energy, rng: Generator) -> None:
+        """Add to the noise what the energy likes best now, so that minima where there are no data are noticed.
+
+        Noise frames are drawn again by exp(-U/kT) / q, at a higher temperature where that leaves too few of them, and
+        a mixture fitted to these joins the noise. Its density remains known, so contrast remains exact.
+        """
+        energy = torch.cat([networks(block) for block in self.noise.split(1000)])
+        weights = _flattened((self.noise_known - energy / self.kT).double())
+        chosen = torch.multinomial(weights, OWN, replacement=True, generator=rng)
+        values = torch.cat([_values(self.moves, block) for block in self.noise[chosen].split(4000)])
+        equal = torch.full((OWN,), 1 / OWN, dtype=torch.float64)
+        own = Mixture(values, equal, self.moves.turns, OWN_GROUPS, rng, product=0.1, like=self.density)
+        self.density = self.density.joined(own, OWN_SHARE)
+        self._fill(rng)
+
+    def _fill(self, rng: Generator) -> None:
         self.offset = 0.0
-        self.noise = made(moves, frames, self.density, pool, rng)
+        self.noise = made(self.moves, self.frames, self.density, self.pool, rng)
         self.noise_known = torch.cat([self.known(block) for block in self.noise.split(1000)])
-        self.offset = float(self.noise_known.logsumexp(0)) - math.log(pool)  # the priors alone are normalised
+        self.offset = float(self.noise_known.logsumexp(0)) - math.log(self.pool)  # the priors alone are normalised
         self.noise_known -= self.offset
 
     @torch.no_grad()
@@ -67,6 +88,20 @@ class Contrast(nn.Module):
         real, made = (scores + torch.cat((self.known(data), self.noise_known[chosen]))).split([len(data), len(noise)])
         loss = nn.functional.softplus(-real.clamp(-CLAMP, CLAMP)).mean()
         return loss + self.ratio * nn.functional.softplus(made.clamp(-CLAMP, CLAMP)).mean()
+
+
+def _flattened(logarithms: Tensor, least: int = LEAST) -> Tensor:
+    """Probabilities by these logarithms (B,), scaled down as far as it takes for ``least`` effective samples (Kish)."""
+    low, high = 0.0, 1.0
+    scale = 1.0
+    for _ in range(30):
+        weights = (scale * (logarithms - logarithms.max())).exp()
+        enough = float(weights.sum().square() / weights.square().sum()) >= least
+        if enough and scale == 1.0:
+            break
+        low, high = (scale, high) if enough else (low, scale)
+        scale = (low + high) / 2
+    return weights / weights.sum()
 
 
 def _turned(term: Energy, moves: Moves) -> bool:

@@ -23,6 +23,8 @@ BATCH, HELD_OUT, SAMPLE = 128, 1536, 2000
 LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
 FINE_TUNE_SHARE = 0.5  # of the budget
 DECAY, EVERY = 1e-3, 100
+STAGES = (0.4, 0.2, 0.2, 0.2)  # of the budget; between them the noise learns from the energy
+LATER_RATE = 0.5  # of the rate, in later stages
 
 Report = Callable[[float, str], None]
 
@@ -66,22 +68,28 @@ def train_energy(
     if not len(networks.terms):
         return History((), {}, "priors fitted; there is no network to train")
     part = 1 - FINE_TUNE_SHARE if dynamics is not None else 1.0
-    train, check, loss = _prepare(objective, priors, kept, held, seed)
-    history = fit(
-        Levelled(networks),
-        loss,
-        train,
-        check,
-        minutes=None if minutes is None else part * minutes,
-        steps=None if steps is None else max(1, round(part * steps)),
-        seed=seed,
-        rate=rate,
-        decay=DECAY,
-        every=EVERY,
-        folder=folder,
-        label=f"training the energy ({objective})",
-        report=lambda fraction, text: report(part * fraction, text),
-    )
+    train, check, contrast, loss = _prepare(objective, priors, kept, held, seed)
+    module, done = Levelled(networks), 0.0
+    for number, share in enumerate(STAGES):
+        last = number == len(STAGES) - 1
+        history = fit(
+            module,
+            loss,
+            train,
+            check,
+            minutes=None if minutes is None else part * share * minutes,
+            steps=None if steps is None else max(1, round(part * share * steps)),
+            seed=seed + number,
+            rate=rate * (1 if number == 0 else LATER_RATE),
+            decay=DECAY,
+            every=EVERY,
+            folder=folder if last or folder is None else folder / f"stage-{number + 1}",
+            label=f"training the energy ({objective})",
+            report=lambda fraction, text, done=done, share=share: report(part * (done + share * fraction), text),
+        )
+        done += share
+        if not last:
+            contrast.renewed(networks, Generator().manual_seed(seed + 1000 * (number + 1)))
     if dynamics is not None:
         relative_entropy.fine_tune(
             networks,
@@ -107,8 +115,8 @@ def _objective(objective: str, frames: Frames) -> str:
 
 def _prepare(
     objective: str, priors: Sum, kept: Frames, held: Frames, seed: int
-) -> tuple[Sampled, Sampled, Callable[..., Tensor]]:
-    """Training data, held-out data and the loss of an objective: contrast, and what it adds."""
+) -> tuple[Sampled, Sampled, Contrast, Callable[..., Tensor]]:
+    """Training data, held-out data, contrast, and the loss of an objective: contrast and what it adds."""
     moves = Moves(kept.beads)
     train, check = ([torch.from_numpy(np.array(f.positions, np.float32))] for f in (kept, held))
     sample = systematic(kept.probabilities, SAMPLE)
@@ -128,7 +136,7 @@ def _prepare(
             return value
         return value + LOCAL_SHARE * local(module.networks, tuple(part[:LOCAL_BATCH] for part in batch), rng)
 
-    return Sampled(train, kept.probabilities), Sampled(check, held.probabilities), loss
+    return Sampled(train, kept.probabilities), Sampled(check, held.probabilities), contrast, loss
 
 
 def _forces(energy: Energy, positions: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ Each p_km is a smoothed histogram, so that values can be drawn and densities loo
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -19,7 +20,8 @@ from torch import Generator, Tensor
 GROUPS = (0, 4, 16, 64)  # numbers to choose from
 BINS = 60  # of a coordinate
 SMOOTH = (0.25, 0.5, 0.25)  # of a group's histograms, over neighbouring bins
-BROAD = 0.05  # share of the marginals of all data in the histograms of a group
+BROAD = 0.05  # share of the marginals of all data in the histograms of a group as it is fitted
+LEVELS = (0.0, 0.1, 0.3)  # further such shares; with them the noise reaches from the groups to the product
 ROUNDS = 30  # of expectation maximisation
 
 
@@ -41,20 +43,41 @@ class Mixture:
     """
 
     def __init__(
-        self, values: Tensor, weights: Tensor, turns: int, groups: int, rng: Generator, product: float = 0.3
+        self,
+        values: Tensor,
+        weights: Tensor,
+        turns: int,
+        groups: int,
+        rng: Generator,
+        product: float = 0.3,
+        like: Mixture | None = None,
     ) -> None:
-        """Fit to values (T, M) with weights (T,); ``product`` is the share of component 0."""
+        """Fit to values (T, M) with weights (T,); ``product`` is the share of component 0; the bins are those of
+        ``like``."""
         values, weights = values.double(), weights.double() / weights.sum()
         low, high = _range(values, turns)
-        self.low, self.width = low, (high - low) / BINS
+        self.low, self.width = (low, (high - low) / BINS) if like is None else (like.low, like.width)
         self.turns = turns
         coded = _rows(self._bins(values))
         whole = self._smoothed(_counts(coded, weights[:, None]))[0]
-        tables, shares = self._grouped(coded, weights, whole, groups, rng) if groups else (whole[None, :0], weights[:0])
-        self.tables = torch.cat((whole[None], tables)) if groups else whole[None]
+        tables, shares = whole.new_zeros(0, *whole.shape), weights[:0]
+        if groups:
+            tables, shares = self._grouped(coded, weights, whole, groups, rng)
         product = product if groups else 1.0
-        self.shares = torch.cat((weights.new_tensor([product]), (1 - product) * shares))
+        levels = [self._broad(tables, whole, level) for level in LEVELS]
+        self.tables = torch.cat((whole[None], *levels))
+        self.shares = torch.cat(
+            (weights.new_tensor([product]), ((1 - product) / len(LEVELS) * shares).tile(len(LEVELS)))
+        )
         self.cumulative = self.tables.cumsum(2)
+
+    def joined(self, other: Mixture, share: float) -> Mixture:
+        """This mixture and, with a share, one of the same coordinates that was fitted with ``like`` this one."""
+        out = copy.copy(self)
+        out.tables = torch.cat((self.tables, other.tables))
+        out.shares = torch.cat(((1 - share) * self.shares, share * other.shares))
+        out.cumulative = out.tables.cumsum(2)
+        return out
 
     def _bins(self, values: Tensor) -> Tensor:
         return ((values.double() - self.low) / self.width).floor().long().clamp(0, BINS - 1)
