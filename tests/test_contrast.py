@@ -29,7 +29,7 @@ def coupled_frames(count: int, seed: int, coupling: float = COUPLING) -> Frames:
 
 def turned(moves: Moves, x: torch.Tensor, wanted: np.ndarray) -> torch.Tensor:
     """The chains (B, N, 3) turned to dihedrals and angles (B, 5)."""
-    return moves.turn(x, contrast._signs(moves) * (torch.from_numpy(wanted).float() - contrast._values(moves, x)))
+    return moves.placed(x, torch.from_numpy(wanted).float())
 
 
 def fitted_priors(frames: Frames) -> Sum:
@@ -41,7 +41,7 @@ def fitted_priors(frames: Frames) -> Sum:
 
 def test_the_noise_has_the_values_that_were_drawn_and_the_bonds_of_frames(peptide_frames):
     moves = Moves(peptide_frames.beads)
-    values = contrast._values(moves, torch.from_numpy(peptide_frames.positions))
+    values = moves.values(torch.from_numpy(peptide_frames.positions))
     drawn = values[torch.randint(len(values), (30, len(moves)), generator=torch.Generator().manual_seed(0)).T[0]]
 
     class Fixed:
@@ -50,7 +50,7 @@ def test_the_noise_has_the_values_that_were_drawn_and_the_bonds_of_frames(peptid
             return drawn
 
     noise = contrast.made(moves, peptide_frames, Fixed(), 30, torch.Generator().manual_seed(0))
-    away = torch.remainder(contrast._values(moves, noise) - drawn + np.pi, 2 * np.pi) - np.pi
+    away = torch.remainder(moves.values(noise) - drawn + np.pi, 2 * np.pi) - np.pi
     assert float(away.abs().max()) < 1e-3
     bonds = np.array(peptide_frames.beads.bonds)
     lengths = [np.linalg.norm(x[:, bonds[:, 1]] - x[:, bonds[:, 0]], axis=2)

@@ -31,6 +31,7 @@ LAYERS = {
     "ladder": 3,
     "tempering": 4,
     "turning": 6,
+    "jumping": 7,
     "turns": 5,
     "internal": 4,
     "zmatrix": 4,
@@ -102,7 +103,7 @@ WITH_TORCH = {
         "networks",
         "integrators",
     ),
-    *("steppers", "training", "corrected", "tempering", "turns", "turning"),
+    *("steppers", "training", "corrected", "tempering", "turns", "turning", "jumping"),
     *("simulate", "starts", "store", "workflow", "pipeline", "cli"),
 }
 

@@ -19,7 +19,6 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.energy import Energy, Sum
 from cgsurrogate.frames import Frames
-from cgsurrogate.internal import Cosines, Dihedrals
 from cgsurrogate.training.moves import Moves
 from cgsurrogate.training.noise import Mixture, choose
 
@@ -60,7 +59,7 @@ class Contrast(nn.Module):
         energy = torch.cat([networks(block) for block in self.noise.split(1000)])
         weights = _flattened((self.noise_known - energy / self.kT).double())
         chosen = torch.multinomial(weights, OWN, replacement=True, generator=rng)
-        values = torch.cat([_values(self.moves, block) for block in self.noise[chosen].split(4000)])
+        values = torch.cat([self.moves.values(block) for block in self.noise[chosen].split(4000)])
         equal = torch.full((OWN,), 1 / OWN, dtype=torch.float64)
         own = Mixture(values, equal, self.moves.turns, OWN_GROUPS, rng, product=0.1, like=self.density)
         self.density = self.density.joined(own, OWN_SHARE)
@@ -76,7 +75,7 @@ class Contrast(nn.Module):
     @torch.no_grad()
     def known(self, x: Tensor) -> Tensor:
         """(B,) ln of the density of the priors over that of the noise."""
-        values = _values(self.moves, x)
+        values = self.moves.values(x)
         volume = values[:, self.moves.turns :].sin().clamp(min=1e-6).log().sum(1)
         return (volume - self.density.log_density(values) - self.priors[0](x) / self.kT).float() - self.offset
 
@@ -112,41 +111,26 @@ def _turned(term: Energy, moves: Moves) -> bool:
 
 def density(moves: Moves, frames: Frames, rng: Generator) -> Mixture:
     """The mixture that suits runs left out of its fit."""
-    kept, held = (
-        (_all_values(moves, part), torch.from_numpy(part.probabilities)) for part in frames.split(LEFT_OUT, 0)
-    )
+    kept, held = ((all_values(moves, part), torch.from_numpy(part.probabilities)) for part in frames.split(LEFT_OUT, 0))
     return choose(*kept, moves.turns, held, rng)
 
 
 def made(moves: Moves, frames: Frames, density: Mixture, count: int, rng: Generator) -> Tensor:
     """(count, N, 3) nm: frames drawn by weight, turned to dihedrals and angles drawn from ``density``."""
     cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
-    out, signs = [], _signs(moves)
+    out = []
     for wanted in density.draw(count, rng).float().split(2000):
         point = torch.rand(len(wanted), generator=rng, dtype=torch.float64) * cumulative[-1]
         x = _positions(frames, torch.searchsorted(cumulative, point).clamp(max=len(cumulative) - 1))
-        out.append(moves.turn(x, signs * (wanted - _values(moves, x))))
+        out.append(moves.placed(x, wanted))
     return torch.cat(out)
 
 
-def _all_values(moves: Moves, frames: Frames) -> Tensor:
+def all_values(moves: Moves, frames: Frames) -> Tensor:
     """(T, M) radian."""
-    return torch.cat([_values(moves, _positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
-
-
-def _signs(moves: Moves) -> Tensor:
-    """(M,) what a turn by one radian does: where the first bead of a dihedral is turned and not its last, it falls."""
-    last = moves.sides[torch.arange(moves.turns), torch.from_numpy(moves.turn_rows[:, 3])]
-    return torch.cat((2 * last - 1, last.new_ones(moves.bends)))
+    return torch.cat([moves.values(_positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
 
 
 def _positions(frames: Frames, index: Tensor) -> Tensor:
     x = torch.from_numpy(np.array(frames.positions[index.numpy()], np.float32))
     return x - x.mean(1, keepdim=True)
-
-
-def _values(moves: Moves, x: Tensor) -> Tensor:
-    """(B, M) radian: what each move changes."""
-    cosine, sine = Dihedrals(x.shape[1], moves.turn_rows).to(x)(x)
-    bends = Cosines(x.shape[1], moves.bend_rows).to(x)(x).clamp(-1, 1).acos()
-    return torch.cat((torch.atan2(sine, cosine), bends), 1)

@@ -59,7 +59,7 @@ class Mixture:
         self.low, self.width = (low, (high - low) / BINS) if like is None else (like.low, like.width)
         self.turns = turns
         coded = _rows(self._bins(values))
-        whole = self._smoothed(_counts(coded, weights[:, None]))[0]
+        whole, self.fit = self._smoothed(_counts(coded, weights[:, None]))[0], 0.0
         tables, shares = whole.new_zeros(0, *whole.shape), weights[:0]
         if groups:
             tables, shares = self._grouped(coded, weights, whole, groups, rng)
@@ -117,9 +117,28 @@ class Mixture:
         score = _scores(_rows(self._bins(values)), self.tables) + self.shares.log()
         return score.logsumexp(1) - self.width.log().sum()
 
+    def covers(self, values: Tensor) -> Tensor:
+        """(B, M) -> (B,) whether the density is above zero there."""
+        away = (values - self.low) / self.width
+        return ((away >= 0) & (away <= BINS)).all(1)
+
     def draw(self, count: int, rng: Generator) -> Tensor:
         """(count, M) radian."""
-        group = torch.multinomial(self.shares, count, replacement=True, generator=rng)
+        return self._within(torch.multinomial(self.shares, count, replacement=True, generator=rng), rng)
+
+    def draw_given(self, values: Tensor, given: Tensor, rng: Generator) -> Tensor:
+        """(B, M) radian drawn from q(z_b | the rest), where the rest are the values (B, M) that are ``given`` (B, M).
+
+        What is given is drawn as well, to be overwritten.
+        """
+        logarithms = torch.cat((self.tables.log().flatten(1).T, self.tables.new_zeros(1, len(self.shares))))
+        rows = torch.where(given, _rows(self._bins(values)), len(logarithms) - 1)  # the last row is zero
+        score = torch.nn.functional.embedding_bag(rows, logarithms, mode="sum") + self.shares.log()
+        return self._within(torch.multinomial(score.softmax(1), 1, generator=rng)[:, 0], rng)
+
+    def _within(self, group: Tensor, rng: Generator) -> Tensor:
+        """(B, M) radian from the groups (B,)."""
+        count = len(group)
         point = torch.rand(count, len(self.low), 2, generator=rng, dtype=torch.float64)
         out = []
         for one, chance in zip(group.split(4096), point.split(4096), strict=True):

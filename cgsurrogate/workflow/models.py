@@ -166,6 +166,7 @@ def make_simulation(
     ladder: Sequence[float] | None = None,
     exchange: float | None = None,
     turns: str | int | None = None,
+    jumps: Frames | None = None,
     seed: int = 0,
     energy: Model | None = None,
     correct: str | None = None,
@@ -184,6 +185,7 @@ def make_simulation(
             all temperatures with their weights are in the folder ``all-temperatures`` inside ``out``.
         exchange: ps between attempts to exchange; by default near 25 steps, so that it divides ``every``.
         turns: Monte Carlo turns for a force field: how many attempts after every few steps, ``N`` or ``N:STEPS``.
+        jumps: frames between whose states a force field jumps (``jumping.py``).
     """
     from cgsurrogate.simulate import pick_starts, simulate
 
@@ -215,6 +217,8 @@ def make_simulation(
         every = unit * usual_period(total, total / FRAMES)
     if attempts:
         propagator = _turning(propagator, model, attempts, period, every)
+    if jumps is not None:
+        propagator = _jumping(propagator, model, jumps, every)
     if ladder is not None:
         propagator = _tempered(propagator, model, ladder, every, exchange)
     if replicas is None:
@@ -294,6 +298,18 @@ def _turning(moves: Propagator, model: Model, attempts: int, period: int | None,
             f"{period * moves.lag:g} ps; the nearest is {max(1, round(steps / period)) * period * moves.lag:g} ps"
         )
     return Turning(moves, model.module, model.beads, attempts, usual_period(steps) if period is None else period)
+
+
+def _jumping(moves: Propagator, model: Model, jumps: Frames, every: float) -> Propagator:
+    """Jumps between the states of frames, with a whole number of rounds between frames."""
+    from cgsurrogate import jumping
+
+    if model.is_stepper:
+        raise ValueError("jumps need the energy of a force field; a time-stepper has none, leave out --jumps")
+    if jumps.beads != model.beads:
+        raise ValueError("the frames of --jumps hold other beads than the model; map them as its training data were")
+    period = usual_period(max(1, round(every / moves.lag)), jumping.PERIOD)
+    return jumping.Jumping(moves, model.module, jumps, period=period)
 
 
 def _tempered(
