@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cgsurrogate import choose
-from cgsurrogate.energy import Sum
+from cgsurrogate.energy import Energy, Sum
 from cgsurrogate.frames import Frames
 from cgsurrogate.training import contrast
 from cgsurrogate.training.energy import Sampled
@@ -91,3 +91,40 @@ def test_contrast_finds_the_coupling(kind):
     truth = torch.from_numpy(-COUPLING * frames.kT * np.cos(wanted[:, 0] - wanted[:, 1])).float()
     assert float(torch.corrcoef(torch.stack((truth, learned)))[0, 1]) > 0.9
     assert float(learned.std() / truth.std()) == pytest.approx(1, abs=0.25)
+
+
+class Trap(Energy):
+    """A deep well where the two dihedrals of a chain are opposite, which no data ask for."""
+
+    def __init__(self, moves: Moves, depth: float):
+        super().__init__()
+        self.moves, self.depth = moves, depth
+
+    def forward(self, positions):
+        values = self.moves.values(positions)
+        return -self.depth * (-4 * (1 + (values[:, 0] - values[:, 1]).cos())).exp()
+
+
+def test_renewed_noise_goes_where_the_energy_is_low_and_its_density_is_known():
+    frames = coupled_frames(3000, 5)
+    moves = Moves(frames.beads)
+    loss = contrast.Contrast(moves, fitted_priors(frames), frames, torch.Generator().manual_seed(0), pool=6000)
+
+    def trapped() -> float:
+        angles = moves.values(loss.noise)
+        return float(((angles[:, 0] - angles[:, 1]).cos() < -0.8).double().mean())
+
+    before, density = trapped(), loss.density
+    loss.renewed(Trap(moves, 6 * frames.kT), torch.Generator().manual_seed(1))
+    assert trapped() > 1.5 * before
+    ratio = (density.log_density(moves.values(loss.noise)) - loss.density.log_density(moves.values(loss.noise))).exp()
+    assert float(ratio.mean()) == pytest.approx(1, abs=5 * float(ratio.std()) / 6000**0.5 + 0.02)
+
+
+def test_weights_are_flattened_no_more_than_it_takes():
+    even = torch.zeros(1000, dtype=torch.float64)
+    assert torch.allclose(contrast._flattened(even, 300), even + 1e-3)
+    uneven = torch.linspace(0, 200, 1000, dtype=torch.float64)
+    weights = contrast._flattened(uneven, 300)
+    assert 299 < float(1 / weights.square().sum()) < 330
+    assert (weights.diff() >= 0).all()
