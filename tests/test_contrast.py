@@ -115,7 +115,7 @@ def test_renewed_noise_goes_where_the_energy_is_low_and_its_density_is_known():
         return float(((angles[:, 0] - angles[:, 1]).cos() < -0.8).double().mean())
 
     before, density = trapped(), loss.density
-    loss.renewed(Trap(moves, 6 * frames.kT), torch.Generator().manual_seed(1))
+    loss.renewed(contrast.Levelled(Trap(moves, 6 * frames.kT)), torch.Generator().manual_seed(1))
     assert trapped() > 1.5 * before
     ratio = (density.log_density(moves.values(loss.noise)) - loss.density.log_density(moves.values(loss.noise))).exp()
     assert float(ratio.mean()) == pytest.approx(1, abs=5 * float(ratio.std()) / 6000**0.5 + 0.02)

@@ -7,6 +7,10 @@ angles drawn from it. Telling data from noise teaches a network the ratio of the
 
 Bonds and impropers are those of frames in data and noise alike, so that neither they nor their priors tell the two
 apart. So the populations of states that no short simulation connects come straight from the data.
+
+The logistic loss sees a frame of noise that is e^20 times too likely as an error of 20, while it ruins the
+partition function. With noise that counts ``WEIGHT`` times as much as data the loss is near maximum likelihood, and
+such frames are searched for (``renewed``).
 """
 
 from __future__ import annotations
@@ -18,15 +22,16 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.energy import Energy, Sum
+from cgsurrogate.fast import Forces
 from cgsurrogate.frames import Frames
 from cgsurrogate.training.moves import Moves
 from cgsurrogate.training.noise import Mixture, choose
 
-POOL = 40_000  # noise frames; made once
+POOL = 20_000  # noise frames at a time
 OWN, OWN_GROUPS, OWN_SHARE = 6000, 32, 0.25  # noise after the energy itself: samples, groups, share
 LEAST = 300  # effective samples of it
 LEFT_OUT = 0.2  # share of the frames, by whole runs, on which the number of groups is chosen
-CLAMP = 30.0  # kT
+WEIGHT = 50.0  # of noise against data
 
 
 class Levelled(nn.Module):
@@ -50,20 +55,32 @@ class Contrast(nn.Module):
         self._fill(rng)
 
     @torch.no_grad()
-    def renewed(self, networks: Energy, rng: Generator) -> None:
-        """Add to the noise what the energy likes best now, so that minima where there are no data are noticed.
+    def renewed(self, module: Levelled, rng: Generator, widen: bool = True) -> None:
+        """New noise that looks where the energy is low now, so that minima where there are no data are noticed.
 
-        Noise frames are drawn again by exp(-U/kT) / q, at a higher temperature where that leaves too few of them, and
-        a mixture fitted to these joins the noise. Its density remains known, so contrast remains exact.
+        ``widen``: noise frames are drawn again by exp(-U/kT) / q, at a higher temperature where that leaves too few of
+        them, and a mixture fitted to these joins the noise. Its density remains known, so contrast remains exact. Then
+        frames that count much are drawn often, and their weight is lowered by as much.
         """
-        energy = torch.cat([networks(block) for block in self.noise.split(1000)])
-        weights = _flattened((self.noise_known - energy / self.kT).double())
+        if widen:
+            self._widen(self._scores(module) - module.level, rng)
+        self._fill(rng)
+        slope = torch.sigmoid(self._scores(module) - math.log(WEIGHT))
+        self.chance = 0.5 / self.pool + 0.5 * (slope + 1e-12) / (slope + 1e-12).sum()
+        self.undone = (1 / (self.pool * self.chance)).float()
+
+    def _scores(self, module: Levelled) -> Tensor:
+        energies = Forces(module.networks).energies
+        energy = torch.cat([energies(block) for block in self.noise.split(4000)])
+        return (self.noise_known - energy / self.kT + module.level).double()
+
+    def _widen(self, logarithms: Tensor, rng: Generator) -> None:
+        weights = _flattened(logarithms)
         chosen = torch.multinomial(weights, OWN, replacement=True, generator=rng)
         values = torch.cat([self.moves.values(block) for block in self.noise[chosen].split(4000)])
         equal = torch.full((OWN,), 1 / OWN, dtype=torch.float64)
         own = Mixture(values, equal, self.moves.turns, OWN_GROUPS, rng, product=0.1, like=self.density)
         self.density = self.density.joined(own, OWN_SHARE)
-        self._fill(rng)
 
     def _fill(self, rng: Generator) -> None:
         self.offset = 0.0
@@ -71,6 +88,8 @@ class Contrast(nn.Module):
         self.noise_known = torch.cat([self.known(block) for block in self.noise.split(1000)])
         self.offset = float(self.noise_known.logsumexp(0)) - math.log(self.pool)  # the priors alone are normalised
         self.noise_known -= self.offset
+        self.chance = torch.full((self.pool,), 1 / self.pool, dtype=torch.float64)
+        self.undone = torch.ones(self.pool)
 
     @torch.no_grad()
     def known(self, x: Tensor) -> Tensor:
@@ -81,12 +100,13 @@ class Contrast(nn.Module):
 
     def forward(self, module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         data = batch[0]
-        chosen = torch.randint(len(self.noise), (self.ratio * len(data),), generator=rng)
+        chosen = torch.multinomial(self.chance, self.ratio * len(data), replacement=True, generator=rng)
         noise = self.noise[chosen]
         scores = -module.networks(torch.cat((data, noise))) / self.kT + module.level
         real, made = (scores + torch.cat((self.known(data), self.noise_known[chosen]))).split([len(data), len(noise)])
-        loss = nn.functional.softplus(-real.clamp(-CLAMP, CLAMP)).mean()
-        return loss + self.ratio * nn.functional.softplus(made.clamp(-CLAMP, CLAMP)).mean()
+        margin = math.log(WEIGHT)
+        loss = nn.functional.softplus(margin - real).mean()
+        return loss + WEIGHT * (self.undone[chosen] * nn.functional.softplus(made - margin)).mean()
 
 
 def _flattened(logarithms: Tensor, least: int = LEAST) -> Tensor:

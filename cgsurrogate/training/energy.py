@@ -22,8 +22,9 @@ OBJECTIVES = ("auto", "force", "denoise")
 BATCH, HELD_OUT, SAMPLE = 128, 1536, 2000
 LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
 FINE_TUNE_SHARE = 0.5  # of the budget
-DECAY, EVERY = 1e-3, 100
-STAGES = (0.4, 0.2, 0.2, 0.2)  # of the budget; between them the noise learns from the energy
+DECAY, EVERY = 1e-3, 50
+STAGES = (0.3, *[0.1] * 7)  # of the budget; between them the noise learns from the energy
+WIDENED = 3  # times that the noise is widened
 LATER_RATE = 0.5  # of the rate, in later stages
 
 Report = Callable[[float, str], None]
@@ -89,7 +90,7 @@ def train_energy(
         )
         done += share
         if not last:
-            contrast.renewed(networks, Generator().manual_seed(seed + 1000 * (number + 1)))
+            contrast.renewed(module, Generator().manual_seed(seed + 1000 * (number + 1)), widen=number < WIDENED)
     if dynamics is not None:
         relative_entropy.fine_tune(
             networks,
