@@ -1,7 +1,7 @@
 """Dynamics mixed with jumps of many dihedrals and angles at once, between all states that some frames have.
 
 A jump replaces the dihedrals and angles z_b of a stretch b of the molecule, or all of them, by values drawn from a
-mixture q that was fitted to frames (``training.noise``), with those of the rest as they are: from q(z_b | rest). It is
+mixture q that was fitted to frames (``training.groups``), with those of the rest as they are: from q(z_b | rest). It is
 accepted (Hastings 1970) with the probability
 
     min(1, exp(-(U' - U) / kT) J' / J  q(z) / q(z')),
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -23,10 +24,12 @@ from cgsurrogate.energy import Energy
 from cgsurrogate.fast import Forces
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator, State
-from cgsurrogate.training import contrast
+from cgsurrogate.training.groups import Mixture, choose
 from cgsurrogate.training.moves import Moves
 
 ATTEMPTS, PERIOD = 2, 10
+LEFT_OUT = 0.2  # share of the frames, by whole runs, on which the number of groups is chosen
+BLOCK = 4000
 WHOLE = 0.5  # share of jumps of all dihedrals and angles
 
 
@@ -51,7 +54,7 @@ class Jumping(Propagator):
             raise ValueError(f"jumps need an integrator with a temperature, got {type(moves).__name__}")
         self.moves, self.attempts, self.period = moves, int(attempts), int(period)
         self.turned = Moves(frames.beads)
-        self.density = contrast.density(self.turned, frames, Generator().manual_seed(0))
+        self.density = fitted(self.turned, frames)
         self.energies = Forces(energy).energies
         self.temperature, self.lag = moves.temperature, moves.lag * self.period
         self.mixes_temperatures = moves.mixes_temperatures  # type: ignore[misc]
@@ -127,6 +130,18 @@ class Jumping(Propagator):
         why = "Monte Carlo jumps take no time"
         physical = {"physical_time": False, "time_ordered": False, "why_not_physical": why}
         return self.moves.notes(inner) | {"jumps": about} | physical
+
+
+def fitted(moves: Moves, frames: Frames) -> Mixture:
+    """The mixture of frames that suits runs left out of its fit best."""
+    kept, held = ((_values(moves, part), torch.from_numpy(part.probabilities)) for part in frames.split(LEFT_OUT, 0))
+    return choose(*kept, moves.turns, held, Generator().manual_seed(0))
+
+
+def _values(moves: Moves, frames: Frames) -> Tensor:
+    """(T, M) radian."""
+    blocks = np.array_split(np.arange(len(frames)), -(-len(frames) // BLOCK))
+    return torch.cat([moves.values(torch.from_numpy(np.array(frames.positions[b], np.float32))) for b in blocks])
 
 
 def sentence(about: dict[str, Any]) -> str:

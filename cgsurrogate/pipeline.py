@@ -19,6 +19,7 @@ from cgsurrogate import files, workflow
 from cgsurrogate.comparison import Comparison
 from cgsurrogate.frames import MANIFEST, Frames
 from cgsurrogate.stopping import Stopped, watching
+from cgsurrogate.turns import can_turn
 from cgsurrogate.workflow.provenance import hashes, provenance
 
 Update = Callable[[str, float | None, str], None]
@@ -30,7 +31,10 @@ TRAIN_SHARE, SIMULATE_SHARE = 0.5, 0.25  # of the budget; the rest is for readin
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What ``run`` can be told beside its input: ``minutes`` of wall time in all; the share of the runs held out."""
+    """What ``run`` can be told beside its input: ``minutes`` of wall time in all; the share of the runs held out.
+
+    ``turns`` are the Monte Carlo turns of the force field, "0" for plain dynamics.
+    """
 
     minutes: float = 7.0
     lag: float | None = None
@@ -39,6 +43,7 @@ class Settings:
     stepper: str = "autoregressive"
     held_out: float = 0.34
     replicas: int = 200
+    turns: str = "10:5"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -258,11 +263,12 @@ def _train_and_simulate(name: str, out: Path, settings: Settings, share: float, 
     tell(label)(1.0, "")
 
 
-def _plan(path: Path, model, training: Frames, settings: Settings, minutes: float) -> dict[str, float]:
+def _plan(path: Path, model, training: Frames, settings: Settings, minutes: float) -> dict[str, Any]:
     """How long to simulate: what fits into the budget at today's speed; kept, so that a continued run agrees."""
     if path.exists():
         return files.read_json(path)
-    propagator = workflow.make_propagator(model)
+    turns = settings.turns if not model.is_stepper and can_turn(model.beads) else None
+    propagator = workflow.make_propagator(model, turns=workflow.parse_turns(turns, model), frames=training)
     speed = workflow.steps_per_second(propagator, training, settings.replicas)
     steps = max(FRAMES_PER_REPLICA, speed * 60 * minutes * SIMULATE_SHARE)
     if model.is_stepper:
@@ -272,6 +278,6 @@ def _plan(path: Path, model, training: Frames, settings: Settings, minutes: floa
     else:
         stride = max(1, int(steps // FRAMES_PER_REPLICA))
         every = propagator.lag * stride
-        plan = {"every": every, "time": every * FRAMES_PER_REPLICA}
+        plan = {"every": every, "time": every * FRAMES_PER_REPLICA, "turns": turns}
     files.write_json(path, plan)
     return plan

@@ -36,16 +36,21 @@ NEAR = (0.03, 0.6)  # radian
 NARROWEST = 0.4  # radian; an angle with less room, or of which no term speaks alone, is left to the dynamics
 
 
+def can_turn(beads: Beads) -> bool:
+    """Whether a molecule has a dihedral that can turn."""
+    return bool(bondgraph.turned(beads, bondgraph.dihedrals(beads))[0].any())
+
+
 class Turns(nn.Module):
     """M turns of a molecule, dihedrals first.
 
     A turn is tried in proportion to the room that its coordinate has, the exponential of the entropy of g. Buffers:
     ``beads`` (M, 4), the middle one twice for an angle; ``sides`` (M, N) the beads that turn; ``low`` and ``span`` (M,)
     of the coordinate; of the grids of all turns, one after the other, ``log_density`` of a cell and ``below``, its
-    cumulative sum; ``chance`` (M,) cumulative.
+    cumulative sum; ``room`` (M,) radian, and ``chance``, its cumulative share.
 
     Raises:
-        ValueError: the molecule has no dihedral that can turn.
+        ValueError: the molecule has no dihedral that can turn, or the energy is not fitted.
     """
 
     def __init__(self, beads: Beads, energy: Energy, temperature: float, drawn: float = 0.5):
@@ -70,6 +75,8 @@ class Turns(nn.Module):
         angles, arms, of_angles = angles[broad], arms[broad], of_angles[torch.as_tensor(broad)]
         density = torch.cat((_normal(_exponential(_curves(energy, dihedrals, phi), kT)), of_angles))
         span = torch.tensor([2 * math.pi] * len(dihedrals) + [math.pi] * len(angles))
+        if not torch.isfinite(density).all():
+            raise ValueError("Monte Carlo turns need an energy with fitted terms; fit its priors first")
         room = _room(density) * span
         density = (1 - UNIFORM) * density + UNIFORM / GRID
         self.dihedrals, self.rows = len(dihedrals), np.concatenate([dihedrals, angles[:, [0, 1, 1, 2]]])
@@ -83,6 +90,7 @@ class Turns(nn.Module):
             "log_density": density.log().flatten(),
             "below": (density.cumsum(1) + torch.arange(len(room))[:, None]).flatten(),
             "chance": (room / room.sum()).cumsum(0),
+            "room": room,
         }
         for name, value in sizes.items():
             self.register_buffer(name, value, persistent=False)
@@ -133,11 +141,14 @@ class Turns(nn.Module):
     def log_ratio(self, move: Tensor, now: Tensor, later: Tensor, drawn: Tensor) -> Tensor:
         """(B,) log of J' / J, and of g / g' where the value was drawn."""
         guess = self.log_density[self._cell(move, now)] - self.log_density[self._cell(move, later)]
-        ratio = torch.where(drawn, guess.to(now.dtype), 0.0)
+        return torch.where(drawn, guess.to(now.dtype), 0.0) + self.log_volume(move, now, later)
+
+    def log_volume(self, move: Tensor, now: Tensor, later: Tensor) -> Tensor:
+        """(B,) log of J' / J."""
         if self.dihedrals == len(self):
-            return ratio
+            return torch.zeros_like(now)
         volume = later.sin().clamp(min=0).log() - now.sin().clamp(min=1e-6).log()  # no angle is outside (0, pi)
-        return ratio + torch.where(move < self.dihedrals, 0.0, volume)
+        return torch.where(move < self.dihedrals, 0.0, volume)
 
     def _cell(self, move: Tensor, value: Tensor) -> Tensor:
         """(B,) the cell of the grids of all turns; dihedrals are periodic."""
@@ -146,7 +157,15 @@ class Turns(nn.Module):
 
     def measure(self, x: Tensor, move: Tensor) -> Tensor:
         """(B, N, 3) nm and the number of a turn (B,) -> (B,) radian, what that turn would change."""
-        a, b, c, d = self._corners(x, move)
+        return self._values(self._corners(x, move), move)
+
+    def measure_all(self, x: Tensor, moves: Tensor) -> Tensor:
+        """(B, N, 3) nm and turns (D,) -> (B, D) radian."""
+        corners = x[:, self.beads[moves].flatten()].view(-1, 4, 3).unbind(1)
+        return self._values(corners, moves.repeat(len(x))).view(len(x), -1)
+
+    def _values(self, corners: tuple[Tensor, ...], move: Tensor) -> Tensor:
+        a, b, c, d = corners
         first, axis, last = b - a, c - b, d - c
         one, two = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
         turn = torch.atan2((first * two).sum(1) * axis.norm(dim=1), (one * two).sum(1))

@@ -30,8 +30,10 @@ LAYERS = {
     "kernel": 3,
     "ladder": 3,
     "tempering": 4,
-    "turning": 6,
-    "jumping": 7,
+    "turning": 7,
+    "windows": 6,
+    "hidden": 5,
+    "jumping": 8,
     "turns": 5,
     "internal": 4,
     "zmatrix": 4,
@@ -103,7 +105,7 @@ WITH_TORCH = {
         "networks",
         "integrators",
     ),
-    *("steppers", "training", "corrected", "tempering", "turns", "turning", "jumping"),
+    *("steppers", "training", "corrected", "tempering", "turns", "turning", "jumping", "windows", "hidden"),
     *("simulate", "starts", "store", "workflow", "pipeline", "cli"),
 }
 

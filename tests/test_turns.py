@@ -12,7 +12,7 @@ from scipy import stats
 from test_corrected import BEADS, KELVIN, KT, Killed, Known, angle_term, bond_term, exact, p_value, torsion_term
 from torch import Generator, Tensor
 
-from cgsurrogate import bondgraph, choose, store, units, workflow
+from cgsurrogate import bondgraph, choose, hidden, store, units, workflow
 from cgsurrogate.analytic import Curves
 from cgsurrogate.energy import Energy, Sum
 from cgsurrogate.frames import Beads, Frames
@@ -253,6 +253,106 @@ def test_replicas_do_not_see_each_other_and_energies_that_are_not_finite_are_ref
     assert moves.notes(ends[1])["turns"]["never_turned"] == 1
 
 
+# windows
+
+
+@pytest.fixture(scope="module")
+def coupled() -> tuple[Energy, Frames]:
+    """A long chain whose neighbouring dihedrals lean on each other, and frames that say so, but wrongly."""
+    beads = Beads(("X",) * 7, (0,) * 7, (12.0,) * 7, (0,) * 7, ("UNK",) * 7, tuple((i, i + 1) for i in range(6)))
+
+    class Coupled(Energy):
+        def __init__(self):
+            super().__init__()
+            self.zmatrix = ZMatrix(beads)
+
+        def forward(self, positions: Tensor) -> Tensor:
+            phi = self.zmatrix.to_internal(positions)[2]  # in the order of placement
+            order = torch.as_tensor(np.argsort(self.zmatrix.refs[3:].mean(1)))
+            phi = phi[:, order]
+            return KT * (2 * (1 - (phi[:, 1:] - phi[:, :-1]).cos()).sum(1) + 1.5 * (2 * phi).cos().sum(1))
+
+    rng = np.random.default_rng(0)
+    phi = 0.5 * rng.normal(size=(3000, 1)) + rng.normal(size=(3000, 4)) + 1.5 * rng.integers(0, 2, (3000, 1))
+    x = ZMatrix(beads).to_positions(torch.full((3000, 6), 0.15), torch.full((3000, 5), 2.0), torch.tensor(phi).float())
+    return Coupled(), Frames(beads, x.numpy(), (3000,), 1.0, KELVIN)
+
+
+def test_windows_leave_a_coupled_density_and_find_it(coupled):
+    """Against sums on a grid: the distribution of a dihedral, and how neighbours go together."""
+    energy, frames = coupled
+    moves = Turning(Still(), energy, frames.beads, 40, 1, frames).double()
+    assert moves.windows.lengths == [2, 3, 4]
+    moves.windows.turns[0] = moves.turns
+    rng = generator(12)
+    state = moves.start(torch.tensor(np.array(frames.positions)).double(), rng)
+    for _ in range(2):
+        state = moves.step(state, rng)
+    about = moves.notes(state)["turns"]
+    assert 0.05 < about["acceptance_window"] < 0.95
+    phi = energy.zmatrix.to_internal(state.positions)[2]
+    order = torch.as_tensor(np.argsort(energy.zmatrix.refs[3:].mean(1)))
+    phi = phi[:, order]
+    grid = torch.linspace(-math.pi, math.pi, 181, dtype=torch.float64)[:-1]
+    pair = (-2 * (1 - (grid[:, None] - grid).cos())).exp()
+    own = (-1.5 * (2 * grid).cos()).exp()
+    ahead = own
+    for _ in range(3):
+        ahead = (ahead @ pair) * own
+    two = pair * own[:, None] * own * ((pair @ (own * (pair @ own)))[None])
+    two = two / two.sum()
+    first = ahead / ahead.sum()
+    count = len(phi)
+    for value, weight, function in (
+        (phi[:, -1], first, torch.cos),
+        (phi[:, -1], first, lambda a: (2 * a).cos()),
+        (phi[:, 0] - phi[:, 1], two, torch.cos),
+    ):
+        at = grid if weight.ndim == 1 else grid[:, None] - grid
+        mean = (weight * function(at)).sum()
+        spread = ((weight * function(at) ** 2).sum() - mean**2).sqrt()
+        assert abs(function(value).mean() - mean) < 4.5 * spread / math.sqrt(count)
+
+
+def test_the_density_of_a_hidden_markov_model_is_that_of_its_draws():
+    """Brute force over all sequences: probabilities sum to one, and a window is drawn from the conditional density."""
+    rng = np.random.default_rng(5)
+    model = hidden.fit(rng.integers(0, 3, (400, 3)) * 24, np.full(400, 1 / 400), np.array([True, True, False]), 3)
+    few = torch.tensor([0, 24, 48])
+    all_ = torch.cartesian_prod(torch.arange(hidden.CELLS), few, few)
+    total = torch.logsumexp(model.log_likelihood(torch.cartesian_prod(*[torch.arange(hidden.CELLS)] * 3)), 0)
+    assert abs(float(total)) < 1e-4
+    given = torch.tensor([[7, 24, 48]]).expand(40_000, -1)
+    inside = torch.tensor([[True, False, False]]).expand(40_000, -1)
+    drawn = model.redrawn(given, inside, generator(6))
+    assert torch.equal(drawn[:, 1:], given[:, 1:])
+    chosen = all_[(all_[:, 1] == 24) & (all_[:, 2] == 48)]
+    expected = model.log_likelihood(chosen).softmax(0).numpy()
+    counts = np.bincount(drawn[:, 0].numpy(), minlength=hidden.CELLS)
+    assert stats.chisquare(counts, expected / expected.sum() * len(drawn)).pvalue > 1e-4
+
+
+def test_a_hidden_markov_model_carries_what_goes_together():
+    rng = np.random.default_rng(7)
+    switch = rng.integers(0, 2, 4000)
+    cells = np.stack([(20 + 30 * switch + rng.integers(-2, 3, 4000)) for _ in range(4)], 1)
+    weights = np.where(switch == 1, 3.0, 1.0) / np.where(switch == 1, 3.0, 1.0).sum()
+    model = hidden.fit(cells, weights, np.ones(4, bool))
+    both = torch.tensor([[20] * 4, [50] * 4, [20, 50, 20, 50]])
+    low, high, mixed = model.log_likelihood(both).tolist()
+    assert high - low == pytest.approx(math.log(3), abs=0.3)
+    assert low - mixed > 5
+    again = hidden.fit(cells, weights, np.ones(4, bool))
+    for name, value in model.named_buffers():
+        assert torch.equal(value, dict(again.named_buffers())[name])
+
+
+def test_few_frames_or_a_stiff_chain_make_no_windows(coupled):
+    energy, frames = coupled
+    few = Frames(frames.beads, frames.positions[:50], (50,), 1.0, KELVIN)
+    assert Turning(Still(), energy, frames.beads, 4, 1, few).windows is None
+
+
 # with dynamics
 
 
@@ -323,11 +423,14 @@ def simulated(folder, beads: Beads = BEADS, module: torch.nn.Module | None = Non
 
 
 def test_the_workflow_fits_turns_between_frames(tmp_path):
-    assert simulated(tmp_path / "a").source["turns"]["steps"] == 5
+    first = simulated(tmp_path / "a")
+    assert first.source["turns"]["steps"] == 5 and "acceptance_window" not in first.source["turns"]
+    assert "of those near" in sentence(first.source["turns"])
     assert simulated(tmp_path / "b", turns="4:10", every=0.04).source["turns"]["steps"] == 10
     both = simulated(tmp_path / "c", every=0.04, ladder=(KELVIN, 400.0))
     assert both.source["turns"]["attempts"] == 4 and both.out_of_order == "frames of exchanging replicas"
-    assert "turns" not in simulated(tmp_path / "d", turns=None).source
+    for number, turns in enumerate((None, "0")):
+        assert "turns" not in simulated(tmp_path / str(number), turns=turns).source
 
 
 class Jump(Stepper):
@@ -343,7 +446,7 @@ SHORT = Beads(("X",) * 3, (0,) * 3, (12.0,) * 3, (0,) * 3, ("UNK",) * 3, ((0, 1)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"turns": "0"}, "expected --turns N or N:STEPS"),
+        ({"turns": "4:0"}, "expected --turns N or N:STEPS"),
         ({"turns": "4:5:6"}, "expected --turns N or N:STEPS"),
         ({"turns": "many"}, "got 'many'"),
         ({"turns": "4:7", "every": 0.02}, "the nearest is 0.014 ps"),

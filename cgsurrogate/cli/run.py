@@ -34,6 +34,13 @@ from cgsurrogate.cli.progress import progress
 @click.option("--held-out", default=0.34, show_default=True, type=float, help="Share of the runs that only judge.")
 @click.option("--replicas", default=200, show_default=True, type=click.IntRange(min=1), help="Simulated side by side.")
 @click.option(
+    "--turns",
+    default="10:5",
+    show_default=True,
+    metavar="N:STEPS",
+    help="Monte Carlo turns of the force field: N of each replica after every so many steps; 0 for plain dynamics.",
+)
+@click.option(
     "--ns-per-day", type=float, help="How fast the simulation that made the input was, to compare speeds with."
 )
 @common.seed
@@ -53,7 +60,10 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
     if given and options["example"]:
         raise click.UsageError("give either files (-s, -f) or --example, not both")
     settings = pipeline.Settings(
-        **{k: options[k] for k in ("minutes", "lag", "objective", "network", "stepper", "held_out", "replicas", "seed")}
+        **{
+            k: options[k]
+            for k in ("minutes", "lag", "objective", "network", "stepper", "held_out", "replicas", "turns", "seed")
+        }
     )
     if given:
         identity = {k: _plain(v) for k, v in inputs.items() if v not in (None, ())}

@@ -51,8 +51,8 @@ from cgsurrogate.cli.progress import progress
 @click.option(
     "--turns",
     metavar="N[:STEPS]",
-    help="Monte Carlo turns of dihedrals for a force field: N attempts of each replica after every few steps. Its "
-    "equilibrium comes many times sooner, but the frames have no physical time.",
+    help="Monte Carlo turns of dihedrals for a force field: N attempts of each replica after every few (STEPS) steps. "
+    "Its equilibrium comes many times sooner, but the frames have no physical time.",
 )
 @click.option(
     "--jumps",

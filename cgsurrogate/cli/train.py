@@ -29,7 +29,15 @@ def command() -> None:
 )
 @click.option("--network", default="residues", show_default=True, help="Kind, options as name:key=value,key=value.")
 @click.option("--prior", "priors", multiple=True, default=PRIORS, show_default=True, help="Prior term; repeatable.")
-@click.option("--fine-tune", is_flag=True, help="Spend half of the budget on relative entropy with simulated replicas.")
+@click.option(
+    "--fine-tune", is_flag=True, help="Spend half of the budget on telling data from the model's own equilibrium."
+)
+@click.option(
+    "--likelihood",
+    is_flag=True,
+    help="Spend most of the budget on maximum likelihood, with replicas that jump between the states of the frames. "
+    "For molecules that fold.",
+)
 @common.minutes
 @common.seed
 @common.force
@@ -41,6 +49,7 @@ def energy(
     network: str,
     priors: tuple[str, ...],
     fine_tune: bool,
+    likelihood: bool,
     minutes: float | None,
     seed: int,
     force: bool,
@@ -65,6 +74,7 @@ def energy(
             network=network,
             priors=priors,
             fine_tune=fine_tune,
+            likelihood=likelihood,
             minutes=minutes,
             seed=seed,
             report=lambda fraction, text: update("force field", fraction, text),

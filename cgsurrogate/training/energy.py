@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +13,19 @@ from torch import Generator, Tensor
 from cgsurrogate.energy import Energy, Prior, Sum, forces
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
-from cgsurrogate.training import relative_entropy
+from cgsurrogate.training import equilibrium, relative_entropy
 from cgsurrogate.training.contrast import Contrast, Levelled
 from cgsurrogate.training.loop import History, fit
 from cgsurrogate.training.losses import Denoising, ForceMatching
 from cgsurrogate.training.moves import Moves
+from cgsurrogate.training.sampled import Sampled, systematic
 
 OBJECTIVES = ("auto", "force", "denoise")
-BATCH, HELD_OUT, SAMPLE = 128, 1536, 2000
+SAMPLE = 2000
 LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
 FINE_TUNE_SHARE = 0.5  # of the budget
-DECAY, EVERY = 1e-3, 50
-STAGES = (0.3, *[0.1] * 7)  # of the budget; between them the noise learns from the energy
-WIDENED = 3  # times that the noise is widened
-LATER_RATE = 0.5  # of the rate, in later stages
+LIKELIHOOD_SHARE, LIKELIHOOD_RATE = 0.8, 1e-3
+DECAY, EVERY = 1e-3, 100
 
 Report = Callable[[float, str], None]
 
@@ -39,7 +39,8 @@ def train_energy(
     steps: int | None = None,
     seed: int = 0,
     held_out_fraction: float = 0.2,
-    dynamics: Propagator | None = None,
+    dynamics: Callable[[], Propagator] | None = None,
+    likelihood: Callable[[], Propagator] | None = None,
     folder: Path | None = None,
     rate: float = 2e-3,
     report: Report = lambda fraction, text: None,
@@ -52,8 +53,10 @@ def train_energy(
         minutes, steps: the budget, all parts together; ``steps`` counts updates of the main objective and of the last
             touch alike.
         held_out_fraction: share of the frames, by whole runs, on which the best weights are chosen.
-        dynamics: moves replicas with this same ``energy``. With it, half of the budget goes to relative entropy with
-            persistent replicas. Where noise contrast works this gained nothing.
+        dynamics: makes what samples this same ``energy``, once its priors are fitted. With it, a part of the budget
+            goes to telling data from the model's own equilibrium.
+        likelihood: the same, but most of the budget goes to maximum likelihood on all frames (``relative_entropy``);
+            what it makes must soon be in equilibrium, as with jumps.
 
     Raises:
         ValueError: the frames do not suit the energy or the objective; a prior cannot be fitted.
@@ -68,40 +71,54 @@ def train_energy(
         prior.fit(kept)
     if not len(networks.terms):
         return History((), {}, "priors fitted; there is no network to train")
-    part = 1 - FINE_TUNE_SHARE if dynamics is not None else 1.0
-    train, check, contrast, loss = _prepare(objective, priors, kept, held, seed)
-    module, done = Levelled(networks), 0.0
-    for number, share in enumerate(STAGES):
-        last = number == len(STAGES) - 1
-        history = fit(
-            module,
-            loss,
-            train,
-            check,
-            minutes=None if minutes is None else part * share * minutes,
-            steps=None if steps is None else max(1, round(part * share * steps)),
-            seed=seed + number,
-            rate=rate * (1 if number == 0 else LATER_RATE),
-            decay=DECAY,
-            every=EVERY,
-            folder=folder if last or folder is None else folder / f"stage-{number + 1}",
-            label=f"training the energy ({objective})",
-            report=lambda fraction, text, done=done, share=share: report(part * (done + share * fraction), text),
-        )
-        done += share
-        if not last:
-            contrast.renewed(module, Generator().manual_seed(seed + 1000 * (number + 1)), widen=number < WIDENED)
-    if dynamics is not None:
-        relative_entropy.fine_tune(
+    if dynamics is not None and likelihood is not None:
+        raise ValueError("expected one kind of fine-tuning, got two; leave out one of them")
+    part = 1 - FINE_TUNE_SHARE if dynamics is not None else 1 - LIKELIHOOD_SHARE if likelihood is not None else 1.0
+    train, check, loss = _prepare(objective, priors, kept, held, seed)
+    history = fit(
+        Levelled(networks),
+        loss,
+        train,
+        check,
+        minutes=None if minutes is None else part * minutes,
+        steps=None if steps is None else max(1, round(part * steps)),
+        seed=seed,
+        rate=rate,
+        decay=DECAY,
+        every=EVERY,
+        folder=folder,
+        label=f"training the energy ({objective})",
+        report=lambda fraction, text: report(part * fraction, text),
+    )
+    if likelihood is not None:
+        rows = relative_entropy.fine_tune(
             networks,
-            dynamics,
-            kept,
+            likelihood(),
+            frames,
             minutes=None if minutes is None else (1 - part) * minutes,
             steps=None if steps is None else steps - max(1, round(part * steps)),
             seed=seed,
+            rate=LIKELIHOOD_RATE,
+            moves=1,
             report=lambda fraction, text: report(part + (1 - part) * fraction, text),
         )
-    return history
+        return dataclasses.replace(history, reason=f"{history.reason}; then {len(rows)} updates of maximum likelihood")
+    if dynamics is None:
+        return history
+    rounds = equilibrium.fine_tune(
+        networks,
+        dynamics(),
+        kept,
+        held,
+        minutes=None if minutes is None else (1 - part) * minutes,
+        steps=None if steps is None else steps - max(1, round(part * steps)),
+        seed=seed,
+        folder=folder,
+        report=lambda fraction, text: report(part + (1 - part) * fraction, text),
+    )
+    losses = ", ".join(f"{one.best['held_out']:.4g}" for one in rounds)
+    reason = f"{history.reason}; then told from its own samples with held-out losses {losses} (1.386 is no difference)"
+    return dataclasses.replace(history, reason=reason)
 
 
 def _objective(objective: str, frames: Frames) -> str:
@@ -116,8 +133,8 @@ def _objective(objective: str, frames: Frames) -> str:
 
 def _prepare(
     objective: str, priors: Sum, kept: Frames, held: Frames, seed: int
-) -> tuple[Sampled, Sampled, Contrast, Callable[..., Tensor]]:
-    """Training data, held-out data, contrast, and the loss of an objective: contrast and what it adds."""
+) -> tuple[Sampled, Sampled, Callable[..., Tensor]]:
+    """Training data, held-out data and the loss of an objective: contrast, and what it adds."""
     moves = Moves(kept.beads)
     train, check = ([torch.from_numpy(np.array(f.positions, np.float32))] for f in (kept, held))
     sample = systematic(kept.probabilities, SAMPLE)
@@ -129,7 +146,8 @@ def _prepare(
         local = ForceMatching(moves, train[0][sample], train[1][sample])
     elif objective == "denoise":
         local = Denoising(moves, priors, train[0][sample], kept.kT)
-    contrast = Contrast(moves, priors, kept, Generator().manual_seed(seed))
+    rest = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
+    contrast = Contrast(moves, rest, kept, Generator().manual_seed(seed))
 
     def loss(module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         value = contrast(module, batch, rng)
@@ -137,32 +155,8 @@ def _prepare(
             return value
         return value + LOCAL_SHARE * local(module.networks, tuple(part[:LOCAL_BATCH] for part in batch), rng)
 
-    return Sampled(train, kept.probabilities), Sampled(check, held.probabilities), contrast, loss
+    return Sampled(train, kept.probabilities), Sampled(check, held.probabilities), loss
 
 
 def _forces(energy: Energy, positions: Tensor) -> Tensor:
     return torch.cat([forces(energy, block)[1] for block in positions.split(500)])
-
-
-def systematic(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Indices of at most ``count`` frames, spread evenly over their cumulative probability; the same every time."""
-    count = min(count, len(probabilities))
-    points = (np.arange(count) + 0.5) / count
-    return np.minimum(np.searchsorted(np.cumsum(probabilities), points), len(probabilities) - 1)
-
-
-class Sampled:
-    """Frames drawn by their probability; ``fixed`` is one systematic sample of them in batches."""
-
-    def __init__(self, arrays: Sequence[Tensor], probabilities: np.ndarray, size: int = BATCH):
-        self.arrays, self.size = tuple(arrays), size
-        self.cumulative = torch.from_numpy(np.cumsum(probabilities))
-        self.check = torch.from_numpy(systematic(probabilities, HELD_OUT))
-
-    def draw(self, rng: Generator) -> tuple[Tensor, ...]:
-        point = torch.rand(self.size, generator=rng, dtype=torch.float64) * self.cumulative[-1]
-        index = torch.searchsorted(self.cumulative, point).clamp(max=len(self.cumulative) - 1)
-        return tuple(array[index] for array in self.arrays)
-
-    def fixed(self) -> list[tuple[Tensor, ...]]:
-        return [tuple(array[part] for array in self.arrays) for part in self.check.split(2 * self.size)]

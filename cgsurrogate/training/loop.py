@@ -133,7 +133,9 @@ def fit(
         if watch.requested:
             work.save(task)
             raise watch.reason(label)
-        return work.finish()
+        history = work.finish()
+        work.save(task)  # what comes after this training may be stopped and continued
+        return history
 
 
 class _Work:

@@ -96,7 +96,7 @@ class Moves(nn.Module):
 
     def widths(self, x: Tensor) -> Tensor:
         """(M,) standard deviation over (T, N, 3) of what each move changes, radian; circular for dihedrals."""
-        cosine, sine = self.dihedrals(x)
+        cosine, sine = Dihedrals(x.shape[1], self.turn_rows).to(x)(x)
         resultant = (cosine.mean(0).square() + sine.mean(0).square()).sqrt().clamp(1e-6, 1 - 1e-6)
-        angle = self.cosines(x).clamp(-1, 1).acos()
+        angle = Cosines(x.shape[1], self.bend_rows).to(x)(x).clamp(-1, 1).acos()
         return torch.cat(((-2 * resultant.log()).sqrt(), angle.std(0)))

@@ -24,6 +24,7 @@ from cgsurrogate.workflow.models import (
     starting_frames,
     steps_per_second,
 )
+from cgsurrogate.workflow.samplers import parse_turns
 
 __all__ = [
     "INTEGRATOR",
@@ -40,6 +41,7 @@ __all__ = [
     "make_simulation",
     "make_stepper",
     "mapping_builder",
+    "parse_turns",
     "starting_frames",
     "steps_per_second",
     "with_speed",

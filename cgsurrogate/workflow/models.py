@@ -18,6 +18,7 @@ from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
 from cgsurrogate.turning import PERIOD, Turning, usual_period
 from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
+from cgsurrogate.workflow.samplers import Turns, fitted, jumping, parse_turns, tempered
 
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
@@ -39,11 +40,16 @@ def make_energy(
     network: str = NETWORK,
     priors: tuple[str, ...] = PRIORS,
     fine_tune: bool = False,
+    likelihood: bool = False,
     minutes: float | None = None,
     seed: int = 0,
     report: Report = silent,
 ) -> Model:
-    """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped."""
+    """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped.
+
+    ``likelihood``: most of the budget goes to maximum likelihood, with replicas that jump between the states of the
+    frames.
+    """
     from cgsurrogate.training.energy import train_energy
 
     torch.manual_seed(seed)  # initial weights only; nothing else draws from the global generator
@@ -52,15 +58,22 @@ def make_energy(
         name, options = choose.parse(text)
         recipes.append((family, name, options))
     energy = store.compose(frames.beads, recipes)
-    dynamics = None
-    if fine_tune:
+
+    def inner() -> Propagator:
         name, options = choose.parse(INTEGRATOR)
-        dynamics = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+        return choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+
+    def jumps() -> Propagator:
+        from cgsurrogate.jumping import Jumping
+
+        return Jumping(inner(), energy, frames, attempts=2, period=5)
+
     history = train_energy(
         energy,
         frames,
         objective=objective,
-        dynamics=dynamics,
+        dynamics=(lambda: Turning(inner(), energy, frames.beads, frames=frames)) if fine_tune else None,
+        likelihood=jumps if likelihood else None,
         minutes=minutes or 10.0,
         seed=seed,
         folder=out,
@@ -118,9 +131,19 @@ def _limits(frames: Frames) -> dict[str, float]:
 
 
 def make_propagator(
-    model: Model, *, lag: float | None = None, integrator: str | None = None, temperature: float | None = None
+    model: Model,
+    *,
+    lag: float | None = None,
+    integrator: str | None = None,
+    temperature: float | None = None,
+    turns: Turns | None = None,
+    frames: Frames | None = None,
 ) -> Propagator:
     """What moves the replicas of a model: the stepper itself, or an integrator around the energy.
+
+    Args:
+        turns: Monte Carlo turns of a force field (``parse_turns``).
+        frames: from which such turns learn what goes together; they change how fast it samples, not what.
 
     Raises:
         ValueError: an option that this kind of model does not have.
@@ -134,7 +157,10 @@ def make_propagator(
     if lag is not None:
         raise ValueError("--lag is for time-steppers; the time step of a force field is --integrator baoab:timestep=PS")
     name, options = choose.parse(integrator or INTEGRATOR)
-    return choose.build("integrators", name, model.beads, model.module, temperature or model.temperature, **options)
+    moves = choose.build("integrators", name, model.beads, model.module, temperature or model.temperature, **options)
+    if turns is None:
+        return moves
+    return Turning(moves, model.module, model.beads, turns[0], turns[1] or PERIOD, frames)
 
 
 def starting_frames(model: Model, start: str) -> Frames:
@@ -165,7 +191,7 @@ def make_simulation(
     temperature: float | None = None,
     ladder: Sequence[float] | None = None,
     exchange: float | None = None,
-    turns: str | int | None = None,
+    turns: str | None = None,
     jumps: Frames | None = None,
     seed: int = 0,
     energy: Model | None = None,
@@ -210,17 +236,18 @@ def make_simulation(
     if correction is not None:
         propagator = corrected(propagator, correction, lambda field: make_propagator(field, integrator=integrator))
         _refuse_other_correction(out, correction)
-    attempts, period = (0, 1) if turns is None else parse_turns(turns, model)
+    rounds = parse_turns(turns, model)
     if every is None:
-        unit = propagator.lag * (period or PERIOD if attempts else 1)
+        unit = propagator.lag * (1 if rounds is None else rounds[1] or PERIOD)
         total = max(1, round(time / unit))
         every = unit * usual_period(total, total / FRAMES)
-    if attempts:
-        propagator = _turning(propagator, model, attempts, period, every)
+    if rounds is not None:
+        rounds = fitted(rounds, every, propagator.lag)
+        propagator = make_propagator(model, integrator=integrator, temperature=temperature, turns=rounds, frames=start)
     if jumps is not None:
-        propagator = _jumping(propagator, model, jumps, every)
+        propagator = jumping(propagator, model, jumps, every)
     if ladder is not None:
-        propagator = _tempered(propagator, model, ladder, every, exchange)
+        propagator = tempered(propagator, model, ladder, every, exchange)
     if replicas is None:
         replicas = REPLICAS if ladder is None else -(-REPLICAS // len(ladder)) * len(ladder)
     source = {
@@ -275,57 +302,6 @@ def _refuse_other_correction(out: Path, correction: Correction) -> None:
         there = Frames.load(out).source.get("correction") or {}
         if any(there.get(key) != value for key, value in correction.about.items()):
             raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
-
-
-def parse_turns(text: str | int, model: Model) -> tuple[int, int | None]:
-    """``N`` or ``N:STEPS`` -> attempts, and the steps between them or None."""
-    if model.is_stepper:
-        raise ValueError(
-            "Monte Carlo turns need the energy of a force field; a time-stepper has none, leave out --turns"
-        )
-    parts = str(text).split(":")
-    if len(parts) > 2 or not all(part.strip().isdigit() and int(part) for part in parts):
-        raise ValueError(f"expected --turns N or N:STEPS, both whole numbers of at least 1, got {text!r}")
-    return int(parts[0]), int(parts[1]) if len(parts) == 2 else None
-
-
-def _turning(moves: Propagator, model: Model, attempts: int, period: int | None, every: float) -> Propagator:
-    """Monte Carlo turns around an integrator, with a whole number of rounds between frames."""
-    steps = max(1, round(every / moves.lag))
-    if period is not None and steps % period:
-        raise ValueError(
-            f"the time between frames ({every:g} ps) must be a whole number of {period} steps, which are "
-            f"{period * moves.lag:g} ps; the nearest is {max(1, round(steps / period)) * period * moves.lag:g} ps"
-        )
-    return Turning(moves, model.module, model.beads, attempts, usual_period(steps) if period is None else period)
-
-
-def _jumping(moves: Propagator, model: Model, jumps: Frames, every: float) -> Propagator:
-    """Jumps between the states of frames, with a whole number of rounds between frames."""
-    from cgsurrogate import jumping
-
-    if model.is_stepper:
-        raise ValueError("jumps need the energy of a force field; a time-stepper has none, leave out --jumps")
-    if jumps.beads != model.beads:
-        raise ValueError("the frames of --jumps hold other beads than the model; map them as its training data were")
-    period = usual_period(max(1, round(every / moves.lag)), jumping.PERIOD)
-    return jumping.Jumping(moves, model.module, jumps, period=period)
-
-
-def _tempered(
-    moves: Propagator, model: Model, ladder: Sequence[float], every: float, exchange: float | None
-) -> Propagator:
-    """Parallel tempering around an integrator, with a whole number of exchanges between frames."""
-    from cgsurrogate import tempering
-
-    steps = max(1, round((every if exchange is None else exchange) / moves.lag))
-    if exchange is not None and abs(steps * moves.lag - exchange) > 1e-6 * moves.lag:
-        raise ValueError(
-            f"the time between exchanges ({exchange:g} ps) must be a whole number of steps of {moves.lag:g} ps; "
-            f"the nearest is {steps * moves.lag:g} ps"
-        )
-    period = tempering.usual_period(steps) if exchange is None else steps
-    return tempering.Tempering(moves, model.module, ladder, period)
 
 
 def steps_per_second(propagator: Propagator, start: Frames, replicas: int, seconds: float = 3.0) -> float:

@@ -1,17 +1,17 @@
-"""Noise with a known density that overlaps with the data: mixtures of products.
+"""Densities that overlap with the data and can be drawn from: mixtures of products.
 
     q(z) = sum_k share_k prod_m p_km(z_m)
 
 over the dihedrals and angles z that a molecule can turn. Component 0 is the product of the marginals of all data. The
 others stand for groups of frames that are alike, found by expectation maximisation (latent class analysis;
 Goodman, Biometrika 61, 215 (1974)): within a group every coordinate is drawn on its own. A sharply folded state,
-which shares next to nothing with the product of the marginals, has groups of its own and so overlaps with the noise.
-Each p_km is a smoothed histogram, so that values can be drawn and densities looked up exactly.
+which shares next to nothing with the product of the marginals, has groups of its own. Further levels of each group
+are mixed with the marginals of all data. Each p_km is a smoothed histogram, so that values can be drawn and densities
+looked up exactly.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
@@ -21,7 +21,7 @@ GROUPS = (0, 4, 16, 64)  # numbers to choose from
 BINS = 60  # of a coordinate
 SMOOTH = (0.25, 0.5, 0.25)  # of a group's histograms, over neighbouring bins
 BROAD = 0.05  # share of the marginals of all data in the histograms of a group as it is fitted
-LEVELS = (0.0, 0.1, 0.3)  # further such shares; with them the noise reaches from the groups to the product
+LEVELS = (0.0, 0.1, 0.3)  # further such shares; they reach from the groups to the product
 ROUNDS = 30  # of expectation maximisation
 
 
@@ -50,13 +50,11 @@ class Mixture:
         groups: int,
         rng: Generator,
         product: float = 0.3,
-        like: Mixture | None = None,
     ) -> None:
-        """Fit to values (T, M) with weights (T,); ``product`` is the share of component 0; the bins are those of
-        ``like``."""
+        """Fit to values (T, M) with weights (T,); ``product`` is the share of component 0."""
         values, weights = values.double(), weights.double() / weights.sum()
         low, high = _range(values, turns)
-        self.low, self.width = (low, (high - low) / BINS) if like is None else (like.low, like.width)
+        self.low, self.width = low, (high - low) / BINS
         self.turns = turns
         coded = _rows(self._bins(values))
         whole, self.fit = self._smoothed(_counts(coded, weights[:, None]))[0], 0.0
@@ -70,14 +68,6 @@ class Mixture:
             (weights.new_tensor([product]), ((1 - product) / len(LEVELS) * shares).tile(len(LEVELS)))
         )
         self.cumulative = self.tables.cumsum(2)
-
-    def joined(self, other: Mixture, share: float) -> Mixture:
-        """This mixture and, with a share, one of the same coordinates that was fitted with ``like`` this one."""
-        out = copy.copy(self)
-        out.tables = torch.cat((self.tables, other.tables))
-        out.shares = torch.cat(((1 - share) * self.shares, share * other.shares))
-        out.cumulative = out.tables.cumsum(2)
-        return out
 
     def _bins(self, values: Tensor) -> Tensor:
         return ((values.double() - self.low) / self.width).floor().long().clamp(0, BINS - 1)

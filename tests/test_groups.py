@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgsurrogate.training.noise import BINS, Mixture, choose
+from cgsurrogate.training.groups import BINS, Mixture, choose
 
 
 def two_states(count: int, seed: int) -> torch.Tensor:
