@@ -12,6 +12,7 @@ from cgsurrogate.jumping import Jumping
 from cgsurrogate.propagator import Propagator, State
 from cgsurrogate.store import Model
 from cgsurrogate.training.moves import Moves
+from cgsurrogate.training.relative_entropy import fine_tune
 
 KELVIN = 300.0
 KT = units.thermal_energy(KELVIN)
@@ -127,3 +128,26 @@ def test_the_workflow_says_that_jumps_have_no_time(tmp_path):
     assert not out.source["physical_time"]
     assert not out.time_ordered
     assert out.source["jumps"]["acceptance"] > 0
+
+
+class Tilt(Energy):
+    """U = -h kT cos(a), a the first dihedral; the density of a has I1(h) / I0(h) as its mean cosine."""
+
+    def __init__(self):
+        super().__init__()
+        self.strength, self.moves = torch.nn.Parameter(torch.zeros(())), Moves(BEADS)
+
+    def forward(self, positions):
+        return -KT * self.strength * self.moves.values(positions)[:, 0].cos()
+
+
+def test_maximum_likelihood_with_jumps_finds_the_strength_behind_the_data():
+    rng = np.random.default_rng(3)
+    wanted = np.column_stack([rng.vonmises(0, 2.0, 4000), rng.uniform(-np.pi, np.pi, 4000), np.full((4000, 3), 1.9)])
+    wanted[:, 2:] += rng.normal(0, 0.1, (4000, 3))
+    x = Moves(BEADS).placed(BASE.repeat(4000, 1, 1), torch.from_numpy(wanted).float())
+    data = Frames(BEADS, x.numpy(), (2000, 2000), 1.0, KELVIN)
+    tilt = Tilt()
+    dynamics = Jumping(Still(), Sum(tilt), data, attempts=1, period=1)
+    fine_tune(tilt, dynamics, data, minutes=None, steps=250, seed=0, rate=0.05, average=0.95, moves=1)
+    assert float(tilt.strength) == pytest.approx(2.0, abs=0.25)
