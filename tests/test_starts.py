@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from cgsurrogate import bondgraph, choose, starts
+from cgsurrogate import bondgraph, choose, starts, workflow
 from cgsurrogate.energy import Sum
 from cgsurrogate.internal import Cosines, Dihedrals
+from cgsurrogate.store import Model
 
 STIFF = ("bonds", "angles", "impropers")
 
@@ -55,3 +56,19 @@ def test_a_file_of_another_molecule_is_refused(tmp_path, peptide, peptide_frames
 def test_no_file_says_what_was_expected(tmp_path, peptide_frames):
     with pytest.raises(ValueError, match="expected a folder of frames, 'extended' or a structure file"):
         starts.from_structure(peptide_frames.beads, tmp_path / "none.pdb")
+
+
+def test_a_simulation_starts_from_the_extended_chain_by_its_name(tmp_path, peptide_frames, energy):
+    model = Model(energy, peptide_frames.beads, 300.0, {})
+    start = workflow.starting_frames(model, "extended")
+    assert np.array_equal(start.positions[0], starts.extended(peptide_frames.beads, energy))
+    out = workflow.make_simulation(model, start, tmp_path / "out", replicas=3, time=0.02, every=0.02)
+    gap = np.linalg.norm(out.positions[:, 1:] - out.positions[:, :-1], axis=2)
+    assert np.isfinite(gap).all()
+    assert len(out) == 3
+
+
+def test_a_start_that_is_not_there_is_refused(tmp_path, peptide_frames, energy):
+    model = Model(energy, peptide_frames.beads, 300.0, {})
+    with pytest.raises((FileNotFoundError, ValueError), match="none"):
+        workflow.starting_frames(model, str(tmp_path / "none"))
