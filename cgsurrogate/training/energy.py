@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,11 +92,14 @@ def train_energy(
         report=lambda fraction, text: report(part * fraction, text),
     )
     if likelihood is not None:
+        began = time.monotonic()
+        sampler = likelihood()  # fitting its jumps is paid for by the budget
+        spent = (time.monotonic() - began) / 60
         rows = relative_entropy.fine_tune(
             networks,
-            likelihood(),
+            sampler,
             frames,
-            minutes=None if minutes is None else (1 - part) * minutes,
+            minutes=None if minutes is None else max((1 - part) * minutes - spent, 0.05 * minutes),
             steps=None if steps is None else steps - max(1, round(part * steps)),
             seed=seed,
             rate=LIKELIHOOD_RATE,
