@@ -56,7 +56,7 @@ class Hidden(nn.Module):
             seen = torch.where(inside[:, place, None], seen, seen * self.emission[place].T[cells[:, place]])
             seen = seen / seen.sum(1, keepdim=True)
             filtered.append(seen)
-        out, state = cells.clone(), _draw(filtered[-1], u[0])
+        out, state = cells.clone(), _draw(filtered[-1], u[2 * len(self) - 1])
         for place in reversed(range(len(self))):
             if place < len(self) - 1:
                 state = _draw(filtered[place] * self.then[place].T[state], u[2 * place + 1])

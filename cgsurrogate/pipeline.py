@@ -33,7 +33,8 @@ TRAIN_SHARE, SIMULATE_SHARE = 0.5, 0.25  # of the budget; the rest is for readin
 class Settings:
     """What ``run`` can be told beside its input: ``minutes`` of wall time in all; the share of the runs held out.
 
-    ``turns`` are the Monte Carlo turns of the force field, "0" for plain dynamics.
+    ``turns`` are the Monte Carlo turns of the force field, "0" for plain dynamics; ``fine_tune`` tells data from its
+    own equilibrium in the second half of its training.
     """
 
     minutes: float = 7.0
@@ -44,6 +45,7 @@ class Settings:
     held_out: float = 0.34
     replicas: int = 200
     turns: str = "10:5"
+    fine_tune: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -240,6 +242,7 @@ def _train_and_simulate(name: str, out: Path, settings: Settings, share: float, 
             model_folder,
             objective=settings.objective,
             network=settings.network,
+            fine_tune=settings.fine_tune,
             minutes=minutes * TRAIN_SHARE,
             seed=settings.seed,
             report=tell("training force field"),

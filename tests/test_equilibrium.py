@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 from test_training_energy import Exact, contract, error_of, network, toy, whole, with_forces
 
-from cgsurrogate import choose, stopping
+from cgsurrogate import choose, stopping, workflow
 from cgsurrogate.training import equilibrium
 from cgsurrogate.training.contrast import Levelled
 from cgsurrogate.training.energy import train_energy
@@ -67,6 +68,20 @@ def test_nothing_is_asked_of_an_energy_that_is_lost():
     learned = network(toy(200).beads)
     with pytest.raises(FloatingPointError, match="left the physical range"):
         sample(Lost(learned), drawn(toy(200), 8, generator()), generator(), rounds=4, minutes=None, keep=100)
+    assert fine_tune(learned, Lost(learned), toy(200), toy(200), minutes=None, steps=8, seed=0) == []
+
+
+def test_what_is_no_better_is_not_taken(monkeypatch):
+    """Trained on frames that the held-out ones contradict, the weights stay as they were, and no round follows."""
+    monkeypatch.setattr(equilibrium, "RATE", 3e-2)
+    frames, learned = toy(), network(toy(200).beads)
+    kept = dataclasses.replace(frames, positions=frames.positions[:200].repeat(2, 0), lengths=(400,))
+    held = dataclasses.replace(frames, positions=frames.positions * (1, 1, -1), lengths=(len(frames),))
+    before = {name: value.clone() for name, value in learned.state_dict().items()}
+    rounds = fine_tune(learned, Exact(learned), kept, held, minutes=None, steps=100, seed=0)
+    assert len(rounds) == 1 and rounds[0].best["held_out"] >= EQUAL
+    for name, value in learned.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def tune(folder=None, stop_after: int | None = None, monkeypatch=None) -> dict[str, torch.Tensor]:
@@ -101,3 +116,14 @@ def test_a_touch_that_was_stopped_goes_on_bit_for_bit(tmp_path, monkeypatch, whe
     again = tune(tmp_path)
     for name, value in unbroken.items():
         assert torch.equal(value, again[name]), name
+
+
+def test_a_finished_force_field_is_replaced_and_not_continued(tmp_path, monkeypatch):
+    monkeypatch.setattr(equilibrium, "REPLICAS", 12)
+    frames, told = with_forces(), []
+    for seed in (1, 2):
+        model = workflow.make_energy(frames, tmp_path, fine_tune=True, minutes=0.02, seed=seed)
+        told.append(model.module.state_dict()["terms.5.output.weight"])
+    assert "told from its own samples" in model.info["training"]["reason"]
+    assert not torch.equal(*told)
+    assert (tmp_path / "round-1" / "metrics.csv").exists() and not list(tmp_path.glob("*/samples.npy"))

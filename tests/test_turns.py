@@ -278,15 +278,18 @@ def coupled() -> tuple[Energy, Frames]:
     return Coupled(), Frames(beads, x.numpy(), (3000,), 1.0, KELVIN)
 
 
-def test_windows_leave_a_coupled_density_and_find_it(coupled):
-    """Against sums on a grid: the distribution of a dihedral, and how neighbours go together."""
+def test_windows_leave_a_coupled_density_and_find_it(coupled, monkeypatch):
+    """Against sums on a grid: the distribution of a dihedral, and how neighbours go together.
+
+    With frames that are so wrong windows alone are slow; they begin where single turns and they have led.
+    """
     energy, frames = coupled
     moves = Turning(Still(), energy, frames.beads, 40, 1, frames).double()
     assert moves.windows.lengths == [2, 3, 4]
-    moves.windows.turns[0] = moves.turns
     rng = generator(12)
     state = moves.start(torch.tensor(np.array(frames.positions)).double(), rng)
-    for _ in range(2):
+    for share in (0.5, 0.0, 0.0, 1.0, 1.0):
+        monkeypatch.setattr("cgsurrogate.turning.WINDOWED", share)
         state = moves.step(state, rng)
     about = moves.notes(state)["turns"]
     assert 0.05 < about["acceptance_window"] < 0.95
@@ -318,18 +321,19 @@ def test_the_density_of_a_hidden_markov_model_is_that_of_its_draws():
     """Brute force over all sequences: probabilities sum to one, and a window is drawn from the conditional density."""
     rng = np.random.default_rng(5)
     model = hidden.fit(rng.integers(0, 3, (400, 3)) * 24, np.full(400, 1 / 400), np.array([True, True, False]), 3)
-    few = torch.tensor([0, 24, 48])
-    all_ = torch.cartesian_prod(torch.arange(hidden.CELLS), few, few)
     total = torch.logsumexp(model.log_likelihood(torch.cartesian_prod(*[torch.arange(hidden.CELLS)] * 3)), 0)
     assert abs(float(total)) < 1e-4
-    given = torch.tensor([[7, 24, 48]]).expand(40_000, -1)
-    inside = torch.tensor([[True, False, False]]).expand(40_000, -1)
+    given = torch.tensor([[7, 24, 48]]).expand(200_000, -1)
+    inside = torch.tensor([[True, True, False]]).expand(len(given), -1)
     drawn = model.redrawn(given, inside, generator(6))
-    assert torch.equal(drawn[:, 1:], given[:, 1:])
-    chosen = all_[(all_[:, 1] == 24) & (all_[:, 2] == 48)]
-    expected = model.log_likelihood(chosen).softmax(0).numpy()
-    counts = np.bincount(drawn[:, 0].numpy(), minlength=hidden.CELLS)
-    assert stats.chisquare(counts, expected / expected.sum() * len(drawn)).pvalue > 1e-4
+    assert torch.equal(drawn[:, 2], given[:, 2])
+    pairs = torch.cartesian_prod(torch.arange(hidden.CELLS), torch.arange(hidden.CELLS), torch.tensor([48]))
+    expected = model.log_likelihood(pairs).softmax(0).numpy() * len(drawn)
+    counts = np.bincount((hidden.CELLS * drawn[:, 0] + drawn[:, 1]).numpy(), minlength=hidden.CELLS**2)
+    often = expected > 10
+    assert often.sum() > 20
+    rest = [counts[~often].sum()], [expected[~often].sum()]
+    assert stats.chisquare(np.append(counts[often], rest[0]), np.append(expected[often], rest[1])).pvalue > 1e-4
 
 
 def test_a_hidden_markov_model_carries_what_goes_together():

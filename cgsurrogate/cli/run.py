@@ -41,6 +41,12 @@ from cgsurrogate.cli.progress import progress
     help="Monte Carlo turns of the force field: N of each replica after every so many steps; 0 for plain dynamics.",
 )
 @click.option(
+    "--fine-tune/--no-fine-tune",
+    default=True,
+    show_default=True,
+    help="Second half of the force field's training: telling data from its own equilibrium.",
+)
+@click.option(
     "--ns-per-day", type=float, help="How fast the simulation that made the input was, to compare speeds with."
 )
 @common.seed

@@ -30,7 +30,10 @@ def command() -> None:
 @click.option("--network", default="residues", show_default=True, help="Kind, options as name:key=value,key=value.")
 @click.option("--prior", "priors", multiple=True, default=PRIORS, show_default=True, help="Prior term; repeatable.")
 @click.option(
-    "--fine-tune", is_flag=True, help="Spend half of the budget on telling data from the model's own equilibrium."
+    "--fine-tune/--no-fine-tune",
+    default=True,
+    show_default=True,
+    help="Second half of the budget: telling data from the model's own equilibrium, which it simulates.",
 )
 @click.option(
     "--likelihood",
@@ -57,8 +60,8 @@ def energy(
 ) -> None:
     """Fit priors and train a network on top of them: an energy that `simulate` runs.
 
-    Noise contrast sets the populations; force matching (with forces) or denoising (without) the local slopes. The same
-    command again continues.
+    Noise contrast sets the populations; force matching (with forces) or denoising (without) the local slopes; then what
+    is left between data and the model's own samples is learned. The same command again continues.
     """
     from cgsurrogate import workflow
     from cgsurrogate.frames import Frames

@@ -121,7 +121,8 @@ def train_energy(
         report=lambda fraction, text: report(part + (1 - part) * fraction, text),
     )
     losses = ", ".join(f"{one.best['held_out']:.4g}" for one in rounds)
-    reason = f"{history.reason}; then told from its own samples with held-out losses {losses} (1.386 is no difference)"
+    told = f"told from its own samples with held-out losses {losses} (1.386 is no difference)"
+    reason = f"{history.reason}; then {told if rounds else 'it could not be simulated, so that nothing was tuned'}"
     return dataclasses.replace(history, reason=reason)
 
 

@@ -13,6 +13,8 @@ equilibrium of the new model at once, also where they would be slow to go there.
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +32,15 @@ from cgsurrogate.training.contrast import CLAMP, Levelled
 from cgsurrogate.training.loop import History, fit
 from cgsurrogate.training.sampled import Sampled
 
-ROUNDS = 2
+ROUNDS = 3
 REPLICAS = 256
 KEEP = 20_000  # conformations of a simulation
 SETTLE = 0.3  # share of a simulation that is left out
 ASIDE = 0.2  # share of the replicas that only judge
 SAMPLING = 0.6  # share of a round's time
 BLOCK = 1000
-RATE, AVERAGE, EVERY, PATIENCE = 1e-3, 0.99, 25, 8
+EQUAL = 2 * math.log(2)  # the loss of weights that change nothing
+RATE, AVERAGE, EVERY, PATIENCE = 7e-4, 0.99, 25, 6
 
 
 def fine_tune(
@@ -61,7 +64,8 @@ def fine_tune(
         folder: where each round keeps its samples and its training, so that the same call continues.
 
     Returns:
-        the history of each round. A held-out loss of 2 log 2 = 1.386 says that data and samples look the same.
+        the history of each round. A held-out loss of 2 log 2 = 1.386 says that data and samples look the same; weights
+        that do not come below it are not taken, and end the rounds, as does an energy that cannot be simulated.
 
     Raises:
         Stopped: a signal came; with a ``folder`` the same call continues.
@@ -74,21 +78,24 @@ def fine_tune(
         def tell(fraction: float, text: str = "", begin: float = 0.0, share: float = 1.0, number: int = number) -> None:
             report((number + begin + share * fraction) / rounds, text)
 
-        samples = _samples(
-            dynamics,
-            positions,
-            _rng(seed, 2 * number + 1),
-            at,
-            rounds=None if steps is None else max(4, steps // rounds),
-            minutes=None if minutes is None else SAMPLING * minutes / rounds,
-            report=lambda fraction: tell(fraction, share=SAMPLING),
-        )
+        try:
+            samples = _samples(
+                dynamics,
+                positions,
+                _rng(seed, 2 * number + 1),
+                at,
+                rounds=None if steps is None else max(4, steps // rounds),
+                minutes=None if minutes is None else SAMPLING * minutes / rounds,
+                report=lambda fraction: tell(fraction, share=SAMPLING),
+            )
+        except FloatingPointError:  # it is as good as it was before
+            break
         loss = OwnContrast(networks, samples, kept.kT)
         batches = [
             Sampled((x, energies(networks, x)), frames.probabilities)
             for x, frames in zip(data, (kept, held), strict=True)
         ]
-        before = torch.cat(loss.before)
+        before, old = torch.cat(loss.before), copy.deepcopy(networks.state_dict())
         histories.append(
             fit(
                 Levelled(networks),
@@ -106,6 +113,9 @@ def fine_tune(
                 report=lambda fraction, text: tell(fraction, text, SAMPLING, 1 - SAMPLING),
             )
         )
+        if not histories[-1].best["held_out"] < EQUAL:
+            networks.load_state_dict(old)
+            break
         positions = resampled(networks, before, torch.cat(loss.pools), kept.kT, REPLICAS, _rng(seed, 2 * number + 2))
     return histories
 

@@ -17,6 +17,7 @@ from cgsurrogate.frames import MANIFEST, Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
 from cgsurrogate.turning import PERIOD, Turning, usual_period
+from cgsurrogate.turns import can_turn
 from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
 from cgsurrogate.workflow.samplers import Turns, fitted, jumping, parse_turns, tempered
 
@@ -52,6 +53,8 @@ def make_energy(
     """
     from cgsurrogate.training.energy import train_energy
 
+    if (out / store.MODEL).exists():  # a finished one is replaced, not continued
+        _forget(out, store.MODEL, "training.pt", "round-*/*")
     torch.manual_seed(seed)  # initial weights only; nothing else draws from the global generator
     recipes: list[tuple[str, str, dict[str, Any]]] = []
     for family, text in [*(("priors", p) for p in priors), ("networks", network)]:
@@ -68,11 +71,14 @@ def make_energy(
 
         return Jumping(inner(), energy, frames, attempts=2, period=5)
 
+    def turns() -> Propagator:
+        return Turning(inner(), energy, frames.beads, frames=frames) if can_turn(frames.beads) else inner()
+
     history = train_energy(
         energy,
         frames,
         objective=objective,
-        dynamics=(lambda: Turning(inner(), energy, frames.beads, frames=frames)) if fine_tune else None,
+        dynamics=turns if fine_tune else None,
         likelihood=jumps if likelihood else None,
         minutes=minutes or 10.0,
         seed=seed,
@@ -83,7 +89,14 @@ def make_energy(
     info = {"training": _about(history, frames), "priors": fitted, **_limits(frames)}
     model = Model(energy, frames.beads, frames.temperature, info)
     store.save(model, out)
+    _forget(out, "round-*/samples.npy")
     return model
+
+
+def _forget(folder: Path, *patterns: str) -> None:
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            path.unlink()
 
 
 def make_stepper(
