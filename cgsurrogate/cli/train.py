@@ -38,7 +38,7 @@ def command() -> None:
 @click.option(
     "--likelihood",
     is_flag=True,
-    help="Spend most of the budget on maximum likelihood, with replicas that jump between the states of the frames. "
+    help="In place of fine-tuning, spend most of the budget on maximum likelihood, with replicas that jump between states. "
     "For molecules that fold.",
 )
 @common.minutes

@@ -48,8 +48,8 @@ def make_energy(
 ) -> Model:
     """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped.
 
-    ``likelihood``: most of the budget goes to maximum likelihood, with replicas that jump between the states of the
-    frames.
+    ``likelihood``: in place of ``fine_tune``, most of the budget goes to maximum likelihood, with replicas that jump
+    between the states of the frames.
     """
     from cgsurrogate.training.energy import train_energy
 
@@ -78,7 +78,7 @@ def make_energy(
         energy,
         frames,
         objective=objective,
-        dynamics=turns if fine_tune else None,
+        dynamics=turns if fine_tune and not likelihood else None,
         likelihood=jumps if likelihood else None,
         minutes=minutes or 10.0,
         seed=seed,
