@@ -38,8 +38,8 @@ def command() -> None:
 @click.option(
     "--likelihood",
     is_flag=True,
-    help="In place of fine-tuning, spend most of the budget on maximum likelihood, with replicas that jump between states. "
-    "For molecules that fold.",
+    help="In place of fine-tuning, spend most of the budget on maximum likelihood with replicas that jump between "
+    "states. For molecules that fold.",
 )
 @common.minutes
 @common.seed
