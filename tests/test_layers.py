@@ -34,6 +34,7 @@ LAYERS = {
     "turning": 7,
     "windows": 6,
     "hidden": 5,
+    "jumping": 8,
     "turns": 5,
     "internal": 4,
     "zmatrix": 4,
@@ -66,6 +67,7 @@ LAYERS = {
     "reference": 6,
     "training": 6,
     "simulate": 6,
+    "starts": 6,
     "structure": 6,
     "comparison": 6,
     "recipes": 7,
@@ -107,8 +109,8 @@ WITH_TORCH = {
         "networks",
         "integrators",
     ),
-    *("steppers", "training", "corrected", "tempering", "turns", "turning", "windows", "hidden"),
-    *("simulate", "store", "workflow", "pipeline", "cli"),
+    *("steppers", "training", "corrected", "tempering", "turns", "turning", "jumping", "windows", "hidden"),
+    *("simulate", "starts", "store", "workflow", "pipeline", "cli"),
 }
 
 

@@ -15,7 +15,13 @@ from cgsurrogate.cli.progress import progress
     epilog="Example:  cgsurrogate simulate force-field --start frames --time 100 --every 1 -o simulation",
 )
 @click.argument("model", type=common.PATH)
-@click.option("--start", required=True, type=common.PATH, help="Frames to draw the starting positions from.")
+@click.option(
+    "--start",
+    required=True,
+    metavar="FRAMES|extended|PDB",
+    help="Frames to draw the starting positions from; or, for a force field, all replicas from the extended chain, or "
+    "from one structure file.",
+)
 @click.option(
     "--replicas",
     type=click.IntRange(min=1),
@@ -48,13 +54,20 @@ from cgsurrogate.cli.progress import progress
     help="Monte Carlo turns of dihedrals for a force field: N attempts of each replica after every few (STEPS) steps. "
     "Its equilibrium comes many times sooner, but the frames have no physical time.",
 )
+@click.option(
+    "--jumps",
+    metavar="FRAMES",
+    type=common.PATH,
+    help="Monte Carlo jumps of a force field between the states of these frames, such as its training data: folded and "
+    "unfolded states are soon in its own equilibrium, but the frames have no physical time.",
+)
 @click.option("--max-hours", type=float, help="Stop resumable after this wall time.")
 @common.out_folder
 @common.seed
 @common.quiet
 def command(
     model: Path,
-    start: Path,
+    start: str,
     replicas: int | None,
     time_: float,
     every: float | None,
@@ -66,6 +79,7 @@ def command(
     tempering: str | None,
     exchange: float | None,
     turns: str | None,
+    jumps: Path | None,
     max_hours: float | None,
     out: Path,
     seed: int,
@@ -80,11 +94,12 @@ def command(
     The same command again continues where it stopped, bit for bit. Exit code 4: completed, but replicas that blew up
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
-    from cgsurrogate import ladder, store, turning, uncertainty, workflow
+    from cgsurrogate import jumping, ladder, store, turning, uncertainty, workflow
     from cgsurrogate.frames import Frames
 
     common.one_thread()
-    loaded, frames = store.load(model), Frames.load(start)
+    loaded = store.load(model)
+    frames = workflow.starting_frames(loaded, start)
     rungs = None if tempering is None else ladder.parse(tempering, temperature or loaded.temperature)
     with progress(quiet) as update:
         result = workflow.make_simulation(
@@ -102,6 +117,7 @@ def command(
             ladder=rungs,
             exchange=exchange,
             turns=turns,
+            jumps=None if jumps is None else Frames.load(jumps),
             seed=seed,
             max_hours=max_hours,
             report=lambda fraction, text: update("simulating", fraction, text),
@@ -118,6 +134,8 @@ def command(
         click.echo(f"all temperatures, with weights: {out / ladder.ALL}")
     if turns is not None:
         click.echo(turning.sentence(result.source["turns"]))
+    if jumps is not None:
+        click.echo(jumping.sentence(result.source["jumps"]))
     lost = result.source.get("quarantined", [])
     if lost:
         click.echo(f"warning: {len(lost)} replica(s) were frozen: {lost[0]}", err=True)

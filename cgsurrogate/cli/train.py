@@ -35,6 +35,12 @@ def command() -> None:
     show_default=True,
     help="Second half of the budget: telling data from the model's own equilibrium, which it simulates.",
 )
+@click.option(
+    "--likelihood",
+    is_flag=True,
+    help="In place of fine-tuning, spend most of the budget on maximum likelihood with replicas that jump between "
+    "states. For molecules that fold.",
+)
 @common.minutes
 @common.seed
 @common.force
@@ -46,6 +52,7 @@ def energy(
     network: str,
     priors: tuple[str, ...],
     fine_tune: bool,
+    likelihood: bool,
     minutes: float | None,
     seed: int,
     force: bool,
@@ -70,6 +77,7 @@ def energy(
             network=network,
             priors=priors,
             fine_tune=fine_tune,
+            likelihood=likelihood,
             minutes=minutes,
             seed=seed,
             report=lambda fraction, text: update("force field", fraction, text),

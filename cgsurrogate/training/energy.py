@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Generator, Tensor
 from cgsurrogate.energy import Energy, Prior, Sum, forces
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
-from cgsurrogate.training import equilibrium
+from cgsurrogate.training import equilibrium, relative_entropy
 from cgsurrogate.training.contrast import Contrast, Levelled
 from cgsurrogate.training.loop import History, fit
 from cgsurrogate.training.losses import Denoising, ForceMatching
@@ -24,6 +25,7 @@ OBJECTIVES = ("auto", "force", "denoise")
 SAMPLE = 2000
 LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
 FINE_TUNE_SHARE = 0.5  # of the budget
+LIKELIHOOD_SHARE, LIKELIHOOD_RATE = 0.8, 1e-3
 DECAY, EVERY = 1e-3, 100
 HELD_OUT_SHARE = 0.2
 
@@ -40,6 +42,7 @@ def train_energy(
     seed: int = 0,
     held_out_fraction: float = HELD_OUT_SHARE,
     dynamics: Callable[[], Propagator] | None = None,
+    likelihood: Callable[[], Propagator] | None = None,
     folder: Path | None = None,
     rate: float = 2e-3,
     report: Report = lambda fraction, text: None,
@@ -54,6 +57,8 @@ def train_energy(
         held_out_fraction: share of the frames, by whole runs, on which the best weights are chosen.
         dynamics: makes what samples this same ``energy``, once its priors are fitted. With it, a part of the budget
             goes to telling data from the model's own equilibrium.
+        likelihood: the same, but most of the budget goes to maximum likelihood on all frames (``relative_entropy``);
+            what it makes must soon be in equilibrium, as with jumps.
 
     Raises:
         ValueError: the frames do not suit the energy or the objective; a prior cannot be fitted.
@@ -68,7 +73,9 @@ def train_energy(
         prior.fit(kept)
     if not len(networks.terms):
         return History((), {}, "priors fitted; there is no network to train")
-    part = 1 - FINE_TUNE_SHARE if dynamics is not None else 1.0
+    if dynamics is not None and likelihood is not None:
+        raise ValueError("expected one kind of fine-tuning, got two; leave out one of them")
+    part = 1 - FINE_TUNE_SHARE if dynamics is not None else 1 - LIKELIHOOD_SHARE if likelihood is not None else 1.0
     train, check, loss = _prepare(objective, priors, kept, held, seed)
     history = fit(
         Levelled(networks),
@@ -85,6 +92,22 @@ def train_energy(
         label=f"training the energy ({objective})",
         report=lambda fraction, text: report(part * fraction, text),
     )
+    if likelihood is not None:
+        began = time.monotonic()
+        sampler = likelihood()  # fitting its jumps is paid for by the budget
+        spent = (time.monotonic() - began) / 60
+        rows = relative_entropy.fine_tune(
+            networks,
+            sampler,
+            frames,
+            minutes=None if minutes is None else max((1 - part) * minutes - spent, 0.05 * minutes),
+            steps=None if steps is None else steps - max(1, round(part * steps)),
+            seed=seed,
+            rate=LIKELIHOOD_RATE,
+            moves=1,
+            report=lambda fraction, text: report(part + (1 - part) * fraction, text),
+        )
+        return dataclasses.replace(history, reason=f"{history.reason}; then {len(rows)} updates of maximum likelihood")
     if dynamics is None:
         return history
     rounds = equilibrium.fine_tune(

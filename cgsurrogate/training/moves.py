@@ -39,6 +39,10 @@ class Moves(nn.Module):
             self.register_buffer(name, torch.from_numpy(index), persistent=False)
         turning = torch.tensor(np.concatenate([sides, arms]), dtype=torch.float32)
         self.register_buffer("sides", turning, persistent=False)
+        last = turning[torch.arange(len(turns)), torch.from_numpy(turns[:, 3])]
+        signs = torch.cat((2 * last - 1, torch.ones(len(bends))))  # -1 where the first bead of a dihedral is turned
+        self.register_buffer("signs", signs, persistent=False)
+        self.dihedrals, self.cosines = Dihedrals(len(beads), turns), Cosines(len(beads), bends)
 
     def __len__(self) -> int:
         return self.turns + self.bends
@@ -80,6 +84,15 @@ class Moves(nn.Module):
             )
             x = x + turned * self.sides[m][:, None]
         return x
+
+    def values(self, x: Tensor) -> Tensor:
+        """(B, N, 3) -> (B, M) radian: what each move changes."""
+        cosine, sine = self.dihedrals(x)
+        return torch.cat((torch.atan2(sine, cosine), self.cosines(x).clamp(-1, 1).acos()), 1)
+
+    def placed(self, x: Tensor, wanted: Tensor) -> Tensor:
+        """(B, N, 3) turned so that what the moves change becomes ``wanted`` (B, M) radian."""
+        return self.turn(x, self.signs * (wanted - self.values(x)))
 
     def widths(self, x: Tensor) -> Tensor:
         """(M,) standard deviation over (T, N, 3) of what each move changes, radian; circular for dihedrals."""

@@ -37,9 +37,13 @@ def fine_tune(
     seed: int,
     rate: float = 5e-4,
     average: float = 0.99,
+    moves: int = MOVES,
     report: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> list[dict[str, float]]:
     """Train ``networks``, the part of the energy behind ``dynamics`` that has weights, in place (averaged weights).
+
+    Args:
+        moves: steps of ``dynamics`` between two updates; fewer do where a step has Monte Carlo moves.
 
     Returns:
         rows of step, seconds, and the gap <U>_reference - <U>_model in kT.
@@ -49,7 +53,7 @@ def fine_tune(
     """
     rows: list[dict[str, float]] = []
     with watching() as watch:
-        for row in _updates(networks, dynamics, frames, minutes, steps, seed, rate, average):
+        for row in _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, moves):
             rows.append(row)
             if row["step"] % 10 == 0:
                 report(min(row["used"], 1.0), "")
@@ -58,7 +62,7 @@ def fine_tune(
     return rows
 
 
-def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average) -> Iterator[dict[str, float]]:
+def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, moves) -> Iterator[dict[str, float]]:
     """One row an update; the averaged weights are put in place at the end."""
     rng = torch.Generator().manual_seed(seed + 1)
     positions, cumulative = frames.positions, np.cumsum(frames.probabilities)
@@ -69,7 +73,7 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average) ->
         return torch.from_numpy(np.array(positions[np.sort(index)], np.float32))
 
     state = dynamics.start(data(REPLICAS), rng)
-    for _ in range(WARM_UP):
+    for _ in range(WARM_UP * moves // MOVES):
         state = dynamics.step(state, rng)
     mean = copy.deepcopy(networks).requires_grad_(False)
     optimizer = torch.optim.Adam(networks.parameters(), lr=rate, betas=(0.8, 0.99))
@@ -77,7 +81,7 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average) ->
     while used < 1:
         for group in optimizer.param_groups:
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * used))
-        for _ in range(MOVES):
+        for _ in range(moves):
             state = dynamics.step(state, rng)
         state = _replaced(state, data, dynamics, rng)
         gap = (networks(data(2 * REPLICAS)).mean() - networks(state.positions).mean()) / frames.kT

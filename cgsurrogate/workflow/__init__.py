@@ -21,6 +21,7 @@ from cgsurrogate.workflow.models import (
     make_propagator,
     make_simulation,
     make_stepper,
+    starting_frames,
     steps_per_second,
 )
 from cgsurrogate.workflow.samplers import parse_turns
@@ -41,6 +42,7 @@ __all__ = [
     "make_stepper",
     "mapping_builder",
     "parse_turns",
+    "starting_frames",
     "steps_per_second",
     "with_speed",
     "with_speeds",

@@ -23,7 +23,7 @@ from cgsurrogate.turning import PERIOD, Turning, usual_period
 from cgsurrogate.turns import can_turn
 from cgsurrogate.uncertainty import add_uncertainty
 from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
-from cgsurrogate.workflow.samplers import Turns, fitted, parse_turns, tempered
+from cgsurrogate.workflow.samplers import Turns, fitted, jumping, parse_turns, tempered
 
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
@@ -45,11 +45,16 @@ def make_energy(
     network: str = NETWORK,
     priors: tuple[str, ...] = PRIORS,
     fine_tune: bool = False,
+    likelihood: bool = False,
     minutes: float | None = None,
     seed: int = 0,
     report: Report = silent,
 ) -> Model:
-    """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped."""
+    """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped.
+
+    ``likelihood``: in place of ``fine_tune``, most of the budget goes to maximum likelihood, with replicas that jump
+    between the states of the frames.
+    """
     from cgsurrogate.training.energy import train_energy, training_part
 
     if (out / store.MODEL).exists():  # a finished one is replaced, not continued
@@ -61,16 +66,24 @@ def make_energy(
         recipes.append((family, name, options))
     energy = store.compose(frames.beads, recipes)
 
-    def dynamics() -> Propagator:
+    def inner() -> Propagator:
         name, options = choose.parse(INTEGRATOR)
-        inner = choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
-        return Turning(inner, energy, frames.beads, frames=frames) if can_turn(frames.beads) else inner
+        return choose.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+
+    def jumps() -> Propagator:
+        from cgsurrogate.jumping import Jumping
+
+        return Jumping(inner(), energy, frames, attempts=2, period=5)
+
+    def turns() -> Propagator:
+        return Turning(inner(), energy, frames.beads, frames=frames) if can_turn(frames.beads) else inner()
 
     history = train_energy(
         energy,
         frames,
         objective=objective,
-        dynamics=dynamics if fine_tune else None,
+        dynamics=turns if fine_tune and not likelihood else None,
+        likelihood=jumps if likelihood else None,
         minutes=minutes or 10.0,
         seed=seed,
         folder=out,
@@ -188,6 +201,21 @@ def make_propagator(
     return Turning(moves, model.module, model.beads, turns[0], turns[1] or PERIOD, frames)
 
 
+def starting_frames(model: Model, start: str) -> Frames:
+    """What ``--start`` says: a folder of frames, ``extended``, or a structure file with the beads among its atoms."""
+    from cgsurrogate import starts
+
+    if start != "extended" and (Path(start).is_dir() or not Path(start).exists()):
+        return Frames.load(start)
+    if start != "extended":
+        x = starts.from_structure(model.beads, Path(start))
+    elif isinstance(model.module, Propagator):
+        raise ValueError("a time-stepper has no geometry to stretch; give --start FRAMES or a structure file")
+    else:
+        x = starts.extended(model.beads, model.module)
+    return Frames(model.beads, x[None], (1,), 1.0, model.temperature)
+
+
 def make_simulation(
     model: Model,
     start: Frames,
@@ -202,6 +230,7 @@ def make_simulation(
     ladder: Sequence[float] | None = None,
     exchange: float | None = None,
     turns: str | None = None,
+    jumps: Frames | None = None,
     seed: int = 0,
     energy: Model | None = None,
     correct: str | None = None,
@@ -220,6 +249,7 @@ def make_simulation(
             all temperatures with their weights are in the folder ``all-temperatures`` inside ``out``.
         exchange: ps between attempts to exchange; by default near 25 steps, so that it divides ``every``.
         turns: Monte Carlo turns for a force field: how many attempts after every few steps, ``N`` or ``N:STEPS``.
+        jumps: frames between whose states a force field jumps (``jumping.py``).
     """
     from cgsurrogate.simulate import pick_starts, simulate
 
@@ -249,6 +279,8 @@ def make_simulation(
     if rounds is not None:
         rounds = fitted(rounds, every, propagator.lag)
         propagator = make_propagator(model, integrator=integrator, temperature=temperature, turns=rounds, frames=start)
+    if jumps is not None:
+        propagator = jumping(propagator, model, jumps, every)
     if ladder is not None:
         propagator = tempered(propagator, model, ladder, every, exchange)
     if replicas is None:

@@ -1,9 +1,10 @@
-"""What is put around an integrator: Monte Carlo turns, and parallel tempering."""
+"""What is put around an integrator: Monte Carlo turns, jumps, and parallel tempering."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator
 from cgsurrogate.store import Model
 from cgsurrogate.turning import usual_period
@@ -40,6 +41,18 @@ def fitted(turns: Turns, every: float, step: float) -> Turns:
             f"{period * step:g} ps; the nearest is {max(1, round(steps / period)) * period * step:g} ps"
         )
     return turns
+
+
+def jumping(moves: Propagator, model: Model, jumps: Frames, every: float) -> Propagator:
+    """Jumps between the states of frames, with a whole number of rounds between frames."""
+    from cgsurrogate.jumping import PERIOD, Jumping
+
+    if model.is_stepper:
+        raise ValueError("jumps need the energy of a force field; a time-stepper has none, leave out --jumps")
+    if jumps.beads != model.beads:
+        raise ValueError("the frames of --jumps hold other beads than the model; map them as its training data were")
+    period = usual_period(max(1, round(every / moves.lag)), PERIOD)
+    return Jumping(moves, model.module, jumps, period=period)
 
 
 def tempered(
