@@ -13,18 +13,9 @@ from cgsurrogate.workflow.inputs import (
     with_speed,
     with_speeds,
 )
-from cgsurrogate.workflow.models import (
-    INTEGRATOR,
-    NETWORK,
-    PRIORS,
-    make_energy,
-    make_propagator,
-    make_simulation,
-    make_stepper,
-    starting_frames,
-    steps_per_second,
-)
+from cgsurrogate.workflow.models import INTEGRATOR, NETWORK, PRIORS, make_energy, make_stepper
 from cgsurrogate.workflow.samplers import parse_turns
+from cgsurrogate.workflow.simulations import make_propagator, make_simulation, starting_frames, steps_per_second
 
 __all__ = [
     "INTEGRATOR",
