@@ -1,9 +1,12 @@
 """Small molecules and short synthetic trajectories that the tests share."""
 
+import os
 from pathlib import Path
 
-import numpy as np
-import pytest
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there: many threads on small arrays are slower
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 DATA = Path(__file__).parent / "data"
 
