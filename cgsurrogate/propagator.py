@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
@@ -117,3 +118,9 @@ class Stepper(Propagator):
 def supported_lags(frames: Frames) -> tuple[float, float]:
     """ps: the lags that a stepper can learn from these runs, from one frame to a quarter of the longest run."""
     return frames.dt, frames.dt * max(1, max(frames.lengths) // 4)
+
+
+def divisor_near(steps: int, wanted: float) -> int:
+    """The divisor of a number of steps that is nearest to ``wanted`` in ratio."""
+    small = [n for n in range(1, math.isqrt(steps) + 1) if steps % n == 0]
+    return min(sorted({*small, *(steps // n for n in small)}), key=lambda n: abs(math.log(n / wanted)))

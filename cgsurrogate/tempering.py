@@ -16,7 +16,6 @@ the inverse temperatures and I the regularised incomplete beta function.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from torch import Generator, Tensor
 from cgsurrogate import ladder, units
 from cgsurrogate.energy import Energy
 from cgsurrogate.ladder import COUNTS, END, EXCHANGES, PLACE, TRIPS
-from cgsurrogate.propagator import Propagator, State
+from cgsurrogate.propagator import Propagator, State, divisor_near
 
 USUAL_PERIOD = 25  # steps between exchanges; 0.1 ps at 4 fs
 
@@ -123,5 +122,4 @@ class Tempering(Propagator):
 
 def usual_period(steps: int) -> int:
     """The divisor of the steps between frames that is nearest to ``USUAL_PERIOD`` in ratio."""
-    divisors = [n for n in range(1, steps + 1) if steps % n == 0]
-    return min(divisors, key=lambda n: abs(math.log(n / USUAL_PERIOD)))
+    return divisor_near(steps, USUAL_PERIOD)

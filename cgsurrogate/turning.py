@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from cgsurrogate import units
 from cgsurrogate.energy import Energy
 from cgsurrogate.fast import Forces
 from cgsurrogate.frames import Beads, Frames
-from cgsurrogate.propagator import Propagator, State
+from cgsurrogate.propagator import Propagator, State, divisor_near
 from cgsurrogate.turns import Turns
 from cgsurrogate.windows import learned
 
@@ -128,7 +127,6 @@ def sentence(about: dict[str, Any]) -> str:
     return f"Monte Carlo turns: {about['acceptance']:.0%} accepted ({each}){stuck}; no physical time"
 
 
-def usual_period(steps: int, wanted: float = PERIOD) -> int:
-    """The divisor of a number of steps that is nearest to ``wanted`` in ratio."""
-    small = [n for n in range(1, math.isqrt(steps) + 1) if steps % n == 0]
-    return min({*small, *(steps // n for n in small)}, key=lambda n: abs(math.log(n / wanted)))
+def usual_period(steps: int) -> int:
+    """The divisor of the steps between frames that is nearest to ``PERIOD`` in ratio."""
+    return divisor_near(steps, PERIOD)

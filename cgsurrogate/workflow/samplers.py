@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cgsurrogate.frames import Frames
-from cgsurrogate.propagator import Propagator
+from cgsurrogate.propagator import Propagator, divisor_near
 from cgsurrogate.store import Model
 from cgsurrogate.turning import usual_period
 
@@ -51,7 +51,7 @@ def jumping(moves: Propagator, model: Model, jumps: Frames, every: float) -> Pro
         raise ValueError("jumps need the energy of a force field; a time-stepper has none, leave out --jumps")
     if jumps.beads != model.beads:
         raise ValueError("the frames of --jumps hold other beads than the model; map them as its training data were")
-    period = usual_period(max(1, round(every / moves.lag)), PERIOD)
+    period = divisor_near(max(1, round(every / moves.lag)), PERIOD)
     return Jumping(moves, model.module, jumps, period=period)
 
 

@@ -14,9 +14,9 @@ import torch
 from cgsurrogate import choose
 from cgsurrogate.frames import MANIFEST, Beads, Frames
 from cgsurrogate.ladder import ALL
-from cgsurrogate.propagator import Propagator, Stepper
+from cgsurrogate.propagator import Propagator, Stepper, divisor_near
 from cgsurrogate.store import Model
-from cgsurrogate.turning import PERIOD, Turning, usual_period
+from cgsurrogate.turning import PERIOD, Turning
 from cgsurrogate.uncertainty import add_uncertainty
 from cgsurrogate.workflow.corrections import Correction, add_weights, corrected, make_correction
 from cgsurrogate.workflow.models import INTEGRATOR, Report, silent
@@ -133,7 +133,7 @@ def make_simulation(
     if every is None:
         unit = propagator.lag * (1 if rounds is None else rounds[1] or PERIOD)
         total = max(1, round(time / unit))
-        every = unit * usual_period(total, total / FRAMES)
+        every = unit * divisor_near(total, total / FRAMES)
     if rounds is not None:
         rounds = fitted(rounds, every, propagator.lag)
         propagator = make_propagator(model, integrator=integrator, temperature=temperature, turns=rounds, frames=start)
