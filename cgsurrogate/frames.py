@@ -131,8 +131,11 @@ class Frames:
             return "weighted frames"
         if self.source.get("time_ordered", True):
             return ""
-        turned = "turns" in self.source and "exchange" not in self.source
-        return "frames of Monte Carlo turns" if turned else "frames of exchanging replicas"
+        if "exchange" not in self.source:
+            for moves in ("turns", "jumps"):
+                if moves in self.source:
+                    return f"frames of Monte Carlo {moves}"
+        return "frames of exchanging replicas"
 
     @property
     def time_ordered(self) -> bool:

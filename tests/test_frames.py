@@ -98,6 +98,15 @@ def test_pairs_never_cross_runs_and_miss_none(lag):
     assert sorted(now.tolist()) == possible
 
 
+@pytest.mark.parametrize(
+    ("done", "words"),
+    [("turns", "Monte Carlo turns"), ("jumps", "Monte Carlo jumps"), ("exchange", "exchanging replicas")],
+)
+def test_frames_say_what_took_their_order_in_time(done, words):
+    assert frames(source={"time_ordered": False, done: {}}).out_of_order == f"frames of {words}"
+    assert frames(source={done: {}}).time_ordered
+
+
 def test_a_lag_longer_than_every_run_is_an_error():
     with pytest.raises(ValueError, match="shorter lag"):
         frames().pairs(6)

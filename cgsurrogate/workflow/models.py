@@ -115,8 +115,9 @@ def make_stepper(
     from cgsurrogate.training.stepper import train_stepper
 
     every = (frames, *others)
-    if any(f.weights is None and not f.time_ordered for f in every):
-        raise ValueError("frames of exchanging replicas have no time order to learn from; simulate without tempering")
+    mixed = next((f.out_of_order for f in every if f.weights is None and not f.time_ordered), None)
+    if mixed is not None:
+        raise ValueError(f"{mixed} have no time order to learn from; simulate without what mixes them")
     torch.manual_seed(seed)
     name, options = choose.parse(stepper)
     built = choose.build("steppers", name, frames.beads, **options)
