@@ -48,9 +48,11 @@ class Mean(_internal.Internal):
     def _noise(self, count: int, rng: Generator) -> _internal.Noise:
         return (self.scale.new_empty(count, 0),)
 
-    def _drawn(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
-        cosine, sine, stiff = context.split([self.count, self.count, self.zmatrix.size - self.count], 1)
-        return torch.cat([torch.atan2(sine, cosine), stiff], 1)
+    def _draw_soft(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
+        return torch.atan2(context[:, self.count : 2 * self.count], context[:, : self.count])
+
+    def _draw_stiff(self, soft: Tensor, context: Tensor, noise: Tensor) -> Tensor:
+        return context[:, 2 * self.count :]
 
     def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
         """Mean squared error of cosines, sines and stiff coordinates (in standard deviations)."""

@@ -518,3 +518,28 @@ def test_one_jump_shows_the_rates_of_a_stepper(toy):
     fresh = choose.build("steppers", "autoregressive", frames.beads, lag=4.0)
     fresh.calibrate(frames)
     assert any("times as fast" in line for line in persistence(fresh, frames, 2.0, processes).words)
+
+
+def test_collisions_do_not_make_compact_structures_rarer():
+    """Half of the compact proposals collide, by their stiff coordinates; as many compact structures must come out."""
+    compact = np.arange(4000) % 2 == 0
+    torsion = np.where(compact, 0.6, 2.9) + np.random.default_rng(0).normal(0, 0.01, 4000)
+    stepper, frames = make_stepper(frames=make_frames(((0, 1), (1, 2), (2, 3), (3, 4)), (2000, 2000), torsion=torsion))
+
+    def ends(x):
+        return (x[:, 0] - x[:, 4]).norm(dim=-1)
+
+    def draw_soft(now, context, noise):
+        return torch.where(noise[0][:, 0, :1] > 0, 0.6, 2.9) + 0.01 * noise[1]
+
+    stepper._draw_soft = draw_soft
+    state = stepper.start(torch.as_tensor(frames.positions[:1]).expand(8000, -1, -1).contiguous(), generator())
+    middle = ends(torch.as_tensor(frames.positions[compact])).median()
+    seen = []
+    for closest in (0.0, float(middle)):
+        stepper.closest[0, 4] = stepper.closest[4, 0] = closest
+        x = stepper.step(state, generator(1)).positions
+        seen.append((float((ends(x) < middle).double().mean()), float((stepper.encode(x)[:, 0] < 1.5).double().mean())))
+    assert seen[0][0] > 0.2  # so many collide
+    assert seen[1][0] == 0
+    assert abs(seen[1][1] - seen[0][1]) < 0.002  # the soft angles are kept wherever stiff ones can be found for them

@@ -4,9 +4,10 @@ The molecule is described by a z-matrix. Coordinates that vary much (phi, psi, c
 others (bonds, stiff angles, omega, impropers) *stiff*, as ``calibrate`` decides from data. Since bonds stay within a
 bounded range and dihedrals keep their sign, no bond can break and no centre can flip, however long the rollout.
 
-Internal coordinates do not know that beads far along the chain exclude each other. So a proposal in which two come
-nearer than ever seen is drawn again: the stepper samples p restricted to structures without collisions. ``log_density``
-is that of p itself; the restriction divides it by the share of proposals that are kept.
+Internal coordinates do not know that beads far along the chain exclude each other. So where two come nearer than ever
+seen, the stiff coordinates are drawn again: the stepper samples p(soft | now) p(stiff | soft, no collision). Drawing the
+soft angles again as well would make every compact structure rarer by the share of its proposals that collide (of
+helices of five residues 0.4). ``log_density`` is that of p without the restriction.
 
 Beads that hide a part of the state are not Markovian at short lags. Then a recurrent memory helps: a vector that a
 gated recurrent unit (Cho et al. 2014) updates from every structure that was seen, and that travels in ``State.memory``.
@@ -33,12 +34,13 @@ SOFT = 0.2  # rad, circular standard deviation from which on a coordinate is sof
 BOUND = 8.0  # standard deviations of a stiff coordinate that are never left
 APART = 4  # bonds between two beads from which on they may collide
 TOLERANCE, CONTACT = 0.9, 0.3  # share of the closest approach seen, and the largest one (nm), that count as a collision
-TRIALS, ROUNDS = 8, 4  # proposals at once for a replica that collided, and how often, before it stays where it is
+TRIALS = 8  # proposals at once for a replica that collided
+ROUNDS = (True, True, False, False)  # whether the soft angles are kept in each; after the last it stays where it is
 LAG_WAVES = 4
 LAG_INPUTS = LAG_WAVES + 1  # numbers that the networks see of the lag
 ENOUGH = 100_000  # frames for means, scales and correlations
 
-Noise = tuple[Tensor, ...]  # (B, ...) each: all the randomness of one draw
+Noise = tuple[Tensor, ...]  # (B, ...) each: all the randomness of one draw, that of the stiff coordinates last
 
 
 class Internal(Stepper):
@@ -75,8 +77,12 @@ class Internal(Stepper):
     def _noise(self, count: int, rng: Generator) -> Noise: ...
 
     @abc.abstractmethod
-    def _drawn(self, now: Tensor, context: Tensor, noise: Noise) -> Tensor:
-        """Encoded (B, D), context (B, C) -> encoded (B, D), a draw; stiff coordinates may lie anywhere."""
+    def _draw_soft(self, now: Tensor, context: Tensor, noise: Noise) -> Tensor:
+        """Encoded (B, D), context (B, C), noise without its last part -> (B, soft) radians, not wrapped."""
+
+    @abc.abstractmethod
+    def _draw_stiff(self, soft: Tensor, context: Tensor, noise: Tensor) -> Tensor:
+        """(B, soft) radians, context (B, C), the last part of the noise -> (B, stiff), which may lie anywhere."""
 
     @abc.abstractmethod
     def _context(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
@@ -232,12 +238,12 @@ class Internal(Stepper):
     def draw(self, now: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
         """Encoded (B, D), ps (B,) and what ``remember`` gave -> (B, D) drawn from p(later | now, lag)."""
         self._check_calibrated()
-        return self._proposal(now, self._context(now, lag, memory), self._noise(len(now), rng))
+        context, (*noise, rest) = self._context(now, lag, memory), self._noise(len(now), rng)
+        return self._completed(self._draw_soft(now, context, tuple(noise)), context, rest)
 
-    def _proposal(self, now: Tensor, context: Tensor, noise: Noise) -> Tensor:
-        soft = int(self.soft.sum())
-        later = self._drawn(now, context, noise)
-        return torch.cat([wrap(later[:, :soft]), later[:, soft:].clamp(-BOUND, BOUND)], 1)
+    def _completed(self, soft: Tensor, context: Tensor, noise: Tensor) -> Tensor:
+        """(B, soft) angles with stiff coordinates drawn to them: encoded (B, D)."""
+        return torch.cat([wrap(soft), self._draw_stiff(soft, context, noise).clamp(-BOUND, BOUND)], 1)
 
     def start(self, positions: Tensor, rng: Generator) -> State:
         self._check_calibrated()
@@ -255,15 +261,18 @@ class Internal(Stepper):
         lag = now.new_full((len(now),), self.lag)
         memory = self.remember(state.memory, now, lag)
         context = self._context(now, lag, memory)
-        positions = self.decode(self._proposal(now, context, self._noise(len(now), rng)), before)
+        *noise, rest = self._noise(len(now), rng)
+        soft = self._draw_soft(now, context, tuple(noise))
+        positions = self.decode(self._completed(soft, context, rest), before)
         seeds = torch.randint(1 << 62, (len(now),), generator=rng, device=now.device)
         bad = self._collides(positions).nonzero()[:, 0]
-        for count in range(ROUNDS):
+        for count, kept in enumerate(ROUNDS):
             if not len(bad):
                 break
-            noise = self._noise_of_each(seeds[bad] + count)
+            *noise, rest = self._noise_of_each(seeds[bad] + count)
             source = bad.repeat_interleave(TRIALS)
-            tried = self.decode(self._proposal(now[source], context[source], noise), before[source])
+            angles = soft[source] if kept else self._draw_soft(now[source], context[source], tuple(noise))
+            tried = self.decode(self._completed(angles, context[source], rest), before[source])
             good = ~self._collides(tried).view(-1, TRIALS)
             first = torch.arange(len(bad), device=bad.device) * TRIALS + good.byte().argmax(1)
             positions[bad] = torch.where(good.any(1)[:, None, None], tried[first], before[bad])
@@ -276,9 +285,12 @@ class Internal(Stepper):
         before = state.positions.to(self.scale.dtype)
         now = self.encode(before)
         context = self._context(now, now.new_full((len(now),), self.lag), None)
-        code = self._drawn(now, context, self._noise(len(now), rng))
-        inside = (code[:, int(self.soft.sum()) :].abs() < BOUND).all(1)[:, None, None]
-        positions = torch.where(inside, self.decode(code, before).to(state.positions.dtype), state.positions)
+        *noise, rest = self._noise(len(now), rng)
+        soft = self._draw_soft(now, context, tuple(noise))
+        stiff = self._draw_stiff(soft, context, rest)
+        inside = (stiff.abs() < BOUND).all(1)[:, None, None]
+        proposed = self.decode(torch.cat([soft, stiff], 1), before)
+        positions = torch.where(inside, proposed.to(state.positions.dtype), state.positions)
         return State(positions, state.velocities, state.memory)
 
     def log_volume(self, positions: Tensor) -> Tensor:

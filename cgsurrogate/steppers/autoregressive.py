@@ -118,7 +118,8 @@ class Autoregressive(_internal.Internal):
         choice = torch.rand(count, soft, self.heads.mixtures, **like)
         return _circle.gumbel(choice), torch.randn(count, soft, **like), torch.rand(count, self.tail.count, **like)
 
-    def _drawn(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
-        gumbel, normal, uniform = noise
-        angles = self.heads.draw(context, now[:, : self.heads.count], gumbel, normal)
-        return torch.cat([angles, self.tail.draw(_layers.waves(angles), uniform)], 1)
+    def _draw_soft(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
+        return self.heads.draw(context, now[:, : self.heads.count], *noise)
+
+    def _draw_stiff(self, soft: Tensor, context: Tensor, noise: Tensor) -> Tensor:
+        return self.tail.draw(_layers.waves(soft), noise)

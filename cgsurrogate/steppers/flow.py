@@ -129,9 +129,11 @@ class Flow(_internal.Internal):
         like = {"generator": rng, "dtype": self.scale.dtype, "device": self.scale.device}
         return torch.rand(count, self.count, **like), torch.rand(count, self.tail.count, **like)
 
-    def _drawn(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
-        angles = self._carried(math.pi * (2 * noise[0] - 1), context)
-        return torch.cat([angles, self.tail.draw(_layers.waves(angles), noise[1])], 1)
+    def _draw_soft(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
+        return self._carried(math.pi * (2 * noise[0] - 1), context)
+
+    def _draw_stiff(self, soft: Tensor, context: Tensor, noise: Tensor) -> Tensor:
+        return self.tail.draw(_layers.waves(soft), noise)
 
     # -- density and training -----------------------------------------------------------------------------------------
     def log_density(self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None) -> Tensor:

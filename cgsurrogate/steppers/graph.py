@@ -235,11 +235,12 @@ class Graph(_internal.Internal):
         stiff = torch.rand(count, self.zmatrix.size - soft, **like)
         return _circle.gumbel(choice), torch.randn(count, soft, **like), stiff
 
-    def _drawn(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
-        gumbel, normal, uniform = noise
+    def _draw_soft(self, now: Tensor, context: Tensor, noise: _internal.Noise) -> Tensor:
         first = context.transpose(0, 1).contiguous()
-        angles = self.heads.draw(self.layout, first, self._angles(now), gumbel, normal)
-        return torch.cat([angles[:, self.layout.back], self.tail.draw(self.layout, angles, uniform)], 1)
+        return self.heads.draw(self.layout, first, self._angles(now), *noise)[:, self.layout.back]
+
+    def _draw_stiff(self, soft: Tensor, context: Tensor, noise: Tensor) -> Tensor:
+        return self.tail.draw(self.layout, soft[:, self.layout.order], noise)
 
 
 class _Sample:
