@@ -5,8 +5,8 @@ others (bonds, stiff angles, omega, impropers) *stiff*, as ``calibrate`` decides
 bounded range and dihedrals keep their sign, no bond can break and no centre can flip, however long the rollout.
 
 Internal coordinates do not know that beads far along the chain exclude each other. So where two come nearer than ever
-seen, the stiff coordinates are drawn again: the stepper samples p(soft | now) p(stiff | soft, no collision). Drawing the
-soft angles again as well would make every compact structure rarer by the share of its proposals that collide (of
+seen, the stiff coordinates are drawn again: the stepper samples p(soft | now) p(stiff | soft, no collision). Drawing
+the soft angles again as well would make every compact structure rarer by the share of its proposals that collide (of
 helices of five residues 0.4). ``log_density`` is that of p without the restriction.
 
 Beads that hide a part of the state are not Markovian at short lags. Then a recurrent memory helps: a vector that a
