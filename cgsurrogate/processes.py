@@ -72,8 +72,8 @@ def advance_parts(parts: Sequence[Part], asked: stopping.Watch, report: Report |
 def _start(parts: Sequence[Part], checkpoint_every: float) -> None:
     """A process for each part. It never sees SIGINT, which a terminal sends to all: only this process decides."""
     context = multiprocessing.get_context("spawn")
-    resource_tracker.ensure_running()  # here, because it unblocks the signals
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    resource_tracker.ensure_running()  # here, because it unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         for part in parts:
             part.folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def _listen(
     parts: Sequence[Part], left: Sequence[Part], asked: stopping.Watch, report: Report | None
 ) -> Exception | None:
     """Pass on what the processes tell until all have ended, one has failed, or this one is asked to stop."""
-    open_, reported = {part.messages: part for part in left}, monotonic()
+    open_, reported, news = {part.messages: part for part in left}, monotonic(), False
     while open_ and not asked.requested:
         notes = []
         for messages in connection.wait(list(open_), timeout=0.3):
@@ -107,19 +107,24 @@ def _listen(
                 del open_[messages]
                 messages.close()
                 part.pace = 0.0
-                if not part.complete():
-                    return _ended(part, len(parts))
-                continue
+                if part.complete():
+                    continue
+                part.process.join()
+                if part.process.exitcode == -signal.SIGTERM:  # before it could note it
+                    asked.signal = signal.SIGTERM
+                    return None
+                return _ended(part, len(parts))
             if kind == "stopped":
                 asked.signal = content
                 return None
             if kind == "failed":
                 return content
             part.done, _, part.pace, part.kelvin, said = content
+            news = True
             notes += [said] if said not in ("", "complete", "stopped") else []
-        if report and (notes or monotonic() - reported > SECONDS_BETWEEN_REPORTS):
+        if report and (notes or (news and monotonic() - reported > SECONDS_BETWEEN_REPORTS)):
             _report(parts, report, "; ".join(notes))
-            reported = monotonic()
+            reported, news = monotonic(), False
     return None
 
 
@@ -132,7 +137,6 @@ def _report(parts: Sequence[Part], report: Report, note: str) -> None:
 
 
 def _ended(part: Part, number: int) -> RuntimeError:
-    part.process.join()
     code = part.process.exitcode
     name = f"process {part.number + 1} of {number}"
     if code < 0:
@@ -156,11 +160,9 @@ def _work(_: UserFiles, plan: Plan, folder: Path, checkpoint_every: float, messa
             os.kill(os.getpid(), signal.SIGTERM)
 
     try:
-        with stopping.watching() as asked:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-            with _locked(folder, asked), contextlib.suppress(Unstable):  # others may have replicas left
-                sink = chunks.Folder(folder, plan.settings)
-                advance(plan, sink, lambda *told: tell("told", told), checkpoint_every, asked)
+        with stopping.watching() as asked, _locked(folder, asked), contextlib.suppress(Unstable):
+            sink = chunks.Folder(folder, plan.settings)
+            advance(plan, sink, lambda *told: tell("told", told), checkpoint_every, asked)
     except stopping.Stopped as stopped:
         tell("stopped", stopped.signal)
     except EXPECTED as error:
