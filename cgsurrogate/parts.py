@@ -14,6 +14,7 @@ distribution, so a folder keeps the number with which it was begun. One part is 
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import shutil
 from collections.abc import Sequence
@@ -81,6 +82,8 @@ def simulate_parts(
     how: dict[str, Any] = {"report": report, "max_hours": max_hours, "checkpoint_every": checkpoint_every}
     if number == 1:
         return simulate(propagator, start, beads, folder=folder, source=source, **how, **settings)
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as ``multiprocessing.spawn`` asks
+        raise RuntimeError('a script that wants several processes must ask below: if __name__ == "__main__":')
     if plan.device.type != "cpu":
         raise ValueError(f"several processes are for CPUs, and the model is on {plan.device}; leave out --processes")
     if max_hours is not None and not max_hours > 0:
