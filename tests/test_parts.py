@@ -352,6 +352,17 @@ def test_what_makes_no_sense_is_refused_and_touches_nothing(tmp_path, monkeypatc
         several(tmp_path / "local", type("Local", (Walk,), {})())
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_the_option_takes_a_number_or_auto(text):
+    import click
+
+    from cgsurrogate.cli.simulate import _processes
+
+    assert (_processes("3"), _processes("auto"), _processes(None)) == (3, "auto", None)
+    with pytest.raises(click.BadParameter, match="a number of processes or auto"):
+        _processes(text)
+
+
 def test_auto_is_the_cores_of_this_process_and_no_more_than_ladders(tmp_path, here, monkeypatch):
     assert parts.cores() == len(os.sched_getaffinity(0))
     monkeypatch.setattr(parts, "cores", lambda: 4)
