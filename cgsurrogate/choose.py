@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs", "recipes")
+
+_user_modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
 
 
 def kinds(family: str) -> tuple[str, ...]:
@@ -54,14 +58,7 @@ def _value(text: str) -> Any:
 
 def _module(family: str, name: str) -> ModuleType:
     if name.endswith(".py"):
-        path = Path(name)
-        if not path.is_file():
-            raise ValueError(f"expected a Python file at {name}, there is none")
-        spec = importlib.util.spec_from_file_location(f"cgsurrogate_user_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        return _user_module(Path(name))
     known = kinds(family)
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
@@ -70,6 +67,39 @@ def _module(family: str, name: str) -> ModuleType:
             f"expected one of the {family} {', '.join(known)}, or a path to a .py file, got {name!r}{hint}"
         )
     return importlib.import_module(f"cgsurrogate.{family}.{name}")
+
+
+def _user_module(path: Path) -> ModuleType:
+    """The module of a user's file, run again only if the file has changed, so that its classes stay the same ones."""
+    if not path.is_file():
+        raise ValueError(f"expected a Python file at {path}, there is none")
+    path = path.resolve()
+    mark = (path.stat().st_mtime_ns, path.stat().st_size)
+    if path in _user_modules and _user_modules[path][0] == mark:
+        return _user_modules[path][1]
+    name = f"cgsurrogate_user_{path.stem}"
+    if any(module.__name__ == name for other, (_, module) in _user_modules.items() if other != path):
+        name += f"_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"  # two files of one name
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    _user_modules[path] = mark, module
+    sys.modules[name] = module  # where a process that is handed an object of the file looks for its class
+    return module
+
+
+class UserFiles:
+    """The users' files in use; a process that is handed this has them, and may then be handed objects of them."""
+
+    def __reduce__(self) -> tuple[Callable[..., UserFiles], tuple[list[str]]]:
+        return _with_files, ([str(path) for path in _user_modules],)
+
+
+def _with_files(paths: list[str]) -> UserFiles:
+    for path in paths:
+        _user_module(Path(path))
+    return UserFiles()
 
 
 def builder(family: str, name: str) -> Callable[..., Any]:

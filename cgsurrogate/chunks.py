@@ -9,9 +9,10 @@ from __future__ import annotations
 import abc
 import dataclasses
 import hashlib
+import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from cgsurrogate import files
+from cgsurrogate import assembly, files
 from cgsurrogate.frames import Beads, Frames
 from cgsurrogate.propagator import State
 
-PIECE_BYTES = 256 << 20  # memory for turning blocks into runs
+SETTINGS, CHECKPOINT = "simulation.json", "checkpoint.safetensors"
 
 
 @dataclasses.dataclass
@@ -49,6 +50,24 @@ class Progress:
     heat: list[float] = dataclasses.field(default_factory=lambda: [0.0, 0])
     close: list[float] | None = None
     seconds: float = 0.0
+
+    def runs(self, replicas: int) -> list[tuple[int, int]]:
+        """(replica, frames) of every replica that has a good frame."""
+        cut = {entry["replica"]: entry["frame"] for entry in self.quarantined}
+        return [(r, n) for r in range(replicas) if (n := cut.get(r, self.frames))]
+
+    def notes(self, replicas: int, dt: float) -> dict[str, Any]:
+        """What the frames say about how it went."""
+        quarantined = [
+            {"replica": q["replica"], "time": (q["frame"] + 1) * dt, "reason": q["reason"]} for q in self.quarantined
+        ]
+        notes: dict[str, Any] = {"replicas": [r for r, _ in self.runs(replicas)], "quarantined": quarantined}
+        notes["wall_seconds"] = self.seconds
+        if self.heat[1]:
+            notes["kinetic_temperature"] = self.heat[0] / self.heat[1]
+        if self.close:
+            notes["too_close"] = self.close
+        return notes
 
 
 Finish = Callable[[Frames, np.ndarray, Path | None], Frames]
@@ -82,25 +101,6 @@ class Sink(abc.ABC):
     ) -> Frames:
         """All frames, a run a replica, without those from the first bad one on; ``finish`` makes others of them."""
 
-    def runs(self, replicas: int) -> list[tuple[int, int]]:
-        """(replica, frames) of every replica that has a good frame."""
-        cut = {entry["replica"]: entry["frame"] for entry in self.progress.quarantined}
-        return [(r, n) for r in range(replicas) if (n := cut.get(r, self.progress.frames))]
-
-    def notes(self, runs: list[tuple[int, int]], dt: float) -> dict[str, Any]:
-        """What the frames say about how it went."""
-        quarantined = [
-            {"replica": q["replica"], "time": (q["frame"] + 1) * dt, "reason": q["reason"]}
-            for q in self.progress.quarantined
-        ]
-        notes: dict[str, Any] = {"replicas": [r for r, _ in runs], "quarantined": quarantined}
-        notes["wall_seconds"] = self.progress.seconds
-        if self.progress.heat[1]:
-            notes["kinetic_temperature"] = self.progress.heat[0] / self.progress.heat[1]
-        if self.progress.close:
-            notes["too_close"] = self.progress.close
-        return notes
-
 
 class Memory(Sink):
     """Everything in memory, and nothing left when the process ends."""
@@ -125,14 +125,15 @@ class Memory(Sink):
     def frames(
         self, beads: Beads, dt: float, temperature: float, source: dict[str, Any], finish: Finish | None = None
     ) -> Frames:
-        runs = self.runs(len(self.array))
+        runs = self.progress.runs(len(self.array))
         if self.progress.quarantined:
             positions = np.concatenate([self.array[replica, :count] for replica, count in runs])
         else:
             positions = self.array.reshape(-1, *self.array.shape[2:])
         lengths = tuple(count for _, count in runs)
-        whole = Frames(beads, positions, lengths, dt, temperature, source=source | self.notes(runs, dt))
-        return finish(whole, _turn_labels(self.labels, runs), None) if finish else whole
+        source = source | self.progress.notes(len(self.array), dt)
+        whole = Frames(beads, positions, lengths, dt, temperature, source=source)
+        return finish(whole, assembly.turn_labels([(self.labels, runs)]), None) if finish else whole
 
 
 class Folder(Sink):
@@ -145,13 +146,9 @@ class Folder(Sink):
         self.folder, self.replicas = folder, int(settings["replicas"])
         self.pending: list[np.ndarray] = []
         self.pending_labels: list[np.ndarray] = []
-        self.checkpoint, self.turned = folder / "checkpoint.safetensors", folder / "turned.npy"
-        self.turned_labels = folder / "turned-labels.npy"
+        self.checkpoint = folder / CHECKPOINT
         self.saved: dict[str, Tensor] | None = None
-        if (folder / "simulation.json").exists():
-            refuse_other(folder, files.read_json(folder / "simulation.json"), settings)
-        else:
-            files.write_json(folder / "simulation.json", settings)
+        claim(folder, settings)
         (folder / "chunks").mkdir(exist_ok=True)
         for left in [*folder.glob(".*.tmp"), *(folder / "chunks").glob(".*.tmp")]:  # of a writer that was killed
             left.unlink()
@@ -182,23 +179,15 @@ class Folder(Sink):
     def frames(
         self, beads: Beads, dt: float, temperature: float, source: dict[str, Any], finish: Finish | None = None
     ) -> Frames:
-        runs = self.runs(self.replicas)
-        if not self.turned.exists():  # whole or absent, so the blocks are no longer needed once it is there
-            if finish:
-                labels = _turn_labels([self._block(*entry) for entry in self.progress.labels], runs)
-                files.write_npy(self.turned_labels, labels)
-            _turn([self._block(*entry) for entry in self.progress.blocks], runs, self.turned)
-        shutil.rmtree(self.folder / "chunks", ignore_errors=True)
-        positions = np.load(self.turned, mmap_mode="r", allow_pickle=False)
-        lengths = tuple(count for _, count in runs)
-        whole = Frames(beads, positions, lengths, dt, temperature, source=source | self.notes(runs, dt))
-        if finish:
-            finish(whole, np.load(self.turned_labels, allow_pickle=False), self.folder)
-        else:
-            whole.save(self.folder)
-        for path in (self.turned, self.turned_labels, self.checkpoint, self.folder / "simulation.json"):
-            path.unlink(missing_ok=True)
-        return Frames.load(self.folder)
+        return assembled(self.folder, [self], self.progress, beads, dt, temperature, source, finish)
+
+    def blocks(self) -> list[np.ndarray]:
+        """Of all frames, each (n, R, N, 3) nm; checked."""
+        return [self._block(*entry) for entry in self.progress.blocks]
+
+    def labels(self) -> list[np.ndarray]:
+        """Those of the blocks, each (n, R, L)."""
+        return [self._block(*entry) for entry in self.progress.labels]
 
     def _store(self, name: str, block: np.ndarray) -> list[Any]:
         path = self.folder / "chunks" / name
@@ -213,6 +202,55 @@ class Folder(Sink):
         if len(block) != count:
             raise ValueError(f"expected {count} frames in {path}, got {len(block)}; remove {self.folder}")
         return block
+
+
+def assembled(
+    folder: Path,
+    parts: Sequence[Folder],
+    progress: Progress,
+    beads: Beads,
+    dt: float,
+    temperature: float,
+    source: dict[str, Any],
+    finish: Finish | None = None,
+) -> Frames:
+    """One folder of frames from those of one or several simulations, whose replicas follow one another.
+
+    What the parts have written is removed. ``progress`` is that of all of them together.
+    """
+    turned, turned_labels = folder / "turned.npy", folder / "turned-labels.npy"
+    runs = [part.progress.runs(part.replicas) for part in parts]
+    if not turned.exists():  # whole or absent, so the blocks are no longer needed once it is there
+        if finish:
+            labels = assembly.turn_labels([(p.labels(), r) for p, r in zip(parts, runs, strict=True)])
+            files.write_npy(turned_labels, labels)
+        assembly.turn([(p.blocks(), r) for p, r in zip(parts, runs, strict=True)], turned)
+    for part in parts:
+        shutil.rmtree(part.folder / "chunks", ignore_errors=True)
+    positions = np.load(turned, mmap_mode="r", allow_pickle=False)
+    lengths = tuple(count for _, count in itertools.chain(*runs))
+    source = source | progress.notes(sum(part.replicas for part in parts), dt)
+    whole = Frames(beads, positions, lengths, dt, temperature, source=source)
+    if finish:
+        finish(whole, np.load(turned_labels, allow_pickle=False), folder)
+    else:
+        whole.save(folder)
+    for path in (turned, turned_labels, *(p.checkpoint for p in parts), *(p.folder / SETTINGS for p in parts)):
+        path.unlink(missing_ok=True)
+    return Frames.load(folder)
+
+
+def claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Note whose folder it is; ValueError if it is that of a simulation with other settings."""
+    if (folder / SETTINGS).exists():
+        refuse_other(folder, files.read_json(folder / SETTINGS), settings)
+    else:
+        files.write_json(folder / SETTINGS, settings)
+
+
+def reached(folder: Path) -> Progress:
+    """That of the last checkpoint in a folder; that of the beginning where there is none."""
+    return _read(folder / CHECKPOINT)[1] if (folder / CHECKPOINT).exists() else Progress()
 
 
 def refuse_other(folder: Path, before: dict[str, Any] | None, now: dict[str, Any]) -> None:
@@ -270,38 +308,3 @@ def _digest(tensors: dict[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _turn(blocks: list[np.ndarray], runs: list[tuple[int, int]], path: Path) -> None:
-    """Write blocks (n, R, N, 3) as one array of runs (T, N, 3), a few replicas at a time (``PIECE_BYTES``)."""
-    beads = blocks[0].shape[2]
-    longest = sum(map(len, blocks))
-    together = max(1, PIECE_BYTES // (longest * beads * 12))
-    shape = (sum(count for _, count in runs), beads, 3)
-    with files.replacing(path) as handle:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(handle, header)
-        for begin in range(0, len(runs), together):
-            group = runs[begin : begin + together]
-            if together == 1:  # one run alone may exceed the limit
-                for piece in _pieces(blocks, group[0][1]):
-                    handle.write(np.ascontiguousarray(piece[:, group[0][0]]).tobytes())
-                continue
-            chosen = [replica for replica, _ in group]
-            buffer = np.concatenate([block[:, chosen] for block in blocks])
-            for column, (_, count) in enumerate(group):
-                handle.write(buffer[:count, column].tobytes())
-
-
-def _turn_labels(blocks: list[np.ndarray], runs: list[tuple[int, int]]) -> np.ndarray:
-    """Labels (n, R, L) of blocks as (T, L), in the order of the runs."""
-    whole = np.concatenate(blocks)
-    return np.concatenate([whole[:count, replica] for replica, count in runs])
-
-
-def _pieces(blocks: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """The first ``count`` frames, block by block."""
-    for block in blocks:
-        if count > 0:
-            yield block[:count]
-        count -= len(block)

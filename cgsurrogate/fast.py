@@ -28,6 +28,10 @@ class Forces:
         self.energy = energy
         self.made: tuple | None = None
 
+    def __getstate__(self) -> dict[str, Energy | None]:
+        """For another process, or a copy: the constants are taken anew there."""
+        return {"energy": self.energy, "made": None}
+
     @torch.no_grad()
     def __call__(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         if self._stale(positions):

@@ -26,7 +26,9 @@ class Health:
         bonds: Sequence[tuple[int, int]] | None = None,
         bond_lengths: np.ndarray | None = None,
         closest: np.ndarray | float | None = None,
+        number: int = 0,
     ):
+        """``number`` is that of the first replica, for what is said of them."""
         from scipy.special import chdtri
 
         if start.ndim != 3 or start.shape[1:] != (len(beads), 3) or not len(start):
@@ -50,6 +52,7 @@ class Health:
         self.closest = None if closest is None else torch.as_tensor(np.asarray(closest), dtype=start.dtype)
         self.apart = _apart(len(beads), pairs)
         self.news: list[str] = []
+        self.number = number
         _refuse(start, self._good(start[None], None)[0][0], lambda x: self._reason(x, None))
 
     def describe(self) -> dict[str, Any]:
@@ -78,7 +81,7 @@ class Health:
             frame = int(bad[:, replica].nonzero()[0])
             reason = self._reason(x[frame, replica], None if v is None else v[frame, replica])
             progress.quarantined.append({"replica": replica, "frame": first + frame, "reason": reason})
-            self.news.append(f"replica {replica} quarantined: {reason}")
+            self.news.append(f"replica {self.number + replica} quarantined: {reason}")
         usable = good & alive
         if heat is not None and usable.any():
             progress.heat[0] += float(heat[usable].sum(dtype=torch.float64))

@@ -8,7 +8,7 @@ frame farthest from those chosen before (Gonzalez, Theor. Comput. Sci. 38, 293 (
 
 Distances are divided by what 95 % of held-out frames stay below at that bead: that is the score, and 1 is unusual but
 known. The score of a frame is the largest of its beads. For calibration every run is left out in turn (in at
-most ``FOLDS`` groups) and scored against the others.
+most ``FOLDS`` groups) and scored against the others. Shares of frames are shares of their weight where they have one.
 
 Nothing is asked of the model, so any energy or stepper can have one. It notices what is new; it does not know errors
 that a model makes on what it has seen.
@@ -177,8 +177,8 @@ def farthest(features: Tensor, count: int) -> Tensor:
 def fit_novelty(kept: Frames, frames: Frames, seed: int = 0) -> Novelty:
     """Landmarks from the ``kept`` frames, those a model learned from; scales and limit from all ``frames``.
 
-    Whole runs are left out in turn; a single run is left out by fifths, which then are not independent. Frames of
-    weight zero count nowhere, other weights are not used.
+    Whole runs are left out in turn; a single run is left out by fifths, which then are not independent. Scales and
+    limit are quantiles by weight. Landmarks come from all frames with any weight alike, so that rare states have some.
 
     Raises:
         ValueError: other beads, or fewer than ten frames.
@@ -191,28 +191,40 @@ def fit_novelty(kept: Frames, frames: Frames, seed: int = 0) -> Novelty:
     surroundings = Surroundings(frames.beads)
     surroundings.fit(_positions(kept, _some(_used(kept), POOL, rng)))
     folds = _folds(frames)
-    distances, most = [], min(CALIBRATION, max(1000, CALIBRATION_BEADS // len(frames.beads)))
+    distances, shares, most = [], [], min(CALIBRATION, max(1000, CALIBRATION_BEADS // len(frames.beads)))
     for fold in folds:
         others = np.concatenate([other for other in folds if other is not fold])
         marks = _landmarks(surroundings, frames, others, rng)
         left = _some(fold, max(1, most * len(fold) // len(frames)), rng)
         distances.append(_distances(surroundings, marks, frames, left))
+        shares.append(frames.probabilities[left] * (len(fold) / len(left)))
     pooled = np.concatenate(distances, 2)  # (channels, N, T)
-    scales = np.maximum(np.quantile(pooled, BEAD_LEVEL, axis=2), LEAST).astype(np.float32)
+    share = None if frames.weights is None else np.concatenate(shares)
+    scales = np.maximum(quantile(pooled, BEAD_LEVEL, share), LEAST).astype(np.float32)
     scores = (pooled / scales[:, :, None]).max((0, 1))
-    limit = float(np.quantile(scores, LEVEL))
+    limit = float(quantile(scores, LEVEL, share))
     edges = np.linspace(0, 2 * limit, 41)
-    counts = np.histogram(np.minimum(scores, edges[-1]), edges)[0]
+    counts = np.histogram(np.minimum(scores, edges[-1]), edges, weights=share)[0]
     about = {
         "limit": limit,
         "level": LEVEL,
         "runs": len(frames.lengths),
         "frames": len(scores),
         "edges": edges.round(4).tolist(),
-        "held_out": (counts / len(scores)).round(6).tolist(),
+        "held_out": (counts / counts.sum()).round(6).tolist(),
     }
     landmarks = tuple(_landmarks(surroundings, kept, _used(kept), rng))
     return Novelty(frames.beads, surroundings, landmarks, torch.from_numpy(scales), limit, about)
+
+
+def quantile(values: np.ndarray, level: float, weights: np.ndarray | None) -> np.ndarray:
+    """(..., T) -> (...): what a share ``level`` of the weights (T,) stays at or below; of the frames where None."""
+    if weights is None:
+        return np.quantile(values, level, axis=-1)
+    order = np.argsort(values, axis=-1)
+    share = np.cumsum(weights[order], axis=-1)
+    place = (share < level * share[..., -1:]).sum(-1)
+    return np.take_along_axis(values, np.take_along_axis(order, place[..., None], -1), -1)[..., 0]
 
 
 def _used(frames: Frames) -> np.ndarray:

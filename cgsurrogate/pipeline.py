@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import datetime
 import multiprocessing
-import os
 import queue as queues
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from cgsurrogate import files, workflow
 from cgsurrogate.comparison import Comparison
 from cgsurrogate.frames import MANIFEST, Frames
+from cgsurrogate.parts import cores
 from cgsurrogate.reference import aggregate
 from cgsurrogate.stopping import Stopped, watching
 from cgsurrogate.turns import can_turn
@@ -163,14 +163,10 @@ def _log(out: Path, text: str) -> None:
 def _branches(out: Path, settings: Settings, report: Update) -> None:
     """Train and simulate both surrogates, side by side where there are two cores."""
     left = [name for name in BRANCHES if not (out / FOLDERS[name][1] / MANIFEST).exists()]
-    together = _cores() > 1
+    together = cores() > 1
     for group in [left] if together else [[name] for name in left]:
         if group:
             _run_group(group, out, settings, 1.0 if together else 0.5, report)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_group(names: list[str], out: Path, settings: Settings, share: float, report: Update) -> None:

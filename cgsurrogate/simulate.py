@@ -9,7 +9,6 @@ it is done, all of that has become one folder of ``Frames``.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,9 +19,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from cgsurrogate import chunks, files, ladder, stopping
+from cgsurrogate import chunks, files, stopping
 from cgsurrogate.frames import MANIFEST, Beads, Frames
-from cgsurrogate.health import Health
+from cgsurrogate.plan import Plan, make_plan
 from cgsurrogate.propagator import Propagator, State
 
 Report = Callable[[float, float, float, float | None, str], None]
@@ -101,84 +100,63 @@ def simulate(
         Unstable: no replica is left.
         files.Busy: another process writes to the folder.
     """
-    positions = start.positions if isinstance(start, Frames) else np.asarray(start)
-    first = torch.tensor(np.array(positions), dtype=_dtype(propagator))
-    stride = _whole(every, propagator.lag, "the time between frames", "the step of the propagator")
-    total = _whole(time, every, "the time", "the time between frames")
     if max_hours is not None and (folder is None or not max_hours > 0):
         raise ValueError(f"max_hours must be above 0 and needs a folder, got {max_hours} and folder {folder}")
-    health = Health(beads, first, temperature, bonds, bond_lengths, closest)
-    settings = {
-        "time": float(time),
-        "every": float(every),
-        "temperature": float(temperature),
-        "seed": int(seed),
-        "replicas": len(first),
-        "start": _digest({"start": first}),
-        "beads": hashlib.sha256(repr(beads).encode()).hexdigest()[:16],
-        "propagator": _describe(propagator),
-        "health": health.describe(),
-    }
-    notes = dict(source or {}) | {"simulation": settings}
-    rungs = propagator.temperatures
-    if rungs is not None:
-        ladder.check_replicas(len(first), len(rungs))
-        if not math.isclose(temperature, rungs[0]):
-            raise ValueError(f"expected the lowest temperature of the ladder, {rungs[0]:g} K, got {temperature:g} K")
+    plan = make_plan(
+        propagator,
+        start,
+        beads,
+        time=time,
+        every=every,
+        temperature=temperature,
+        seed=seed,
+        bonds=bonds,
+        bond_lengths=bond_lengths,
+        closest=closest,
+    )
     if folder is None:
-        sink: chunks.Sink = chunks.Memory(len(first), total, len(beads))
-        with _frozen(propagator):
-            end = _run(propagator, first, seed, total, stride, health, sink, report, math.inf, stopping.Watch())
-        return sink.frames(beads, every, temperature, notes | propagator.notes(end), _finish(end, rungs))
+        sink: chunks.Sink = chunks.Memory(len(plan.first), plan.total, len(beads))
+        end = advance(plan, sink, report, math.inf, stopping.Watch())
+        return sink.frames(beads, every, temperature, plan.notes(end, source), plan.finish(end))
     folder = Path(folder)
-    if (folder / MANIFEST).exists():
-        done = Frames.load(folder)
-        chunks.refuse_other(folder, done.source.get("simulation"), settings)
-        if report:
-            report(time, time, 0.0, None, "already complete")
+    if (done := finished(folder, plan.settings, report)) is not None:
         return done
     folder.mkdir(parents=True, exist_ok=True)
     with files.locked(folder):
-        sink = chunks.Folder(folder, settings)
-        with stopping.watching(max_hours) as asked, _frozen(propagator):
-            end = _run(propagator, first, seed, total, stride, health, sink, report, checkpoint_every, asked)
-        return sink.frames(beads, every, temperature, notes | propagator.notes(end), _finish(end, rungs))
+        sink = chunks.Folder(folder, plan.settings)
+        with stopping.watching(max_hours) as asked:
+            end = advance(plan, sink, report, checkpoint_every, asked)
+        return sink.frames(beads, every, temperature, plan.notes(end, source), plan.finish(end))
 
 
-def _finish(end: State, rungs: Sequence[float] | None) -> chunks.Finish | None:
-    """What makes the final frames of replicas that exchanged on a ladder of temperatures; None without."""
-    if rungs is None or end.ladder is None:
+def finished(folder: Path, settings: dict[str, Any], report: Report | None) -> Frames | None:
+    """The frames of a folder that is complete; ValueError if they are those of another simulation."""
+    if not (folder / MANIFEST).exists():
         return None
-    exchange = ladder.notes(end.ladder.cpu().numpy(), rungs)
-
-    def finish(whole: Frames, labels: np.ndarray, folder: Path | None) -> Frames:
-        made = ladder.assemble(whole, labels, exchange)
-        if folder is not None:
-            made.save(folder)
-        return made.target
-
-    return finish
+    done = Frames.load(folder)
+    chunks.refuse_other(folder, done.source.get("simulation"), settings)
+    if report:
+        report(settings["time"], settings["time"], 0.0, None, "already complete")
+    return done
 
 
-def _run(
-    propagator: Propagator,
-    first: Tensor,
-    seed: int,
-    total: int,
-    stride: int,
-    health: Health,
-    sink: chunks.Sink,
-    report: Report | None,
-    checkpoint_every: float,
-    asked: stopping.Watch,
+def advance(
+    plan: Plan, sink: chunks.Sink, report: Report | None, checkpoint_every: float, asked: stopping.Watch
 ) -> State:
+    """Go on from what the sink holds until all frames are in it; the state at the end. Raises as ``simulate``."""
+    with _frozen(plan.propagator):
+        return _run(plan, sink, report, checkpoint_every, asked)
+
+
+def _run(plan: Plan, sink: chunks.Sink, report: Report | None, checkpoint_every: float, asked: stopping.Watch) -> State:
     """Step until ``total`` frames, ``stride`` steps apart, are in the sink; the state at the end."""
-    device = next(iter([*propagator.parameters(), *propagator.buffers()]), first).device
-    rng, progress, replicas = Generator(device), sink.progress, len(first)
+    propagator, first, total, stride, health = plan.propagator, plan.first, plan.total, plan.stride, plan.health
+    device, progress, replicas = plan.device, sink.progress, len(first)
+    rng = Generator(device)
     health.to(device)
     state = sink.restore(rng, device)
     if state is None:
-        state = _laid_out(propagator.start(first.to(device), rng.manual_seed(seed)))
+        state = _laid_out(propagator.start(first.to(device), rng.manual_seed(plan.seed)))
     window: list[State] = []
     window_size = max(1, min(STEPS_BETWEEN_CHECKS // stride, BLOCK_BYTES // (replicas * first[0].nbytes)))
     if propagator.temperatures is not None:
@@ -232,15 +210,20 @@ def _run(
             reported, told = tell(health.pop_news())
     state = check()
     save()
-    if len(progress.quarantined) == replicas:
-        lost = progress.quarantined[0]
-        when = (lost["frame"] + 1) * stride * propagator.lag
-        raise Unstable(
-            f"all {replicas} replicas left the physical range, the first after {when:g} ps "
-            f"({lost['reason']}); use a shorter timestep, or train the model for longer"
-        )
+    refuse_lost(plan, progress)
     tell(health.pop_news() or "complete")
     return state
+
+
+def refuse_lost(plan: Plan, progress: chunks.Progress) -> None:
+    """Raise Unstable if no replica is left."""
+    if len(progress.quarantined) == len(plan.first):
+        lost = progress.quarantined[0]
+        when = (lost["frame"] + 1) * plan.stride * plan.propagator.lag
+        raise Unstable(
+            f"all {len(plan.first)} replicas left the physical range, the first after {when:g} ps "
+            f"({lost['reason']}); use a shorter timestep, or train the model for longer"
+        )
 
 
 def _laid_out(state: State) -> State:
@@ -265,43 +248,3 @@ def _frozen(propagator: Propagator) -> Iterator[None]:
         propagator.train(training)
         for parameter in learning:
             parameter.requires_grad_(True)
-
-
-def _dtype(propagator: Propagator) -> torch.dtype:
-    found = [t.dtype for t in [*propagator.parameters(), *propagator.buffers()] if t.is_floating_point()]
-    return found[0] if found else torch.float32
-
-
-def _whole(long: float, short: float, long_name: str, short_name: str) -> int:
-    """How often ``short`` fits into ``long``, both ps."""
-    if not (long > 0 and math.isfinite(long)):
-        raise ValueError(f"{long_name} must be above 0 ps, got {long}")
-    count = round(long / short)
-    if count < 1 or abs(count * short - long) > 1e-6 * long:
-        near = max(1, count) * short
-        raise ValueError(
-            f"{long_name} ({long:g} ps) must be a whole number of {short:g} ps, {short_name}; "
-            f"the nearest is {near:g} ps"
-        )
-    return count
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _describe(propagator: Propagator) -> dict[str, Any]:
-    """What decides about its steps: its class, its printed options, how it was built, and its numbers."""
-    tensors = dict(propagator.named_parameters()) | dict(propagator.named_buffers())
-    kind = type(propagator)
-    return {
-        "kind": f"{kind.__module__}.{kind.__qualname__}",
-        "options": propagator.extra_repr(),
-        "recipe": repr(getattr(propagator, "recipe", None)),
-        "lag": propagator.lag,
-        "weights": _digest(tensors),
-    }

@@ -344,7 +344,7 @@ class Killed(Propagator):
 
 @pytest.mark.parametrize("make", [lambda s: Metropolised(s, Known(), KELVIN), lambda s: relaxed(s, 2)])
 def test_a_simulation_goes_on_bit_for_bit_and_notes_the_correction(stepper, tmp_path, monkeypatch, make):
-    monkeypatch.setattr("cgsurrogate.simulate._describe", lambda propagator: {})  # a killed one is another class
+    monkeypatch.setattr("cgsurrogate.plan._describe", lambda propagator: {})  # a killed one is another class
     start, settings = exact(6).float().numpy(), {"time": 20 * LAG, "every": LAG, "temperature": KELVIN}
     whole = simulate(make(stepper), start, BEADS, **settings)
     with pytest.raises(KeyboardInterrupt):

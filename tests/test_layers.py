@@ -30,6 +30,7 @@ LAYERS = {
     "ensemble": 3,
     "kernel": 3,
     "ladder": 3,
+    "assembly": 3,
     "tempering": 4,
     "turning": 7,
     "windows": 6,
@@ -66,7 +67,10 @@ LAYERS = {
     "fold": 6,
     "reference": 6,
     "training": 6,
-    "simulate": 6,
+    "plan": 6,
+    "simulate": 7,
+    "processes": 8,
+    "parts": 9,
     "starts": 6,
     "structure": 6,
     "comparison": 6,
@@ -77,10 +81,10 @@ LAYERS = {
     "compare": 8,
     "store": 8,
     "report": 8,
-    "workflow": 9,
-    "pipeline": 10,
-    "cli": 11,
-    "__main__": 12,
+    "workflow": 10,
+    "pipeline": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs", "recipes")
 # Package -> the only places that may import it.
@@ -110,7 +114,7 @@ WITH_TORCH = {
         "integrators",
     ),
     *("steppers", "training", "corrected", "tempering", "turns", "turning", "jumping", "windows", "hidden"),
-    *("simulate", "starts", "store", "workflow", "pipeline", "cli"),
+    *("plan", "simulate", "processes", "parts", "starts", "store", "workflow", "pipeline", "cli"),
 }
 
 

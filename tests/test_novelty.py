@@ -131,6 +131,35 @@ def test_a_single_run_and_frames_without_weight(frames):
         fit_novelty(single._cut(slice(0, 5)), single)
 
 
+def test_quantiles_are_those_of_repeated_frames():
+    rng = np.random.default_rng(2)
+    values, counts = rng.normal(size=(2, 3, 40)), rng.integers(0, 5, 40)
+    for level in (0.053, 0.517, 0.949, 0.9991):  # at none of them does a frame end exactly
+        expected = np.quantile(np.repeat(values, counts, axis=-1), level, axis=-1, method="inverted_cdf")
+        assert np.array_equal(novelty.quantile(values, level, counts * 0.37), expected)
+
+
+def test_frames_of_little_weight_change_what_is_usual_as_little(frames):
+    """Every tenth frame is anywhere; with hardly any weight they widen the limit no more than with none at all."""
+    x, rare = np.array(frames.positions), np.arange(len(frames)) % 10 == 0
+    rng = np.random.default_rng(6)
+    x[rare] = chain(rng.uniform(-np.pi, np.pi, (rare.sum(), COUNT - 3)), rng)
+    found = {}
+    for name, weight in (("faint", 1e-4), ("even", 1.0), ("left out", 0.0)):
+        weighted = dataclasses.replace(frames, positions=x, weights=5.0 * np.where(rare, weight, 1.0))
+        found[name] = fit_novelty(weighted, weighted)
+    plain = dataclasses.replace(frames, positions=x)
+    assert found["even"].limit == pytest.approx(fit_novelty(plain, plain).limit, rel=0.02)
+    fresh = made((2000,), np.random.default_rng(7))
+    limits = {name: model.limit * float(model.scales.mean()) for name, model in found.items()}
+    assert limits["faint"] == pytest.approx(limits["left out"], rel=0.15)
+    assert limits["even"] > 1.5 * limits["faint"]
+    for name in ("faint", "left out"):
+        assert 0 < (found[name].score(fresh.positions).max(1) > found[name].limit).mean() < 0.006, name
+    assert not (found["even"].score(fresh.positions).max(1) > found["even"].limit).any()
+    assert sum(found["faint"].about["held_out"]) == pytest.approx(1.0, abs=1e-4)
+
+
 def test_it_is_stored_with_the_model(known, fresh, tmp_path):
     model = store.Model(store.compose(BEADS, []), BEADS, 300.0, {}, known)
     again = store.load(store.save(model, tmp_path / "m")).novelty

@@ -116,7 +116,7 @@ def test_turning_blocks_into_runs_in_pieces(tmp_path, monkeypatch):
     expected = run(Walk((1, 9.0, "nan")), replicas=5).positions
     frame = 20 * 3 * 12
     for limit in (1, 2 * frame, 3 * frame, 100 * frame):
-        monkeypatch.setattr("cgsurrogate.chunks.PIECE_BYTES", limit)
+        monkeypatch.setattr("cgsurrogate.assembly.PIECE_BYTES", limit)
         folder = tmp_path / str(limit)
         frames = run(Walk((1, 9.0, "nan")), folder, replicas=5, checkpoint_every=0)
         assert np.array_equal(frames.positions, expected)
@@ -193,7 +193,7 @@ def test_many_kills_with_blocks_that_no_checkpoint_names(tmp_path):
     assert sorted(content(tmp_path)) == ["frames.json", "positions.npy"]
 
 
-@pytest.mark.parametrize("where", ["cgsurrogate.chunks._turn", "cgsurrogate.frames.Frames.save"])
+@pytest.mark.parametrize("where", ["cgsurrogate.assembly.turn", "cgsurrogate.frames.Frames.save"])
 def test_a_kill_while_the_frames_are_assembled(tmp_path, monkeypatch, where):
     def die(*_):
         raise KeyboardInterrupt

@@ -382,7 +382,7 @@ def test_dynamics_with_turns_keeps_the_density_and_the_velocities():
 
 
 def test_a_simulation_goes_on_bit_for_bit_and_says_that_it_has_no_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("cgsurrogate.simulate._describe", lambda propagator: {})  # a killed one is another class
+    monkeypatch.setattr("cgsurrogate.plan._describe", lambda propagator: {})  # a killed one is another class
     start, settings = exact(6).float().numpy(), {"time": 0.2, "every": 0.01, "temperature": KELVIN}
     whole = simulate(dynamics(), start, BEADS, **settings)
     with pytest.raises(KeyboardInterrupt):

@@ -10,6 +10,14 @@ from cgsurrogate.cli import common
 from cgsurrogate.cli.progress import progress
 
 
+def _processes(text: str | None) -> int | str | None:
+    if text is None or text == "auto":
+        return text
+    if not text.isdigit() or not int(text):
+        raise click.BadParameter(f"expected a number of processes or auto, got {text!r}")
+    return int(text)
+
+
 @click.command(
     "simulate",
     epilog="Example:  cgsurrogate simulate force-field --start frames --time 100 --every 1 -o simulation",
@@ -61,6 +69,13 @@ from cgsurrogate.cli.progress import progress
     help="Monte Carlo jumps of a force field between the states of these frames, such as its training data: folded and "
     "unfolded states are soon in its own equilibrium, but the frames have no physical time.",
 )
+@click.option(
+    "--processes",
+    metavar="N|auto",
+    callback=lambda _context, _option, text: _processes(text),
+    help="Spread the replicas over N processes of one thread each; auto: as many as there are cores for this job. "
+    "[default: 1, or the number that the output folder was begun with]",
+)
 @click.option("--max-hours", type=float, help="Stop resumable after this wall time.")
 @common.out_folder
 @common.seed
@@ -80,6 +95,7 @@ def command(
     exchange: float | None,
     turns: str | None,
     jumps: Path | None,
+    processes: int | str | None,
     max_hours: float | None,
     out: Path,
     seed: int,
@@ -91,7 +107,8 @@ def command(
     frames of all temperatures, with weights for the lowest, are in its folder all-temperatures. Neither is ordered in
     time. LOW may be left out (:450:6): it is then the temperature of the model.
 
-    The same command again continues where it stopped, bit for bit. Exit code 4: completed, but replicas that blew up
+    The same command again continues where it stopped, bit for bit. Frames depend on the number of --processes, so a
+    folder keeps it. Exit code 4: completed, but replicas that blew up
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
     from cgsurrogate import jumping, ladder, store, turning, uncertainty, workflow
@@ -119,6 +136,7 @@ def command(
             turns=turns,
             jumps=None if jumps is None else Frames.load(jumps),
             seed=seed,
+            processes=processes,
             max_hours=max_hours,
             report=lambda fraction, text: update("simulating", fraction, text),
         )

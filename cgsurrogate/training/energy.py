@@ -105,6 +105,7 @@ def train_energy(
             seed=seed,
             rate=LIKELIHOOD_RATE,
             moves=1,
+            folder=folder,
             report=lambda fraction, text: report(part + (1 - part) * fraction, text),
         )
         return dataclasses.replace(history, reason=f"{history.reason}; then {len(rows)} updates of maximum likelihood")

@@ -9,22 +9,27 @@ by a few steps of Langevin dynamics with the current energy between two updates 
 from __future__ import annotations
 
 import copy
+import dataclasses
+import io
 import math
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from cgsurrogate import files
 from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Frames
 from cgsurrogate.propagator import Propagator, State
-from cgsurrogate.stopping import Stopped, watching
+from cgsurrogate.stopping import watching
 
 REPLICAS = 128
 MOVES = 5  # steps of dynamics between updates
 WARM_UP = 50  # steps of dynamics before the first update
+CHECKPOINT, SECONDS_BETWEEN_CHECKPOINTS = "likelihood.pt", 30.0
 
 
 def fine_tune(
@@ -38,33 +43,75 @@ def fine_tune(
     rate: float = 5e-4,
     average: float = 0.99,
     moves: int = MOVES,
+    folder: Path | None = None,
     report: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> list[dict[str, float]]:
     """Train ``networks``, the part of the energy behind ``dynamics`` that has weights, in place (averaged weights).
 
+    One that was stopped or killed goes on; with a budget of steps it ends bit for bit where an unbroken one does.
+
     Args:
         moves: steps of ``dynamics`` between two updates; fewer do where a step has Monte Carlo moves.
+        folder: where ``likelihood.pt`` (all that continuing needs) goes; None keeps nothing.
 
     Returns:
         rows of step, seconds, and the gap <U>_reference - <U>_model in kT.
 
     Raises:
-        Stopped: a signal came. Nothing is stored: the same call begins again.
+        Stopped: a signal came; with a ``folder`` the same call continues.
     """
-    rows: list[dict[str, float]] = []
+    optimizer = torch.optim.Adam(networks.parameters(), lr=rate, betas=(0.8, 0.99))
+    mean = copy.deepcopy(networks).requires_grad_(False)
+    work = _Work(networks, mean, optimizer, torch.Generator().manual_seed(seed + 1))
+    file = None if folder is None else folder / CHECKPOINT
+    if file is not None and file.exists():
+        work.restore(file)
+    saved = time.monotonic()
     with watching() as watch:
-        for row in _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, moves):
-            rows.append(row)
+        for row in _updates(work, dynamics, frames, minutes, steps, rate, average, moves):
             if row["step"] % 10 == 0:
                 report(min(row["used"], 1.0), "")
-            if watch.requested:
-                raise Stopped("stopped; the last touch of training begins again with the same command", watch.signal)
-    return rows
+            ended, due = row["used"] >= 1, time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
+            if file is not None and (ended or due or watch.requested):
+                work.save(file)
+                saved = time.monotonic()
+            if watch.requested and not ended:
+                raise watch.reason("maximum likelihood")
+    return work.rows
 
 
-def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, moves) -> Iterator[dict[str, float]]:
+@dataclasses.dataclass
+class _Work:
+    """The state of one training; ``mean`` holds the averaged weights, ``replicas`` the model's own sample."""
+
+    networks: Energy
+    mean: Energy
+    optimizer: torch.optim.Optimizer
+    rng: Generator
+    replicas: State | None = None
+    rows: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        assert self.replicas is not None
+        content = {name: getattr(self, name).state_dict() for name in ("networks", "mean", "optimizer")}
+        content |= {"rng": self.rng.get_state(), "replicas": self.replicas._asdict(), "rows": self.rows}
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(path) as handle:
+            handle.write(buffer.getvalue())
+
+    def restore(self, path: Path) -> None:
+        content = torch.load(path, weights_only=True)
+        for name in ("networks", "mean", "optimizer"):
+            getattr(self, name).load_state_dict(content[name])
+        self.rng.set_state(content["rng"])
+        self.replicas, self.rows = State(**content["replicas"]), content["rows"]
+
+
+def _updates(work: _Work, dynamics, frames, minutes, steps, rate, average, moves) -> Iterator[dict[str, float]]:
     """One row an update; the averaged weights are put in place at the end."""
-    rng = torch.Generator().manual_seed(seed + 1)
+    networks, mean, optimizer, rng = work.networks, work.mean, work.optimizer, work.rng
     positions, cumulative = frames.positions, np.cumsum(frames.probabilities)
 
     def data(count: int) -> Tensor:
@@ -72,12 +119,17 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, mo
         index = np.minimum(np.searchsorted(cumulative, point), len(positions) - 1)
         return torch.from_numpy(np.array(positions[np.sort(index)], np.float32))
 
-    state = dynamics.start(data(REPLICAS), rng)
-    for _ in range(WARM_UP * moves // MOVES):
-        state = dynamics.step(state, rng)
-    mean = copy.deepcopy(networks).requires_grad_(False)
-    optimizer = torch.optim.Adam(networks.parameters(), lr=rate, betas=(0.8, 0.99))
-    began, step, used = time.monotonic(), 0, 0.0
+    def share() -> float:
+        """Of the budget, that is used."""
+        return max(step / steps if steps else 0.0, seconds / (60 * minutes) if minutes else 0.0)
+
+    if work.replicas is None:
+        work.replicas = dynamics.start(data(REPLICAS), rng)
+        for _ in range(WARM_UP * moves // MOVES):
+            work.replicas = dynamics.step(work.replicas, rng)
+    state = work.replicas
+    step, seconds = (int(work.rows[-1]["step"]), work.rows[-1]["seconds"]) if work.rows else (0, 0.0)
+    began, used = time.monotonic() - seconds, share()
     while used < 1:
         for group in optimizer.param_groups:
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * used))
@@ -97,8 +149,10 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, mo
             for kept, now in zip(mean.parameters(), networks.parameters(), strict=True):
                 kept.lerp_(now, 1 - weight)
         seconds = time.monotonic() - began
-        used = max(step / steps if steps else 0.0, seconds / (60 * minutes) if minutes else 0.0)
-        yield {"step": step, "seconds": seconds, "gap": float(gap.detach()), "used": used}
+        used = share()
+        work.replicas = state
+        work.rows.append({"step": step, "seconds": seconds, "gap": float(gap.detach()), "used": used})
+        yield work.rows[-1]
     networks.load_state_dict(mean.state_dict())
 
 

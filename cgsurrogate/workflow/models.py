@@ -49,7 +49,7 @@ def make_energy(
     from cgsurrogate.training.energy import train_energy, training_part
 
     if (out / store.MODEL).exists():  # a finished one is replaced, not continued
-        _forget(out, store.MODEL, "training.pt", "round-*/*")
+        _forget(out, store.MODEL, "training.pt", "likelihood.pt", "round-*/*")
     torch.manual_seed(seed)  # initial weights only; nothing else draws from the global generator
     recipes: list[tuple[str, str, dict[str, Any]]] = []
     for family, text in [*(("priors", p) for p in priors), ("networks", network)]:

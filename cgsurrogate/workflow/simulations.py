@@ -92,6 +92,7 @@ def make_simulation(
     seed: int = 0,
     energy: Model | None = None,
     correct: str | None = None,
+    processes: int | str | None = None,
     max_hours: float | None = None,
     report: Report = silent,
 ) -> Frames:
@@ -108,8 +109,11 @@ def make_simulation(
         exchange: ps between attempts to exchange; by default near 25 steps, so that it divides ``every``.
         turns: Monte Carlo turns for a force field: how many attempts after every few steps, ``N`` or ``N:STEPS``.
         jumps: frames between whose states a force field jumps (``jumping.py``).
+        processes: over which the replicas are spread, or "auto" for one a core; by default one, or the number that
+            ``out`` was begun with (``parts.py``, also on what several need of a script).
     """
-    from cgsurrogate.simulate import pick_starts, simulate
+    from cgsurrogate.parts import simulate_parts
+    from cgsurrogate.simulate import pick_starts
 
     if start.beads != model.beads:
         model = _of_molecule(model, start.beads)
@@ -150,7 +154,7 @@ def make_simulation(
     }
     if correction is not None:
         source["correction"] = correction.about
-    frames = simulate(
+    frames = simulate_parts(
         propagator,
         pick_starts(start, replicas, np.random.default_rng(seed)),
         model.beads,
@@ -159,6 +163,7 @@ def make_simulation(
         temperature=temperature or model.temperature,
         seed=seed,
         folder=out,
+        processes=processes,
         source=source,
         closest=model.info.get("closest"),
         max_hours=max_hours,
@@ -185,6 +190,7 @@ def make_simulation(
             time=options["time"],
             integrator=integrator,
             seed=seed,
+            processes=processes,
             max_hours=max_hours,
             report=report,
         )
