@@ -25,22 +25,22 @@ def coupled_frames(count: int, seed: int) -> Frames:
     first = rng.uniform(-np.pi, np.pi, count)
     second = first + rng.vonmises(0, COUPLING, count)
     wanted = torch.from_numpy(np.stack([first, second], 1)).float()
-    now = contrast._values(moves, base)
+    now = moves.values(base)
     amounts = torch.zeros(count, len(moves))
     amounts[:, : moves.turns] = wanted - now[:, : moves.turns]
-    x = moves.turn(base.repeat(count, 1, 1), contrast._signs(moves) * amounts)
+    x = moves.turn(base.repeat(count, 1, 1), moves.signs * amounts)
     return Frames(beads, x.numpy(), (count,), 1.0, 300.0)
 
 
 def dihedrals(moves: Moves, x: torch.Tensor) -> torch.Tensor:
-    return contrast._values(moves, x)[:, : moves.turns]
+    return moves.values(x)[:, : moves.turns]
 
 
 def test_the_noise_takes_every_coordinate_from_some_frame(peptide_frames):
     moves = Moves(peptide_frames.beads)
     noise = contrast.mixed(moves, peptide_frames, 50, torch.Generator().manual_seed(0))
-    made = contrast._values(moves, noise)
-    there = contrast._values(moves, torch.from_numpy(peptide_frames.positions))
+    made = moves.values(noise)
+    there = moves.values(torch.from_numpy(peptide_frames.positions))
     gap = torch.remainder(made[:, None] - there[None] + np.pi, 2 * np.pi) - np.pi
     assert float(gap.abs().amin(1).max()) < 1e-3
 
