@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs", "recipes")
-PLAIN = (bool, int, float, str, type(None))
+PLAIN = (bool, int, float, str, type(None))  # defaults that can be stored
 
 
 def kinds(family: str) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
     built = make(*arguments, **options)
     if not hasattr(built, "recipe"):
         bound.apply_defaults()
-        left_out = dict(list(bound.arguments.items())[len(arguments) :])
-        known = {key: value for key, value in left_out.items() if isinstance(value, PLAIN)} | options
-        object.__setattr__(built, "recipe", {"family": family, "name": name, "options": known})
+        defaults = list(bound.arguments.items())[len(arguments) :]
+        whole = {key: value for key, value in defaults if isinstance(value, PLAIN)} | options
+        object.__setattr__(built, "recipe", {"family": family, "name": name, "options": whole})
     return built
