@@ -32,7 +32,7 @@ from cgsurrogate.training.contrast import CLAMP, Levelled
 from cgsurrogate.training.loop import History, fit
 from cgsurrogate.training.sampled import Sampled
 
-FEWEST, MOST, ROUND = 3, 8, 0.35  # rounds, and the minutes that one has where there are more than the fewest
+FEWEST, MOST, ROUND = 3, 8, 1.5  # rounds, and the minutes that one has where there are more than the fewest
 REPLICAS = 256
 KEEP = 20_000  # conformations of a simulation
 SETTLE = 0.3  # share of a simulation that is left out
