@@ -87,7 +87,8 @@ def train(setting: str, prepared: tuple, beads, seconds: float, seed: int) -> tu
         torch.manual_seed(seed)
         module = Levelled(Sum(choose.build("networks", name, beads, **options)))
         begin = process_time()
-        fit(module, loss, data, check, steps=steps, seed=seed, rate=2e-3, decay=1e-3, every=100, patience=1000)
+        rate, decay, every = objective.RATE, objective.DECAY, objective.EVERY
+        fit(module, loss, data, check, steps=steps, seed=seed, rate=rate, decay=decay, every=every, patience=1000)
         return module, process_time() - begin
 
     run(2)

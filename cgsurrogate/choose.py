@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 FAMILIES = ("mappings", "priors", "networks", "integrators", "steppers", "cvs", "recipes")
+PLAIN = (bool, int, float, str, type(None))  # defaults that can be stored
 
 _user_modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
 
@@ -115,18 +116,21 @@ def builder(family: str, name: str) -> Callable[..., Any]:
 
 
 def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
-    """Build a kind by name; what is built remembers its ``recipe`` so that it can be stored.
+    """Build a kind by name; what is built remembers its ``recipe`` so that it can be stored, also the options left out.
 
     Raises:
         ValueError: no such kind, or an option that its ``build`` does not have.
     """
     make = builder(family, name)
     try:
-        inspect.signature(make).bind(*arguments, **options)
+        bound = inspect.signature(make).bind(*arguments, **options)
     except TypeError as error:
         known = [p.name for p in list(inspect.signature(make).parameters.values())[len(arguments) :]]
         raise ValueError(f"{family} {name!r}: {error}; its options are: {', '.join(known) or 'none'}") from None
     built = make(*arguments, **options)
     if not hasattr(built, "recipe"):
-        object.__setattr__(built, "recipe", {"family": family, "name": name, "options": options})
+        bound.apply_defaults()
+        defaults = list(bound.arguments.items())[len(arguments) :]
+        whole = {key: value for key, value in defaults if isinstance(value, PLAIN)} | options
+        object.__setattr__(built, "recipe", {"family": family, "name": name, "options": whole})
     return built

@@ -36,7 +36,7 @@ class Settings:
     """What ``run`` can be told beside its input: ``minutes`` of wall time in all; the share of the runs held out.
 
     ``turns`` are the Monte Carlo turns of the force field, "0" for plain dynamics; ``fine_tune`` tells data from its
-    own equilibrium in the second half of its training.
+    own equilibrium in the larger part of its training.
     """
 
     minutes: float = 7.0

@@ -16,7 +16,8 @@ from cgsurrogate.frames import Beads
 from cgsurrogate.novelty import Novelty
 from cgsurrogate.propagator import Stepper
 
-MODEL, WEIGHTS, FORMAT = "model.json", "weights.safetensors", 1
+MODEL, WEIGHTS, FORMAT = "model.json", "weights.safetensors", 2
+LEFT_OUT = {"residues": {"width": 32, "layers": 2}}  # by format 1, which did not note the options that nobody had given
 NOVELTY = "novelty.safetensors"
 
 
@@ -101,11 +102,13 @@ def load(folder: str | Path) -> Model:
         raise FileNotFoundError(f"{folder} holds no {MODEL}; make a model with: cgsurrogate train energy|stepper")
     content = files.read_json(folder / MODEL)
     try:
-        if content["format"] != FORMAT:
+        if content["format"] not in (1, FORMAT):
             raise ValueError(f"expected a model of format {FORMAT}, got {content['format']}; update cgsurrogate")
         tensors = _restore(folder, content["weights"])
         beads = Beads.from_dict(content["beads"])
-        built = [choose.build(r["family"], r["name"], beads, **r["options"]) for r in content["recipes"]]
+        built = [
+            choose.build(r["family"], r["name"], beads, **_options(r, content["format"])) for r in content["recipes"]
+        ]
         module = Sum(*built) if content["kind"] == "energy" else built[0]
         _fill(module, tensors)
         found = content.get("novelty")
@@ -116,6 +119,10 @@ def load(folder: str | Path) -> Model:
         module.lags, module.lag = tuple(content["lags"]), content["lag"]
     module.eval()
     return Model(module, beads, float(content["temperature"]), content.get("info", {}), novelty)
+
+
+def _options(recipe: dict[str, Any], version: int) -> dict[str, Any]:
+    return (LEFT_OUT.get(recipe["name"], {}) if version == 1 else {}) | recipe["options"]
 
 
 def _fill(module: Energy | Stepper, tensors: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cgsurrogate import choose
-from cgsurrogate.energy import Sum
+from cgsurrogate.energy import Energy, Sum
 from cgsurrogate.frames import Frames
 from cgsurrogate.training import contrast
 from cgsurrogate.training.energy import Sampled
@@ -25,22 +25,22 @@ def coupled_frames(count: int, seed: int) -> Frames:
     first = rng.uniform(-np.pi, np.pi, count)
     second = first + rng.vonmises(0, COUPLING, count)
     wanted = torch.from_numpy(np.stack([first, second], 1)).float()
-    now = contrast._values(moves, base)
+    now = moves.values(base)
     amounts = torch.zeros(count, len(moves))
     amounts[:, : moves.turns] = wanted - now[:, : moves.turns]
-    x = moves.turn(base.repeat(count, 1, 1), contrast._signs(moves) * amounts)
+    x = moves.turn(base.repeat(count, 1, 1), moves.signs * amounts)
     return Frames(beads, x.numpy(), (count,), 1.0, 300.0)
 
 
 def dihedrals(moves: Moves, x: torch.Tensor) -> torch.Tensor:
-    return contrast._values(moves, x)[:, : moves.turns]
+    return moves.values(x)[:, : moves.turns]
 
 
 def test_the_noise_takes_every_coordinate_from_some_frame(peptide_frames):
     moves = Moves(peptide_frames.beads)
     noise = contrast.mixed(moves, peptide_frames, 50, torch.Generator().manual_seed(0))
-    made = contrast._values(moves, noise)
-    there = contrast._values(moves, torch.from_numpy(peptide_frames.positions))
+    made = moves.values(noise)
+    there = moves.values(torch.from_numpy(peptide_frames.positions))
     gap = torch.remainder(made[:, None] - there[None] + np.pi, 2 * np.pi) - np.pi
     assert float(gap.abs().amin(1).max()) < 1e-3
 
@@ -79,3 +79,30 @@ def test_contrast_finds_the_coupling(kind):
     learned = network(x).detach() / frames.kT
     assert float(torch.corrcoef(torch.stack((truth, learned)))[0, 1]) > 0.9
     assert float(learned.std() / truth.std()) == pytest.approx(1, abs=0.25)
+
+
+def test_noise_that_judges_is_never_learned_from():
+    frames, seen = coupled_frames(200, 5), []
+
+    class Looks(Energy):
+        def forward(self, positions):
+            seen.append({tuple(x.flatten().tolist()) for x in positions})
+            return positions.sum((1, 2))
+
+    loss = contrast.Contrast(Moves(frames.beads), Sum(), frames, torch.Generator().manual_seed(0), pool=50)
+    module, rng, batch = (
+        contrast.Levelled(Looks()),
+        torch.Generator().manual_seed(1),
+        torch.from_numpy(frames.positions),
+    )
+    for training in (True, False):
+        loss(module.train(training), (batch,), rng)
+    data = {tuple(x.flatten().tolist()) for x in batch}
+    learned, judged = (part - data for part in seen)
+    assert len(learned) > len(judged) > 0 and not learned & judged
+
+
+def test_there_is_more_noise_where_it_costs_little():
+    small, large = coupled_frames(100, 6), coupled_frames(30_000, 6)
+    assert contrast.pool_size(small) < contrast.pool_size(large) <= contrast.POOL
+    assert contrast.pool_size(large) > 2 * len(large)

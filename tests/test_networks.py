@@ -30,7 +30,7 @@ def awake(network: Energy) -> Energy:
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in network.parameters():
-            weight.add_(0.3 * torch.randn(weight.shape, generator=rng))
+            weight.add_(0.1 * torch.randn(weight.shape, generator=rng))
     return network
 
 

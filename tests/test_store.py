@@ -1,5 +1,7 @@
 """A stored model gives the same numbers again, and a changed one is refused."""
 
+import json
+
 import pytest
 import torch
 
@@ -42,3 +44,18 @@ def test_a_flipped_bit_is_refused(energy_model, tmp_path):
 def test_a_folder_without_a_model_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="train"):
         store.load(tmp_path)
+
+
+def test_a_later_default_does_not_change_a_stored_model(peptide_frames, tmp_path):
+    def stored(options):
+        torch.manual_seed(0)
+        energy = store.compose(peptide_frames.beads, [("networks", "residues", options)])
+        folder = store.save(store.Model(energy, peptide_frames.beads, 300.0), tmp_path / str(len(options)))
+        return energy.terms[0].recipe["options"], json.loads((folder / store.MODEL).read_text()), folder
+
+    options, content, _ = stored({})
+    assert content["recipes"][0]["options"] == options and {"width", "layers", "radial", "cutoff"} <= set(options)
+    _, content, folder = stored(store.LEFT_OUT["residues"])  # as an earlier format left it
+    content |= {"format": 1, "recipes": [{"family": "networks", "name": "residues", "options": {}}]}
+    (folder / store.MODEL).write_text(json.dumps(content))
+    assert store.load(folder).module.terms[0].hidden.weight.shape == (32, 32)

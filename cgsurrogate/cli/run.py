@@ -44,7 +44,7 @@ from cgsurrogate.cli.progress import progress
     "--fine-tune/--no-fine-tune",
     default=True,
     show_default=True,
-    help="Second half of the force field's training: telling data from its own equilibrium.",
+    help="In the larger part of the force field's training: telling data from its own equilibrium.",
 )
 @click.option(
     "--ns-per-day", type=float, help="How fast the simulation that made the input was, to compare speeds with."

@@ -33,7 +33,7 @@ def command() -> None:
     "--fine-tune/--no-fine-tune",
     default=True,
     show_default=True,
-    help="Second half of the budget: telling data from the model's own equilibrium, which it simulates.",
+    help="In the larger part of the budget: telling data from the model's own equilibrium, which it simulates.",
 )
 @click.option(
     "--likelihood",

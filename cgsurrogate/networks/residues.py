@@ -36,7 +36,7 @@ NAMED = {("C", "N", "CA", "C"): 0, ("N", "CA", "C", "N"): 1, ("CA", "C", "N", "C
 SLOTS = 12  # kinds of dihedrals: the named ones, then those of the side chain in their order
 
 
-def build(beads: Beads, width: int = 32, layers: int = 2, radial: int = 10, cutoff: float = 1.2) -> Residues:
+def build(beads: Beads, width: int = 64, layers: int = 1, radial: int = 10, cutoff: float = 1.2) -> Residues:
     """Args:
     width: channels of a node.
     layers: message passes, 1 or more.

@@ -18,10 +18,11 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.energy import Energy, Sum
 from cgsurrogate.frames import Frames
-from cgsurrogate.internal import Cosines, Dihedrals
 from cgsurrogate.training.moves import Moves
 
-POOL = 40_000  # noise frames; made once
+POOL, POOL_COST, SHARE = 160_000, 1e8, 4  # noise frames, made once: at most so many; less where frames are few (SHARE
+# for each), or beads are many, since making one costs as the square of their number
+ASIDE = 0.1  # share of the noise that only judges
 CLAMP = 30.0  # kT
 
 
@@ -35,13 +36,18 @@ class Levelled(nn.Module):
 
 
 class Contrast(nn.Module):
-    """The logistic loss of telling batches of data (B, N, 3) nm from as many noise frames."""
+    """The logistic loss of telling batches of data (B, N, 3) nm from ``ratio`` times as many noise frames.
 
-    def __init__(self, moves: Moves, rest: Sum, frames: Frames, rng: Generator, ratio: int = 2, pool: int = POOL):
+    In evaluation the noise is a part of it that was set aside.
+    """
+
+    def __init__(
+        self, moves: Moves, rest: Sum, frames: Frames, rng: Generator, ratio: int = 2, pool: int | None = None
+    ):
         super().__init__()
         self.kT, self.ratio = frames.kT, ratio
         self.rest = [rest]  # in a list: a part of the loss, not a module that is trained with it
-        self.noise = mixed(moves, frames, pool, rng)
+        self.noise = mixed(moves, frames, pool or pool_size(frames), rng)
         self.noise_rest = torch.cat([self._rest(block) for block in self.noise.split(1000)])
 
     def _rest(self, x: Tensor) -> Tensor:
@@ -50,12 +56,19 @@ class Contrast(nn.Module):
 
     def forward(self, module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         data = batch[0]
-        chosen = torch.randint(len(self.noise), (self.ratio * len(data),), generator=rng)
+        aside = max(1, round(ASIDE * len(self.noise)))
+        low, high = (aside, len(self.noise)) if module.training else (0, aside)
+        chosen = torch.randint(low, high, (self.ratio * len(data),), generator=rng)
         noise = self.noise[chosen]
         scores = -module.networks(torch.cat((data, noise))) / self.kT + module.level
         real, made = (scores - torch.cat((self._rest(data), self.noise_rest[chosen]))).split([len(data), len(noise)])
         loss = nn.functional.softplus(-real.clamp(-CLAMP, CLAMP)).mean()
         return loss + self.ratio * nn.functional.softplus(made.clamp(-CLAMP, CLAMP)).mean()
+
+
+def pool_size(frames: Frames) -> int:
+    """How many noise frames to make; with too few, a network learns them by heart."""
+    return int(min(POOL, max(10_000, min(SHARE * len(frames), POOL_COST / len(frames.beads) ** 2))))
 
 
 def mixed(moves: Moves, frames: Frames, count: int, rng: Generator) -> Tensor:
@@ -66,29 +79,16 @@ def mixed(moves: Moves, frames: Frames, count: int, rng: Generator) -> Tensor:
         point = torch.rand(*shape, generator=rng, dtype=torch.float64) * cumulative[-1]
         return torch.searchsorted(cumulative, point).clamp(max=len(cumulative) - 1)
 
-    values = torch.cat([_values(moves, _positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
-    columns, signs = torch.arange(len(moves)), _signs(moves)
+    values = torch.cat([moves.values(_positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
+    columns = torch.arange(len(moves))
     made = []
     for start in range(0, count, 2000):
         size = min(2000, count - start)
         base, donors = draw(size), draw(size, len(moves))
-        made.append(moves.turn(_positions(frames, base), signs * (values[donors, columns] - values[base])))
+        made.append(moves.placed(_positions(frames, base), values[donors, columns]))
     return torch.cat(made)
-
-
-def _signs(moves: Moves) -> Tensor:
-    """(M,) what a turn by one radian does: where the first bead of a dihedral is turned and not its last, it falls."""
-    last = moves.sides[torch.arange(moves.turns), torch.from_numpy(moves.turn_rows[:, 3])]
-    return torch.cat((2 * last - 1, last.new_ones(moves.bends)))
 
 
 def _positions(frames: Frames, index: Tensor) -> Tensor:
     x = torch.from_numpy(np.array(frames.positions[index.numpy()], np.float32))
     return x - x.mean(1, keepdim=True)
-
-
-def _values(moves: Moves, x: Tensor) -> Tensor:
-    """(B, M) radian: what each move changes."""
-    cosine, sine = Dihedrals(x.shape[1], moves.turn_rows).to(x)(x)
-    bends = Cosines(x.shape[1], moves.bend_rows).to(x)(x).clamp(-1, 1).acos()
-    return torch.cat((torch.atan2(sine, cosine), bends), 1)

@@ -24,9 +24,10 @@ from cgsurrogate.training.sampled import Sampled, systematic
 OBJECTIVES = ("auto", "force", "denoise")
 SAMPLE = 2000
 LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
-FINE_TUNE_SHARE = 0.5  # of the budget
+LOCAL_EVERY = 10  # steps between those that have it, on average: it takes as long as several of contrast
+FINE_TUNE_SHARE = 0.6  # of the budget
 LIKELIHOOD_SHARE, LIKELIHOOD_RATE = 0.8, 1e-3
-DECAY, EVERY = 1e-3, 100
+BATCH, RATE, DECAY, EVERY = 64, 4e-3, 1e-3, 200
 HELD_OUT_SHARE = 0.2
 
 Report = Callable[[float, str], None]
@@ -44,14 +45,14 @@ def train_energy(
     dynamics: Callable[[], Propagator] | None = None,
     likelihood: Callable[[], Propagator] | None = None,
     folder: Path | None = None,
-    rate: float = 2e-3,
+    rate: float = RATE,
     report: Report = lambda fraction, text: None,
 ) -> History:
     """Fit the priors of ``energy``, then train its networks, in place.
 
     Args:
         objective: ``force`` needs forces in the frames, ``denoise`` does not; ``auto`` takes forces where they are.
-            Either is learned together with noise contrast, which sets the populations (docs/force-field.md).
+            Either is learned beside noise contrast, which sets the populations and chooses the weights.
         minutes, steps: the budget, all parts together; ``steps`` counts updates of the main objective and of the last
             touch alike.
         held_out_fraction: share of the frames, by whole runs, on which the best weights are chosen.
@@ -146,7 +147,7 @@ def _objective(objective: str, frames: Frames) -> str:
 def _prepare(
     objective: str, priors: Sum, kept: Frames, held: Frames, seed: int
 ) -> tuple[Sampled, Sampled, Callable[..., Tensor]]:
-    """Training data, held-out data and the loss of an objective: contrast, and what it adds."""
+    """Training data, held-out data and the loss: contrast, and in some steps of training what the objective adds."""
     moves = Moves(kept.beads)
     train, check = ([torch.from_numpy(np.array(f.positions, np.float32))] for f in (kept, held))
     sample = systematic(kept.probabilities, SAMPLE)
@@ -163,11 +164,11 @@ def _prepare(
 
     def loss(module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         value = contrast(module, batch, rng)
-        if local is None:
+        if local is None or not module.training or LOCAL_EVERY * torch.rand((), generator=rng) > 1:
             return value
         return value + LOCAL_SHARE * local(module.networks, tuple(part[:LOCAL_BATCH] for part in batch), rng)
 
-    return Sampled(train, kept.probabilities), Sampled(check, held.probabilities), loss
+    return Sampled(train, kept.probabilities, BATCH), Sampled(check, held.probabilities, BATCH), loss
 
 
 def _forces(energy: Energy, positions: Tensor) -> Tensor:

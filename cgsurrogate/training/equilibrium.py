@@ -32,7 +32,7 @@ from cgsurrogate.training.contrast import CLAMP, Levelled
 from cgsurrogate.training.loop import History, fit
 from cgsurrogate.training.sampled import Sampled
 
-ROUNDS = 3
+FEWEST, MOST, ROUND = 3, 8, 1.5  # rounds, and the minutes that one has where there are more than the fewest
 REPLICAS = 256
 KEEP = 20_000  # conformations of a simulation
 SETTLE = 0.3  # share of a simulation that is left out
@@ -52,7 +52,7 @@ def fine_tune(
     minutes: float | None,
     steps: int | None,
     seed: int,
-    rounds: int = ROUNDS,
+    rounds: int | None = None,
     folder: Path | None = None,
     report: Callable[[float, str], None] = lambda fraction, text: None,
 ) -> list[History]:
@@ -61,6 +61,7 @@ def fine_tune(
     Args:
         kept, held: frames to learn from, and those on which the best weights of a round are chosen.
         minutes, steps: the budget of all rounds; each step of training is paid for by as many of sampling.
+        rounds: by default as many as the minutes allow.
         folder: where each round keeps its samples and its training, so that the same call continues.
 
     Returns:
@@ -72,6 +73,7 @@ def fine_tune(
     """
     histories, positions = [], drawn(kept, REPLICAS, _rng(seed, 0))
     data = [torch.from_numpy(np.array(frames.positions, np.float32)) for frames in (kept, held)]
+    rounds = rounds or (FEWEST if minutes is None else min(MOST, max(FEWEST, int(minutes / ROUND))))
     for number in range(rounds):
         at = None if folder is None else folder / f"round-{number + 1}"
 

@@ -39,6 +39,8 @@ class Moves(nn.Module):
             self.register_buffer(name, torch.from_numpy(index), persistent=False)
         turning = torch.tensor(np.concatenate([sides, arms]), dtype=torch.float32)
         self.register_buffer("sides", turning, persistent=False)
+        numbers = [side.nonzero()[:, 0] for side in turning]
+        self.turned = list(zip(numbers, origin.tolist(), first.tolist(), second.tolist(), strict=True))
         last = turning[torch.arange(len(turns)), torch.from_numpy(turns[:, 3])]
         signs = torch.cat((2 * last - 1, torch.ones(len(bends))))  # -1 where the first bead of a dihedral is turned
         self.register_buffer("signs", signs, persistent=False)
@@ -71,19 +73,21 @@ class Moves(nn.Module):
         return torch.cat((x.new_zeros(len(x), self.turns), cot), 1)
 
     def turn(self, x: Tensor, amounts: Tensor) -> Tensor:
-        """Turn by ``amounts`` (B, M) radian, one move after the other (Rodrigues' formula)."""
-        cosines, sines = amounts.cos(), amounts.sin()
-        for m in range(len(self)):
-            centre, second = x[:, self.origin[m]], x[:, self.second[m]] - x[:, self.origin[m]]
-            axis = second if m < self.turns else torch.linalg.cross(x[:, self.first[m]] - centre, second)
-            axis = (axis / axis.norm(dim=1, keepdim=True))[:, None].expand_as(x)
-            arm = x - centre[:, None]
-            c, s = cosines[:, m, None, None], sines[:, m, None, None]
-            turned = (
-                arm * (c - 1) + torch.linalg.cross(axis, arm) * s + axis * (axis * arm).sum(2, keepdim=True) * (1 - c)
-            )
-            x = x + turned * self.sides[m][:, None]
-        return x
+        """Turn (B, N, 3) by ``amounts`` (B, M) radian, one move after the other (Rodrigues' formula)."""
+        y = x.permute(1, 2, 0).contiguous()  # (N, 3, B): conformations innermost, which vectorises
+        angles = amounts.T.contiguous()
+        cosines, sines = angles.cos(), angles.sin()
+        for m, (side, origin, first, second) in enumerate(self.turned):
+            centre = y[origin]
+            axis = y[second] - centre
+            if m >= self.turns:
+                axis = torch.linalg.cross(y[first] - centre, axis, dim=0)
+            axis = axis * axis.square().sum(0).rsqrt()
+            arm = y[side] - centre  # (n, 3, B)
+            along = (axis * arm).sum(1, keepdim=True) * (1 - cosines[m])
+            across = torch.linalg.cross((axis * sines[m]).expand_as(arm), arm, dim=1)
+            y[side] = centre + arm * cosines[m] + axis * along + across
+        return y.permute(2, 0, 1).contiguous()
 
     def values(self, x: Tensor) -> Tensor:
         """(B, N, 3) -> (B, M) radian: what each move changes."""
