@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 
 from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Frames
+from cgsurrogate.health import Health
 from cgsurrogate.propagator import Propagator, State
 from cgsurrogate.stopping import Stopped, watching
 
@@ -66,6 +67,7 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, mo
     """One row an update; the averaged weights are put in place at the end."""
     rng = torch.Generator().manual_seed(seed + 1)
     positions, cumulative = frames.positions, np.cumsum(frames.probabilities)
+    health = _health(frames)
 
     def data(count: int) -> Tensor:
         point = torch.rand(count, generator=rng, dtype=torch.float64).numpy() * cumulative[-1]
@@ -83,7 +85,7 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, mo
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * used))
         for _ in range(moves):
             state = dynamics.step(state, rng)
-        state = _replaced(state, data, dynamics, rng)
+        state = _replaced(state, data, dynamics, rng, health)
         gap = (networks(data(2 * REPLICAS)).mean() - networks(state.positions).mean()) / frames.kT
         if not torch.isfinite(gap):
             raise FloatingPointError("relative entropy: the energy of replicas is not finite; use a shorter time step")
@@ -102,11 +104,20 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, mo
     networks.load_state_dict(mean.state_dict())
 
 
-def _replaced(state: State, data: Callable[[int], Tensor], dynamics: Propagator, rng: Generator) -> State:
-    """Replicas that went astray start anew from a frame."""
+def _health(frames: Frames) -> Health:
+    """What tells a replica that broke apart: its bonds and velocities, by those of frames."""
+    some = np.linspace(0, len(frames) - 1, min(len(frames), 200)).astype(int)
+    return Health(frames.beads, torch.from_numpy(np.array(frames.positions[some], np.float32)), frames.temperature)
+
+
+def _replaced(
+    state: State, data: Callable[[int], Tensor], dynamics: Propagator, rng: Generator, health: Health
+) -> State:
+    """Replicas that went astray start anew from a frame: a single broken one would be all that the gradient sees."""
     good = torch.stack([torch.isfinite(part.reshape(len(part), -1)).all(1) for part in state if part is not None]).all(
         0
     )
+    good &= health.good(state)
     if good.all():
         return state
     fresh = dynamics.start(data(int((~good).sum())), rng)
