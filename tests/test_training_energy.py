@@ -190,6 +190,27 @@ def test_replicas_that_go_astray_are_replaced(broken):
     assert learned.longest < 1.0  # nm
 
 
+def test_weights_wait_for_replicas_that_are_left_behind():
+    class Stuck(Exact):
+        def step(self, state: State, rng: Generator) -> State:
+            return State(contract.chain("dihedral", torch.full((len(state.positions),), CENTRE + math.pi)))
+
+    class Depth(Torsion):
+        def __init__(self):
+            super().__init__()
+            self.depth = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, positions: Tensor) -> Tensor:
+            return self.depth * super().forward(positions)
+
+    def gap(rate: float) -> float:
+        learned = Depth()
+        rows = fine_tune(learned, Stuck(learned), toy(200), minutes=None, steps=100, seed=0, rate=rate)
+        return -rows[-1]["gap"]
+
+    assert 4 < gap(0.1) < gap(0.3) < 2.3 * gap(0.1)  # as the square root of the rate; without waiting, threefold
+
+
 def whole(beads: Beads) -> Sum:
     torch.manual_seed(0)
     kinds = ("bonds", "angles", "dihedrals", "impropers", "repulsion")

@@ -24,6 +24,7 @@ from cgsurrogate.propagator import Propagator, State
 from cgsurrogate.stopping import Stopped, watching
 
 REPLICAS = 128
+STEADY = 2.0  # kT; where the gap is larger than that, the weights wait for the replicas
 MOVES = 5  # steps of dynamics between updates
 WARM_UP = 50  # steps of dynamics before the first update
 
@@ -82,13 +83,16 @@ def _updates(networks, dynamics, frames, minutes, steps, seed, rate, average, mo
     began, step, used = time.monotonic(), 0, 0.0
     while used < 1:
         for group in optimizer.param_groups:
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * used))
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * used)) * min(1.0, STEADY / group.get("gap", STEADY))
         for _ in range(moves):
             state = dynamics.step(state, rng)
         state = _replaced(state, data, dynamics, rng, health)
         gap = (networks(data(2 * REPLICAS)).mean() - networks(state.positions).mean()) / frames.kT
         if not torch.isfinite(gap):
             raise FloatingPointError("relative entropy: the energy of replicas is not finite; use a shorter time step")
+        for group in optimizer.param_groups:  # stored with the rest of the optimizer
+            square = float(gap.detach()) ** 2
+            group["gap"] = math.sqrt(0.9 * group.get("gap", math.sqrt(square)) ** 2 + 0.1 * square) + 1e-9
         optimizer.zero_grad()
         gap.backward()
         torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
