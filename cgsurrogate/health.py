@@ -100,8 +100,7 @@ class Health:
         if state.ladder is not None:
             state = state._replace(ladder=state.ladder.clone())
             state.ladder[frozen, 0] = -1  # type: ignore[index]
-        velocities = None if state.velocities is None else state.velocities[None]
-        good = self._good(state.positions[None], velocities, state.temperature)[0][0]
+        good = self.good(state)
         bad = [replica for replica in frozen if not good[replica]]
         healthy = [r for r in good.nonzero()[:, 0].tolist() if r not in frozen]
         if not bad or not healthy:
@@ -115,6 +114,11 @@ class Health:
             return tensor
 
         return State(*map(replace, state))._replace(ladder=state.ladder)  # type: ignore[arg-type]
+
+    def good(self, state: State) -> Tensor:
+        """(R,) whether a replica is within the physical range."""
+        velocities = None if state.velocities is None else state.velocities[None]
+        return self._good(state.positions[None], velocities, state.temperature)[0][0]
 
     def kinetic_temperature(self, state: State, progress: Progress) -> float | None:
         """Mean over the replicas that are not frozen, K, scaled as in ``check``; None without velocities."""

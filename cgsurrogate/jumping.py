@@ -27,7 +27,7 @@ from cgsurrogate.propagator import Propagator, State
 from cgsurrogate.training.groups import Mixture, choose
 from cgsurrogate.training.moves import Moves
 
-ATTEMPTS, PERIOD = 2, 10
+ATTEMPTS, PERIOD = 10, 5  # of the settings tried, these connect states soonest for the time they take
 LEFT_OUT = 0.2  # share of the frames, by whole runs, on which the number of groups is chosen
 BLOCK = 4000
 WHOLE = 0.5  # share of jumps of all dihedrals and angles
@@ -125,7 +125,8 @@ class Jumping(Propagator):
         inner, own = self._parts(state)
         accepted, tried = own.double().sum(0).tolist()
         never = int((own[:, 0] == 0).sum())
-        about = {"attempts": self.attempts, "steps": self.period, "acceptance": accepted / max(tried, 1),
+        steps = self.period * getattr(self.moves, "period", 1)
+        about = {"attempts": self.attempts, "steps": steps, "acceptance": accepted / max(tried, 1),
                  "never_jumped": never, "groups": len(self.density.shares)}  # fmt: skip
         why = "Monte Carlo jumps take no time"
         physical = {"physical_time": False, "time_ordered": False, "why_not_physical": why}

@@ -130,6 +130,22 @@ def test_the_workflow_says_that_jumps_have_no_time(tmp_path):
     assert out.source["jumps"]["acceptance"] > 0
 
 
+@pytest.mark.parametrize(("turns", "steps"), [(None, 5), ("1:5", 5), ("1:1", 5), ("1:10", 10)])
+def test_jumps_come_as_often_whatever_else_moves_the_replicas(tmp_path, turns, steps):
+    model, known = Model(Sum(Wells()), BEADS, KELVIN, {}), frames(200)
+    out = workflow.make_simulation(
+        model, known, tmp_path / "out", replicas=2, time=0.16, every=0.08, turns=turns, jumps=known
+    )
+    assert out.source["jumps"]["steps"] == steps
+
+
+def test_frames_are_a_whole_number_of_jumps_apart_where_no_time_is_asked_for(tmp_path):
+    model, known = Model(Sum(Wells()), BEADS, KELVIN, {}), frames(200)
+    out = workflow.make_simulation(model, known, tmp_path / "out", replicas=2, time=0.2, jumps=known)
+    assert out.source["jumps"]["steps"] == 5
+    assert out.dt == pytest.approx(0.02)
+
+
 class Tilt(Energy):
     """U = -h kT cos(a), a the first dihedral; the density of a has I1(h) / I0(h) as its mean cosine."""
 

@@ -159,17 +159,56 @@ def test_relative_entropy_makes_samples_look_like_the_data():
     assert error_of(learned) < 0.3 * before
 
 
-def test_replicas_that_go_astray_are_replaced():
+@pytest.mark.parametrize("broken", [torch.nan, 50.0])
+def test_replicas_that_go_astray_are_replaced(broken):
     class Breaks(Exact):
+        """The first bead of the first replica flies away, unless it comes alone, as one that starts anew does."""
+
         def step(self, state: State, rng: Generator) -> State:
             x = super().step(state, rng).positions.clone()
-            x[0] = torch.nan if len(x) > 1 else x[0]  # a replica that starts anew comes alone
+            if len(x) > 1:
+                x[0, 0] = broken
             return State(x)
 
-    learned, frames = network(toy().beads), toy(200)
-    rows = fine_tune(learned, Breaks(learned), frames, minutes=None, steps=3, seed=0)
+    class Watched(Energy):
+        """Notes the longest bond that it is asked about."""
+
+        def __init__(self, inner: Energy):
+            super().__init__()
+            self.inner, self.longest = inner, 0.0
+
+        def forward(self, positions: Tensor) -> Tensor:
+            self.longest = max(self.longest, float((positions[:, 1] - positions[:, 0]).norm(dim=1).max()))
+            return self.inner(positions)
+
+    frames = toy(200)
+    inner = network(frames.beads)
+    learned = Watched(inner)
+    rows = fine_tune(learned, Breaks(inner), frames, minutes=None, steps=3, seed=0)
     assert all(math.isfinite(row["gap"]) for row in rows)
     assert all(torch.isfinite(p).all() for p in learned.parameters())
+    assert learned.longest < 1.0  # nm
+
+
+def test_weights_wait_for_replicas_that_are_left_behind():
+    class Stuck(Exact):
+        def step(self, state: State, rng: Generator) -> State:
+            return State(contract.chain("dihedral", torch.full((len(state.positions),), CENTRE + math.pi)))
+
+    class Depth(Torsion):
+        def __init__(self):
+            super().__init__()
+            self.depth = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, positions: Tensor) -> Tensor:
+            return self.depth * super().forward(positions)
+
+    def gap(rate: float) -> float:
+        learned = Depth()
+        rows = fine_tune(learned, Stuck(learned), toy(200), minutes=None, steps=100, seed=0, rate=rate)
+        return -rows[-1]["gap"]
+
+    assert 4 < gap(0.1) < gap(0.3) < 2.3 * gap(0.1)  # as the square root of the rate; without waiting, threefold
 
 
 def whole(beads: Beads) -> Sum:

@@ -23,10 +23,12 @@ from torch import Generator, Tensor
 from cgsurrogate import files
 from cgsurrogate.energy import Energy
 from cgsurrogate.frames import Frames
+from cgsurrogate.health import Health
 from cgsurrogate.propagator import Propagator, State
 from cgsurrogate.stopping import watching
 
 REPLICAS = 128
+STEADY = 2.0  # kT; where the gap is larger than that, the weights wait for the replicas
 MOVES = 5  # steps of dynamics between updates
 WARM_UP = 50  # steps of dynamics before the first update
 CHECKPOINT, SECONDS_BETWEEN_CHECKPOINTS = "likelihood.pt", 30.0
@@ -113,6 +115,7 @@ def _updates(work: _Work, dynamics, frames, minutes, steps, rate, average, moves
     """One row an update; the averaged weights are put in place at the end."""
     networks, mean, optimizer, rng = work.networks, work.mean, work.optimizer, work.rng
     positions, cumulative = frames.positions, np.cumsum(frames.probabilities)
+    health = _health(frames)
 
     def data(count: int) -> Tensor:
         point = torch.rand(count, generator=rng, dtype=torch.float64).numpy() * cumulative[-1]
@@ -132,13 +135,16 @@ def _updates(work: _Work, dynamics, frames, minutes, steps, rate, average, moves
     began, used = time.monotonic() - seconds, share()
     while used < 1:
         for group in optimizer.param_groups:
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * used))
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * used)) * min(1.0, STEADY / group.get("gap", STEADY))
         for _ in range(moves):
             state = dynamics.step(state, rng)
-        state = _replaced(state, data, dynamics, rng)
+        state = _replaced(state, data, dynamics, rng, health)
         gap = (networks(data(2 * REPLICAS)).mean() - networks(state.positions).mean()) / frames.kT
         if not torch.isfinite(gap):
             raise FloatingPointError("relative entropy: the energy of replicas is not finite; use a shorter time step")
+        for group in optimizer.param_groups:  # stored with the rest of the optimizer
+            square = float(gap.detach()) ** 2
+            group["gap"] = math.sqrt(0.9 * group.get("gap", math.sqrt(square)) ** 2 + 0.1 * square) + 1e-9
         optimizer.zero_grad()
         gap.backward()
         torch.nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
@@ -156,11 +162,20 @@ def _updates(work: _Work, dynamics, frames, minutes, steps, rate, average, moves
     networks.load_state_dict(mean.state_dict())
 
 
-def _replaced(state: State, data: Callable[[int], Tensor], dynamics: Propagator, rng: Generator) -> State:
-    """Replicas that went astray start anew from a frame."""
+def _health(frames: Frames) -> Health:
+    """What tells a replica that broke apart: its bonds and velocities, by those of frames."""
+    some = np.linspace(0, len(frames) - 1, min(len(frames), 200)).astype(int)
+    return Health(frames.beads, torch.from_numpy(np.array(frames.positions[some], np.float32)), frames.temperature)
+
+
+def _replaced(
+    state: State, data: Callable[[int], Tensor], dynamics: Propagator, rng: Generator, health: Health
+) -> State:
+    """Replicas that went astray start anew from a frame: a single broken one would be all that the gradient sees."""
     good = torch.stack([torch.isfinite(part.reshape(len(part), -1)).all(1) for part in state if part is not None]).all(
         0
     )
+    good &= health.good(state)
     if good.all():
         return state
     fresh = dynamics.start(data(int((~good).sum())), rng)

@@ -64,7 +64,7 @@ def make_energy(
     def jumps() -> Propagator:
         from cgsurrogate.jumping import Jumping
 
-        return Jumping(inner(), energy, frames, attempts=2, period=5)
+        return Jumping(inner(), energy, frames, attempts=4, period=2)
 
     def turns() -> Propagator:
         return Turning(inner(), energy, frames.beads, frames=frames) if can_turn(frames.beads) else inner()

@@ -51,7 +51,8 @@ def jumping(moves: Propagator, model: Model, jumps: Frames, every: float) -> Pro
         raise ValueError("jumps need the energy of a force field; a time-stepper has none, leave out --jumps")
     if jumps.beads != model.beads:
         raise ValueError("the frames of --jumps hold other beads than the model; map them as its training data were")
-    period = divisor_near(max(1, round(every / moves.lag)), PERIOD)
+    wanted = max(1, PERIOD // getattr(moves, "period", 1))  # a round of turns is several steps
+    period = divisor_near(max(1, round(every / moves.lag)), wanted)
     return Jumping(moves, model.module, jumps, period=period)
 
 

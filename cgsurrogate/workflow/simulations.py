@@ -135,7 +135,8 @@ def make_simulation(
         _refuse_other_correction(out, correction)
     rounds = parse_turns(turns, model)
     if every is None:
-        unit = propagator.lag * (1 if rounds is None else rounds[1] or PERIOD)
+        stride = 1 if rounds is None and jumps is None else PERIOD
+        unit = propagator.lag * (stride if rounds is None else rounds[1] or stride)
         total = max(1, round(time / unit))
         every = unit * divisor_near(total, total / FRAMES)
     if rounds is not None:
