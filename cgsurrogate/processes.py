@@ -63,6 +63,8 @@ def advance_parts(parts: Sequence[Part], asked: stopping.Watch, report: Report |
                 part.process.join()
     complete = [part.complete() for part in parts]
     if all(complete):
+        if report:
+            _report(parts, report, "complete")
         return
     if failure is not None:
         raise failure

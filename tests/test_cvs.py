@@ -399,6 +399,18 @@ def test_a_file_with_one_function_is_a_collective_variable(tmp_path, peptide_fra
         choose.build("cvs", str(path), peptide_frames, lag=2)
 
 
+def test_two_users_files_of_one_name_are_two_functions(tmp_path, peptide_frames):
+    built = []
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "mine.py").write_text(
+            f"def cv(positions):\n    return {number} * positions[:, 0, 0]\n"
+        )
+        built.append(choose.build("cvs", str(tmp_path / str(number) / "mine.py"), peptide_frames))
+    assert [cv.name for cv in built] == ["mine", "mine"]
+    assert np.allclose(2 * built[0](peptide_frames), built[1](peptide_frames))
+
+
 def test_a_users_function_may_have_columns_labels_and_a_period(tmp_path, peptide_frames):
     path = tmp_path / "mine.py"
     path.write_text(

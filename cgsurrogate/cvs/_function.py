@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -40,7 +41,8 @@ class Function(CV):
     """``function`` takes (t, N, 3) nm and gives (t,) or (t, d)."""
 
     def __init__(self, reference: Frames, module: ModuleType, function: Callable[[np.ndarray], Any]) -> None:
-        where, stem = str(module.__file__), module.__name__.removeprefix("cgsurrogate_user_")
+        where = str(module.__file__)
+        stem = Path(where).stem
         x = np.asarray(reference.positions[:TRIED], float)
         values = _checked(function(x), len(x), where)
         columns = values.shape[1]
