@@ -81,7 +81,7 @@ def test_arrays_in_nm_are_runs(peptide_pdb, atoms, tmp_path):
 def test_chunks_do_not_change_what_is_read(monkeypatch, trajectory, peptide_pdb, tmp_path):
     trajectory.save(str(tmp_path / "t.xtc"))
     (source,) = sources(tmp_path / "t.xtc", trajectory.topology)
-    import cgsurrogate.reference.sources as module
+    from cgsurrogate.reference import sources as module
 
     np.save(tmp_path / "x.npy", trajectory.xyz)
     whole = read_ca(peptide_pdb, tmp_path / "x.npy", dt=2, stride=3)
@@ -317,7 +317,7 @@ def test_a_parser_that_dies_is_one_line(monkeypatch, trajectory, peptide_pdb, tm
     (tmp_path / "child.py").write_text(
         "import os, signal, sys\nsys.stdin.readline()\nos.kill(os.getpid(), signal.SIGSEGV)\n"
     )
-    import cgsurrogate.reference.sources as module
+    from cgsurrogate.reference import sources as module
 
     monkeypatch.setattr(module, "__file__", str(tmp_path / "sources.py"))
     with pytest.raises(ValueError) as error:
