@@ -24,14 +24,14 @@ import torch
 from force_field import measured, stepping
 from torch import Generator, Tensor, nn
 
-from cgsurrogate import choose
-from cgsurrogate.energy import Sum
-from cgsurrogate.frames import Frames
-from cgsurrogate.simulate import pick_starts
-from cgsurrogate.training import energy as objective
-from cgsurrogate.training.contrast import CLAMP, Contrast, Levelled
+from cgsurrogate.core import registry
+from cgsurrogate.core.energy import Sum
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.simulation.run import pick_starts
+from cgsurrogate.training import force_field as objective
 from cgsurrogate.training.loop import fit
-from cgsurrogate.training.moves import Moves
+from cgsurrogate.training.objectives.noise_contrast import CLAMP, Contrast, Levelled
 
 SETTINGS = (
     *(f"residues:width={width},layers={layers}" for layers in (1, 2) for width in (8, 16, 32, 64)),
@@ -81,11 +81,11 @@ def _rest(priors: Sum) -> Sum:
 def train(setting: str, prepared: tuple, beads, seconds: float, seed: int) -> tuple[Levelled, int, float]:
     """A network trained for about ``seconds``, the steps that it made, and its processor time."""
     data, check, loss = prepared
-    name, options = choose.parse(setting)
+    name, options = registry.parse(setting)
 
     def run(steps: int) -> tuple[Levelled, float]:
         torch.manual_seed(seed)
-        module = Levelled(Sum(choose.build("networks", name, beads, **options)))
+        module = Levelled(Sum(registry.build("networks", name, beads, **options)))
         begin = process_time()
         rate, decay, every = objective.RATE, objective.DECAY, objective.EVERY
         fit(module, loss, data, check, steps=steps, seed=seed, rate=rate, decay=decay, every=every, patience=1000)
@@ -137,7 +137,7 @@ def main(training, held_out, out, settings, seconds, seeds, at_most) -> None:
     stored = {key: out / f"{key[0].replace(':', '-').replace('=', '')}-{seconds:g}s-{key[1]}.json" for key in wanted}
     missing = [key for key in wanted if not stored[key].exists()][:at_most]
     kept, check = frames.split(0.2, 0)
-    priors = Sum(*(choose.build("priors", name, frames.beads) for name in choose.kinds("priors")))
+    priors = Sum(*(registry.build("priors", name, frames.beads) for name in registry.kinds("priors")))
     for prior in priors.terms:
         prior.fit(kept)
     score = prepared = None
@@ -160,9 +160,9 @@ def _rows(settings: list[str], seeds: int, stored: dict, priors: Sum, frames: Fr
     x = torch.tensor(pick_starts(frames, REPLICAS, np.random.default_rng(0)))
     calls = {}
     for setting in settings:
-        name, options = choose.parse(setting)
+        name, options = registry.parse(setting)
         torch.manual_seed(0)
-        energy = Sum(*priors.terms, choose.build("networks", name, frames.beads, **options))
+        energy = Sum(*priors.terms, registry.build("networks", name, frames.beads, **options))
         calls[setting] = stepping(energy.eval().requires_grad_(False), frames, x)
     times, rows = measured(calls, 0.1, 5), []
     for setting in settings:

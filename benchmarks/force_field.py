@@ -26,33 +26,35 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cgsurrogate import choose, native, store
-from cgsurrogate.energy import Energy, Sum, forces
-from cgsurrogate.fast import Forces
-from cgsurrogate.frames import Beads, Frames
-from cgsurrogate.simulate import pick_starts
+from cgsurrogate.core import registry
+from cgsurrogate.core.energy import Energy, Sum, forces
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.models import model as store
+from cgsurrogate.models.evaluation import native
+from cgsurrogate.models.evaluation.evaluator import Forces
+from cgsurrogate.simulation.run import pick_starts
 
 AMINO = ("ALA", "GLY", "LEU", "SER", "VAL")
 
 
 def chain(count: int, network: str) -> tuple[Sum, Frames]:
     """A chain of ``count`` beads, one a residue: fitted priors and a network with random weights."""
-    from cgsurrogate import beadtypes
+    from cgsurrogate.core import bead_types
 
     rng = np.random.default_rng(0)
     names = [AMINO[i % len(AMINO)] for i in range(count)]
     bonds = tuple((i, i + 1) for i in range(count - 1))
-    types = tuple(beadtypes.number(name, "CA") for name in names)
+    types = tuple(bead_types.number(name, "CA") for name in names)
     beads = Beads(("CA",) * count, types, (100.0,) * count, tuple(range(count)), tuple(names), bonds)
     steps = rng.normal([1.0, 0.0, 0.0], 1.0, (200, count, 3))
     steps *= rng.normal(0.38, 0.005, (200, count, 1)) / np.linalg.norm(steps, axis=-1, keepdims=True)
     frames = Frames(beads, np.cumsum(steps, 1).astype(np.float32), (200,), 1.0, 300.0)
-    priors = [choose.build("priors", name, beads) for name in choose.kinds("priors")]
+    priors = [registry.build("priors", name, beads) for name in registry.kinds("priors")]
     for prior in priors:
         prior.fit(frames)
-    name, options = choose.parse(network)
+    name, options = registry.parse(network)
     torch.manual_seed(0)
-    built = choose.build("networks", name, beads, **options)
+    built = registry.build("networks", name, beads, **options)
     with torch.no_grad():
         for weight in built.parameters():
             weight.add_(0.02 * torch.randn(weight.shape))
@@ -61,7 +63,7 @@ def chain(count: int, network: str) -> tuple[Sum, Frames]:
 
 def stepping(energy: Energy, frames: Frames, x: Tensor) -> Callable[[], object]:
     """A call that takes one step of 4 fs of the batch further."""
-    moves = choose.build("integrators", "baoab", frames.beads, energy, frames.temperature, timestep=0.004)
+    moves = registry.build("integrators", "baoab", frames.beads, energy, frames.temperature, timestep=0.004)
     moves, rng = moves.to(x.device), torch.Generator(x.device).manual_seed(0)
     start = state = moves.start(x, rng)
     count = 0

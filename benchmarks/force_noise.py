@@ -12,11 +12,12 @@ import click
 import numpy as np
 import torch
 
-from cgsurrogate import workflow
-from cgsurrogate.mapping import Mapping
-from cgsurrogate.reference import aggregate, arrays
-from cgsurrogate.reference.topology import load_topology
-from cgsurrogate.training.moves import Moves
+from cgsurrogate import workflows
+from cgsurrogate.data import force_aggregation
+from cgsurrogate.data.formats import arrays
+from cgsurrogate.data.formats.topology import load_topology
+from cgsurrogate.data.mapping import Mapping
+from cgsurrogate.geometry.torsion_moves import Moves
 
 
 @click.command()
@@ -32,14 +33,16 @@ def main(
     structure = load_topology(topology)
     train, test = _cut(forces, fit)
     where = _cut(positions, fit)[1] if positions else None
-    click.echo(f"{len(train):,} frames to find the optimum, {len(test):,} to judge; force {aggregate.UNIT}")
+    click.echo(f"{len(train):,} frames to find the optimum, {len(test):,} to judge; force {force_aggregation.UNIT}")
     click.echo("and in brackets (kcal/mol/A)^2; torque kJ^2/mol^2/rad^2")
-    click.echo(f"{'mapping':<28}{'beads':>5}" + "".join(f"{kind:>22}" for kind in aggregate.KINDS) + "   torques")
+    click.echo(
+        f"{'mapping':<28}{'beads':>5}" + "".join(f"{kind:>22}" for kind in force_aggregation.KINDS) + "   torques"
+    )
     for text in mappings:
-        mapping = workflow.mapping_builder(text)(structure)
-        best, noise = aggregate.noise(mapping, structure, train, test)
-        cells = "".join(f"{noise[k]:>14,.0f} ({noise[k] / 41.84**2:5.0f})" for k in aggregate.KINDS)
-        maps = (aggregate.slices(mapping), mapping, best)
+        mapping = workflows.mapping_builder(text)(structure)
+        best, noise = force_aggregation.noise(mapping, structure, train, test)
+        cells = "".join(f"{noise[k]:>14,.0f} ({noise[k] / 41.84**2:5.0f})" for k in force_aggregation.KINDS)
+        maps = (force_aggregation.slices(mapping), mapping, best)
         torques = "" if where is None else "  ".join(f"{_torque(m, where, test):,.0f}" for m in maps)
         click.echo(f"{text:<28}{len(mapping.beads):>5}{cells}   {torques}")
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cgsurrogate import files
-from cgsurrogate.frames import FORMAT, MANIFEST, Beads, Frames
+from cgsurrogate.core import filesystem
+from cgsurrogate.core.frames import FORMAT, MANIFEST, Beads, Frames
 
 CHUNK = 100_000
 DT, TEMPERATURE = 10.0, 300.0
@@ -55,7 +55,7 @@ def main(frames: int, beads: int, runs: int, folder: Path, limit: float) -> None
 def make(folder: Path, frames: int, beads: int, runs: int, seed: int) -> Path:
     """A folder of frames, written in chunks."""
     lengths = [frames // runs + (k < frames % runs) for k in range(runs)]
-    known = files.read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else None
+    known = filesystem.read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else None
     if known and known["lengths"] == lengths and known["arrays"]["positions"]["shape"] == [frames, beads, 3]:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def make(folder: Path, frames: int, beads: int, runs: int, seed: int) -> Path:
         "beads": dataclasses.asdict(kind),
         "source": {"made by": "benchmarks/memory.py"},
     }
-    files.write_json(folder / MANIFEST, manifest)
+    filesystem.write_json(folder / MANIFEST, manifest)
     return folder
 
 
@@ -115,7 +115,7 @@ def chain(states: np.ndarray, beads: int, rng: np.random.Generator) -> np.ndarra
 
 def run(reference: Path, surrogate: Path, folder: Path) -> None:
     """In the child: compare, with a line for every stage."""
-    from cgsurrogate.compare import compare
+    from cgsurrogate.comparison.compare import compare
 
     began = time.time()
 

@@ -24,12 +24,14 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from cgsurrogate import choose, store, workflow
-from cgsurrogate.energy import Energy, Sum
-from cgsurrogate.fast import Forces
-from cgsurrogate.frames import Beads, Frames
-from cgsurrogate.propagator import Propagator
-from cgsurrogate.simulate import pick_starts, simulate
+from cgsurrogate import workflows
+from cgsurrogate.core import registry
+from cgsurrogate.core.energy import Energy, Sum
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.propagator import Propagator
+from cgsurrogate.models import model as store
+from cgsurrogate.models.evaluation.evaluator import Forces
+from cgsurrogate.simulation.run import pick_starts, simulate
 
 
 class Springs(Energy):
@@ -57,11 +59,11 @@ def synthetic(count: int, integrator: str) -> tuple[Propagator, Beads, np.ndarra
     """A chain of ``count`` beads, and one starting position (1, N, 3) nm."""
     bonds = tuple((i, i + 1) for i in range(count - 1))
     beads = Beads(("CA",) * count, (0,) * count, (100.0,) * count, tuple(range(count)), ("ALA",) * count, bonds)
-    name, options = choose.parse(integrator)
+    name, options = registry.parse(integrator)
     energy = Sum(Springs(), Repulsion(count))
     x = np.zeros((1, count, 3), np.float32)
     x[0, :, 0], x[0, :, 1] = np.arange(count) * 0.3, np.arange(count) % 2 * 0.23
-    return choose.build("integrators", name, beads, energy, 300.0, **options), beads, x
+    return registry.build("integrators", name, beads, energy, 300.0, **options), beads, x
 
 
 def seconds_a_call(call: Callable[[], object], seconds: float) -> float:
@@ -105,7 +107,7 @@ def main(
         if start is None:
             raise click.UsageError("a MODEL needs --start FRAMES")
         loaded, frames = store.load(model), Frames.load(start)
-        propagator = workflow.make_propagator(loaded, integrator=None if loaded.is_stepper else integrator)
+        propagator = workflows.make_propagator(loaded, integrator=None if loaded.is_stepper else integrator)
         beads = loaded.beads
         starts = {size: pick_starts(frames, size, np.random.default_rng(0)) for size in sizes}
     propagator.eval()

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cgsurrogate import choose, files
-from cgsurrogate.compare import compare
-from cgsurrogate.frames import Beads, Frames
-from cgsurrogate.propagator import Stepper
-from cgsurrogate.simulate import pick_starts, simulate
+from cgsurrogate.comparison.compare import compare
+from cgsurrogate.core import filesystem, registry
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.propagator import Stepper
+from cgsurrogate.geometry.zmatrix import ZMatrix
+from cgsurrogate.simulation.run import pick_starts, simulate
 from cgsurrogate.training.stepper import LaggedPairs, pair_loss, train_stepper
-from cgsurrogate.zmatrix import ZMatrix
 
 
 def main() -> None:
@@ -34,8 +34,8 @@ def main() -> None:
     frames = Frames.load(settings.frames)
     runs = range(len(frames.lengths))
     training, reference = frames.take_runs(runs[: settings.train]), frames.take_runs(runs[settings.train :])
-    name, options = choose.parse(settings.stepper)
-    stepper = choose.build("steppers", name, frames.beads, **options)
+    name, options = registry.parse(settings.stepper)
+    stepper = registry.build("steppers", name, frames.beads, **options)
     began = time.process_time()
     history = train_stepper(stepper, training, lag=settings.lag, minutes=settings.minutes, seed=settings.seed)
     low, high = stepper.lags
@@ -54,7 +54,7 @@ def main() -> None:
             rows["lags"][name] = one_lag(stepper, training, reference, settings)
     if settings.out:
         settings.out.mkdir(parents=True, exist_ok=True)
-        files.write_json(settings.out / "stepper.json", rows)
+        filesystem.write_json(settings.out / "stepper.json", rows)
 
 
 def one_lag(stepper: Stepper, training: Frames, reference: Frames, settings: argparse.Namespace) -> dict:
@@ -113,10 +113,10 @@ def cost(settings: argparse.Namespace) -> None:
 
     Collisions are switched off: untrained proposals have many.
     """
-    name, options = choose.parse(settings.stepper)
+    name, options = registry.parse(settings.stepper)
     for residues in settings.lengths:
         frames = chain(residues)
-        stepper = choose.build("steppers", name, frames.beads, lag=frames.dt, **options)
+        stepper = registry.build("steppers", name, frames.beads, lag=frames.dt, **options)
         stepper.calibrate(frames)
         stepper.closest.zero_()
         pairs, rng = LaggedPairs(stepper, frames, (frames.dt, frames.dt)), torch.Generator().manual_seed(0)

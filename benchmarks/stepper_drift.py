@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cgsurrogate.compare import CVS, build_cvs, compare
-from cgsurrogate.frames import Frames
+from cgsurrogate.comparison.compare import CVS, build_cvs, compare
+from cgsurrogate.core.frames import Frames
 
 PARTS = 10
 

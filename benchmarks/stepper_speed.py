@@ -25,12 +25,12 @@ import _peers
 import numpy as np
 import torch
 
-from cgsurrogate import store
-from cgsurrogate.comparison import Comparison
-from cgsurrogate.ensemble import Ensemble
-from cgsurrogate.frames import Frames
-from cgsurrogate.propagator import Stepper
-from cgsurrogate.simulate import pick_starts
+from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.ensemble import Ensemble
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.propagator import Stepper
+from cgsurrogate.models import model as store
+from cgsurrogate.simulation.run import pick_starts
 
 
 def main() -> None:

@@ -20,13 +20,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cgsurrogate import files, markov, store, workflow
-from cgsurrogate.compare import compare
-from cgsurrogate.comparison import Comparison
-from cgsurrogate.dynamics import METASTABLE
-from cgsurrogate.ensemble import Ensemble, StateKinetics, Timescales
-from cgsurrogate.frames import MANIFEST, Frames
-from cgsurrogate.simulate import pick_starts, simulate
+from cgsurrogate import workflows
+from cgsurrogate.analysis.results import StateKinetics, Timescales
+from cgsurrogate.comparison import baselines as markov
+from cgsurrogate.comparison.compare import compare
+from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.dynamics import METASTABLE
+from cgsurrogate.comparison.ensemble import Ensemble
+from cgsurrogate.core import filesystem
+from cgsurrogate.core.frames import MANIFEST, Frames
+from cgsurrogate.models import model as store
+from cgsurrogate.simulation.run import pick_starts, simulate
 
 METRICS = ("torsions", "TIC 1", "TIC 1-2", "MSM states")
 PROCESSES = 4
@@ -77,7 +81,7 @@ def main() -> None:
     )
     comparison.save(settings.out / "comparison")
     text = table(comparison, cpu, jumps)
-    files.write_text(settings.out / "table.md", text + "\n")
+    filesystem.write_text(settings.out / "table.md", text + "\n")
     print(text)
 
 
@@ -118,7 +122,7 @@ def _timed(name: str, cpu: Stopwatch, folder: Path, before: float = 0.0) -> Iter
         yield
     finally:
         cpu[name] = before + time.process_time() - began
-        files.write_json(folder / "cpu-seconds.json", cpu)
+        filesystem.write_json(folder / "cpu-seconds.json", cpu)
 
 
 def _mean_stepper(training: Frames, lag: float, settings: argparse.Namespace):
@@ -126,12 +130,12 @@ def _mean_stepper(training: Frames, lag: float, settings: argparse.Namespace):
     if (folder / store.MODEL).exists():
         return store.load(folder)
     kind, minutes = str(Path(__file__).with_name("mean_stepper.py")), settings.mean_minutes
-    return workflow.make_stepper(training, folder, stepper=kind, lag=lag, minutes=minutes, seed=settings.seed)
+    return workflows.make_stepper(training, folder, stepper=kind, lag=lag, minutes=minutes, seed=settings.seed)
 
 
 def _seconds(folder: Path) -> Stopwatch:
     path = folder / "cpu-seconds.json"
-    return files.read_json(path) if path.exists() else {}
+    return filesystem.read_json(path) if path.exists() else {}
 
 
 # -- the table -------------------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ import numpy as np
 import states_example
 from scipy.ndimage import gaussian_filter
 
-from cgsurrogate.comparison import Comparison, Distance, Ensemble, Surface, Timescales
-from cgsurrogate.ensemble import Estimate
-from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.analysis.results import Estimate
+from cgsurrogate.comparison.comparison import Comparison, Distance, Ensemble, Surface, Timescales
+from cgsurrogate.core.frames import Beads, Frames
 
 KT = 2.494
 HOSTILE = "<script>alert(1)</script><a href=\"javascript:alert(2)\">'x'</a>"
@@ -143,7 +143,7 @@ def comparison(seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("forc
             for i, e in enumerate(others[: len(names)])
         ),
         ("The reference has 3 runs only; its own uncertainty is itself uncertain.",),
-        {"seed": seed, "states": states_example.DESCRIBED, "recipes": states_example.RECIPES},
+        {"seed": seed, "states": states_example.DESCRIBED, "published": states_example.RECIPES},
     )
 
 

@@ -41,9 +41,9 @@ def atoms(peptide) -> np.ndarray:
 @pytest.fixture
 def peptide_frames(peptide, atoms):
     """Backbone beads in two runs of 25 and 15 frames, 2 ps apart, with forces of springs to the first positions."""
-    from cgsurrogate import choose
-    from cgsurrogate.frames import Frames
+    from cgsurrogate.core import registry
+    from cgsurrogate.core.frames import Frames
 
-    mapping = choose.build("mappings", "backbone", peptide.topology)
+    mapping = registry.build("mappings", "backbone", peptide.topology)
     forces = mapping.forces(-1000 * (atoms - peptide.xyz))
     return Frames(mapping.beads, mapping.positions(atoms), (25, 15), 2.0, 300.0, forces=forces)

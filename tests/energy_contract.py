@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate.energy import Energy, forces
-from cgsurrogate.fast import Forces
-from cgsurrogate.frames import Beads, Frames
-from cgsurrogate.internal import Cosines, Dihedrals
+from cgsurrogate.core.energy import Energy, forces
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.models.evaluation.evaluator import Forces
 
 # Two ALA-like residues and a cap: bonds, angles, dihedrals, branches (CB and O), and pairs far apart.
 NAMES = ("N", "CA", "CB", "C", "O", "N", "CA", "CB", "C", "O", "N", "C")
@@ -20,10 +20,10 @@ BONDS = ((0, 1), (1, 2), (1, 3), (3, 4), (3, 5), (5, 6), (6, 7), (6, 8), (8, 9),
 
 
 def peptide() -> Beads:
-    from cgsurrogate import beadtypes
+    from cgsurrogate.core import bead_types
 
     residue_names = tuple("ALA" if r < 2 else "NME" for r in RESIDUES)
-    types = tuple(beadtypes.number(r, n) for r, n in zip(residue_names, NAMES, strict=True))
+    types = tuple(bead_types.number(r, n) for r, n in zip(residue_names, NAMES, strict=True))
     return Beads(NAMES, types, (13.0,) * len(NAMES), RESIDUES, residue_names, BONDS)
 
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from cgsurrogate.blocks import blocks
-from cgsurrogate.correlation import statistical_inefficiency
-from cgsurrogate.frames import Beads, Frames
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.statistics import blocks, statistical_inefficiency
 
 ONE = Beads(("CA",), (0,), (1.0,), (0,), ("ALA",))
 CHAIN = np.array([[0.97, 0.02, 0.01], [0.04, 0.95, 0.01], [0.01, 0.01, 0.98]])

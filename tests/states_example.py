@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import expm
 
-from cgsurrogate.ensemble import ChapmanKolmogorov, Distance, Estimate, Sampling, Shape, StateKinetics
+from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, Sampling, Shape, StateKinetics
+from cgsurrogate.comparison.ensemble import Distance
 
 KT = 2.494
 NAMES = {"metastable": ("A", "B", "C"), "named": ("unfolded", "folded")}

@@ -17,6 +17,7 @@ from cgsurrogate.cli import (
     compare,
     example,
     export,
+    extrapolation,
     kinds,
     map,
     reference,
@@ -24,7 +25,6 @@ from cgsurrogate.cli import (
     run,
     simulate,
     train,
-    uncertainty,
     view,
 )
 
@@ -58,7 +58,7 @@ def group() -> None:
     """
 
 
-for _module in (run, example, reference, map, train, simulate, uncertainty, compare, report, export, view, kinds):
+for _module in (run, example, reference, map, train, simulate, extrapolation, compare, report, export, view, kinds):
     group.add_command(_module.command)
 
 
@@ -85,8 +85,8 @@ def main() -> None:
 
 
 def _explain(error: Exception) -> int:
-    from cgsurrogate.files import Busy
-    from cgsurrogate.stopping import Stopped
+    from cgsurrogate.core.filesystem import Busy
+    from cgsurrogate.core.interrupts import Stopped
 
     if isinstance(error, Stopped):
         return _fail(str(error), RESUMABLE if error.signal is None else 128 + error.signal, "Stopped")
@@ -110,9 +110,9 @@ def _log_traceback() -> None:
 
     if os.environ.get("CGSURROGATE_DEBUG"):
         traceback.print_exc()
-    from cgsurrogate.cli import common
+    from cgsurrogate.cli import _options
 
-    folder = common.log_folder
+    folder = _options.log_folder
     if folder is not None and Path(folder).is_dir():
         with open(Path(folder) / "log.txt", "a") as log:
             traceback.print_exc(file=log)

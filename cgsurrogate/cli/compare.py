@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from cgsurrogate.cli import common
-from cgsurrogate.cli.progress import progress
+from cgsurrogate.cli import _options
+from cgsurrogate.cli._progress import progress
 
 
 @click.command("compare", epilog="Example:  cgsurrogate compare frames simulation rollout -o comparison")
-@click.argument("reference", type=common.PATH)
+@click.argument("reference", type=_options.PATH)
 @click.argument("surrogates", nargs=-1, required=True)
-@click.option("-s", "--topology", type=common.PATH, help="Topology of what is given as trajectory files.")
+@click.option("-s", "--topology", type=_options.PATH, help="Topology of what is given as trajectory files.")
 @click.option("--mapping", default="backbone", show_default=True, help="Of a REFERENCE given as a trajectory file.")
 @click.option("-T", "--temperature", type=float, help="Of a REFERENCE given as a trajectory file, K.")
 @click.option("--dt", type=float, help="ps between the frames of trajectory files.")
-@click.option("--training", type=common.PATH, help="Frames that the surrogates were trained on, as a further row.")
+@click.option("--training", type=_options.PATH, help="Frames that the surrogates were trained on, as a further row.")
 @click.option(
     "--weights",
     multiple=True,
@@ -35,7 +35,11 @@ from cgsurrogate.cli.progress import progress
     help='A state of your own, "folded=RMSD<0.2"; & joins conditions. Two or more give free-energy differences, rates.',
 )
 @click.option(
-    "--recipe", "recipes", multiple=True, metavar="NAME", help="A published set of metrics (cgsurrogate kinds recipes)."
+    "--recipe",
+    "recipes",
+    multiple=True,
+    metavar="NAME",
+    help="A published set of metrics (cgsurrogate kinds recipes).",
 )
 @click.option(
     "--ns-per-day",
@@ -46,9 +50,9 @@ from cgsurrogate.cli.progress import progress
 )
 @click.option("--baseline/--no-baseline", default=True, help="With --training: add a Markov state model of them.")
 @click.option("--draws", is_flag=True, help="With --training: add its frames in random order, as a second baseline.")
-@common.out_folder
-@common.seed
-@common.quiet
+@_options.out_folder
+@_options.seed
+@_options.quiet
 def command(
     reference: Path,
     surrogates: tuple[str, ...],
@@ -74,18 +78,18 @@ def command(
     several runs) that are read with -s and mapped as the reference was. NAME=PATH gives a row a name. Writes
     metrics.json, surfaces.npz and a sample of frames.
     """
-    from cgsurrogate import workflow
-    from cgsurrogate.frames import Frames
-    from cgsurrogate.workflow.inputs import paths
-    from cgsurrogate.workflow.provenance import hashes, provenance
+    from cgsurrogate import workflows
+    from cgsurrogate.core.frames import Frames
+    from cgsurrogate.workflows.inputs import paths
+    from cgsurrogate.workflows.provenance import hashes, provenance
 
-    frames = workflow.load_reference(reference, topology, mapping=mapping, temperature=temperature, dt=dt)
-    rows = workflow.load_ensembles(surrogates, frames, topology, dt, weights)
-    rows = workflow.with_speeds({"reference": frames, **rows}, speeds)
+    frames = workflows.load_reference(reference, topology, mapping=mapping, temperature=temperature, dt=dt)
+    rows = workflows.load_ensembles(surrogates, frames, topology, dt, weights)
+    rows = workflows.with_speeds({"reference": frames, **rows}, speeds)
     frames = rows.pop("reference")
     inputs = paths([one for one in (reference, topology, training) if one] + [*surrogates, *weights])
     with progress(quiet) as update:
-        comparison = workflow.make_comparison(
+        comparison = workflows.make_comparison(
             frames,
             rows,
             out,

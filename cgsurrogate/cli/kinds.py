@@ -11,12 +11,12 @@ def command(family: str | None) -> None:
     """List the kinds of a FAMILY (mappings, priors, networks, ..., recipes), or of all, with their options."""
     import inspect
 
-    from cgsurrogate import choose
+    from cgsurrogate.core import registry
 
-    for name in (family,) if family else choose.FAMILIES:
+    for name in (family,) if family else registry.FAMILIES:
         click.echo(f"{name}:")
-        for kind in choose.kinds(name):
-            build = choose.builder(name, kind)
+        for kind in registry.kinds(name):
+            build = registry.builder(name, kind)
             options = [f"{p.name}={p.default}" for p in inspect.signature(build).parameters.values()
                        if p.default is not inspect.Parameter.empty]  # fmt: skip
             module = inspect.getmodule(build)

@@ -7,28 +7,28 @@ from typing import Any
 
 import click
 
-from cgsurrogate.cli import common
-from cgsurrogate.cli.progress import progress
+from cgsurrogate.cli import _options
+from cgsurrogate.cli._progress import progress
 
 
 @click.command(
     "map", epilog="Example:  cgsurrogate map -s top.pdb -f run0.xtc -f run1.xtc --mapping ca -T 300 -o frames"
 )
-@common.input_options
-@common.out_folder
-@common.force
-@common.quiet
+@_options.input_options
+@_options.out_folder
+@_options.force
+@_options.quiet
 def command(out: Path, force: bool, quiet: bool, **options: Any) -> None:
     """Map all-atom trajectories (and their forces) to coarse-grained beads."""
-    common.fresh(out, "frames.json", force)
+    _options.fresh(out, "frames.json", force)
     with progress(quiet) as update:
-        frames = common.read_input(
+        frames = _options.read_input(
             report=lambda done, total: update("reading", done / total if total else None, f"{done:,} frames"),
             **options,
         )
         frames.save(out)
         update("reading", 1.0)
-    from cgsurrogate.reference import aggregate
+    from cgsurrogate.data import force_aggregation
 
     with_ = " with forces" if frames.forces is not None else ""
     click.echo(
@@ -36,4 +36,4 @@ def command(out: Path, force: bool, quiet: bool, **options: Any) -> None:
         f"{frames.dt:g} ps apart, {frames.temperature:g} K{with_}: {out}"
     )
     if frames.source.get("mean_square_force"):
-        click.echo(aggregate.sentence(frames.source["mean_square_force"]))
+        click.echo(force_aggregation.sentence(frames.source["mean_square_force"]))

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from cgsurrogate.cli import common
-from cgsurrogate.cli.progress import progress
+from cgsurrogate.cli import _options
+from cgsurrogate.cli._progress import progress
 
 
 @click.command("reference", epilog="Example:  cgsurrogate reference peptide.pdb --runs 4 --ns 10 -o reference")
-@click.argument("pdb", type=common.PATH)
-@common.out_folder
+@click.argument("pdb", type=_options.PATH)
+@_options.out_folder
 @click.option("--runs", default=4, show_default=True, type=click.IntRange(min=1), help="Independent runs.")
 @click.option("--ns", default=10.0, show_default=True, type=float, help="Length of each run in ns.")
 @click.option("--every", default=2.0, show_default=True, type=float, help="ps between saved frames.")
@@ -39,14 +39,14 @@ from cgsurrogate.cli.progress import progress
 @click.option("--only", multiple=True, type=int, help="Advance this run only (for job arrays); repeatable.")
 @click.option("--platform", help="OpenMM platform; the fastest by default.")
 @click.option("--threads", default=1, show_default=True, type=int, help="Threads on the CPU platform.")
-@common.seed
-@common.quiet
+@_options.seed
+@_options.quiet
 def command(pdb: Path, out: Path, quiet: bool, **options: Any) -> None:
     """Simulate PDB all-atom in implicit solvent: positions and forces of several independent runs.
 
     The same command again continues, also with more --runs or --ns. Needs the extra: pip install 'cgsurrogate[openmm]'.
     """
-    from cgsurrogate.reference.generate import Protocol, generate
+    from cgsurrogate.data.generation.openmm import Protocol, generate
 
     if not pdb.is_file():
         raise FileNotFoundError(f"expected a PDB file at {pdb}, there is none")

@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from cgsurrogate.cli import common
-from cgsurrogate.cli.progress import progress
+from cgsurrogate.cli import _options
+from cgsurrogate.cli._progress import progress
 
 
 @click.command(
     "run",
     epilog="Example:  cgsurrogate run -s top.pdb -f a.xtc -f b.xtc --mapping backbone -T 300 -o RUN",
 )
-@common.input_options
-@common.out_folder
+@_options.input_options
+@_options.out_folder
 @click.option(
     "--example", default=None, help="Embedded example to use where no files are given. [default: pentalanine]"
 )
@@ -49,15 +49,16 @@ from cgsurrogate.cli.progress import progress
 @click.option(
     "--ns-per-day", type=float, help="How fast the simulation that made the input was, to compare speeds with."
 )
-@common.seed
-@common.quiet
+@_options.seed
+@_options.quiet
 def command(out: Path, quiet: bool, **options: Any) -> None:
     """Map, train a force field and a time-stepper, simulate both, compare with held-out runs, report.
 
     Without -s and -f it uses the embedded example. The same command again continues where it was stopped, or says that
     it is done.
     """
-    from cgsurrogate import pipeline, workflow
+    from cgsurrogate import workflows
+    from cgsurrogate.workflows import study
 
     inputs = {k: options.pop(k) for k in (
         "topology", "trajectories", "mapping", "temperature", "dt", "force_files", "weight_files", "begin", "end",
@@ -65,7 +66,7 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
     given = inputs["topology"] is not None or bool(inputs["trajectories"])
     if given and options["example"]:
         raise click.UsageError("give either files (-s, -f) or --example, not both")
-    settings = pipeline.Settings(
+    settings = study.Settings(
         **{
             k: options[k]
             for k in ("minutes", "lag", "objective", "network", "stepper", "held_out", "replicas", "turns", "seed")
@@ -79,17 +80,17 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
 
     def load(report):
         if given:
-            frames = common.read_input(report=report, **inputs)
+            frames = _options.read_input(report=report, **inputs)
         else:
-            frames = workflow.load_example(name, inputs["mapping"], aggregate=inputs["aggregate"], report=report)
-        return frames if speed is None else workflow.with_speed(frames, speed)
+            frames = workflows.load_example(name, inputs["mapping"], aggregate=inputs["aggregate"], report=report)
+        return frames if speed is None else workflows.with_speed(frames, speed)
 
     speed = options["ns_per_day"]
     if speed is not None:
         identity["ns_per_day"] = speed
-    common.log_folder = out
+    _options.log_folder = out
     with progress(quiet) as update:
-        comparison = pipeline.run(load, identity, out, settings, sources=_sources(inputs), report=update)
+        comparison = study.run(load, identity, out, settings, sources=_sources(inputs), report=update)
     click.echo(comparison.table())
     for line in (*comparison.verdict, *(f"warning: {w}" for w in comparison.warnings)):
         click.echo(line)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from cgsurrogate.cli import common
-from cgsurrogate.cli.progress import progress
+from cgsurrogate.cli import _options
+from cgsurrogate.cli._progress import progress
 
 
 def _processes(text: str | None) -> int | str | None:
@@ -22,7 +22,7 @@ def _processes(text: str | None) -> int | str | None:
     "simulate",
     epilog="Example:  cgsurrogate simulate force-field --start frames --time 100 --every 1 -o simulation",
 )
-@click.argument("model", type=common.PATH)
+@click.argument("model", type=_options.PATH)
 @click.option(
     "--start",
     required=True,
@@ -40,7 +40,7 @@ def _processes(text: str | None) -> int | str | None:
     "--every", type=float, help="ps between saved frames; a whole number of steps. [default: a 500th of --time]"
 )
 @click.option("--lag", type=float, help="ps of one jump of a time-stepper, within the range it was trained on.")
-@click.option("--energy", type=common.PATH, help="Force field that corrects a time-stepper; needs --correct.")
+@click.option("--energy", type=_options.PATH, help="Force field that corrects a time-stepper; needs --correct.")
 @click.option(
     "--correct",
     metavar="KIND",
@@ -65,7 +65,7 @@ def _processes(text: str | None) -> int | str | None:
 @click.option(
     "--jumps",
     metavar="FRAMES",
-    type=common.PATH,
+    type=_options.PATH,
     help="Monte Carlo jumps of a force field between the states of these frames, such as its training data: folded and "
     "unfolded states are soon in its own equilibrium, but the frames have no physical time.",
 )
@@ -77,9 +77,9 @@ def _processes(text: str | None) -> int | str | None:
     "[default: 1, or the number that the output folder was begun with]",
 )
 @click.option("--max-hours", type=float, help="Stop resumable after this wall time.")
-@common.out_folder
-@common.seed
-@common.quiet
+@_options.out_folder
+@_options.seed
+@_options.quiet
 def command(
     model: Path,
     start: str,
@@ -111,15 +111,19 @@ def command(
     folder keeps it. Exit code 4: completed, but replicas that blew up
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
-    from cgsurrogate import jumping, ladder, store, turning, uncertainty, workflow
-    from cgsurrogate.frames import Frames
+    from cgsurrogate import workflows
+    from cgsurrogate.core.frames import Frames
+    from cgsurrogate.models import extrapolation_scores
+    from cgsurrogate.models import model as store
+    from cgsurrogate.simulation import temperature_ladder
+    from cgsurrogate.simulation.monte_carlo import sampler, state_moves
 
-    common.one_thread()
+    _options.one_thread()
     loaded = store.load(model)
-    frames = workflow.starting_frames(loaded, start)
-    rungs = None if tempering is None else ladder.parse(tempering, temperature or loaded.temperature)
+    frames = workflows.starting_frames(loaded, start)
+    rungs = None if tempering is None else temperature_ladder.parse(tempering, temperature or loaded.temperature)
     with progress(quiet) as update:
-        result = workflow.make_simulation(
+        result = workflows.make_simulation(
             loaded,
             frames,
             out,
@@ -142,18 +146,18 @@ def command(
         )
     what = "replicas" if rungs is None else f"ladders at {result.temperature:g} K"
     click.echo(f"{len(result):,} frames of {len(result.lengths)} {what}, {result.dt:g} ps apart: {out}")
-    if said := uncertainty.words(result):
+    if said := extrapolation_scores.words(result):
         click.echo(f"warning: {said.text}" if said.warn else said.text, err=said.warn)
     if correct is not None:
-        click.echo(f"corrected: {workflow.describe(result)}")
+        click.echo(f"corrected: {workflows.describe(result)}")
     if rungs is not None:
-        for line in ladder.sentences(result.source["exchange"]):
+        for line in temperature_ladder.sentences(result.source["exchange"]):
             click.echo(line)
-        click.echo(f"all temperatures, with weights: {out / ladder.ALL}")
+        click.echo(f"all temperatures, with weights: {out / temperature_ladder.ALL}")
     if turns is not None:
-        click.echo(turning.sentence(result.source["turns"]))
+        click.echo(sampler.sentence(result.source["turns"]))
     if jumps is not None:
-        click.echo(jumping.sentence(result.source["jumps"]))
+        click.echo(state_moves.sentence(result.source["jumps"]))
     lost = result.source.get("quarantined", [])
     if lost:
         click.echo(f"warning: {len(lost)} replica(s) were frozen: {lost[0]}", err=True)

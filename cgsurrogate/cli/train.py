@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from cgsurrogate.cli import common
-from cgsurrogate.cli.progress import progress
+from cgsurrogate.cli import _options
+from cgsurrogate.cli._progress import progress
 
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 
@@ -18,8 +18,8 @@ def command() -> None:
 
 
 @command.command("energy", epilog="Example:  cgsurrogate train energy frames --minutes 5 -o force-field")
-@click.argument("frames", type=common.PATH)
-@common.out_folder
+@click.argument("frames", type=_options.PATH)
+@_options.out_folder
 @click.option(
     "--objective",
     default="auto",
@@ -41,10 +41,10 @@ def command() -> None:
     help="In place of fine-tuning, spend most of the budget on maximum likelihood with replicas that jump between "
     "states. For molecules that fold.",
 )
-@common.minutes
-@common.seed
-@common.force
-@common.quiet
+@_options.minutes
+@_options.seed
+@_options.force
+@_options.quiet
 def energy(
     frames: Path,
     out: Path,
@@ -63,14 +63,14 @@ def energy(
     Noise contrast sets the populations; force matching (with forces) or denoising (without) the local slopes; then what
     is left between data and the model's own samples is learned. The same command again continues.
     """
-    from cgsurrogate import workflow
-    from cgsurrogate.frames import Frames
+    from cgsurrogate import workflows
+    from cgsurrogate.core.frames import Frames
 
     data = Frames.load(frames)
-    common.fresh(out, "model.json", force)
-    common.one_thread()
+    _options.fresh(out, "model.json", force)
+    _options.one_thread()
     with progress(quiet) as update:
-        model = workflow.make_energy(
+        model = workflows.make_energy(
             data,
             out,
             objective=objective,
@@ -92,14 +92,14 @@ def energy(
 
 
 @command.command("stepper", epilog="Example:  cgsurrogate train stepper frames --lag 100 --minutes 5 -o stepper")
-@click.argument("frames", type=common.PATH, nargs=-1, required=True)
-@common.out_folder
+@click.argument("frames", type=_options.PATH, nargs=-1, required=True)
+@_options.out_folder
 @click.option("--lag", type=float, help="Time of one jump in ps; chosen from the data by default.")
 @click.option("--stepper", default="autoregressive", show_default=True, help="Kind, with options as name:key=value.")
-@common.minutes
-@common.seed
-@common.force
-@common.quiet
+@_options.minutes
+@_options.seed
+@_options.force
+@_options.quiet
 def stepper(
     frames: tuple[Path, ...],
     out: Path,
@@ -115,14 +115,14 @@ def stepper(
     Several FRAMES, of molecules mapped alike, learn together with --stepper graph, which `simulate` then starts from
     frames of any molecule of the same residues. The same command again continues.
     """
-    from cgsurrogate import workflow
-    from cgsurrogate.frames import Frames
+    from cgsurrogate import workflows
+    from cgsurrogate.core.frames import Frames
 
     data, *others = (Frames.load(path) for path in frames)
-    common.fresh(out, "model.json", force)
-    common.one_thread()
+    _options.fresh(out, "model.json", force)
+    _options.one_thread()
     with progress(quiet) as update:
-        model = workflow.make_stepper(
+        model = workflows.make_stepper(
             data,
             out,
             others=others,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cgsurrogate.comparison import Comparison
+from cgsurrogate.comparison.comparison import Comparison
 
 DISTANCES = (
     "Jensen\u2013Shannon distance (square root of the divergence, natural logarithm) between each ensemble and the "

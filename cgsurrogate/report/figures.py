@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.comparison import Comparison
-from cgsurrogate.report import captions, drawing, fold, kinetics, network, panels, populations, ramachandran, style
-from cgsurrogate.report.drawing import Drawing, save
+from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.report import captions
+from cgsurrogate.report.plots import contact_maps, drawing, kinetics, network, panels, populations, ramachandran, style
+from cgsurrogate.report.plots.drawing import Drawing, save
 from cgsurrogate.report.tables import described_states
 
 MOST_TORSIONS = 8
@@ -113,11 +114,11 @@ def _fold(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
     shape = comparison.reference.shape
     if shape is None:
         return
-    if fold.has_contacts(comparison.reference):
+    if contact_maps.has_contacts(comparison.reference):
         caption = captions.CONTACTS.format(cutoff=shape.cutoff)
-        for number, made in enumerate(fold.contact_figures(ensembles)):
+        for number, made in enumerate(contact_maps.contact_figures(ensembles)):
             yield drawing.part("contacts", number), "fold", "Contact maps", caption, *made
-    yield "chain", "fold", "Fluctuations and distances", captions.CHAIN, *fold.chain_figure(ensembles)
+    yield "chain", "fold", "Fluctuations and distances", captions.CHAIN, *contact_maps.chain_figure(ensembles)
 
 
 def kinds(comparison: Comparison) -> tuple[list[str], list[str], list[str], list[str]]:

@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from cgsurrogate import files
+from cgsurrogate.core import filesystem
 
 _HERE = Path(__file__).parent
 TEMPLATES = _HERE / "templates"
@@ -19,7 +19,7 @@ def write(out: str | Path, template: str, **values: Any) -> Path:
     """Render a template into the file ``out``, whole or not at all. Returns its path."""
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(out, render(template, **values))
+    filesystem.write_text(out, render(template, **values))
     return out
 
 

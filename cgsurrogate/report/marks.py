@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cgsurrogate.comparison import Distance, Ensemble
+from cgsurrogate.comparison.comparison import Distance, Ensemble
 
 CLOSE = 1.5  # times the floor: beyond the noise, yet near it
 WORDS = {"within": "within the noise", "close": "close", "beyond": "beyond the noise", "unknown": "not judged"}

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cgsurrogate.comparison import Comparison, Ensemble
-from cgsurrogate.report import drawing, figures, html, kinetics, marks, player, tables
+from cgsurrogate.comparison.comparison import Comparison, Ensemble
+from cgsurrogate.report import figures, html, marks, player, tables
 from cgsurrogate.report.marks import WORDS, mark, state
 from cgsurrogate.report.player import write_player
+from cgsurrogate.report.plots import drawing, kinetics
 
 __all__ = ["write_player", "write_report"]
 

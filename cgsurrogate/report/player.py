@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.comparison import Comparison, Surface
-from cgsurrogate.frames import Frames
-from cgsurrogate.report import drawing, html, style, surfaces
+from cgsurrogate.comparison.comparison import Comparison, Surface
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.report import html
+from cgsurrogate.report.plots import drawing, style, surfaces
 
 MOST_FRAMES = 300
 MOST_ENSEMBLES = 6

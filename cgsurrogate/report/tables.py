@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cgsurrogate.comparison import Comparison, Ensemble
-from cgsurrogate.ensemble import Estimate, StateKinetics
-from cgsurrogate.report import drawing, kinetics, words
+from cgsurrogate.analysis.results import Estimate, StateKinetics
+from cgsurrogate.comparison.comparison import Comparison, Ensemble
+from cgsurrogate.report import numbers
 from cgsurrogate.report.marks import mark, p_value
+from cgsurrogate.report.plots import drawing, kinetics
 
 ALIKE = 1.5  # counts of transitions can be compared where frames are about as far apart
 MOST_OPEN = 6  # rows; a longer table of kinetics is folded away
@@ -69,8 +70,8 @@ def _transitions(comparison: Comparison, which: str, field: str, title: str, cap
     for i in range(len(names)):
         for j in range(len(names)):
             cells = tuple(_transition(e.states[which], known, field, i, j) for e in drawn)
-            if i != j and any(cell.text != words.DASH or cell.under for cell in cells):
-                process = words.process(drawn[0].states[which], i, j)
+            if i != j and any(cell.text != numbers.DASH or cell.under for cell in cells):
+                process = numbers.process(drawn[0].states[which], i, j)
                 rows.append((Cell(f"{names[i]} \u2192 {names[j]}", process), cells))
     if not rows:
         return None
@@ -83,17 +84,17 @@ def _transition(own: StateKinetics, known: StateKinetics | None, field: str, i: 
     values: Estimate = getattr(own, field)
     value, low, high = (float(a[i, j]) for a in (values.value, values.low, values.high))
     if field == "passage":
-        text, under = words.duration(value, low, high)
+        text, under = numbers.duration(value, low, high)
     else:
-        text, bounds = words.rate(value, low, high)
+        text, bounds = numbers.rate(value, low, high)
         seen = f"{own.counts[i, j]:,.0f} seen" if math.isfinite(own.counts[i, j]) else ""
         under = "; ".join(filter(None, (bounds, seen)))
     reference = getattr(known, field) if known is not None else None
     if own is known or reference is None or not (own.physical and known.physical):
         return Cell(text, under)
     if field == "rates" and not 1 / ALIKE < own.spacing / known.spacing < ALIKE:
-        return Cell(text, f"{under}; frames {words.duration(own.spacing)[0]} apart")
-    apart = words.apart(low, high, float(reference.low[i, j]), float(reference.high[i, j]))
+        return Cell(text, f"{under}; frames {numbers.duration(own.spacing)[0]} apart")
+    apart = numbers.apart(low, high, float(reference.low[i, j]), float(reference.high[i, j]))
     return Cell(text, under, {None: "", True: "beyond", False: "within"}[apart])
 
 
@@ -108,12 +109,12 @@ def populations(comparison: Comparison, which: str) -> Table | None:
         cells = []
         for one in (e.states[which] for e in drawn):
             share, energy = one.populations, one.free_energies
-            bounds = words.interval(float(share.low[k]), float(share.high[k]), 100)
+            bounds = numbers.interval(float(share.low[k]), float(share.high[k]), 100)
             under = f"{bounds} %" if bounds else ""
             if k and math.isfinite(energy.value[k]):
-                limits = words.interval(float(energy.low[k]), float(energy.high[k]))
-                under += f"; {words.digits(float(energy.value[k]))} kJ/mol" + (f" ({limits})" if limits else "")
-            cells.append(Cell(words.percent(float(share.value[k])), under.removeprefix("; ")))
+                limits = numbers.interval(float(energy.low[k]), float(energy.high[k]))
+                under += f"; {numbers.digits(float(energy.value[k]))} kJ/mol" + (f" ({limits})" if limits else "")
+            cells.append(Cell(numbers.percent(float(share.value[k])), under.removeprefix("; ")))
         rows.append((Cell(name, described.get(name, "")), tuple(cells)))
     caption = (
         "Population with its 95 % interval; then the free energy above the first state, -kT ln(p / p first), with its "
@@ -144,8 +145,8 @@ def clocks(ensembles: Sequence[Ensemble]) -> list[str]:
             (float(a.ravel()[0]) for a in (clock.value, clock.low, clock.high)) if clock else (math.nan,) * 3
         )
         if math.isfinite(value):
-            bounds = words.interval(low, high)
-            text += f" One picosecond of it stands for about {words.digits(value)} ps of physical time"
+            bounds = numbers.interval(low, high)
+            text += f" One picosecond of it stands for about {numbers.digits(value)} ps of physical time"
             text += f" (95 % interval {bounds})" if bounds else ""
             text += ", if the slowest timescale is taken for the same process in both."
         found.append(text)
@@ -163,7 +164,7 @@ def further(comparison: Comparison) -> list[Table]:
             values = [e.further[measure].get(metric) for e in having]
             first = next(v for v in values if v is not None)
             floor = Cell(
-                words.digits(first.floor, 3), f"to {words.digits(first.floor_high, 3)}" if first.judged else ""
+                numbers.digits(first.floor, 3), f"to {numbers.digits(first.floor_high, 3)}" if first.judged else ""
             )
             rows.append((Cell(metric), (floor, *(_distance(v) for v in values))))
         caption = (
@@ -177,9 +178,9 @@ def further(comparison: Comparison) -> list[Table]:
 
 def _distance(value: Any) -> Cell:
     if value is None:
-        return Cell(words.DASH)
-    parts = [f"{words.digits(value.ratio)} \u00d7 floor" if math.isfinite(value.ratio) else "", p_value(value.p)]
-    return Cell(words.digits(value.value, 3), " \u00b7 ".join(filter(None, parts)), mark(value))
+        return Cell(numbers.DASH)
+    parts = [f"{numbers.digits(value.ratio)} \u00d7 floor" if math.isfinite(value.ratio) else "", p_value(value.p)]
+    return Cell(numbers.digits(value.value, 3), " \u00b7 ".join(filter(None, parts)), mark(value))
 
 
 def _count(having: Sequence[Ensemble], measure: str) -> str:
@@ -204,14 +205,14 @@ def sampling(comparison: Comparison) -> Table | None:
     for one in drawn:
         own = one.sampling
         ratio = own.per_second / pace if pace > 0 and one is not comparison.reference else math.nan
-        under = f"{words.digits(ratio)} \u00d7 the reference" if math.isfinite(ratio) else ""
+        under = f"{numbers.digits(ratio)} \u00d7 the reference" if math.isfinite(ratio) else ""
         cells = (
             Cell(f"{one.frames_count:,}"),
-            Cell(f"{own.effective:,.0f}" if math.isfinite(own.effective) else words.DASH),
-            Cell(words.seconds(own.wall_seconds)),
-            Cell(words.digits(own.per_second), under),
+            Cell(f"{own.effective:,.0f}" if math.isfinite(own.effective) else numbers.DASH),
+            Cell(numbers.seconds(own.wall_seconds)),
+            Cell(numbers.digits(own.per_second), under),
             _halves(own.halves, own.halves_floor),
-            Cell(f"{own.round_trips:,.0f}" if math.isfinite(own.round_trips) else words.DASH),
+            Cell(f"{own.round_trips:,.0f}" if math.isfinite(own.round_trips) else numbers.DASH),
         )
         rows.append((Cell(one.name), cells))
     heads = ("frames", "independent frames", "wall time", "independent per second", "halves", "round trips")
@@ -221,7 +222,7 @@ def sampling(comparison: Comparison) -> Table | None:
         "between random halves; beyond it, the runs have not come to equilibrium (the worst measure is shown). Round "
         "trips: from one end of the slowest coordinate to the other and back, over all replicas."
     )
-    empty = [all(cells[k].text == words.DASH for _, cells in rows) for k in range(len(heads))]
+    empty = [all(cells[k].text == numbers.DASH for _, cells in rows) for k in range(len(heads))]
     kept = [k for k in range(len(heads)) if not empty[k]]
     return Table(
         "", caption, tuple((heads[k], "") for k in kept),
@@ -233,7 +234,7 @@ def _halves(halves: Mapping[str, float], floor: Mapping[str, float]) -> Cell:
     """The measure that lies furthest above (or nearest to) its limit."""
     judged = {m: v / floor[m] for m, v in halves.items() if floor.get(m, math.nan) > 0 and math.isfinite(v)}
     if not judged:
-        return Cell(words.DASH)
+        return Cell(numbers.DASH)
     worst = max(judged, key=lambda m: judged[m])
     beyond = sum(ratio > 1 for ratio in judged.values())
     text = f"{len(judged) - beyond} of {len(judged)} within"
@@ -256,11 +257,11 @@ def recipes(comparison: Comparison) -> list[Table]:
         meaning, published = about.get("metrics") or {}, about.get("published") or []
         rows = []
         for metric in dict.fromkeys(m for e in having for m in e.recipes[recipe]):
-            cells = [Cell(words.digits(float(e.recipes[recipe].get(metric, math.nan)), 3)) for e in having]
+            cells = [Cell(numbers.digits(float(e.recipes[recipe].get(metric, math.nan)), 3)) for e in having]
             printed = [row for row in published if len(row) == 4 and row[1] == metric]
             if published:
-                text = "; ".join(f"{row[0]}: {words.digits(float(row[2]), 3)}" for row in printed)
-                cells.append(Cell(text or words.DASH, "; ".join(dict.fromkeys(str(row[3]) for row in printed))))
+                text = "; ".join(f"{row[0]}: {numbers.digits(float(row[2]), 3)}" for row in printed)
+                cells.append(Cell(text or numbers.DASH, "; ".join(dict.fromkeys(str(row[3]) for row in printed))))
             rows.append((Cell(metric, str(meaning.get(metric) or "")), tuple(cells)))
         head = tuple((e.name, e.role) for e in having) + ((("published", "as printed"),) if published else ())
         source = f"As in {about['source']}." if about.get("source") else ""

@@ -22,8 +22,8 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate import files
-from cgsurrogate.stopping import Watch, watching
+from cgsurrogate.core import filesystem
+from cgsurrogate.core.interrupts import Watch, watching
 
 Batch = tuple[Tensor, ...]
 Loss = Callable[[nn.Module, Batch, Generator], Tensor]
@@ -102,7 +102,7 @@ def fit(
     with watching() as watch:  # before the heavy import, which would install its own handlers
         import pytorch_lightning as lightning
 
-        from cgsurrogate.training._task import make_task
+        from cgsurrogate.training.lightning_task import make_task
 
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
@@ -254,7 +254,7 @@ class _Work:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        with files.replacing(self.folder / "training.pt") as handle:
+        with filesystem.replacing(self.folder / "training.pt") as handle:
             handle.write(buffer.getvalue())
         self.saved_at = time.monotonic()
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.frames import Frames
-from cgsurrogate.propagator import Stepper, supported_lags
-from cgsurrogate.training.coverage import Coverage, coverage
+from cgsurrogate.analysis.kinetics.connectivity import Coverage, coverage
+from cgsurrogate.analysis.kinetics.one_step_relaxation import encoded, persistence, projection, slow
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.propagator import Stepper, supported_lags
 from cgsurrogate.training.loop import History, fit
-from cgsurrogate.training.persistence import encoded, persistence, projection, slow
 
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
 RATE = 2e-3  # of learning

@@ -1,0 +1,157 @@
+"""How well an ensemble has sampled its own distribution: independent frames, halves against halves, round trips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
+from cgsurrogate.analysis.free_energy.surfaces import Grid, normalised
+from cgsurrogate.analysis.results import Sampling
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.statistics import Blocks, kish
+
+SPLITS = 200
+MOST_FRAMES = 400_000  # evenly spaced frames are enough for histograms of halves
+ENDS = (0.1, 0.9)  # quantiles of the reference
+
+
+def measure(
+    frames: Frames,
+    projected: np.ndarray,
+    cut: Blocks,
+    halves: Mapping[str, tuple[float, float]],
+    ends: tuple[float, float],
+    wall: float | None = None,
+) -> Sampling:
+    """All of it for one ensemble.
+
+    Args:
+        projected: (T, D); the first column is the slowest coordinate.
+        halves: by metric, what the function ``halves`` gives.
+        ends: of the first column, from the function ``ends`` of the reference.
+        wall: seconds that the frames took to make; what ``wall_seconds`` finds by default.
+    """
+    return Sampling(
+        effective(frames, cut),
+        {name: own for name, (own, _) in halves.items()},
+        {name: floor for name, (_, floor) in halves.items()},
+        float(round_trips(projected[:, 0], frames.runs, ends)),
+        wall_seconds(frames) if wall is None else float(wall),
+    )
+
+
+def effective(frames: Frames, cut: Blocks) -> float:
+    """About how many independent frames: (sum w)^2 / sum w^2 over the statistical inefficiency (Kish 1965)."""
+    count = len(frames) if frames.weights is None else kish(frames.weights)
+    return count / max(cut.inefficiency, 1.0)
+
+
+def ends(values: np.ndarray, frames: Frames) -> tuple[float, float]:
+    """The weighted 10 % and 90 % quantiles of (T,) values of the reference."""
+    step = max(1, len(values) // MOST_FRAMES)
+    kept, weight = np.asarray(values[::step], float), frames.probabilities[::step]
+    if not weight.sum():
+        kept, weight = np.asarray(values, float), frames.probabilities
+    order = np.argsort(kept)
+    share = np.cumsum(weight[order])
+    low, high = np.interp(ENDS, share / share[-1], kept[order])
+    return float(low), float(high)
+
+
+def round_trips(values: np.ndarray, runs: Sequence[slice], ends: tuple[float, float]) -> int:
+    """How often (T,) values went from one end to the other and back, counted within runs, all together.
+
+    A run is at an end from when it reaches it (values <= low or >= high) until it reaches the other; two changes in a
+    run are one round trip.
+    """
+    low, high = ends
+    if not low < high:
+        return 0
+    trips = 0
+    for run in runs:
+        at = np.asarray(values[run])
+        side = np.where(at <= low, -1, np.where(at >= high, 1, 0)).astype(np.int8)
+        side = side[side != 0]
+        trips += int(np.count_nonzero(side[1:] != side[:-1])) // 2
+    return trips
+
+
+def halves(
+    parts: Sequence[tuple[Grid, np.ndarray]], frames: Frames, cut: Blocks, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Jensen-Shannon distance of the first half of every run to its second half, and how large it is by chance.
+
+    Args:
+        parts: grids, each with (T, d) values in its columns; the distance is the mean over them.
+
+    Returns:
+        The distance, and the 95 % quantile of that distance between random halves of the blocks; nan where there are
+        fewer than four blocks.
+    """
+    index = _thinned(frames)
+    weight = frames.probabilities[index]
+    second = _in_second_half(frames)[index]
+    block = np.clip(np.searchsorted(cut.edges, index, "right") - 1, 0, len(cut) - 1)
+    masks = _random_halves(len(cut), rng)
+    own, drawn = [], np.zeros(len(masks))
+    for grid, values in parts:
+        flat, _ = grid.index(np.asarray(values[index]).reshape(len(index), -1))
+        bins = math.prod(grid.shape)
+        two = np.bincount(flat + bins * second, weight, minlength=2 * bins).reshape(2, bins)
+        own.append(_distance(two[:1], two[1:])[0])
+        table = np.bincount(flat + bins * block, weight, minlength=len(cut) * bins).reshape(-1, bins)
+        drawn += _distance(masks @ table, (1 - masks) @ table) / len(parts)
+    floor = float(np.quantile(drawn, 0.95)) if len(cut) >= 4 else math.nan
+    return float(np.mean(own)), floor
+
+
+def wall_seconds(frames: Frames) -> float:
+    """The wall time that the frames took to make, as far as they know it; nan where they do not.
+
+    What a simulation notes ("wall_seconds"), also when it was mapped or read again, is found wherever it stands in
+    ``frames.source``; "ns_per_day" there, the speed of the simulation, goes before it.
+    """
+    speed = frames.source.get("ns_per_day")
+    if isinstance(speed, int | float) and speed > 0:
+        return len(frames) * frames.dt / 1000 / speed * 86400
+    found = list(_noted(frames.source))
+    return float(sum(found)) if found else math.nan
+
+
+def _noted(source: Any) -> list[float]:
+    if isinstance(source, dict):
+        own = source.get("wall_seconds")
+        if isinstance(own, int | float) and own > 0:
+            return [float(own)]
+        return [value for inner in source.values() for value in _noted(inner)]
+    return [value for inner in source for value in _noted(inner)] if isinstance(source, list) else []
+
+
+def _thinned(frames: Frames) -> np.ndarray:
+    """Evenly spaced frames that carry weight."""
+    index = np.arange(len(frames)) if frames.weights is None else np.flatnonzero(frames.weights)
+    step = max(1, len(index) // MOST_FRAMES)
+    return index[::step]
+
+
+def _in_second_half(frames: Frames) -> np.ndarray:
+    """(T,) whether a frame lies in the second half of its run; the middle frame of an odd run counts to the first."""
+    later = np.zeros(len(frames), np.int64)
+    for run in frames.runs:
+        later[run.start + (run.stop - run.start + 1) // 2 : run.stop] = 1
+    return later
+
+
+def _random_halves(count: int, rng: np.random.Generator) -> np.ndarray:
+    """(SPLITS, count) ones for a random half of the blocks."""
+    return (np.argsort(rng.random((SPLITS, count)), 1) < count // 2).astype(float)
+
+
+def _distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(S, bins) twice -> (S,); nan where a half has no weight."""
+    known = (first.sum(-1) > 0) & (second.sum(-1) > 0)
+    return np.where(known, jensen_shannon(normalised(first), normalised(second)), np.nan)

@@ -1,0 +1,44 @@
+"""How many residues touch, whether they do so in the native structure or not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry import measures as geometry
+
+SEPARATION = 3  # residues; nearer ones always touch
+
+
+def build(reference: Frames, cutoff: float = 0.8, share: bool = False, beta: float = 50.0) -> Contacts:
+    """Number of pairs of residues in contact, at least three apart, by their CA (by all beads where there is no CA).
+
+    Args:
+        cutoff: nm.
+        share: the share of all pairs instead of their number.
+        beta: 1/nm, how sharp a contact ends: sum of 1 / (1 + exp(beta (r - cutoff))); 0 for a sharp count.
+    """
+    if not cutoff > 0:
+        raise ValueError(f"the cutoff of a contact must be above 0 nm, got {cutoff}")
+    pairs = geometry.separated(reference.beads, geometry.calphas(reference.beads), SEPARATION)
+    if not len(pairs):
+        raise TooSmall("contacts need residues at least three apart; leave this collective variable out")
+    return Contacts(pairs, cutoff, share, beta)
+
+
+class Contacts(CV):
+    name = "contacts"
+    labels = ("contacts",)
+
+    def __init__(self, pairs: np.ndarray, cutoff: float, share: bool, beta: float) -> None:
+        self.pairs_of_beads, self.cutoff, self.share, self.beta = pairs, cutoff, share, beta
+        self.notes = (f"contacts: {len(pairs)} pairs at least three residues apart, within {cutoff:g} nm",)
+
+    def __call__(self, frames: Frames) -> np.ndarray:
+        def count(x: np.ndarray) -> np.ndarray:
+            r = geometry.distances(x, self.pairs_of_beads)
+            touching = geometry.switched(r, self.cutoff, self.beta) if self.beta else (r <= self.cutoff).astype(float)
+            return touching.mean(1) if self.share else touching.sum(1)
+
+        return geometry.evaluate(frames, 1, count, 6 * len(self.pairs_of_beads))

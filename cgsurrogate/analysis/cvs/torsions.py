@@ -1,0 +1,31 @@
+"""Phi and psi of every residue; the pseudo-dihedrals of the chain where the beads are CA only."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry import measures as geometry
+
+
+def build(reference: Frames) -> Torsions:
+    """Torsions in radians; a surface in two dimensions for each residue, or for neighbours along a CA chain."""
+    return Torsions(*geometry.torsion_quads(reference.beads))
+
+
+class Torsions(CV):
+    name = "torsions"
+    period = 2 * math.pi
+    unit = "rad"
+    average = True
+
+    def __init__(self, labels: tuple[str, ...], quads: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> None:
+        if not labels:
+            raise TooSmall("torsions need a chain of at least four beads; leave this collective variable out")
+        self.labels, self.quads, self.pairs = labels, quads, pairs
+
+    def __call__(self, frames: Frames) -> np.ndarray:
+        return geometry.evaluate(frames, len(self.labels), lambda x: geometry.dihedrals(x, self.quads))

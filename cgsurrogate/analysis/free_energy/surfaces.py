@@ -1,0 +1,269 @@
+"""Histograms, kernel estimates, free energies and populations, each with an error.
+
+Everything is counted once, in blocks of frames that can be taken as independent; every error and interval (and, in
+``distances``, every noise floor) is then made by drawing blocks anew, without looking at the frames again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+
+from cgsurrogate.analysis.free_energy import kernel_density
+from cgsurrogate.analysis.results import Estimate, Surface
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.statistics import Blocks, kish, resamples
+
+BINS_1D, BINS_2D = 100, 50
+FINE = (10, 3)  # finer bins of the kernel estimate in a bin, in one and in two dimensions
+RATIO_DRAWS = 1000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """Bins of one or two collective variables, taken from the reference and then kept."""
+
+    labels: tuple[str, ...]
+    edges: tuple[np.ndarray, ...]
+    periodic: tuple[bool, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(e) - 1 for e in self.edges)
+
+    @classmethod
+    def over(cls, values: np.ndarray, labels: tuple[str, ...], period: float | None, bins: int | None = None) -> Grid:
+        """Even bins over the range of ``values`` (T, d), or over one whole period: [-period / 2, period / 2]."""
+        bins = bins or (BINS_1D if len(labels) == 1 else BINS_2D)
+        edges = []
+        for column in values.T:
+            if period is not None:
+                low, high = -period / 2, period / 2
+            else:
+                low, high = float(column.min()), float(column.max())
+                if not high > low:
+                    low, high = low - 0.5, high + 0.5
+            edges.append(np.linspace(low, high, bins + 1))
+        return cls(labels, tuple(edges), (period is not None,) * len(labels))
+
+    @property
+    def fine(self) -> tuple[np.ndarray, ...]:
+        """Edges of the finer bins that the kernel estimate is made from, a whole number of them in each bin."""
+        parts = FINE[len(self.edges) - 1]
+        return tuple(np.linspace(e[0], e[-1], (len(e) - 1) * parts + 1) for e in self.edges)
+
+    def index(self, values: np.ndarray, parts: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """(T, d) -> (T,) flat bin numbers, and (T,) whether a frame lies outside (it counts in the outermost bin).
+
+        Every bin is cut into ``parts`` along each axis.
+        """
+        flat, outside = np.zeros(len(values), np.int64), np.zeros(len(values), bool)
+        for column, edges, periodic in zip(values.T, self.edges, self.periodic, strict=True):
+            bins = (len(edges) - 1) * parts
+            low, width = edges[0], (edges[-1] - edges[0]) / bins
+            place = (np.asarray(column, float) - low) / width
+            if periodic:
+                place = np.mod(place, bins)
+            else:
+                slack = 1e-5 * bins  # values are float32
+                outside |= (place < -slack) | (place > bins + slack)
+            flat = flat * bins + np.clip(np.floor(place), 0, bins - 1).astype(np.int64)
+        return flat, outside
+
+    def coarse(self, table: np.ndarray, parts: int) -> np.ndarray:
+        """(K, finer bins) -> (K, bins)."""
+        split = [size for bins in self.shape for size in (bins, parts)]
+        axes = tuple(range(2, 2 * len(self.shape) + 1, 2))
+        return table.reshape(len(table), *split).sum(axes).reshape(len(table), -1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Counts:
+    """Weight of every bin in every block, a mean of one a frame.
+
+    Attributes:
+        weights: (K, bins) float32.
+        runs: (K,) run of each block.
+        outside: share of the weight beyond the grid (it counts in the outermost bins).
+        effective: about how many independent and equally weighted frames these are.
+        kT: kJ/mol.
+        smooth: (K, bins) float32, kernel estimate of the density at the bin centres, nan far from every sample; what
+            lies outside is left out of it. None where it was not asked for.
+        bandwidths: of the kernel, in the units of each axis.
+    """
+
+    grid: Grid
+    weights: np.ndarray
+    runs: np.ndarray
+    outside: float
+    effective: float
+    kT: float
+    smooth: np.ndarray | None = None
+    bandwidths: tuple[float, ...] = ()
+
+    @property
+    def probability(self) -> np.ndarray:
+        """(bins,) sums to one."""
+        return normalised(self.weights.sum(0, dtype=float))
+
+
+def normalised(weights: np.ndarray) -> np.ndarray:
+    """(..., bins) that sum to one over the last axis."""
+    total = weights.sum(-1, keepdims=True, dtype=float)
+    return weights / np.where(total > 0, total, 1.0)
+
+
+def count(values: np.ndarray, frames: Frames, grid: Grid, cut: Blocks, *, smooth: bool = True) -> Counts:
+    """Sort (T, d) values of the frames into the bins of the grid, block by block; ``smooth`` adds a kernel estimate."""
+    parts = FINE[len(grid.edges) - 1] if smooth else 1
+    bins = math.prod(n * parts for n in grid.shape)
+    table, beyond = np.empty((len(cut), bins), np.float32), np.zeros(bins)
+    scale = _scale(frames)
+    for k, (start, stop) in enumerate(itertools.pairwise(cut.edges)):
+        flat, outside = grid.index(values[start:stop], parts)
+        weight = None if frames.weights is None else np.asarray(frames.weights[start:stop], float) * scale
+        table[k] = np.bincount(flat, weight, minlength=bins)
+        if outside.any():
+            beyond += np.bincount(flat[outside], None if weight is None else weight[outside], minlength=bins)
+    samples = _samples(frames)
+    density: np.ndarray | None = None
+    widths: tuple[float, ...] = ()
+    if smooth:
+        inner = table
+        if beyond.any():  # taken out of every block in proportion, as a spike at the edge is no density
+            total = table.sum(0, dtype=float)
+            inner = table * np.maximum(1 - beyond / np.where(total > 0, total, 1), 0).astype(np.float32)
+        density, widths = kernel_density.smooth(inner, grid.fine, grid.edges, grid.periodic, samples)
+    return Counts(
+        grid,
+        grid.coarse(table, parts),
+        cut.runs,
+        float(beyond.sum() / len(frames)),
+        max(samples / cut.inefficiency, 1.0),
+        frames.kT,
+        density,
+        widths,
+    )
+
+
+def _scale(frames: Frames) -> float:
+    """What turns weights into weights of mean one."""
+    return 1.0 if frames.weights is None else len(frames) / float(np.sum(frames.weights, dtype=float))
+
+
+def _samples(frames: Frames) -> float:
+    return float(len(frames)) if frames.weights is None else kish(frames.weights)
+
+
+def surface(counts: Counts, kT: float, rng: np.random.Generator) -> Surface:
+    """Free energy -kT ln p above its minimum, in kJ/mol; its error is that of -kT ln p by drawing blocks anew.
+
+    The error is kT sd(p) / p over the draws, times sqrt(K / (K - 1)) for K blocks; nan in empty bins and for one block.
+    """
+    drawn = resamples(len(counts.weights), rng) if len(counts.weights) > 1 else None
+    p, shape = counts.probability, counts.grid.shape
+    energy, error = _energy(counts.weights, kT, drawn)
+    smooth = () if counts.smooth is None else _energy(counts.smooth, kT, drawn)
+    return Surface(
+        counts.grid.labels,
+        counts.grid.edges,
+        p.reshape(shape),
+        energy.reshape(shape),
+        error.reshape(shape),
+        counts.outside,
+        counts.grid.periodic,
+        *(one.reshape(shape) for one in smooth),
+    )
+
+
+def _energy(table: np.ndarray, kT: float, draws: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """(K, bins) weights of blocks -> free energy and its error; nan where there is nothing."""
+    table = np.nan_to_num(table)
+    p, count_ = normalised(table.sum(0, dtype=float)), len(table)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        energy = np.where(p > 0, kT * (np.log(p.max()) - np.log(p)), np.nan)
+        error = np.full_like(p, np.nan)
+        if draws is not None:
+            spread = normalised(draws @ table).std(0)
+            error = np.where(p > 0, kT * spread * math.sqrt(count_ / (count_ - 1)) / p, np.nan)
+    return energy, error
+
+
+def populations(counts: Counts, rng: np.random.Generator) -> tuple[Estimate, Estimate]:
+    """Populations of ``counted_states``, and free energies in kJ/mol above the first state, -kT ln(p / p_first).
+
+    A population is a share of all frames, also of those in no state. Intervals as in ``log_ratio``: of p on the scale
+    ln(p / (1 - p)). A state that was never seen has population 0,
+    bounded above as for so many independent draws as it has independent frames (Clopper and Pearson 1934), and no free
+    energy.
+    """
+    everything, kT = counts.weights.astype(float), counts.kT
+    own, size = everything[:, :-1], everything.sum()
+    total = own.sum(0)
+    odds = log_ratio(own, everything.sum(1, keepdims=True) - own, counts.runs, rng)
+    with np.errstate(over="ignore"):
+        p, low, high = total / size, 1 / (1 + np.exp(-odds.low)), 1 / (1 + np.exp(-odds.high))
+    none, all_, most = total == 0, total == size, 1 - 0.025 ** (1 / counts.effective)
+    low, high = np.where(none, 0.0, low), np.where(none, most, high)
+    low, high = np.where(all_, 1 - most, low), np.where(all_, 1.0, high)
+    ratio = log_ratio(own, np.broadcast_to(own[:, :1], own.shape), counts.runs, rng)
+    return Estimate(p, low, high), Estimate(-kT * ratio.value, -kT * ratio.high, -kT * ratio.low)
+
+
+def counted_states(labels: np.ndarray, count: int, frames: Frames, cut: Blocks) -> Counts:
+    """Counts whose bins are states, and one more for frames with a negative label (``outside`` is their share)."""
+    labels = np.asarray(labels)
+    if labels.shape != (len(frames),) or not np.issubdtype(labels.dtype, np.integer) or labels.max() >= count:
+        raise ValueError(
+            f"expected ({len(frames)},) whole numbers below {count}, one state a frame, got {labels.dtype}"
+            f" {labels.shape}, up to {labels.max()}"
+        )
+    table = np.empty((len(cut), count + 1), np.float32)
+    scale = _scale(frames)
+    for k, (start, stop) in enumerate(itertools.pairwise(cut.edges)):
+        part = labels[start:stop]
+        weight = None if frames.weights is None else frames.weights[start:stop] * scale
+        table[k] = np.bincount(np.where(part < 0, count, part), weight, minlength=count + 1)
+    grid = Grid(("state",), (np.arange(count + 2) - 0.5,), (False,))
+    outside = float(table[:, count].sum(dtype=float) / len(frames))
+    return Counts(grid, table, cut.runs, outside, max(_samples(frames) / cut.inefficiency, 1.0), frames.kT)
+
+
+def difference(counts: Counts, a: np.ndarray, b: np.ndarray, kT: float, rng: np.random.Generator) -> Estimate:
+    """Free energy of region ``a`` above region ``b`` in kJ/mol, -kT ln(p_a / p_b); masks over the bins of the grid."""
+    masks = [np.asarray(m, bool).reshape(-1) for m in (a, b)]
+    if any(m.shape != counts.weights.shape[1:] for m in masks):
+        raise ValueError(f"expected masks over the bins, {counts.grid.shape}, got {np.shape(a)} and {np.shape(b)}")
+    own, other = (counts.weights[:, m].sum(1, keepdims=True, dtype=float) for m in masks)
+    ratio = log_ratio(own, other, counts.runs, rng)
+    return Estimate(-kT * ratio.value[0], -kT * ratio.high[0], -kT * ratio.low[0])
+
+
+def log_ratio(a: np.ndarray, b: np.ndarray, runs: np.ndarray, rng: np.random.Generator) -> Estimate:
+    """ln(sum a / sum b) over K blocks of (K, M) weights, nan where either is empty, with 95 % intervals.
+
+    The blocks are given random weights from a flat Dirichlet distribution (Bayesian bootstrap, Rubin 1981), which
+    keeps rare states asymmetric; the quantiles are then widened to the variance of K independent blocks and to
+    Student's t with K - 1 degrees of freedom, and further where neighbouring blocks of a run are still correlated.
+    One block gives no interval.
+    """
+    from scipy.stats import t
+
+    count = len(a)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.log(a.sum(0)) - np.log(b.sum(0))
+        value = np.where(np.isfinite(value), value, np.nan)
+        if count < 2:
+            return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
+        drawn = rng.dirichlet(np.ones(count), RATIO_DRAWS)
+        spread = np.log(drawn @ a) - np.log(drawn @ b) - value
+        influence = a / a.sum(0) - b / b.sum(0)
+        near = (runs[1:] == runs[:-1])[:, None]
+        both = 2 * np.sum(near * influence[1:] * influence[:-1], 0)
+        correlated = np.sqrt(1 + np.maximum(np.nan_to_num(both / np.sum(influence**2, 0)), 0))
+    low, high = np.quantile(np.where(np.isfinite(value), spread, np.nan), (0.025, 0.975), axis=0)
+    wide = t.ppf(0.975, count - 1) / 1.96 * math.sqrt((count + 1) / (count - 1)) * correlated
+    return Estimate(value, value + np.minimum(low, 0) * wide, value + np.maximum(high, 0) * wide)

@@ -1,0 +1,201 @@
+"""Populations of states, and the transitions between them that were seen: counts, rates, and how long visits last.
+
+A frame carries the number of the core that it lies in, or -1. Between cores a run counts as being still in the state of
+the last core that it visited (hysteresis, "transition-based assignment": Buchete and Hummer, J. Phys. Chem. B 112,
+2008), so that crossing a border back and forth is no transition.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from cgsurrogate.analysis.free_energy import surfaces
+from cgsurrogate.analysis.results import Estimate, StateKinetics
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.statistics import Blocks
+
+TIMES, FEW = 60, 10
+UNPHYSICAL = "its time is not physical time: compare ratios of times only"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Visits:
+    """Stays in a state, in time order, from the first frame in its core to the first in another core, or a run's end.
+
+    Attributes:
+        state, run: (V,) where it is.
+        steps: (V,) frames that it lasts; up to the last frame of the run where its end is not seen.
+        entered, left: (V,) whether its beginning and its end were seen.
+    """
+
+    state: np.ndarray
+    run: np.ndarray
+    steps: np.ndarray
+    entered: np.ndarray
+    left: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+
+def visits(labels: np.ndarray, frames: Frames) -> Visits:
+    """Stays from (T,) numbers of cores, -1 for none; never across runs, and from the first core of a run on."""
+    ends = np.cumsum(frames.lengths)
+    starts = ends - frames.lengths
+    new = np.empty(len(labels), bool)
+    new[0] = True
+    np.not_equal(labels[1:], labels[:-1], out=new[1:])
+    new[starts] = True
+    first = np.flatnonzero(new)
+    first = first[labels[first] >= 0]
+    run = np.searchsorted(ends, first, side="right")
+    state = labels[first].astype(np.int64)
+    changed = np.ones(len(first), bool)
+    changed[1:] = (state[1:] != state[:-1]) | (run[1:] != run[:-1])
+    first, run, state = first[changed], run[changed], state[changed]
+    left = np.zeros(len(first), bool)
+    left[:-1] = run[1:] == run[:-1]
+    stop = ends[run] - 1
+    stop[:-1] = np.where(left[:-1], first[1:], stop[:-1])
+    return Visits(state, run, stop - first, first > starts[run], left)
+
+
+def counts(stays: Visits, count: int) -> np.ndarray:
+    """(M, M) transitions from the row's to the column's state."""
+    before = np.flatnonzero(stays.left)
+    code = stays.state[before] * count + stays.state[before + 1]
+    return np.bincount(code, minlength=count * count).reshape(count, count)
+
+
+def times(stays: Visits, count: int) -> np.ndarray:
+    """(M,) frames spent in each state, whether or not the end of the stay was seen."""
+    return np.bincount(stays.state, stays.steps, minlength=count)
+
+
+def rates(seen: np.ndarray, time: np.ndarray) -> Estimate:
+    """(M, M) transitions and (M,) times -> transitions per time, with the interval of a Poisson process.
+
+    The interval is that of the Gamma distribution with shape N + 1/2 (Jeffreys prior); from zero up where none was
+    seen. nan on the diagonal and for states that were never visited.
+    """
+    from scipy.stats import gamma
+
+    seen = np.asarray(seen, float)
+    span = np.where(time > 0, time, np.nan)[:, None] * np.where(np.eye(len(seen)) > 0, np.nan, 1.0)
+    low = np.where(seen > 0, gamma.ppf(0.025, seen + 0.5), 0.0)
+    return Estimate(seen / span, low / span, gamma.ppf(0.975, seen + 0.5) / span)
+
+
+def survival(stays: Visits, count: int, points: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
+    """(L,) frames and (M, L) share of the stays that last at least so long (Kaplan and Meier 1958).
+
+    Stays that a run's end cuts off count as long as they were seen. Only stays whose beginning was seen count; where
+    there are fewer than three of a state, all of them. nan beyond the longest stay of a state.
+    """
+    longest = int(stays.steps.max()) if len(stays) else 0
+    if longest < 1:
+        return np.zeros(1), np.ones((count, 1))
+    grid = np.unique(np.concatenate([[0], np.geomspace(1, longest, points).round()]))
+    curves = np.full((count, len(grid)), np.nan)
+    for state in range(count):
+        own = stays.state == state
+        if (own & stays.entered).sum() >= 3:
+            own &= stays.entered
+        if not own.any():
+            continue
+        steps, left = stays.steps[own], stays.left[own]
+        when, ended = np.unique(steps[left], return_counts=True)
+        at_risk = len(steps) - np.searchsorted(np.sort(steps), when)
+        share = np.concatenate([[1.0], np.cumprod(1 - ended / at_risk)])
+        curves[state] = np.where(grid <= steps.max(), share[np.searchsorted(when, grid)], np.nan)
+    return grid, curves
+
+
+def measure(
+    labels: np.ndarray,
+    names: Sequence[str],
+    frames: Frames,
+    cut: Blocks,
+    rng: np.random.Generator,
+    *,
+    physical: bool = True,
+) -> StateKinetics:
+    """Populations and transitions of states that were named beforehand, without a Markov state model.
+
+    Args:
+        labels: (T,) number of the state of each frame, -1 for none.
+        cut: blocks that the errors of the populations come from.
+        physical: False for force-field time.
+    """
+    names = tuple(names)
+    if labels.shape != (len(frames),):
+        raise ValueError(f"expected one state a frame, ({len(frames)},), got {labels.shape}")
+    counted = surfaces.counted_states(labels, len(names), frames, cut)
+    shares, energies = surfaces.populations(counted, rng)
+    notes = absent(names, counted.weights.sum(0)[:-1])
+    seen = transitions(labels, names, frames, physical)
+    return StateKinetics(
+        names, shares, energies, np.nan, None, None, seen.counts, seen.rates, seen.times, seen.survival, None,
+        physical, notes + seen.notes, frames.dt,
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Transitions:
+    """What was seen of transitions, in the units of ``StateKinetics``."""
+
+    counts: np.ndarray
+    rates: Estimate
+    times: np.ndarray
+    survival: np.ndarray
+    notes: tuple[str, ...]
+
+
+def transitions(labels: np.ndarray, names: tuple[str, ...], frames: Frames, physical: bool) -> Transitions:
+    """Counts, rates in 1/ns and survival from (T,) numbers of cores, with what the data do not allow."""
+    count = len(names)
+    if not frames.time_ordered:
+        unknown = np.full((count, count), np.nan)
+        none = Estimate(unknown, unknown, unknown)
+        note = f"no transitions: {frames.out_of_order} have no time order"
+        return Transitions(unknown, none, np.zeros(1), np.full((count, 1), np.nan), (note,))
+    stays = visits(labels, frames)
+    seen, steps = counts(stays, count), times(stays, count)
+    grid, curves = survival(stays, count)
+    found = rates(seen, steps * frames.dt / 1000)
+    return Transitions(seen, found, grid * frames.dt, curves, judge(seen, steps, names, physical))
+
+
+def judge(seen: np.ndarray, steps: np.ndarray, names: tuple[str, ...], physical: bool) -> tuple[str, ...]:
+    """Whether the data allow rates: enough transitions, visits longer than the time between frames, physical time."""
+    notes = [] if physical else [UNPHYSICAL]
+    few, never = [], []
+    for a in range(len(names)):
+        for b in range(a + 1, len(names)):
+            if not (steps[a] and steps[b]):
+                continue
+            there, back = int(seen[a, b]), int(seen[b, a])
+            pair = f"{names[a]} and {names[b]}"
+            if there + back == 0:
+                never.append(pair)
+            elif there + back < FEW:
+                few.append(f"{pair} ({there} there, {back} back)")
+    if few:
+        notes.append(f"fewer than {FEW} transitions between {'; '.join(few)}: rates are known within a factor at best")
+    if never and not seen.sum():
+        notes.append(f"no transition was seen between {'; '.join(never)}")
+    leaving = seen.sum(1)
+    short = [names[k] for k in range(len(names)) if leaving[k] and steps[k] < 3 * leaving[k]]
+    if short:
+        visited = ", ".join(short)
+        notes.append(f"visits to {visited} last fewer than three frames on average: some transitions are missed")
+    return tuple(notes)
+
+
+def absent(names: Sequence[str], total: np.ndarray) -> tuple[str, ...]:
+    """A note on the states that hold no frame."""
+    gone = [name for name, weight in zip(names, total, strict=True) if not weight > 0]
+    return (f"no frame is in {', '.join(gone)}",) if gone else ()

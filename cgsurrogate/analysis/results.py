@@ -1,0 +1,161 @@
+"""What is known of one ensemble: surfaces, distances, kinetics, sampling and structure, each with its error."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Estimate:
+    """Numbers with their 95 % intervals: three arrays of one shape, nan where unknown."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def __post_init__(self) -> None:
+        for field in ("value", "low", "high"):
+            object.__setattr__(self, field, np.asarray(getattr(self, field), float))
+        if not self.value.shape == self.low.shape == self.high.shape:
+            shapes = f"{self.value.shape}, {self.low.shape}, {self.high.shape}"
+            raise ValueError(f"expected value, low and high of one shape, got {shapes}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Surface:
+    """A free-energy surface over one or two collective variables.
+
+    Attributes:
+        labels: name of each axis, e.g. ("TIC 1", "TIC 2").
+        edges: bin edges of each axis; the same for every ensemble of a comparison.
+        probability: (bins,) or (bins, bins), sums to one.
+        free_energy: kJ/mol above its minimum, nan in bins without samples.
+        error: kJ/mol, standard error by block bootstrap over runs, nan where unknown.
+        outside: share of the samples beyond the edges (they count in the outermost bins).
+        periodic: whether each axis is an angle.
+        kernel: kJ/mol above its minimum, the kernel estimate at the bin centres, nan far from every sample; None where
+            none was made.
+        kernel_error: kJ/mol, its standard error.
+    """
+
+    labels: tuple[str, ...]
+    edges: tuple[np.ndarray, ...]
+    probability: np.ndarray
+    free_energy: np.ndarray
+    error: np.ndarray
+    outside: float
+    periodic: tuple[bool, ...]
+    kernel: np.ndarray | None = None
+    kernel_error: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Timescales:
+    """Implied timescales in ps against lag: ``lags`` (L,) ps, the other arrays (L, K), nan where unknown.
+
+    ``clock`` is, for an ensemble whose time is not physical, physical time over its own time, from the slowest
+    timescale of the reference over its own; None for physical time or where unknown.
+    """
+
+    lags: np.ndarray
+    values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    physical: bool  # False for force-field time, which is not physical time
+    clock: Estimate | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChapmanKolmogorov:
+    """Probability to be in the same state again after ``lags`` (L,) ps: by the model, and counted; each (M, L)."""
+
+    lags: np.ndarray
+    predicted: Estimate
+    counted: Estimate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StateKinetics:
+    """Populations of, and transitions between, a set of M named states in one ensemble.
+
+    Attributes:
+        names: of the states, the same for every ensemble of a comparison.
+        populations: (M,) shares of all frames; what belongs to no state is the rest.
+        free_energies: (M,) kJ/mol above the first state, -kT ln(p / p_first).
+        lag: ps, of the Markov state model; nan where there is none.
+        transitions: (M, M) probability to be in the column's state one lag after the row's; None without a model.
+        passage: (M, M) ps, mean first-passage time from the row's to the column's state; None without a model.
+        counts: (M, M) transitions from core to core that were seen.
+        rates: (M, M) 1/ns, counts over the time in which the row's core was the last one visited, with the interval of
+            a Poisson process.
+        times: (L,) ps, of ``survival``.
+        survival: (M, L) share of the visits that last at least so long.
+        check: the Chapman-Kolmogorov test; None without a model.
+        physical: False for force-field time, which is not physical time.
+        notes: what the data do not allow.
+        spacing: ps between frames; counts and rates miss what is shorter.
+    """
+
+    names: tuple[str, ...]
+    populations: Estimate
+    free_energies: Estimate
+    lag: float
+    transitions: Estimate | None
+    passage: Estimate | None
+    counts: np.ndarray
+    rates: Estimate
+    times: np.ndarray
+    survival: np.ndarray
+    check: ChapmanKolmogorov | None
+    physical: bool
+    notes: tuple[str, ...] = ()
+    spacing: float = math.nan
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sampling:
+    """How well an ensemble has sampled its own distribution.
+
+    Attributes:
+        effective: about how many independent frames it has, by its slowest coordinate.
+        halves: by metric, Jensen-Shannon distance of the first half of every run to its second half.
+        halves_floor: by metric, the 95 % quantile of that distance between random halves of its blocks; above it,
+            the runs have not come to equilibrium.
+        round_trips: how often a run went from one end of the slowest coordinate to the other and back, all together.
+        wall_seconds: wall time that it took to make, nan where unknown.
+    """
+
+    effective: float
+    halves: dict[str, float]
+    halves_floor: dict[str, float]
+    round_trips: float
+    wall_seconds: float = math.nan
+
+    @property
+    def per_second(self) -> float:
+        """Independent frames a second of wall time."""
+        return self.effective / self.wall_seconds if self.wall_seconds > 0 else math.nan
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Shape:
+    """The fold in numbers, over R residues (by their CA bead, or every bead where there is no CA).
+
+    Attributes:
+        residues: (R,) names, e.g. "TYR 1".
+        contacts: (R, R) share of the frames in which two residues are in contact, nan next to the diagonal.
+        cutoff: nm, of a contact.
+        fluctuation: (R,) nm, root mean square fluctuation about the mean structure after superposition.
+        pair_edges: (bins + 1,) nm.
+        pairs: (bins,) probability of the distance of two residues, pooled over pairs at least three apart.
+    """
+
+    residues: tuple[str, ...]
+    contacts: np.ndarray
+    cutoff: float
+    fluctuation: Estimate
+    pair_edges: np.ndarray
+    pairs: np.ndarray

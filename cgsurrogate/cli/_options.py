@@ -1,0 +1,119 @@
+"""Options that several commands share, and the small things around a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+log_folder: Path | None = None  # where a traceback is logged, once a run folder exists
+
+PATH = click.Path(path_type=Path)
+
+out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
+seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+minutes = click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Budget of wall time; training ends within it with the best model so far.",
+)
+force = click.option("--force", is_flag=True, help="Overwrite what is there.")
+
+
+def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What describes reference data: topology, trajectories, mapping, temperature, and what goes with them."""
+    for option in reversed(
+        (
+            click.option("-s", "--topology", type=PATH, help="Topology: PDB, mmCIF, GRO, PSF, prmtop."),
+            click.option(
+                "-f", "--traj", "trajectories", multiple=True, type=PATH, help="Trajectory, one run each; repeatable."
+            ),
+            click.option(
+                "--mapping",
+                default="backbone",
+                show_default=True,
+                help="ca, backbone, heavy, custom:file=BEADS.txt, or a .py file.",
+            ),
+            click.option("-T", "--temperature", type=float, help="Temperature in K."),
+            click.option("--dt", type=float, help="Time between frames in ps; overrides what the files state."),
+            click.option(
+                "--forces",
+                "force_files",
+                multiple=True,
+                help="All-atom forces in kJ/mol/nm, .npy or .npz:name; one a trajectory, or one for all walkers.",
+            ),
+            click.option(
+                "--weights",
+                "weight_files",
+                multiple=True,
+                help="Frame weights, .npy or .npz:name; append :kJ/mol for a bias energy b, then exp(b/kT).",
+            ),
+            click.option("-b", "--begin", type=float, help="First time to read, ps."),
+            click.option("-e", "--end", type=float, help="Last time to read, ps."),
+            click.option(
+                "--stride", default=1, show_default=True, type=click.IntRange(min=1), help="Every n-th frame."
+            ),
+            click.option(
+                "--aggregate",
+                default="auto",
+                show_default=True,
+                type=click.Choice(["auto", "basic", "optimal"]),
+                help="Force aggregation: basic, over rigid groups only, or optimal, the least noisy; auto: optimal "
+                "where there are forces and it gains something.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def read_input(
+    topology: Path | None,
+    trajectories: tuple[Path, ...],
+    mapping: str,
+    temperature: float | None,
+    report: Callable[..., None],
+    **options: Any,
+):
+    """Frames from the options of ``input_options``."""
+    from cgsurrogate import workflows
+    from cgsurrogate.data.read import read
+
+    if topology is None or not trajectories:
+        raise click.UsageError("give a topology with -s and at least one trajectory with -f")
+    if temperature is None:
+        raise click.UsageError("give the temperature of the simulation in kelvin with -T")
+    frames = read(
+        topology,
+        list(trajectories),
+        workflows.mapping_builder(mapping),
+        temperature=temperature,
+        dt=options["dt"],
+        forces=list(options["force_files"]),
+        weights=list(options["weight_files"]),
+        begin=options["begin"],
+        end=options["end"],
+        stride=options["stride"],
+        aggregate=options["aggregate"],
+        report=report,
+    )
+    frames.source["mapping"] = mapping
+    return frames
+
+
+def fresh(folder: Path, manifest: str, force: bool) -> None:
+    """Refuse to overwrite a finished result unless told to."""
+    if (folder / manifest).exists() and not force:
+        raise click.ClickException(f"{folder} is already complete; give --force to replace it, or another folder")
+    if folder.exists() and not folder.is_dir():
+        raise click.ClickException(f"{folder} is a file; give another folder")
+
+
+def one_thread() -> None:
+    """One thread per process: two on a busy machine are slower."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,42 @@
+"""``cgsurrogate uncertainty``: how far frames are from what a model was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cgsurrogate.cli import _options
+from cgsurrogate.cli._progress import progress
+
+
+@click.command("uncertainty", epilog="Example:  cgsurrogate uncertainty force-field simulation --worst 5")
+@click.argument("model", type=_options.PATH)
+@click.argument("frames", type=_options.PATH)
+@click.option("--worst", default=0, show_default=True, type=click.IntRange(min=0), help="List so many frames.")
+@_options.quiet
+def command(model: Path, frames: Path, worst: int, quiet: bool) -> None:
+    """Score every frame of FRAMES: how new the surroundings of each bead are to MODEL.
+
+    Writes uncertainty.npy (frames, beads) beside the positions. Simulations of a force field have it already.
+    """
+    import numpy as np
+
+    from cgsurrogate.models import extrapolation_scores
+    from cgsurrogate.models import model as store
+
+    _options.one_thread()
+    novelty = store.load(model).novelty
+    if novelty is None:
+        raise ValueError(f"{model} does not say what its training frames cover; train it again")
+    with progress(quiet) as update:
+        scored = extrapolation_scores.add_uncertainty(frames, novelty, lambda fraction: update("scoring", fraction))
+    said, scores = extrapolation_scores.words(scored), scored.uncertainty
+    if said is not None:
+        click.echo(said.text)
+    if worst and scores is not None:
+        of_frame = np.asarray(scores).max(1)
+        for index in np.argsort(-of_frame, kind="stable")[:worst]:
+            bead = int(np.argmax(scores[index]))
+            name = extrapolation_scores.bead_name(scored.beads, bead)
+            click.echo(f"{of_frame[index]:8.3g}  frame {index:,}: bead {bead} ({name})")

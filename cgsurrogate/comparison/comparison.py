@@ -1,0 +1,58 @@
+"""What a comparison holds: numbers with errors, ready to be drawn, printed and stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from pathlib import Path
+from typing import Any
+
+from cgsurrogate.analysis.results import Surface, Timescales
+from cgsurrogate.comparison import storage
+from cgsurrogate.comparison.ensemble import ROLES, Distance, Ensemble
+
+__all__ = ["ROLES", "Comparison", "Distance", "Ensemble", "Surface", "Timescales"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """Every ensemble measured with the reference's own collective variables, grids and estimators.
+
+    ``verdict`` holds one sentence a surrogate: within the reference's uncertainty or not, and where not.
+    """
+
+    reference: Ensemble
+    others: tuple[Ensemble, ...]
+    verdict: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    settings: dict[str, Any] = dataclasses.field(
+        default_factory=dict
+    )  # seed, how each floor was made; JSON can hold it
+
+    @property
+    def ensembles(self) -> tuple[Ensemble, ...]:
+        return (self.reference, *self.others)
+
+    def metrics(self) -> dict[str, Any]:
+        """Every figure but the surfaces, as JSON can hold it; nan becomes None."""
+        return storage.metrics(self)
+
+    def table(self) -> str:
+        """The distances of every ensemble beside the floor, as plain text."""
+        return storage.table(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: verdict, distances and warnings."""
+        text = "".join(f"<p>{html.escape(line)}</p>" for line in self.verdict)
+        text += f"<pre>{html.escape(self.table())}</pre>"
+        listed = "".join(f"<li>{html.escape(line)}</li>" for line in self.warnings)
+        return f"<b>Comparison</b>{text}" + (f"<b>Warnings</b><ul>{listed}</ul>" if listed else "")
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``metrics.json``, ``surfaces.npz`` and the sample frames."""
+        return storage.save(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """The inverse of ``save``."""
+        return cls(*storage.load(folder))

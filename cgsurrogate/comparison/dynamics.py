@@ -1,0 +1,183 @@
+"""Kinetics of every ensemble of a comparison, on states that come from the reference or from the user."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.analysis.cvs._base import CV
+from cgsurrogate.analysis.free_energy import surfaces
+from cgsurrogate.analysis.kinetics import (
+    implied_timescales,
+    markov_model,
+    metastable_states,
+    state_definitions,
+    transitions,
+)
+from cgsurrogate.analysis.results import StateKinetics, Timescales
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.statistics import Blocks
+
+MICRO, METASTABLE, NAMED = "MSM states", "metastable", "named"
+Rng = Callable[..., np.random.Generator]
+
+
+class Columns:
+    """Values of collective variables by label, (T,) each, with what is needed to speak of them."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, np.ndarray] = {}
+        self.angles: set[str] = set()
+        self.units: dict[str, str] = {}
+
+    def add(self, label: str, values: np.ndarray, cv: CV) -> None:
+        """One column of a collective variable."""
+        self.values[label] = values
+        self.units[label] = cv.unit
+        if cv.period is not None:
+            self.angles.add(label)
+
+
+@dataclasses.dataclass(eq=False)
+class Dynamics:
+    """What the kinetics of each ensemble are, by its name; filled by ``of_projection`` and ``of_named``.
+
+    Attributes:
+        frames, cut: of every ensemble; the first one is the reference.
+        physical: by name, whether its time is physical.
+        rng: a stream of its own for every purpose.
+        counted: populations of states in blocks, by kind of state and then by ensemble.
+    """
+
+    frames: Mapping[str, Frames]
+    cut: Mapping[str, Blocks]
+    physical: Mapping[str, bool]
+    rng: Rng
+    timescales: dict[str, Timescales | None] = dataclasses.field(default_factory=dict)
+    states: dict[str, dict[str, StateKinetics]] = dataclasses.field(default_factory=dict)
+    notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    described: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    counted: dict[str, dict[str, surfaces.Counts]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.timescales = dict.fromkeys(self.frames)
+        self.states = {name: {} for name in self.frames}
+        self.notes = {name: [] for name in self.frames}
+
+    @property
+    def reference(self) -> str:
+        return next(iter(self.frames))
+
+    def of_projection(
+        self, projection: CV, projected: Mapping[str, np.ndarray], columns: Columns, sets: int | None = None
+    ) -> None:
+        """Implied timescales and metastable states from a Markov state model of the reference's microstates.
+
+        Args:
+            projected: (T, D) values of ``projection`` of every ensemble.
+            columns: of the reference, to describe its metastable states with.
+            sets: how many metastable states; None where the gap in the spectrum is largest.
+        """
+        known = self.frames[self.reference]
+        if projection.lag is None:
+            self.notes[self.reference].append("no timescales: " + projection.notes[0].split(":")[0])
+            return
+        lags = implied_timescales.lag_grid(known, projection.lag * known.dt)
+        if not len(lags):
+            self.notes[self.reference].append("no timescales: the runs are too short")
+            return
+        micro = markov_model.states(projected[self.reference], self.rng("states"))
+        labels = micro(projected[self.reference])
+        found = metastable_states.partition(labels, known, float(lags[len(lags) // 2]), len(micro), sets)
+        if found is None:
+            self.notes[self.reference].append("no metastable states: nothing in it is slower than the lag")
+        else:
+            texts = metastable_states.describe(
+                found, labels, known, columns.values, angles=columns.angles, units=columns.units
+            )
+            places = self._places(found.sets[labels], len(found), projected[self.reference])
+            self.described[METASTABLE] = _described(found.names, texts, places)
+        for name in self.frames:
+            if name != self.reference:
+                labels = micro(projected[name])
+            self._of_one(name, labels, lags, len(micro), found)
+
+    def _of_one(
+        self, name: str, labels: np.ndarray, lags: np.ndarray, count: int, found: metastable_states.Partition | None
+    ) -> None:
+        frames, cut, physical = self.frames[name], self.cut[name], self.physical.get(name, True)
+        self.counted.setdefault(MICRO, {})[name] = surfaces.counted_states(labels, count, frames, cut)
+        if not frames.time_ordered:
+            self.notes[name].append(f"no timescales: {frames.out_of_order} have no time order")
+        else:
+            times, notes = implied_timescales.timescales(
+                labels, frames, lags, count, cut, self.rng(name, "timescales"), physical=physical
+            )
+            known = self.timescales[self.reference]
+            if times is not None and known is not None and not physical:
+                times = dataclasses.replace(times, clock=implied_timescales.clock(known, times))
+            self.timescales[name] = times
+            self.notes[name] += notes
+        if found is not None:
+            sets = found.sets[labels]
+            self.counted.setdefault(METASTABLE, {})[name] = surfaces.counted_states(sets, len(found), frames, cut)
+            self.states[name][METASTABLE] = metastable_states.measure(
+                found, labels, frames, cut, self.rng(name, METASTABLE), physical=physical
+            )
+
+    def of_named(
+        self,
+        states: Sequence[state_definitions.Named],
+        columns: Mapping[str, Columns],
+        projected: Mapping[str, np.ndarray],
+    ) -> None:
+        """Populations, free-energy differences and rates of states that a user named.
+
+        Args:
+            columns, projected: of every ensemble.
+        """
+        if not states:
+            return
+        known = columns[self.reference]
+        state_definitions.check(states, known.values, known.angles)
+        labels = state_definitions.labels(states, known.values, known.angles)
+        self.described[NAMED] = _described(
+            [s.name for s in states],
+            [" and ".join(map(str, s.conditions)) for s in states],
+            self._places(labels, len(states), projected[self.reference]),
+        )
+        for name, frames in self.frames.items():
+            own = columns[name]
+            self.states[name][NAMED] = transitions.measure(
+                state_definitions.labels(states, own.values, own.angles),
+                [s.name for s in states],
+                frames,
+                self.cut[name],
+                self.rng(name, NAMED),
+                physical=self.physical.get(name, True),
+            )
+
+    def _places(self, labels: np.ndarray, count: int, plane: np.ndarray) -> np.ndarray:
+        """(M, 2) mean of the first two columns of the projection in each state of the reference."""
+        weights = self.frames[self.reference].probabilities
+        inside = labels >= 0
+        total = np.bincount(labels[inside], weights[inside], minlength=count)
+        sums = [
+            np.bincount(labels[inside], weights[inside] * column[inside], minlength=count) for column in plane.T[:2]
+        ]
+        means = np.stack(sums, 1) / np.where(total > 0, total, 1)[:, None]
+        return np.pad(means, ((0, 0), (0, 2 - means.shape[1])))
+
+    def settings(self) -> dict[str, Any]:
+        """What the states are, for people."""
+        return {"states": self.described} if self.described else {}
+
+
+def _described(names: Sequence[str], texts: Sequence[str], places: np.ndarray) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "description": text, "place": [float(x) for x in place]}
+        for name, text, place in zip(names, texts, places, strict=True)
+    ]

@@ -1,0 +1,95 @@
+"""One ensemble of a comparison: what is known of it, and how far it lies from the reference."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.analysis.results import (
+    Sampling,
+    Shape,
+    StateKinetics,
+    Surface,
+    Timescales,
+)
+from cgsurrogate.core.frames import Frames
+
+ROLES = ("reference", "surrogate", "baseline", "floor")
+
+
+@dataclasses.dataclass(frozen=True)
+class Distance:
+    """How far an ensemble lies from the reference by one measure; 0 for the same.
+
+    ``low`` and ``high`` bound its 95 % bootstrap interval. ``floor`` is what an independent all-atom sample would show
+    (``distances.floor`` says how it is made), ``floor_high`` the 95 % quantile of that, ``p`` the share of such samples
+    that would lie at least as far. ``within`` says value <= floor_high.
+    """
+
+    value: float
+    low: float
+    high: float
+    floor: float
+    floor_high: float
+    p: float = math.nan
+
+    @property
+    def ratio(self) -> float:
+        """How many times the floor; nan without one."""
+        return self.value / self.floor if self.floor > 0 else math.nan
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a floor to hold it against."""
+        return math.isfinite(self.floor_high)
+
+    @property
+    def within(self) -> bool:
+        return self.value <= self.floor_high
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ensemble:
+    """One row of a comparison: the reference, a surrogate, a baseline, or the floor.
+
+    Attributes:
+        surfaces: by name; the names are the same for every ensemble ("phi 1", "phi 1 / psi 1", "TIC 1",
+            "TIC 1 / TIC 2", ...).
+        distances: Jensen-Shannon, by metric ("torsions", "torsions 2-D", "TIC 1", "TIC 1-2", "RMSD", ...); empty for
+            the reference. The verdict rests on these.
+        timescales: implied timescales of its Markov state model.
+        geometry: by name ("bonds", "angles", "closest approach"): {"unit", "edges", "probability"} of pooled values in
+            standard deviations or units, plus {"worst": text} naming the worst term.
+        sample: a few hundred frames for the 3-D view, in time order of one replica.
+        track: (len(sample), 2) values of the first two TICs of ``sample``.
+        sampling: how well it has sampled.
+        shape: contacts, fluctuations and pair distances.
+        states: kinetics between named states, by the name of the set ("metastable", or "named" by the user).
+        further: other measures, by measure and then by metric, each with a floor of its own: "KL divergence",
+            "Wasserstein", "free-energy error", "populations".
+        recipes: published metrics, by recipe and then by metric.
+    """
+
+    name: str
+    role: str
+    frames_count: int
+    surfaces: dict[str, Surface]
+    distances: dict[str, Distance]
+    timescales: Timescales | None
+    geometry: dict[str, dict[str, Any]]
+    sample: Frames
+    track: np.ndarray
+    notes: tuple[str, ...] = ()
+    sampling: Sampling | None = None
+    shape: Shape | None = None
+    states: dict[str, StateKinetics] = dataclasses.field(default_factory=dict)
+    further: dict[str, dict[str, Distance]] = dataclasses.field(default_factory=dict)
+    recipes: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def effective(self) -> float:
+        """About how many independent frames it has; nan where unknown."""
+        return self.sampling.effective if self.sampling else math.nan

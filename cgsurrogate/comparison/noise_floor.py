@@ -1,0 +1,265 @@
+"""How far an ensemble lies from the reference by any of the measures: interval, noise floor and verdict.
+
+Everything is made from the counts of blocks (``fes``), without looking at the frames again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from cgsurrogate.analysis.free_energy.divergences import JENSEN_SHANNON, MEASURES, POPULATIONS, Measure
+from cgsurrogate.analysis.free_energy.surfaces import Counts, normalised
+from cgsurrogate.comparison.ensemble import Distance
+from cgsurrogate.core.statistics import LEAST_RUNS, resamples
+
+__all__ = [
+    "JENSEN_SHANNON",
+    "MEASURES",
+    "POPULATIONS",
+    "Floor",
+    "Measure",
+    "distance",
+    "floor",
+    "interval",
+    "mean_distance",
+]
+
+SPLITS = 200
+STRETCHES = 32
+
+
+def mean_distance(
+    a: Sequence[Counts],
+    b: Sequence[Counts],
+    measure: Measure = JENSEN_SHANNON,
+    reference: Sequence[Counts] | None = None,
+) -> float:
+    """Mean over grids of the distance of an ensemble ``a`` from ``b``, which is the reference unless one is given."""
+    known = b if reference is None else reference
+    return float(
+        np.mean(
+            [measure.function(x.probability, y.probability, r) for x, y, r in zip(a, b, known, strict=True)],
+        )
+    )
+
+
+def interval(
+    a: Sequence[Counts], reference: Sequence[Counts], rng: np.random.Generator, measure: Measure = JENSEN_SHANNON
+) -> tuple[float, float]:
+    """95 % interval of the mean distance by drawing the blocks of both ensembles anew.
+
+    Drawing anew adds noise to a figure that is never negative, so the draws are shifted to have the figure as their
+    mean: the interval says how the figure would vary on a repetition, and keeps the bias that the floor has as well.
+    A single block leaves all that is possible; nan for a measure without an upper end.
+    """
+    value = mean_distance(a, reference, measure)
+    if len(a[0].weights) < 2 or len(reference[0].weights) < 2:
+        return 0.0, measure.most if math.isfinite(measure.most) else math.nan
+    first, second = resamples(len(a[0].weights), rng), resamples(len(reference[0].weights), rng)
+    drawn = np.mean(
+        [
+            measure.function(normalised(first @ x.weights), normalised(second @ y.weights), y)
+            for x, y in zip(a, reference, strict=True)
+        ],
+        0,
+    )
+    low, high = np.quantile(drawn - drawn.mean(), (0.025, 0.975))
+    return max(0.0, value + min(low, 0.0)), min(measure.most, value + max(high, 0.0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Floor:
+    """What an independent all-atom sample would show.
+
+    Attributes:
+        typical: distance of such a sample.
+        high: 95 % quantile of it.
+        splits: number of splits that it was made from.
+        note: how it was made.
+        null: (splits,) distances of such samples, rising; their 95 % quantile is ``high``.
+    """
+
+    typical: float
+    high: float
+    splits: int
+    note: str
+    null: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+
+    def p(self, value: float) -> float:
+        """Share of such samples that lie at least as far; below 0.05 where ``value`` is above ``high``.
+
+        Read off between the splits; never below one over their number and one.
+        """
+        if not len(self.null) or not math.isfinite(value):
+            return math.nan
+        share = 1 - np.interp(value, self.null, np.linspace(0, 1, len(self.null)), left=0.0, right=1.0)
+        return float(max(share, 1 / (len(self.null) + 1)))
+
+
+def floor(
+    reference: Sequence[Counts],
+    training: Sequence[Counts] | None,
+    rng: np.random.Generator,
+    measure: Measure = JENSEN_SHANNON,
+) -> Floor:
+    """The distance that sampling alone makes, for the same mean over grids as the figure it is held against.
+
+    With ``training`` beside a held-out reference: the training data against the reference, which is what a perfect
+    surrogate of the training data would reach. Its 95 % quantile is that of random splits of all these runs into two
+    sets of the same two sizes, moved up if the training data lie further from the reference than the typical split.
+
+    Without it: disjoint halves of the reference, scaled from half the size to the size of the reference (the noise of
+    a distance falls with the sample; the exponent is measured between quarters and halves), so that the floor is that
+    of an independent sample as large as the reference.
+
+    Split are whole runs where there are at least six, else stretches of them. The upper part is widened where
+    they are few, see ``_widened``.
+    """
+    if training is None:
+        return _floor_of_halves(reference, rng, measure)
+    sizes = (len(set(training[0].runs.tolist())), len(set(reference[0].runs.tolist())))
+    by_runs = sum(sizes) >= LEAST_RUNS
+    pooled = [_units(x, by_runs, y) for x, y in zip(training, reference, strict=True)]
+    share = sizes if by_runs else tuple(len(_units(x[0], False)) for x in (training, reference))
+    masks = _splits(sum(share), share[0], rng)
+    drawn = _between(pooled, masks, 1 - masks, measure, reference)
+    typical = mean_distance(training, reference, measure)
+    note = f"training against reference; {len(masks)} splits of {sum(share)} {'runs' if by_runs else 'stretches'}"
+    null = _widened(drawn, sum(share)) + max(0.0, typical - float(np.median(drawn)))
+    return Floor(typical, float(np.quantile(null, 0.95)), len(masks), note, null)
+
+
+def _floor_of_halves(reference: Sequence[Counts], rng: np.random.Generator, measure: Measure) -> Floor:
+    by_runs = len(set(reference[0].runs.tolist())) >= LEAST_RUNS
+    units = [_units(x, by_runs) for x in reference]
+    count_ = len(units[0])
+    if count_ < 2:
+        return Floor(math.nan, math.nan, 0, "a single block has no halves; add runs")
+    masks = _splits(count_, count_ // 2, rng)
+    drawn = _between(units, masks, 1 - masks, measure, reference)
+    scale = _to_full_size([_units(x, False) for x in reference], rng, measure, reference)
+    null = scale * _widened(drawn, count_)
+    note = (
+        f"halves against halves of the reference; {len(masks)} splits of {count_} {'runs' if by_runs else 'stretches'}"
+    )
+    note = f"{note}, scaled by {scale:.2f} to full size"
+    return Floor(scale * float(np.median(drawn)), float(np.quantile(null, 0.95)), len(masks), note, null)
+
+
+def _widened(drawn: np.ndarray, units: int) -> np.ndarray:
+    """The splits in rising order, the upper half widened as Student's t widens a normal distribution.
+
+    The splits share one small sample of ``units``, which varies from one data set to the next less than an independent
+    sample would.
+    """
+    from scipy.stats import t
+
+    wide = t.ppf(0.95, max(units - 1, 1)) / 1.645 * math.sqrt(1 + 1 / units)
+    excess = np.sort(drawn) - np.median(drawn)
+    return np.median(drawn) + np.where(excess > 0, wide, 1.0) * excess
+
+
+def _units(counts: Counts, by_runs: bool, other: Counts | None = None) -> np.ndarray:
+    """(U, bins) weights of what is split: whole runs or stretches of a run; those of ``other`` follow.
+
+    Neighbouring blocks still share a little of their correlation, so stretches are several blocks together where there
+    are many (about ``STRETCHES`` in all).
+    """
+    parts = []
+    for one in (counts,) if other is None else (counts, other):
+        _, number = np.unique(one.runs, return_inverse=True)
+        if not by_runs:
+            number = _stretches(number)
+        table = np.zeros((number.max() + 1, one.weights.shape[1]), np.float32)
+        np.add.at(table, number, one.weights)
+        parts.append(table)
+    return np.concatenate(parts)
+
+
+def _stretches(runs: np.ndarray) -> np.ndarray:
+    """(K,) number of the stretch that each block belongs to; none crosses runs."""
+    together = max(1, len(runs) // STRETCHES)
+    number, last = np.empty(len(runs), int), -1
+    for run in range(runs.max() + 1):
+        mine = np.flatnonzero(runs == run)
+        pieces = max(1, round(len(mine) / together))
+        number[mine] = last + 1 + np.arange(len(mine)) * pieces // len(mine)
+        last += pieces
+    return number
+
+
+def _splits(count_: int, first: int, rng: np.random.Generator) -> np.ndarray:
+    """(S, count) ones for the first set: all ways if there are few, else random ones."""
+    if math.comb(count_, first) <= 2 * SPLITS:
+        chosen = [c for c in itertools.combinations(range(count_), first) if 2 * first != count_ or 0 in c]
+    else:
+        chosen = [tuple(rng.permutation(count_)[:first]) for _ in range(SPLITS)]
+    masks = np.zeros((len(chosen), count_), np.float32)
+    for mask, index in zip(masks, chosen, strict=True):
+        mask[list(index)] = 1
+    return masks
+
+
+def _between(
+    units: Sequence[np.ndarray],
+    first: np.ndarray,
+    second: np.ndarray,
+    measure: Measure,
+    reference: Sequence[Counts],
+) -> np.ndarray:
+    """(S,) mean over grids of the distance between two sets of units, given as masks (S, U)."""
+    return np.mean(
+        [
+            measure.function(normalised(first @ u), normalised(second @ u), r)
+            for u, r in zip(units, reference, strict=True)
+        ],
+        0,
+    )
+
+
+def _to_full_size(
+    units: Sequence[np.ndarray], rng: np.random.Generator, measure: Measure, reference: Sequence[Counts]
+) -> float:
+    """How much smaller the distance between two whole samples is than between two halves of one.
+
+    A distance falls as a power of the sample size (one half for smooth densities, less where bins hold few samples).
+    The power is measured from eighths to quarters and from quarters to halves of the units; the next step is the
+    straight continuation of these two, kept within 0 and the power of the measure.
+    """
+    count_ = len(units[0])
+    if count_ < 8:
+        return 2**-measure.power
+    order = np.argsort(rng.random((SPLITS, count_)), 1)
+    sizes = [count_ // k for k in ((2, 4, 8) if count_ >= 16 else (2, 4))]
+
+    def mean(size: int) -> float:
+        first, second = ((order // size == k).astype(np.float32) for k in (0, 1))
+        return float(np.mean(_between(units, first, second, measure, reference)))
+
+    found = [mean(size) for size in sizes]
+    if not min(found) > 0:
+        return 1.0
+    powers = [
+        math.log(b / a) / math.log(m / n) for (a, b), (m, n) in zip(pairwise(found), pairwise(sizes), strict=True)
+    ]
+    power = powers[0] if len(powers) < 2 else 2 * powers[0] - powers[1]
+    return 2 ** -min(max(power, 0.0), measure.power)
+
+
+def distance(
+    a: Sequence[Counts],
+    reference: Sequence[Counts],
+    bound: Floor,
+    rng: np.random.Generator,
+    measure: Measure = JENSEN_SHANNON,
+) -> Distance:
+    """The mean distance over grids, with interval and floor; ``bound`` is the floor by the same measure."""
+    value = mean_distance(a, reference, measure)
+    low, high = interval(a, reference, rng, measure)
+    return Distance(value, low, high, bound.typical, bound.high, bound.p(value))

@@ -1,0 +1,40 @@
+"""A published recipe: the metrics of one paper, computed as the paper does, to stand beside its table."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+from cgsurrogate.core.frames import Frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """One figure that a paper prints: for which system and model, which metric of the recipe, and where it stands."""
+
+    what: str
+    metric: str
+    value: float
+    source: str
+
+
+class Recipe(abc.ABC):
+    """Made from the reference, then applied to any ensemble of the same molecule.
+
+    Attributes:
+        name: of the recipe, as its authors call it.
+        source: the paper.
+        metrics: what each metric is, with its unit, by the key that a call returns.
+        published: figures to stand beside.
+        notes: where this differs from the paper, e.g. beads in place of all atoms.
+    """
+
+    name: str
+    source: str
+    metrics: dict[str, str]
+    published: tuple[Published, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @abc.abstractmethod
+    def __call__(self, frames: Frames) -> dict[str, float]:
+        """Every metric of ``frames`` against the reference; nan where the data do not allow it."""

@@ -1,0 +1,119 @@
+"""Surfaces of every ensemble of a comparison and their distances to the reference, one variable after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.analysis import convergence
+from cgsurrogate.analysis.cvs._base import CV
+from cgsurrogate.analysis.free_energy import divergences, surfaces
+from cgsurrogate.analysis.results import Surface
+from cgsurrogate.comparison import noise_floor
+from cgsurrogate.comparison.ensemble import Distance
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.statistics import Blocks
+
+MEASURES = tuple(m for m in divergences.MEASURES.values() if m is not divergences.POPULATIONS)
+Rng = Callable[..., np.random.Generator]
+
+
+class Landscapes:
+    """What the free energies of each ensemble are, by its name; filled by ``add``.
+
+    Attributes:
+        surfaces: by ensemble and surface.
+        distances: Jensen-Shannon, by ensemble and metric.
+        further: other measures, by ensemble, measure and metric.
+        floors: of the Jensen-Shannon distance, by metric.
+        halves: by ensemble and metric, what ``sampling.halves`` gives.
+    """
+
+    def __init__(self, frames: Mapping[str, Frames], cut: Mapping[str, Blocks], training: str | None, rng: Rng) -> None:
+        """``frames`` and ``cut`` of every ensemble, the reference first; ``training`` names what makes the floor."""
+        self.frames, self.cut, self.training, self.rng = frames, cut, training, rng
+        self.reference = next(iter(frames))
+        self.surfaces: dict[str, dict[str, Surface]] = {name: {} for name in frames}
+        self.distances: dict[str, dict[str, Distance]] = {name: {} for name in frames}
+        self.further: dict[str, dict[str, dict[str, Distance]]] = {name: {} for name in frames}
+        self.floors: dict[str, noise_floor.Floor] = {}
+        self.halves: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in frames}
+
+    def add(self, cv: CV, values: Mapping[str, np.ndarray]) -> None:
+        """Surfaces and distances over one collective variable.
+
+        Args:
+            values: (T, columns) of every ensemble.
+        """
+        shown = cv.shown or len(cv.labels)
+        wanted: dict[str, tuple[int, ...]] = {cv.labels[k]: (k,) for k in range(shown)}
+        wanted |= {f"{cv.labels[a]} / {cv.labels[b]}": (a, b) for a, b in cv.pairs}
+        grids: dict[str, surfaces.Grid] = {}
+        counted: dict[str, dict[str, surfaces.Counts]] = {}
+        for surface_name, columns in wanted.items():
+            labels = tuple(cv.labels[k] for k in columns)
+            grid = grids[surface_name] = surfaces.Grid.over(values[self.reference][:, columns], labels, cv.period)
+            counted[surface_name] = {}
+            for name, frames in self.frames.items():
+                counts = surfaces.count(values[name][:, columns], frames, grid, self.cut[name], smooth=True)
+                counted[surface_name][name] = counts
+                self.surfaces[name][surface_name] = surfaces.surface(counts, frames.kT, self.rng(name, surface_name))
+        for metric, parts in metrics(cv, shown).items():
+            self._distances(metric, [counted[part] for part in parts], MEASURES)
+            for name, frames in self.frames.items():
+                pieces = [(grids[part], values[name][:, wanted[part]]) for part in parts]
+                self.halves[name][metric] = convergence.halves(pieces, frames, self.cut[name], self.rng(name, "halves"))
+
+    def add_states(
+        self, metric: str, counted: Mapping[str, surfaces.Counts], wanted: Sequence[divergences.Measure]
+    ) -> None:
+        """Distances over the populations of states, ``counted`` in every ensemble."""
+        self._distances(metric, [counted], wanted)
+
+    def _distances(
+        self, metric: str, parts: Sequence[Mapping[str, surfaces.Counts]], wanted: Sequence[divergences.Measure]
+    ) -> None:
+        reference = [part[self.reference] for part in parts]
+        training = None if self.training is None else [part[self.training] for part in parts]
+        for measure in wanted:
+            if any(len(counts.grid.shape) not in measure.dimensions for counts in reference):
+                continue
+            verdict = measure is divergences.JENSEN_SHANNON
+            purpose = metric if verdict else f"{metric}, {measure.name}"
+            floor = noise_floor.floor(reference, training, self.rng("floor", purpose), measure)
+            if verdict:
+                self.floors[metric] = floor
+            for name in self.frames:
+                if name == self.reference:
+                    continue
+                own = [part[name] for part in parts]
+                found = noise_floor.distance(own, reference, floor, self.rng(name, purpose), measure)
+                group = self.distances[name] if verdict else self.further[name].setdefault(measure.name, {})
+                group[metric] = found
+
+    def settings(self) -> dict[str, Any]:
+        """How the floors were made, and of which metrics, for people; from how many splits each."""
+        notes: dict[str, list[str]] = {}
+        for name, floor in self.floors.items():
+            notes.setdefault(floor.note, []).append(name)
+        return {
+            "floor": notes,
+            "splits": {name: floor.splits for name, floor in self.floors.items()},
+        }
+
+
+def metrics(cv: CV, shown: int) -> dict[str, list[str]]:
+    """{metric: the surfaces that it is the mean over}."""
+    pairs = [f"{cv.labels[a]} / {cv.labels[b]}" for a, b in cv.pairs]
+    if cv.average:
+        return {cv.name: list(cv.labels[:shown])} | ({f"{cv.name} 2-D": pairs} if pairs else {})
+    single = {label: [label] for label in cv.labels[:shown]}
+    return single | {joined(cv.labels[a], cv.labels[b]): [pair] for (a, b), pair in zip(cv.pairs, pairs, strict=True)}
+
+
+def joined(first: str, second: str) -> str:
+    """ "TIC 1" and ``TIC 2`` -> ``TIC 1-2``."""
+    stem, _, number = second.rpartition(" ")
+    return f"{first}-{number}" if stem and first.startswith(f"{stem} ") else f"{first} / {second}"

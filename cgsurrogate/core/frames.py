@@ -1,0 +1,299 @@
+"""Whatever has positions is ``Frames``: reference data, a simulation, a rollout; one type, one folder on the disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.core import filesystem, units
+
+MANIFEST = "frames.json"
+FORMAT = 1
+STORED = {"positions": np.float32, "forces": np.float32, "weights": np.float64, "uncertainty": np.float16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Beads:
+    """The particles of one coarse-grained molecule; everything but where they are.
+
+    Attributes:
+        names: atom name of each bead, as in a PDB file.
+        types: index into the fixed table of ``beadtypes``, so that models transfer between sequences.
+        masses: amu.
+        residues: index of the residue of each bead, from 0, never falling.
+        residue_names: three-letter name of the residue of each bead.
+        bonds: pairs (i, j) with i < j.
+    """
+
+    names: tuple[str, ...]
+    types: tuple[int, ...]
+    masses: tuple[float, ...]
+    residues: tuple[int, ...]
+    residue_names: tuple[str, ...]
+    bonds: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        if not count:
+            raise ValueError("expected at least one bead, got none; check the selection of the mapping")
+        for field in ("types", "masses", "residues", "residue_names"):
+            if len(getattr(self, field)) != count:
+                raise ValueError(f"{count} beads need {count} {field}, got {len(getattr(self, field))}")
+        if min(self.masses) <= 0:
+            raise ValueError("masses must be positive (amu)")
+        if any(b < a for a, b in itertools.pairwise(self.residues)):
+            raise ValueError("beads must be ordered by residue")
+        if any(not 0 <= i < j < count for i, j in self.bonds):
+            raise ValueError(f"bonds must be pairs i < j below {count}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Beads:
+        """The inverse of ``dataclasses.asdict`` after a round trip through JSON."""
+        fixed = {k: tuple(v) for k, v in values.items()}
+        fixed["bonds"] = tuple((int(i), int(j)) for i, j in values["bonds"])
+        return cls(**fixed)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Frames:
+    """Positions of one molecule over one or more unbroken runs, all runs one after the other.
+
+    Attributes:
+        positions: (T, N, 3) nm; may be memory-mapped.
+        lengths: frames in each unbroken run; they sum to T.
+        dt: ps between neighbouring frames of a run.
+        temperature: K.
+        forces: (T, N, 3) kJ/mol/nm, or None.
+        weights: (T,) statistical weights of biased data, not negative, or None for equal weights.
+        source: where the frames come from, for people; anything JSON can hold.
+        uncertainty: (T, N) without a unit, how new each bead's surroundings are to the model (``novelty.py``), or None.
+    """
+
+    beads: Beads
+    positions: np.ndarray
+    lengths: tuple[int, ...]
+    dt: float
+    temperature: float
+    forces: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    source: dict[str, Any] = dataclasses.field(default_factory=dict)
+    uncertainty: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.positions.shape
+        if len(shape) != 3 or shape[1:] != (len(self.beads), 3):
+            raise ValueError(f"expected positions (T, {len(self.beads)}, 3) nm, got {shape}")
+        if any(n < 1 for n in self.lengths) or sum(self.lengths) != shape[0]:
+            raise ValueError(f"run lengths {self.lengths} must be positive and sum to {shape[0]} frames")
+        if not self.dt > 0 or not self.temperature > 0:
+            raise ValueError(f"dt (ps) and temperature (K) must be positive, got {self.dt} and {self.temperature}")
+        if self.forces is not None and self.forces.shape != shape:
+            raise ValueError(f"expected forces of shape {shape} kJ/mol/nm, got {self.forces.shape}")
+        if self.weights is not None:
+            if self.weights.shape != shape[:1]:
+                raise ValueError(f"expected one weight a frame, ({shape[0]},), got {self.weights.shape}")
+            if not np.isfinite(self.weights).all() or self.weights.min() < 0 or self.weights.sum() <= 0:
+                raise ValueError("weights must be finite, not negative, and not all zero")
+        if self.uncertainty is not None and self.uncertainty.shape != shape[:2]:
+            raise ValueError(f"expected uncertainty of shape {shape[:2]}, got {self.uncertainty.shape}")
+        for name in ("positions", "forces"):
+            array = getattr(self, name)
+            if array is not None and not isinstance(array, np.memmap) and not np.isfinite(array).all():
+                frame, bead = np.argwhere(~np.isfinite(array).all(-1))[0]
+                raise ValueError(f"{name} are not finite, first in frame {frame}, bead {bead}; leave that frame out")
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def kT(self) -> float:
+        """Thermal energy in kJ/mol."""
+        return units.thermal_energy(self.temperature)
+
+    @property
+    def runs(self) -> tuple[slice, ...]:
+        """One slice a run into the first axis of every array."""
+        ends = np.cumsum(self.lengths)
+        return tuple(slice(int(end - n), int(end)) for end, n in zip(ends, self.lengths, strict=True))
+
+    @property
+    def out_of_order(self) -> str:
+        """What these frames are, if their order is not that of time: "weighted frames", ...; empty if it is."""
+        if self.weights is not None:
+            return "weighted frames"
+        if self.source.get("time_ordered", True):
+            return ""
+        if "exchange" not in self.source:
+            for moves in ("turns", "jumps"):
+                if moves in self.source:
+                    return f"frames of Monte Carlo {moves}"
+        return "frames of exchanging replicas"
+
+    @property
+    def time_ordered(self) -> bool:
+        """Whether neighbouring frames of a run follow each other in time, so that kinetics can be read from them."""
+        return not self.out_of_order
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(T,) weights that sum to one, equal where there are none."""
+        if self.weights is None:
+            return np.full(len(self), 1 / len(self))
+        return np.asarray(self.weights, float) / np.sum(self.weights, dtype=float)
+
+    def release(self) -> None:
+        """Let go of the pages of memory-mapped arrays, which then no longer count as memory of this process.
+
+        They are read from the disk (or from what the system has kept of it) when they are next looked at.
+        """
+        for array in (self.positions, self.forces, self.weights, self.uncertainty):
+            pages = getattr(array, "_mmap", None)
+            if pages is not None and getattr(array, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
+                pages.madvise(mmap.MADV_DONTNEED)
+
+    def pairs(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices (now, later) of all frames that lie ``lag`` frames apart in one run; never across runs."""
+        if lag < 1:
+            raise ValueError(f"the lag must be at least one frame, got {lag}")
+        now = [np.arange(run.start, run.stop - lag) for run in self.runs if run.stop - run.start > lag]
+        if not now:
+            raise ValueError(f"no run is longer than the lag of {lag} frames ({lag * self.dt:g} ps); use a shorter lag")
+        first = np.concatenate(now)
+        return first, first + lag
+
+    def take_runs(self, indices: tuple[int, ...] | list[int] | np.ndarray) -> Frames:
+        """The chosen runs, whole and in the given order."""
+        runs = self.runs
+        chosen = [runs[int(i)] for i in indices]
+        if not chosen:
+            raise ValueError("expected at least one run to take, got none")
+
+        def gather(array: np.ndarray) -> np.ndarray:
+            return array[chosen[0]] if len(chosen) == 1 else np.concatenate([array[run] for run in chosen])
+
+        return dataclasses.replace(
+            self,
+            positions=gather(self.positions),
+            forces=None if self.forces is None else gather(self.forces),
+            weights=None if self.weights is None else gather(self.weights),
+            uncertainty=None if self.uncertainty is None else gather(self.uncertainty),
+            lengths=tuple(run.stop - run.start for run in chosen),
+        )
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
+        """(kept, held out), by whole runs; about ``fraction`` of the frames are held out, at least one run of each.
+
+        A single run is cut in two, the last part held out, with a gap of a fiftieth of the run between them.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"the held-out fraction must lie between 0 and 1, got {fraction}")
+        if len(self.lengths) == 1:
+            count = len(self)
+            cut, gap = round(count * (1 - fraction)), count // 50
+            parts = (slice(0, max(1, cut - gap)), slice(min(cut, count - 1), count))
+            return self._cut(parts[0]), self._cut(parts[1])
+        order = np.random.default_rng(seed).permutation(len(self.lengths))
+        wanted, total = fraction * len(self), 0
+        held: list[int] = []
+        for run in order:  # take a run where that brings the total closer to what is wanted
+            nearer = abs(total + self.lengths[run] - wanted) < abs(total - wanted)
+            if nearer and len(held) < len(order) - 1:
+                held.append(int(run))
+                total += self.lengths[run]
+        held = held or [int(min(order, key=lambda run: self.lengths[run]))]
+        kept = sorted(set(range(len(order))) - set(held))
+        return self.take_runs(kept), self.take_runs(sorted(held))
+
+    def _cut(self, part: slice) -> Frames:
+        def cut(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[part]
+
+        return dataclasses.replace(
+            self,
+            positions=self.positions[part],
+            forces=cut(self.forces),
+            weights=cut(self.weights),
+            uncertainty=cut(self.uncertainty),
+            lengths=(part.stop - part.start,),
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write one ``.npy`` block an array, then the manifest that names them; the manifest appears last."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        arrays = {}
+        for name, kind in STORED.items():
+            array = getattr(self, name)
+            if array is None:
+                continue
+            path = folder / f"{name}.npy"
+            filesystem.write_npy(path, np.asarray(array, kind))
+            arrays[name] = {"file": path.name, "sha256": filesystem.sha256(path), "shape": list(array.shape)}
+        manifest = {
+            "format": FORMAT,
+            "units": {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K", "mass": "amu"},
+            "dt": self.dt,
+            "temperature": self.temperature,
+            "lengths": list(self.lengths),
+            "arrays": arrays,
+            "beads": dataclasses.asdict(self.beads),
+            "source": self.source,
+        }
+        filesystem.write_json(folder / MANIFEST, manifest)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, *, verify: bool = False) -> Frames:
+        """Read a folder; arrays are memory-mapped. ``verify`` also compares every block with its sha256.
+
+        Raises:
+            FileNotFoundError: there is no such folder, or it holds no complete frames.
+            ValueError: the manifest and the blocks do not agree.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"expected a folder of frames at {folder}, there is none")
+        if not (folder / MANIFEST).exists():
+            raise FileNotFoundError(f"{folder} holds no {MANIFEST}; make frames with: cgsurrogate map")
+        manifest = filesystem.read_json(folder / MANIFEST)
+        try:
+            if manifest["format"] != FORMAT:
+                raise ValueError(f"expected frames of format {FORMAT}, got {manifest['format']}; update cgsurrogate")
+            arrays = {}
+            for name, entry in manifest["arrays"].items():
+                path = folder / Path(entry["file"]).name
+                if verify and filesystem.sha256(path) != entry["sha256"]:
+                    raise ValueError(f"{path} has changed since it was written; restore it or make the frames again")
+                arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+                if list(arrays[name].shape) != entry["shape"]:
+                    raise ValueError(f"{path} has shape {arrays[name].shape}, its manifest says {entry['shape']}")
+            return cls(
+                beads=Beads.from_dict(manifest["beads"]),
+                lengths=tuple(manifest["lengths"]),
+                dt=float(manifest["dt"]),
+                temperature=float(manifest["temperature"]),
+                source=manifest.get("source", {}),
+                **arrays,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{folder / MANIFEST} is not a manifest of frames ({error!r}); make it again") from None
+
+    def __repr__(self) -> str:
+        extras = [name for name in (*STORED,)[1:] if getattr(self, name) is not None]
+        return (
+            f"Frames: {len(self):,} of {len(self.beads)} beads in {len(self.lengths)} run(s), "
+            f"{self.dt:g} ps apart, {self.temperature:g} K{', with ' + ' and '.join(extras) if extras else ''}"
+        )
+
+    def _repr_html_(self) -> str:
+        kind, text = repr(self).split(":", 1)
+        return f"<b>{kind}</b>:{text}"

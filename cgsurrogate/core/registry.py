@@ -1,0 +1,144 @@
+"""From a name to what it builds: a kind is a file in its family's folder; the signature of ``build`` is the schema."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+FAMILIES = {  # stored models name families, never folders, so that folders can move
+    "mappings": "cgsurrogate.data.mappings",
+    "priors": "cgsurrogate.models.priors",
+    "networks": "cgsurrogate.models.networks",
+    "integrators": "cgsurrogate.simulation.integrators",
+    "steppers": "cgsurrogate.models.steppers",
+    "cvs": "cgsurrogate.analysis.cvs",
+    "published": "cgsurrogate.comparison.published",
+}
+PLAIN = (bool, int, float, str, type(None))  # defaults that can be stored
+
+_user_modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
+
+
+def kinds(family: str) -> tuple[str, ...]:
+    """The names of one family: the files of its folder."""
+    if family not in FAMILIES:
+        raise ValueError(f"expected a family out of {', '.join(FAMILIES)}, got {family!r}")
+    package = importlib.import_module(FAMILIES[family])
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")))
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """``name:key=value,key=value`` -> name and options; values are numbers, true, false, or text."""
+    name, _, rest = text.partition(":")
+    if name.endswith(".py") or not rest:
+        return (text, {}) if not rest else (name, _options(rest, text))
+    return name, _options(rest, text)
+
+
+def _options(rest: str, text: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for item in rest.split(","):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"expected name:key=value,key=value, got {text!r}")
+        options[key.strip()] = _value(value.strip())
+    return options
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _module(family: str, name: str) -> ModuleType:
+    if name.endswith(".py"):
+        return _user_module(Path(name))
+    known = kinds(family)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"expected one of the {family} {', '.join(known)}, or a path to a .py file, got {name!r}{hint}"
+        )
+    return importlib.import_module(f"{FAMILIES[family]}.{name}")
+
+
+def _user_module(path: Path) -> ModuleType:
+    """The module of a user's file, run again only if the file has changed, so that its classes stay the same ones."""
+    if not path.is_file():
+        raise ValueError(f"expected a Python file at {path}, there is none")
+    path = path.resolve()
+    mark = (path.stat().st_mtime_ns, path.stat().st_size)
+    if path in _user_modules and _user_modules[path][0] == mark:
+        return _user_modules[path][1]
+    name = f"cgsurrogate_user_{path.stem}"
+    if any(module.__name__ == name for other, (_, module) in _user_modules.items() if other != path):
+        name += f"_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"  # two files of one name
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    _user_modules[path] = mark, module
+    sys.modules[name] = module  # where a process that is handed an object of the file looks for its class
+    return module
+
+
+class UserFiles:
+    """The users' files in use; a process that is handed this has them, and may then be handed objects of them."""
+
+    def __reduce__(self) -> tuple[Callable[..., UserFiles], tuple[list[str]]]:
+        return _with_files, ([str(path) for path in _user_modules],)
+
+
+def _with_files(paths: list[str]) -> UserFiles:
+    for path in paths:
+        _user_module(Path(path))
+    return UserFiles()
+
+
+def builder(family: str, name: str) -> Callable[..., Any]:
+    """The ``build`` of a kind. For a user's file without one, what its family makes of that file (``adapt``)."""
+    module = _module(family, name)
+    if hasattr(module, "build"):
+        return module.build
+    adapt = getattr(importlib.import_module(FAMILIES[family]), "adapt", None)
+    made = adapt(module) if adapt else None
+    if made is None:
+        raise ValueError(f"{name} has no function build; see cgsurrogate kinds {family} for what it must take")
+    return made
+
+
+def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
+    """Build a kind by name; what is built remembers its ``recipe`` so that it can be stored, also the options left out.
+
+    Raises:
+        ValueError: no such kind, or an option that its ``build`` does not have.
+    """
+    make = builder(family, name)
+    try:
+        bound = inspect.signature(make).bind(*arguments, **options)
+    except TypeError as error:
+        known = [p.name for p in list(inspect.signature(make).parameters.values())[len(arguments) :]]
+        raise ValueError(f"{family} {name!r}: {error}; its options are: {', '.join(known) or 'none'}") from None
+    built = make(*arguments, **options)
+    if not hasattr(built, "recipe"):
+        bound.apply_defaults()
+        defaults = list(bound.arguments.items())[len(arguments) :]
+        whole = {key: value for key, value in defaults if isinstance(value, PLAIN)} | options
+        object.__setattr__(built, "recipe", {"family": family, "name": name, "options": whole})
+    return built

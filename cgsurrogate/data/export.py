@@ -1,0 +1,259 @@
+"""Frames to standard trajectory files that VMD, mdtraj and anyone's script read, and back."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.core import bead_types, filesystem
+from cgsurrogate.core.frames import MANIFEST, Beads, Frames
+from cgsurrogate.data import validation
+from cgsurrogate.data.formats.sources import Reader, Source, sources
+from cgsurrogate.data.formats.topology import load_topology
+from cgsurrogate.data.mapping import Mapping
+from cgsurrogate.data.read import read
+
+SUFFIXES = (".xtc", ".dcd", ".trr", ".nc")
+PIECE = 2000  # frames at a time
+
+
+def export(frames: Frames, path: str | Path, *, split_runs: bool = False) -> list[Path]:
+    """Write a trajectory and, beside it, a PDB of the first frame with bonds as CONECT records.
+
+    In one file the runs follow one another and the time starts again at zero with each, which is how ``load_any`` finds
+    them (DCD holds no times, so it keeps no runs). XTC rounds positions to 0.001 nm.
+
+    Args:
+        path: ``traj.xtc``, ``.dcd``, ``.trr`` or ``.nc``; the PDB is ``traj.pdb``.
+        split_runs: write ``traj.0.xtc``, ``traj.1.xtc``, ... instead, a run each.
+
+    Returns:
+        The files: trajectories, then the PDB.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"expected a file that ends in {', '.join(SUFFIXES)}, got {path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if split_runs:
+        made = [path.with_name(f"{path.stem}.{i}{path.suffix}") for i in range(len(frames.lengths))]
+        for name, run in zip(made, frames.runs, strict=True):
+            _write(name, frames, [run])
+    else:
+        made = [path]
+        _write(path, frames, list(frames.runs))
+    pdb = path.with_suffix(".pdb")
+    filesystem.write_text(pdb, pdb_text(frames.beads, np.asarray(frames.positions[0])))
+    return [*made, pdb]
+
+
+def _write(path: Path, frames: Frames, runs: list[slice]) -> None:
+    """All pieces of the runs into one file, which appears when it is whole."""
+    from mdtraj import formats
+
+    writers: dict[str, Any] = {
+        ".xtc": formats.XTCTrajectoryFile,
+        ".trr": formats.TRRTrajectoryFile,
+        ".dcd": formats.DCDTrajectoryFile,
+        ".nc": formats.NetCDFTrajectoryFile,
+    }
+    kind = path.suffix.lower()
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{kind}")
+    try:
+        with writers[kind](str(temporary), "w") as handle:
+            for run in runs:
+                for start in range(run.start, run.stop, PIECE):
+                    stop = min(start + PIECE, run.stop)
+                    xyz = np.ascontiguousarray(frames.positions[start:stop], np.float32)
+                    if not np.isfinite(xyz).all():
+                        raise ValueError(f"positions are not finite in frames {start} to {stop}; nothing was written")
+                    times = (np.arange(start, stop) - run.start) * frames.dt
+                    if kind == ".dcd":
+                        handle.write(xyz * 10)
+                    elif kind == ".nc":
+                        handle.write(xyz * 10, time=times.astype(np.float32))
+                    else:
+                        handle.write(xyz, time=times.astype(np.float32))
+        os.replace(temporary, path)
+        filesystem.sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def chains(beads: Beads) -> tuple[int, ...]:
+    """The chain of each bead: a new one begins where a residue is not bonded to the one before it."""
+    joined = {
+        beads.residues[j] for i, j in beads.bonds if abs(beads.residues[j] - beads.residues[i]) == 1
+    }  # i < j and residues never fall, so this is the later residue
+    chain, numbers = 0, []
+    for bead, residue in enumerate(beads.residues):
+        if bead and residue != beads.residues[bead - 1] and residue not in joined:
+            chain += 1
+        numbers.append(chain)
+    return tuple(numbers)
+
+
+def to_mdtraj(beads: Beads):
+    """An mdtraj topology of the beads, with their bonds. A bead that stands for several atoms is a virtual site."""
+    import mdtraj
+    from mdtraj.core import element
+
+    topology, atoms = mdtraj.Topology(), []
+    chain, residue, last = None, None, (-1, -1)
+    for name, kind, number, title, part in zip(
+        beads.names, beads.types, beads.residues, beads.residue_names, chains(beads), strict=True
+    ):
+        if part != last[0]:
+            chain = topology.add_chain()
+        if (part, number) != last:
+            residue = topology.add_residue(title, chain, resSeq=number + 1)
+        last = (part, number)
+        known = kind != bead_types.OTHER and name[:1] in "CNOS"
+        atoms.append(topology.add_atom(name, element.get_by_symbol(name[0]) if known else element.virtual, residue))
+    for i, j in beads.bonds:
+        topology.add_bond(atoms[i], atoms[j])
+    return topology
+
+
+def pdb_text(beads: Beads, positions: np.ndarray) -> str:
+    """One model in PDB format; positions (N, 3) nm."""
+    shown = positions * 10
+    if np.abs(shown).max() >= 9999 / 10:
+        shown = shown - shown.mean(0)
+    lines, parts = [], chains(beads)
+    for i, name in enumerate(beads.names):
+        element = name[0] if beads.types[i] != bead_types.OTHER and name[:1] in "CNOS" else ""
+        label = f"{name:<4}" if len(name) >= 4 else f" {name:<3}"
+        place = "".join(f"{x:8.3f}" for x in shown[i])
+        lines.append(
+            f"ATOM  {(i + 1) % 100000:>5} {label[:4]} {beads.residue_names[i][:3]:>3} {chr(65 + parts[i] % 26)}"
+            f"{(beads.residues[i] + 1) % 10000:>4}    {place}  1.00  0.00          {element:>2}"
+        )
+        if i + 1 == len(parts) or parts[i + 1] != parts[i]:
+            lines.append("TER")
+    partners: dict[int, list[int]] = {}
+    for i, j in beads.bonds:
+        partners.setdefault(i, []).append(j)
+        partners.setdefault(j, []).append(i)
+    for i in sorted(partners) if len(beads) < 100000 else ():
+        for start in range(0, len(partners[i]), 4):
+            lines.append(f"CONECT{i + 1:>5}" + "".join(f"{j + 1:>5}" for j in sorted(partners[i])[start : start + 4]))
+    return "\n".join([*lines, "END", ""])
+
+
+def beads_from_topology(topology) -> Beads:
+    """Beads as a PDB shows them; masses are those of the elements, since a PDB holds no others."""
+    atoms = list(topology.atoms)
+    names = [bead_types.canonical(atom.residue.name) for atom in atoms]
+    known = [bead_types.number(atom.residue.name, atom.name) for atom in atoms]
+    masses = [atom.element.mass if atom.element is not None and atom.element.mass > 0 else 12.0 for atom in atoms]
+    return Beads(
+        names=tuple(atom.name for atom in atoms),
+        types=tuple(known),
+        masses=tuple(map(float, masses)),
+        residues=tuple(atom.residue.index for atom in atoms),
+        residue_names=tuple(names),
+        bonds=tuple(sorted({(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds})),
+    )
+
+
+def load_any(
+    path: str | Path | list[str | Path],
+    topology: str | Path | None = None,
+    *,
+    like: Frames | None = None,
+    dt: float | None = None,
+    temperature: float | None = None,
+    build: Callable[[Any], Mapping] | None = None,
+) -> Frames:
+    """Frames from a folder of frames, from trajectories of beads, or from all-atom trajectories.
+
+    Args:
+        path: one file or several, or a folder of frames.
+        topology: the PDB; by default the one beside the first trajectory with the same stem.
+        like: frames whose beads and temperature hold here too.
+        build: the mapping of all-atom trajectories.
+
+    Raises:
+        FileNotFoundError, ValueError: as for ``read``; or the beads are others than those of ``like``.
+    """
+    paths = list(path) if isinstance(path, list | tuple) else [path]
+    if len(paths) == 1 and (Path(paths[0]) / MANIFEST).exists():
+        return Frames.load(paths[0])
+    top = Path(topology) if topology is not None else Path(paths[0]).with_suffix(".pdb")
+    if topology is None and not top.is_file():
+        raise FileNotFoundError(f"expected a topology beside {paths[0]}, at {top}; give it with -s")
+    structure = load_topology(top)
+    kelvin = temperature if temperature is not None else like.temperature if like is not None else None
+    if kelvin is None:
+        raise ValueError(f"the temperature of {paths[0]} is not known; give it in kelvin with -T")
+    if like is not None and build is None and _same_beads(structure, like.beads):
+        return _beads_as_they_are(paths, structure, like.beads, kelvin, dt)
+    if build is not None:
+        frames = read(top, paths, build, temperature=kelvin, dt=dt)
+    elif like is None:
+        frames = _beads_as_they_are(paths, structure, beads_from_topology(structure), kelvin, dt)
+    else:
+        raise ValueError(
+            f"{top} has {structure.n_atoms} atoms, the reference {len(like.beads)} beads, and the mapping "
+            "between them is not known; map the trajectory first: cgsurrogate map"
+        )
+    if like is not None and (frames.beads.names, frames.beads.types) != (like.beads.names, like.beads.types):
+        raise ValueError(f"{top} gives other beads than the reference; is it the same molecule and mapping?")
+    return frames
+
+
+def _same_beads(structure, beads: Beads) -> bool:
+    found = [(a.name, bead_types.canonical(a.residue.name)[:3]) for a in structure.atoms]
+    wanted = [(n, r[:3]) for n, r in zip(beads.names, beads.residue_names, strict=True)]
+    return found == wanted
+
+
+def _beads_as_they_are(paths: list, structure, beads: Beads, temperature: float, dt: float | None) -> Frames:
+    """Trajectories whose atoms are the beads. A time that goes back begins a new run."""
+    runs = [source for spec in paths for source in sources(spec, structure)]
+    parts: list[np.ndarray] = []
+    lengths: list[int] = []
+    steps: list[float] = []
+    bonds = np.array(beads.bonds, int).reshape(-1, 2)
+    with Reader() as reader:
+        for run in runs:
+            validation.same_atoms(run.name, run.atoms, len(beads))
+            for first, last in _restarts(run):
+                validation.several_frames(run.name, last - first)
+                times = None if run.times is None else run.times[first:last]
+                steps.append(validation.spacing(run.name, times, dt))
+                lengths.append(last - first)
+            for xyz, _ in _checked(reader, run, beads, bonds):
+                parts.append(xyz)
+    if max(steps) - min(steps) > 1e-3 * min(steps):
+        raise ValueError(f"frames are {min(steps):g} ps apart in one run and {max(steps):g} ps in another; give --dt")
+    return Frames(
+        beads=beads,
+        positions=np.concatenate(parts),
+        lengths=tuple(lengths),
+        dt=steps[0],
+        temperature=float(temperature),
+        source={"trajectories": [Path(run.name).name for run in runs]},
+    )
+
+
+def _restarts(run: Source) -> list[tuple[int, int]]:
+    if run.times is None:
+        return [(0, run.frames)]
+    cuts = [0, *(np.flatnonzero(np.diff(run.times) < 0) + 1).tolist(), run.frames]
+    return list(itertools.pairwise(cuts))
+
+
+def _checked(reader: Reader, run: Source, beads: Beads, bonds: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    done = 0
+    for xyz, _ in reader.blocks(run, np.arange(run.atoms), 0, run.frames, 1):
+        validation.finite(run.name, xyz, done, 1, list(beads.names), "coordinates")
+        if not done and len(bonds) and np.median(validation.lengths(xyz[:1], bonds)) > 0.9:
+            raise ValueError(f"{run.name}: bonded beads are too far apart for nm; divide the coordinates by 10")
+        done += len(xyz)
+        yield xyz, done

@@ -1,0 +1,182 @@
+"""Trajectories as they lie on the disk: what they hold, and their frames in pieces of bounded size."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.data.formats import arrays
+from cgsurrogate.data.formats.headers import header
+from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
+
+SILENCE = 600  # s without an answer from the parser
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """One unbroken run.
+
+    Attributes:
+        name: for messages.
+        times: (frames,) ps, or None where the file states none.
+        kind: ``xtc``, ``trr``, ``dcd``, ``netcdf``, ``hdf5``: parsed in a process of its own; ``array``: already here.
+        array: (frames, atoms, 3) nm, for ``array``.
+        cells: (frames, 3, 3) nm, for ``array``, if periodic.
+    """
+
+    name: str
+    frames: int
+    atoms: int
+    times: np.ndarray | None
+    kind: str
+    array: np.ndarray | None = None
+    cells: np.ndarray | None = None
+
+
+def sources(spec: str | Path, topology) -> list[Source]:
+    """What one trajectory argument stands for: one run, or several from an array (R, T, A, 3) nm.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that cannot be read, or is cut short.
+    """
+    if arrays.is_array(spec):
+        array = arrays.load(spec)
+        if array.ndim not in (3, 4) or array.shape[-1] != 3 or array.dtype.kind != "f":
+            raise ValueError(f"expected coordinates (T, A, 3) or (R, T, A, 3) nm in {spec}, got {array.shape}")
+        runs = array if array.ndim == 4 else array[None]
+        names = [f"{spec} run {i}" if array.ndim == 4 else str(spec) for i in range(len(runs))]
+        return [Source(n, len(r), r.shape[1], None, "array", r) for n, r in zip(names, runs, strict=True)]
+    path = Path(spec)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a trajectory at {path}, there is none")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty")
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
+        return [_parsed_here(path, topology)]
+    found = header(path, kind)
+    return [Source(str(path), found.frames, found.atoms, found.times, kind)]
+
+
+def _parsed_here(path: Path, topology) -> Source:
+    """Text formats, such as PDB with several models: read whole."""
+    import mdtraj
+
+    try:
+        if path.suffix.lower() in (".pdb", ".cif", ".gro"):
+            found = mdtraj.load(str(path))
+        else:
+            found = mdtraj.load(str(path), top=topology)
+    except Exception as error:  # parsers raise whatever they meet
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} cannot be read as a trajectory ({text[:200]})") from None
+    return Source(str(path), found.n_frames, found.n_atoms, None, "array", found.xyz, found.unitcell_vectors)
+
+
+class Reader:
+    """Reads frames of sources; owns the process that parses. Use it in a ``with`` block."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+        self._held = bytearray()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+    def blocks(self, source: Source, atoms: np.ndarray, first: int, last: int, stride: int) -> Iterator[Block]:
+        """Frames first, first + stride, ... below last: (n, len(atoms), 3) nm and cell vectors (n, 3, 3) nm or None."""
+        if source.array is not None:
+            size = max(1, CHUNK_BYTES // (12 * source.atoms)) * stride
+            for start in range(first, last, size):
+                part = slice(start, min(start + size, last), stride)
+                yield (
+                    np.asarray(source.array[part], np.float32)[:, atoms],
+                    None if source.cells is None else source.cells[part],
+                )
+            return
+        request: dict[str, Any] = {"path": source.name, "kind": source.kind, "all_atoms": source.atoms}
+        request |= {"atoms": [int(i) for i in atoms], "first": first, "last": last, "stride": stride}
+        yield from self._ask(source.name, request)
+
+    def _ask(self, name: str, request: dict[str, Any]) -> Iterator[Block]:
+        if self._process is None:
+            command = [sys.executable, "-P", str(Path(__file__).with_name("parser_process.py"))]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                bufsize=0,
+            )
+            self._held.clear()
+        pipe = self._process.stdin
+        assert pipe is not None
+        try:
+            pipe.write(json.dumps(request).encode() + b"\n")
+            pipe.flush()
+        except BrokenPipeError:
+            raise self._died(name) from None
+        while True:
+            line = self._answer(name, None)
+            answer = json.loads(line)
+            if "error" in answer:
+                raise ValueError(f"{name} cannot be read ({answer['error']}); is the file damaged?")
+            if answer.get("end"):
+                return
+            shape = (answer["frames"], answer["atoms"], 3)
+            xyz = self._array(name, shape, np.float32)
+            yield xyz, self._array(name, (shape[0], 3, 3), np.float64) if answer["cell"] else None
+
+    def _array(self, name: str, shape: tuple[int, ...], kind: type) -> np.ndarray:
+        return np.frombuffer(self._answer(name, int(np.prod(shape)) * np.dtype(kind).itemsize), kind).reshape(shape)
+
+    def _answer(self, name: str, length: int | None) -> bytes:
+        """The next ``length`` bytes of the parser's output, or the next line."""
+        assert self._process is not None and self._process.stdout is not None
+        pipe, held = self._process.stdout.fileno(), self._held
+        while True:
+            end = held.find(b"\n") + 1 if length is None else length
+            if end and len(held) >= end:
+                answer = bytes(held[:end])
+                del held[:end]
+                return answer
+            ready = select.select([pipe], [], [], SILENCE)[0]
+            piece = os.read(pipe, 1 << 20) if ready else b""
+            if not piece:
+                raise self._died(name)
+            held += piece
+
+    def _died(self, name: str) -> ValueError:
+        assert self._process is not None
+        process, self._process = self._process, None
+        if process.poll() is None:
+            try:
+                process.wait(1)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                return ValueError(f"{name}: its parser gave no answer for {SILENCE} s; is the file damaged?")
+        code = process.returncode
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ValueError(f"{name} crashes its parser ({how}); the file is damaged: copy it again or leave it out")

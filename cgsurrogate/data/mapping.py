@@ -1,0 +1,52 @@
+"""From atoms to beads: two matrices and the invariants that make them right."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from cgsurrogate.core.frames import Beads
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mapping:
+    """A linear map of A atoms to N beads.
+
+    Attributes:
+        weights: (N, A) for positions; rows sum to one.
+        force_weights: (N, A) for forces. ``force_weights @ weights.T`` must be the identity, which makes the mapped
+            force an unbiased estimate of the mean force (Noid et al. 2008, eq. 40; Ciccotti et al. 2005).
+    """
+
+    beads: Beads
+    weights: np.ndarray
+    force_weights: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = (len(self.beads), self.weights.shape[-1])
+        if self.weights.shape != shape or self.force_weights.shape != shape:
+            raise ValueError(
+                f"expected two matrices of shape {shape}, got {self.weights.shape} and {self.force_weights.shape}"
+            )
+        if not np.allclose(self.weights.sum(1), 1, atol=1e-9):
+            raise ValueError("every row of the position weights must sum to one")
+        if not np.allclose(self.force_weights @ self.weights.T, np.eye(len(self.beads)), atol=1e-9):
+            raise ValueError("force_weights @ weights.T is not the identity: the mapped forces would be biased")
+
+    def positions(self, atoms: np.ndarray) -> np.ndarray:
+        """(T, A, 3) nm -> (T, N, 3) nm, float32."""
+        return _apply(self.weights, atoms)
+
+    def forces(self, atoms: np.ndarray) -> np.ndarray:
+        """(T, A, 3) kJ/mol/nm -> (T, N, 3) kJ/mol/nm, float32."""
+        return _apply(self.force_weights, atoms)
+
+
+def _apply(matrix: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+    if atoms.ndim != 3 or atoms.shape[1:] != (matrix.shape[1], 3):
+        raise ValueError(f"expected (T, {matrix.shape[1]}, 3), got {atoms.shape}; is this another topology?")
+    used = np.flatnonzero(matrix.any(0))  # most atoms count for no bead
+    return np.einsum("na,tad->tnd", matrix[:, used], atoms[:, used].astype(np.float64), optimize=True).astype(
+        np.float32
+    )

@@ -1,0 +1,85 @@
+"""Your own beads, from a small text file.
+
+One bead a line, ``name = selection`` in the selection language of mdtraj, applied to the whole molecule; a selection of
+several atoms becomes one bead at their centre of mass. ``each name = selection`` makes one bead in every residue that
+the selection touches. What follows a ``#`` is a comment::
+
+    # two beads a residue
+    each CA = name CA
+    each SC = sidechain and not element H
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cgsurrogate.data.mapping import Mapping
+from cgsurrogate.data.mappings import _atom_groups
+
+if TYPE_CHECKING:
+    import mdtraj
+
+_LINE = re.compile(r"(?:(?P<each>each)\s+)?(?P<name>[\w'*+-]+)\s*=(?!=)\s*(?P<selection>\S.*)")
+LONGEST = 1 << 20  # bytes
+
+
+def build(topology: mdtraj.Topology, file: str | Path = "") -> Mapping:
+    """Beads as the file says, sorted by the residue of their first atom.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line that cannot be read, named by its number; a selection without an atom of a protein.
+    """
+    if not str(file):
+        raise ValueError("the mapping 'custom' needs a file of selections; give it as custom:file=beads.txt")
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file of selections at {path}, there is none")
+    if path.stat().st_size > LONGEST:
+        raise ValueError(
+            f"{path} is larger than {LONGEST} bytes; a file of selections is a short text, is it the right file?"
+        )
+    inside = {atom.index for residue in _atom_groups.protein_residues(topology) for atom in residue.atoms}
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not a text file; write one line a bead: name = selection") from None
+    groups, seen = [], {}
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            for group in _groups(topology, text, inside):
+                for atom in group.atoms:
+                    if atom in seen:
+                        raise ValueError(f"atom {topology.atom(atom)} is already in the bead of line {seen[atom]}")
+                    seen[atom] = number
+                groups.append(group)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+    if not groups:
+        raise ValueError(f"{path} holds no bead; write one line a bead: name = selection")
+    return _atom_groups.build_mapping(topology, groups)
+
+
+def _groups(topology: mdtraj.Topology, text: str, inside: set[int]) -> list[_atom_groups.Group]:
+    match = _LINE.fullmatch(text)
+    if not match:
+        raise ValueError(f"expected name = selection, got {text!r}")
+    try:
+        chosen = [int(i) for i in topology.select(match["selection"])]
+    except Exception as error:  # the parser of mdtraj raises whatever its libraries raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"mdtraj cannot select {match['selection']!r} ({reason})") from None
+    chosen = [i for i in chosen if i in inside]
+    if not chosen:
+        raise ValueError(f"{match['selection']!r} selects no atom of the protein; check names against the topology")
+    if not match["each"]:
+        return [_atom_groups.Group(match["name"], tuple(chosen))]
+    residues: dict[int, list[int]] = {}
+    for i in chosen:
+        residues.setdefault(topology.atom(i).residue.index, []).append(i)
+    return [_atom_groups.Group(match["name"], tuple(atoms)) for atoms in residues.values()]

@@ -1,0 +1,22 @@
+"""Every atom but the hydrogens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cgsurrogate.data.mapping import Mapping
+from cgsurrogate.data.mappings import _atom_groups
+
+if TYPE_CHECKING:
+    import mdtraj
+
+
+def build(topology: mdtraj.Topology) -> Mapping:
+    """All heavy atoms of every protein chain, in the order of the topology."""
+    groups = [
+        _atom_groups.Group(atom.name, (atom.index,))
+        for residue in _atom_groups.protein_residues(topology)
+        for atom in residue.atoms
+        if not _atom_groups.is_hydrogen(atom) and atom.element is not None and atom.element.mass > 0
+    ]
+    return _atom_groups.build_mapping(topology, groups)

@@ -1,0 +1,291 @@
+"""All-atom trajectories -> ``Frames`` of beads, in pieces: only mapped beads stay in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.core import units
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.data import force_aggregation as aggregation
+from cgsurrogate.data import validation
+from cgsurrogate.data.formats import arrays
+from cgsurrogate.data.formats.sources import Reader, Source, sources
+from cgsurrogate.data.formats.topology import load_topology
+from cgsurrogate.data.generation import throughput
+from cgsurrogate.data.mapping import Mapping
+from cgsurrogate.data.mappings import _atom_groups
+from cgsurrogate.geometry.periodic import Whole
+
+AGGREGATIONS = ("auto", "basic", "optimal")
+SAMPLE = 5000  # frames from which the optimal aggregation is found
+PIECE = 500  # frames of forces at a time
+GAIN = 0.99  # of the mean squared force of the basic aggregation, below which the optimal one is taken
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """Frames first, first + stride, ... below last of one run."""
+
+    first: int
+    last: int
+    stride: int
+
+    @property
+    def slice(self) -> slice:
+        return slice(self.first, self.last, self.stride)
+
+    def __len__(self) -> int:
+        return len(range(self.first, self.last, self.stride))
+
+
+def read(
+    topology: str | Path,
+    trajectories: Sequence[str | Path],
+    build: Callable[[Any], Mapping],
+    *,
+    temperature: float,
+    dt: float | None = None,
+    forces: Sequence[str | Path] = (),
+    weights: Sequence[str | Path] = (),
+    begin: float | None = None,
+    end: float | None = None,
+    stride: int = 1,
+    aggregate: str = "auto",
+    report: Callable[[int, int | None], None] = lambda done, total: None,
+) -> Frames:
+    """Read and map trajectories; each file is one unbroken run.
+
+    Args:
+        topology: PDB, mmCIF, GRO, PSF or prmtop, with the atoms of the trajectories in their order.
+        trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, PDB with several models; or coordinates in nm as
+            ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3).
+        build: a mapping's ``build``, from an mdtraj topology.
+        temperature: K.
+        dt: ps between frames; overrides what a file states, needed where it states nothing (DCD, PDB, arrays).
+        forces: one file a trajectory, ``.npy`` or ``.npz:name``, (T, A, 3) kJ/mol/nm without constraint forces; or
+            one array for all, one run a row.
+        weights: likewise, (T,). A suffix declares a bias energy, ``bias.npz:name:kJ/mol``; a weight is then
+            exp(bias / kT).
+        begin, end: ps, by the times of the file, or from 0 where ``dt`` is given; the end is included.
+        stride: keep every n-th frame.
+        aggregate: ``basic``, or ``optimal``: the force map of least variance, see ``aggregate.py``; ``auto`` is optimal
+            where there are forces. Where it gains nothing, the basic one stays.
+        report: called with frames done and frames in all.
+
+    Raises:
+        FileNotFoundError: a file that does not exist.
+        ValueError: anything that does not fit; the line says what was expected, what came, and the remedy.
+    """
+    if aggregate not in AGGREGATIONS:
+        raise ValueError(f"expected an aggregation of forces out of {', '.join(AGGREGATIONS)}, got {aggregate!r}")
+    if aggregate == "optimal" and not forces:
+        raise ValueError("the optimal aggregation needs forces; give them with --forces")
+    if not trajectories:
+        raise ValueError("expected at least one trajectory, got none")
+    if stride < 1:
+        raise ValueError(f"expected a stride of at least 1 frame, got {stride}")
+    kT = units.thermal_energy(temperature)
+    structure = load_topology(topology)
+    mapping = build(structure)
+    runs = [source for spec in _in_order(trajectories, [*forces, *weights]) for source in sources(spec, structure)]
+    for run in runs:
+        validation.same_atoms(run.name, run.atoms, structure.n_atoms)
+        validation.several_frames(run.name, run.frames)
+    step = _one_spacing(runs, dt)
+    windows = [_window(run, step, dt is not None, begin, end, stride) for run in runs]
+    counts = [run.frames for run in runs]
+    force_parts = arrays.split(list(forces), counts, (structure.n_atoms, 3), "forces") if forces else None
+    weight_parts = None
+    if weights:
+        weight_parts = arrays.frame_weights(list(weights), arrays.split(list(weights), counts, (), "weights"), kT)
+
+    origin: dict[str, Any] = {
+        "topology": Path(topology).name,
+        "trajectories": [Path(run.name).name for run in runs],
+        "aggregate": None,
+    }
+    known = throughput.known(trajectories)
+    if known is not None:
+        origin["ns_per_day"] = known
+    if force_parts is not None:
+        mapping, origin["mean_square_force"] = _aggregated(
+            aggregate, mapping, structure, force_parts, weight_parts, windows
+        )
+        origin["aggregate"] = origin["mean_square_force"].get("used", "basic")
+    positions, mapped_forces = _map_all(structure, mapping, runs, windows, force_parts, report)
+    kept = None
+    if weight_parts is not None:
+        kept = np.concatenate([part[w.slice] for part, w in zip(weight_parts, windows, strict=True)])
+        origin["effective_fraction"] = arrays.effective_fraction(kept)
+    return Frames(
+        beads=mapping.beads,
+        positions=positions,
+        lengths=tuple(len(window) for window in windows),
+        dt=step * stride,
+        temperature=float(temperature),
+        forces=mapped_forces,
+        weights=kept,
+        source=origin,
+    )
+
+
+def _map_all(
+    structure: Any,
+    mapping: Mapping,
+    runs: list[Source],
+    windows: list[Window],
+    forces: list[np.ndarray] | None,
+    report: Callable[[int, int | None], None],
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Beads of every run one after the other: (T, N, 3) nm and, with forces, (T, N, 3) kJ/mol/nm."""
+    total = sum(len(window) for window in windows)
+    positions = np.empty((total, len(mapping.beads), 3), np.float32)
+    mapped = np.empty_like(positions) if forces is not None else None
+    used = _heavy_atoms(structure, mapping)
+    few = dataclasses.replace(mapping, weights=mapping.weights[:, used], force_weights=mapping.force_weights[:, used])
+    bonds, labels = _bonds(structure, used), [str(structure.atom(int(i))) for i in used]
+    whole, done = Whole(len(used), bonds), 0
+    with Reader() as reader:
+        for number, (run, window) in enumerate(zip(runs, windows, strict=True)):
+            frame, start = window.first, done
+            for xyz, cells in reader.blocks(run, used, window.first, window.last, window.stride):
+                validation.finite(run.name, xyz, frame, window.stride, labels, "coordinates")
+                xyz = whole(xyz, cells)
+                if frame == window.first:
+                    validation.scale(run.name, xyz[0], bonds, labels)
+                validation.whole(run.name, xyz, bonds, labels, frame, window.stride)
+                positions[done : done + len(xyz)] = few.positions(xyz)
+                done, frame = done + len(xyz), frame + len(xyz) * window.stride
+                report(done, total)
+            if done - start != len(window):
+                raise ValueError(
+                    f"{run.name} gave {done - start} frames where {len(window)} were expected; is it damaged?"
+                )
+            if forces is not None and mapped is not None:
+                all_labels = [str(atom) for atom in structure.atoms]
+                for at in range(0, len(window), PIECE):
+                    part = slice(window.first + at * window.stride, window.last, window.stride)
+                    piece = np.asarray(forces[number][part][:PIECE])
+                    validation.finite(f"forces of {run.name}", piece, part.start, window.stride, all_labels, "forces")
+                    mapped[start + at : start + at + len(piece)] = mapping.forces(piece)
+    return positions, mapped
+
+
+def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
+    """Indices of the atoms that are read: heavy atoms of mapped chains and whatever else is mapped."""
+    mapped = mapping.weights.any(0)
+    chains = {structure.atom(int(i)).residue.chain.index for i in np.flatnonzero(mapped)}
+    protein = {residue.index for residue in _atom_groups.protein_residues(structure)}
+    heavy = [
+        mapped[atom.index]
+        or (not _atom_groups.is_hydrogen(atom) and atom.residue.index in protein and atom.residue.chain.index in chains)
+        for atom in structure.atoms
+    ]
+    return np.flatnonzero(heavy)
+
+
+def _bonds(structure: Any, used: np.ndarray) -> np.ndarray:
+    """(B, 2) bonds among the atoms that are read, counted in these."""
+    place = {int(atom): i for i, atom in enumerate(used)}
+    bonded = _atom_groups.neighbours(structure)
+    pairs = [(place[a], place[b]) for a in place for b in bonded[a] if b in place and a < b]
+    return np.array(pairs, int).reshape(-1, 2)
+
+
+def _one_spacing(runs: list[Source], dt: float | None) -> float:
+    """ps between frames, the same in every run."""
+    steps = [validation.spacing(run.name, run.times, dt) for run in runs]
+    for run, step in zip(runs, steps, strict=True):
+        if abs(step - steps[0]) > 1e-3 * steps[0]:
+            raise ValueError(
+                f"frames of {runs[0].name} are {steps[0]:g} ps apart and those of {run.name} {step:g} ps; "
+                "map them apart, or give --dt if the files are wrong"
+            )
+    return steps[0]
+
+
+def _window(run: Source, step: float, given: bool, begin: float | None, end: float | None, stride: int) -> Window:
+    zero = 0.0 if given or run.times is None else float(run.times[0])
+    slack = 1e-3  # of a frame: times are stored in single precision
+    first = 0 if begin is None else max(0, int(np.ceil((begin - zero) / step - slack)))
+    last = run.frames if end is None else min(run.frames, int(np.floor((end - zero) / step + slack)) + 1)
+    window = Window(first, last, stride)
+    if len(window) < 2:
+        until = zero + (run.frames - 1) * step
+        raise ValueError(
+            f"{run.name} (from {zero:g} to {until:g} ps, every {step:g} ps) leaves {len(window)} frame(s) between the "
+            "chosen begin and end, at this stride; a run needs at least two"
+        )
+    return window
+
+
+def _aggregated(
+    aggregate: str,
+    mapping: Mapping,
+    structure: Any,
+    forces: list[np.ndarray],
+    weights: list[np.ndarray] | None,
+    windows: list[Window],
+) -> tuple[Mapping, dict[str, Any]]:
+    """The mapping with the wanted aggregation, and the noise of each kind on frames that the optimum was not made from.
+
+    The optimum is found from four fifths of some frames of every run. Where it gains nothing on the last fifth, as when
+    every heavy atom is a bead, the basic aggregation stays.
+    """
+    every = max(1, sum(len(window) for window in windows) // SAMPLE)
+    atoms = np.flatnonzero(aggregation.connected(mapping, structure))  # without water
+    few = dataclasses.replace(mapping, weights=mapping.weights[:, atoms], force_weights=mapping.force_weights[:, atoms])
+    fit, held = [], []
+    for number, window in enumerate(windows):
+        taken = np.arange(window.first, window.last, window.stride * every)
+        pieces = [forces[number][taken[at : at + PIECE]][:, atoms] for at in range(0, len(taken), PIECE)]
+        part = np.concatenate(pieces).astype(np.float32)
+        share = np.ones(len(part)) if weights is None else np.asarray(weights[number][taken], float)
+        good = np.isfinite(part).all((1, 2)) & np.isfinite(share)  # others are refused where they are mapped
+        cut = max(1, len(part) * 4 // 5)
+        for group, rows in ((fit, slice(0, cut)), (held, slice(cut, None))):
+            group.append((part[rows][good[rows]], share[rows][good[rows]]))
+    (train, train_weights), (test, test_weights) = (
+        tuple(np.concatenate(parts) for parts in zip(*group, strict=True)) for group in (fit, held)
+    )
+    if not train_weights.sum() > 0 or not test_weights.sum() > 0:
+        return mapping, {}
+    best, noise = aggregation.noise(few, structure.subset(atoms), train, test, (train_weights, test_weights))
+    used = "optimal" if aggregate != "basic" and noise["optimal"] < GAIN * noise["basic"] else "basic"
+    if used == "optimal":
+        spread = np.zeros_like(mapping.force_weights)
+        spread[:, atoms] = best.force_weights
+        mapping = dataclasses.replace(mapping, force_weights=spread)
+    return mapping, {**noise, "used": used}
+
+
+def _in_order(trajectories: Sequence[str | Path], specs: Sequence[str | Path]) -> list[str | Path]:
+    """The trajectories as given; but in the order of their numbers where one array serves all of them, a row each.
+
+    A shell sorts ``walker_10`` before ``walker_2``; rows of an array are counted by number.
+    """
+    given = list(trajectories)
+    shared = len(given) > 2 and any(arrays.load(spec).shape[:1] == (len(given),) for spec in specs)
+    if not shared:
+        return given
+
+    def natural(spec: str | Path) -> list:
+        return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(spec))]
+
+    ordered = sorted(given, key=natural)
+    if ordered == given or sorted(map(str, given)) != [str(spec) for spec in given]:
+        return given
+    moved = next(i for i, (old, new) in enumerate(zip(given, ordered, strict=True)) if old != new)
+    warnings.warn(
+        f"one array holds a row for each of {len(given)} trajectories: they are taken in the order of their numbers, "
+        f"{Path(ordered[moved]).name} before {Path(given[moved]).name}; if that is wrong, give one array a trajectory",
+        stacklevel=3,
+    )
+    return ordered

@@ -1,0 +1,136 @@
+"""A model on the disk: ``model.json`` says what to build, ``weights.safetensors`` fills it. No pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+
+from cgsurrogate.core import filesystem, registry
+from cgsurrogate.core.energy import Energy, Sum
+from cgsurrogate.core.frames import Beads
+from cgsurrogate.core.propagator import Stepper
+from cgsurrogate.models.extrapolation import Novelty
+
+MODEL, WEIGHTS, FORMAT = "model.json", "weights.safetensors", 2
+LEFT_OUT = {"residues": {"width": 32, "layers": 2}}  # by format 1, which did not note the options that nobody had given
+NOVELTY = "novelty.safetensors"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """An energy or a stepper, bound to one molecule at one temperature (K).
+
+    ``info`` is for people and for watching a simulation: training figures, held-out runs, closest approach.
+    ``novelty`` scores how far frames are from those that the model was trained on; None where that was not made.
+    """
+
+    module: Energy | Stepper
+    beads: Beads
+    temperature: float
+    info: dict[str, Any] = dataclasses.field(default_factory=dict)
+    novelty: Novelty | None = None
+
+    @property
+    def is_stepper(self) -> bool:
+        return isinstance(self.module, Stepper)
+
+    def _repr_html_(self) -> str:
+        kind = "time-stepper" if self.is_stepper else "force field"
+        count = sum(p.numel() for p in self.module.parameters())
+        return f"<b>Model</b>: {kind} of {len(self.beads)} beads at {self.temperature:g} K, {count:,} weights"
+
+
+def compose(beads: Beads, recipes: list[tuple[str, str, dict[str, Any]]]) -> Sum:
+    """The sum of energies built from (family, name, options)."""
+    return Sum(*(registry.build(family, name, beads, **options) for family, name, options in recipes))
+
+
+def save(model: Model, folder: str | Path) -> Path:
+    """Write a model; everything that ``load`` needs to give the same numbers."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = _store(folder / WEIGHTS, model.module.state_dict())
+    terms = model.module.terms if isinstance(model.module, Sum) else [model.module]
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": "stepper" if model.is_stepper else "energy",
+        "recipes": [term.recipe for term in terms],
+        "temperature": model.temperature,
+        "beads": dataclasses.asdict(model.beads),
+        "weights": weights,
+        "info": model.info,
+    }
+    if model.novelty is not None:
+        content["novelty"] = {**_store(folder / NOVELTY, model.novelty.tensors()), "about": model.novelty.about}
+    if isinstance(model.module, Stepper):
+        low, high = model.module.lags
+        content["lag"], content["lags"] = model.module.lag, [low, high]
+    filesystem.write_json(folder / MODEL, content)
+    return folder
+
+
+def _store(path: Path, tensors: dict[str, Any]) -> dict[str, str]:
+    """Write tensors; the name and sha256 of the file."""
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with filesystem.replacing(path) as handle:
+        handle.write(safetensors.torch.save(plain))
+    return {"file": path.name, "sha256": filesystem.sha256(path)}
+
+
+def _restore(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    """The tensors of a file, checked against its sha256."""
+    path = folder / Path(entry["file"]).name
+    if filesystem.sha256(path) != entry["sha256"]:
+        raise ValueError(f"{path} has changed since it was written; restore it or train again")
+    return safetensors.torch.load_file(path)
+
+
+def load(folder: str | Path) -> Model:
+    """Read a model; its weights are checked against the recorded sha256.
+
+    Raises:
+        FileNotFoundError: there is no model at this place.
+        ValueError: the weights changed since they were written, or do not fit what is built.
+    """
+    folder = Path(folder)
+    if not (folder / MODEL).exists():
+        raise FileNotFoundError(f"{folder} holds no {MODEL}; make a model with: cgsurrogate train energy|stepper")
+    content = filesystem.read_json(folder / MODEL)
+    try:
+        if content["format"] not in (1, FORMAT):
+            raise ValueError(f"expected a model of format {FORMAT}, got {content['format']}; update cgsurrogate")
+        tensors = _restore(folder, content["weights"])
+        beads = Beads.from_dict(content["beads"])
+        built = [
+            registry.build(r["family"], r["name"], beads, **_options(r, content["format"])) for r in content["recipes"]
+        ]
+        module = Sum(*built) if content["kind"] == "energy" else built[0]
+        _fill(module, tensors)
+        found = content.get("novelty")
+        novelty = None if found is None else Novelty.build(beads, _restore(folder, found), found["about"])
+    except (KeyError, TypeError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{folder} is not a model that this version can read: {error}") from None
+    if isinstance(module, Stepper):
+        module.lags, module.lag = tuple(content["lags"]), content["lag"]
+    module.eval()
+    return Model(module, beads, float(content["temperature"]), content.get("info", {}), novelty)
+
+
+def _options(recipe: dict[str, Any], version: int) -> dict[str, Any]:
+    return (LEFT_OUT.get(recipe["name"], {}) if version == 1 else {}) | recipe["options"]
+
+
+def _fill(module: Energy | Stepper, tensors: dict[str, Any]) -> None:
+    """Load a state dict whose buffers may have got their size by fitting."""
+    for name, value in tensors.items():
+        path, _, last = name.rpartition(".")
+        owner = module.get_submodule(path)
+        present = getattr(owner, last, None)
+        if present is not None and present.shape != value.shape and last in owner._buffers:
+            setattr(owner, last, value.clone())
+    module.load_state_dict(tensors)

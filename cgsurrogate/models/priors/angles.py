@@ -1,0 +1,125 @@
+"""Angles by Boltzmann inversion: a polynomial in the cosine, with walls at the ends of the sampled range.
+
+The volume element sin(theta) d(theta) is d(cos theta), so that in c = cos(theta) the density is exp(-U(c)/kT) without a
+Jacobian, and forces stay finite at 0 and 180 degrees. U is the polynomial of maximum likelihood in u = (c - middle) /
+half, u in [-1, 1] over the sampled range, which follows one hump or two; beyond it goes on as a straight line and a
+harmonic wall.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cgsurrogate.core.energy import Prior
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.internal_coordinates import Cosines
+from cgsurrogate.models.evaluation import analytic
+from cgsurrogate.models.priors import _boltzmann_inversion
+
+NARROWEST = 1e-3  # half range in the cosine
+
+
+LEAST_SLOPE = 0.5  # of the walls where they begin, in units of a normal distribution's slope there
+
+
+def build(beads: Beads, order: int = 8) -> Angles:
+    """Args:
+    order: degree of the polynomial, even.
+    """
+    return Angles(beads, order)
+
+
+class Angles(Prior):
+    """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,)."""
+
+    stiff = True
+    marginal = True
+
+    def __init__(self, beads: Beads, order: int):
+        super().__init__()
+        if order < 2 or order % 2:
+            raise ValueError(f"the order of the angle series must be even and at least 2, got {order}")
+        self.rows, self.order = bond_graph.angles(beads), order
+        self.cosines = Cosines(len(beads), self.rows)
+        _boltzmann_inversion.register(self, beads, self.rows, series=(order + 1,), centre=(), reach=(), wall=())
+
+    def forward(self, positions: Tensor) -> Tensor:
+        u = (self.cosines(positions) - self.centre[self.index]) / self.reach[self.index]
+        inside = u.clamp(-1, 1)
+        value, *rest = self.series.flip(1).T[:, self.index]  # powers from the highest, (M,) each
+        for factor in rest:
+            value = torch.addcmul(factor, value, inside)
+        beyond = u - inside
+        right, left = self._ends()
+        line = right * beyond.clamp(min=0) + left * beyond.clamp(max=0)
+        return (value + line + 0.5 * self.wall[self.index] * beyond.square()).sum(-1)
+
+    def _ends(self) -> tuple[Tensor, Tensor]:
+        """(M,) slopes of the walls where they begin, at the upper and the lower end of the range."""
+        degree = torch.arange(1, self.order + 1, device=self.series.device, dtype=self.series.dtype)
+        right = (self.series[:, 1:] * degree).sum(1)
+        left = (self.series[:, 1:] * degree * (-1) ** (degree - 1)).sum(1)
+        steep = LEAST_SLOPE * self.wall  # few samples at the ends can make the series fall outwards: never follow it
+        return torch.maximum(right, steep)[self.index], torch.minimum(left, -steep)[self.index]
+
+    def analytic(self) -> analytic.Analytic:
+        first, second, *rest = (
+            self.series.flip(1).T[:, self.index, None].contiguous()
+        )  # powers from the highest, (M, 1)
+        centre, scale, wall = ((v[self.index, None]) for v in (self.centre, 1 / self.reach, self.wall))
+        right, left = (end[:, None] for end in self._ends())
+
+        def curve(cosine: Tensor) -> tuple[Tensor, Tensor]:
+            u = (cosine - centre) * scale
+            inside = u.clamp(-1, 1)
+            value, slope = torch.addcmul(second, first, inside), first
+            for factor in rest:  # Horner's rule, with that of the derivative
+                slope = torch.addcmul(value, slope, inside)
+                value = torch.addcmul(factor, value, inside)
+            beyond = u - inside
+            push = torch.where(beyond > 0, right, left).addcmul_(wall, beyond, value=0.5)
+            value.addcmul_(push, beyond)
+            steep = push.addcmul_(wall, beyond, value=0.5)
+            return value.sum(0), torch.where(beyond == 0, slope, steep).mul_(scale)
+
+        return analytic.Curves(self.rows, curve)
+
+    def fit(self, frames: Frames) -> None:
+        chosen, weights = _boltzmann_inversion.thinned(self, frames)
+        values = _boltzmann_inversion.measured(self.cosines, frames, chosen)
+        for kind, name, samples, share in _boltzmann_inversion.by_kind(values, weights, self, "angles"):
+            _, variance = _boltzmann_inversion.mean_and_variance(name, samples, share)
+            low, high = _range(samples, share)
+            middle, half = (low + high) / 2, max((high - low) / 2, NARROWEST)
+            u, weight = np.clip((samples - middle) / half, -1, 1), share
+            grid = np.linspace(-1, 1, 401)
+            target = np.histogram(u, bins=np.linspace(-1.0025, 1.0025, 402), weights=weight)[0]
+            features = np.polynomial.chebyshev.chebvander(grid, self.order)[:, 1:]
+            penalty = 1e-6 * np.arange(1, self.order + 1) ** 2.0
+            a = _boltzmann_inversion.exponential_family(features, target, np.ones_like(grid), penalty)
+            powers = np.polynomial.chebyshev.cheb2poly(np.concatenate([[0.0], a]))
+            self.series[kind] = torch.as_tensor(np.resize(powers, self.order + 1) * frames.kT)
+            self.centre[kind], self.reach[kind] = middle, half
+            self.wall[kind] = frames.kT * min(half**2 / max(variance, 1e-12), 100.0)
+            self.misfit[kind] = _boltzmann_inversion.misfit(name, u, weight, grid, np.exp(-features @ a))
+
+    def summary(self) -> list[dict[str, Any]]:
+        rows = []
+        for name, middle, half, m in zip(self.names, self.centre, self.reach, self.misfit, strict=True):
+            ends = torch.stack((middle + half, middle - half)).clamp(-1, 1).acos() * (180 / torch.pi)
+            low, high = (float(x) for x in ends)
+            rows.append({"term": f"angles {name}", "from (degree)": low, "to (degree)": high, "misfit": float(m)})
+        return rows
+
+
+def _range(samples: np.ndarray, share: np.ndarray, tail: float = 1e-4) -> tuple[float, float]:
+    """Quantiles that leave out ``tail`` of the weight at each end."""
+    order = np.argsort(samples)
+    seen = np.cumsum(share[order])
+    first, last = np.searchsorted(seen, tail), np.searchsorted(seen, 1 - tail)
+    return float(samples[order[first]]), float(samples[order[min(last, len(order) - 1)]])

@@ -1,0 +1,33 @@
+"""Mixtures on the circle with a density in closed form and an exact way to draw from them without a loop.
+
+Each component is a wrapped normal distribution: narrow ones cannot be told from a von Mises distribution, wide ones
+tend to the uniform one. A draw is a normal number; the density is a sum over images, of which the nearest two are
+enough for scales up to ``exp(LOG_SCALES[1])`` (relative error below 2e-6, and far below for narrow ones).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from cgsurrogate.geometry.zmatrix import wrap
+
+LOG_SCALES = (-4.0, math.log(1.2))  # of a component, log radians
+LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def log_density(x: Tensor, logits: Tensor, centre: Tensor, log_scale: Tensor) -> Tensor:
+    """(...) radians and parameters (..., K) -> (...) log density per radian."""
+    narrow = torch.exp(-log_scale)
+    apart = wrap(x.unsqueeze(-1) - centre).abs()
+    # The image a turn away, relative to the nearest: exp(-(2 pi - d)^2 / 2 s^2 + d^2 / 2 s^2).
+    image = torch.exp(2 * math.pi * narrow.square() * (apart - math.pi))
+    each = -0.5 * (apart * narrow).square() - log_scale + torch.log1p(image) - LOG_ROOT_2PI
+    return torch.logsumexp(each + logits, -1) - torch.logsumexp(logits, -1)
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Uniform numbers in [0, 1) -> Gumbel noise: the argmax of logits plus it is a draw from their softmax."""
+    return -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-7)))

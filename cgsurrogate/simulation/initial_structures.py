@@ -1,0 +1,78 @@
+"""Structures to start a simulation from that are no frames of the data: the extended chain, or a structure file."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cgsurrogate.core.energy import Energy, Sum
+from cgsurrogate.core.frames import Beads
+from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.internal_coordinates import Dihedrals
+from cgsurrogate.geometry.zmatrix import ZMatrix
+
+BEND = 2.0  # radian, first guess of every angle
+STRAIGHT = 500.0  # kJ/mol that hold a dihedral at 180 degrees
+LONG, SHORT = 0.38, 0.15  # nm, first guess of a bond between CA beads, and of another
+
+
+def extended(beads: Beads, energy: Energy) -> np.ndarray:
+    """(N, 3) nm: the stretched molecule with the bonds, angles and hands of ``energy``.
+
+    Every dihedral that can be turned is held at 180 degrees while the stiff terms of the energy (bonds, angles,
+    impropers) are minimised; the other terms have no say.
+    """
+    stiff = copy.deepcopy(energy.part(stiff=True) if isinstance(energy, Sum) else Sum()).double().requires_grad_(False)
+    rows = bond_graph.dihedrals(beads)
+    measure = Dihedrals(len(beads), rows[bond_graph.turned(beads, rows)[0]]).double()
+    x = _guess(beads).requires_grad_(True)
+    search = torch.optim.LBFGS([x], max_iter=1000, tolerance_grad=1e-4, line_search_fn="strong_wolfe")
+
+    def value() -> Tensor:
+        search.zero_grad()
+        total = stiff(x[None]).sum() + STRAIGHT * (1 + measure(x[None])[0]).sum()
+        total.backward()
+        return total
+
+    search.step(value)
+    found = x.detach()
+    if not torch.isfinite(found).all():
+        raise ValueError("no extended chain was found for this energy; start from frames instead")
+    return (found - found.mean(0)).numpy().astype(np.float32)
+
+
+def _guess(beads: Beads) -> Tensor:
+    """(N, 3) nm float64: usual bonds and angles, dihedrals near 180 degrees, branches to the side."""
+    tree = ZMatrix(beads)
+    long = [beads.names[i] == beads.names[p] == "CA" for i, p in tree.refs[1:, :2]]
+    bonds = torch.where(torch.tensor(long), LONG, SHORT).double()[None]
+    angles = torch.full((1, len(beads) - 2), BEND, dtype=torch.float64)
+    torsion = torch.from_numpy(tree.torsion)
+    turns = torch.where(torsion, math.pi - 0.02, 2 * math.pi / 3).double()[None]  # not on the ridge of symmetry
+    return tree.double().to_positions(bonds, angles, turns)[0]
+
+
+def from_structure(beads: Beads, path: Path) -> np.ndarray:
+    """(N, 3) nm: the beads of a structure file, which are atoms of the same residue and name.
+
+    Raises:
+        ValueError: the file cannot be read, or lacks one of the beads.
+    """
+    import mdtraj
+
+    try:
+        structure = mdtraj.load(str(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected a folder of frames, 'extended' or a structure file, got {path}: {error}") from None
+    at = {(atom.residue.index, atom.name): atom.index for atom in structure.topology.atoms}
+    wanted = [(r - beads.residues[0], name) for r, name in zip(beads.residues, beads.names, strict=True)]
+    missing = next((key for key in wanted if key not in at), None)
+    if missing is not None:
+        raise ValueError(f"{path} has no atom {missing[1]} in residue {missing[0] + 1}; give the molecule of the model")
+    x = structure.xyz[0][[at[key] for key in wanted]]
+    return (x - x.mean(0)).astype(np.float32)

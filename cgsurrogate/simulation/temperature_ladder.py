@@ -1,0 +1,179 @@
+"""A ladder of temperatures: its rungs, what replica exchange on it achieved, and weights for its lowest temperature.
+
+The frames of all rungs are samples of one potential energy U at several kT. The multistate Bennett acceptance ratio
+(MBAR; Shirts & Chodera, J. Chem. Phys. 129, 124105 (2008)) weights each of them for the ensemble at one temperature:
+
+    w(x) ~ exp(-U(x)/kT) / sum_k N_k exp(f_k - U(x)/kT_k)
+
+with N_k the frames and f_k the reduced free energy of rung k. U of a coarse-grained model is a free energy that belongs
+to the temperature of its training data: the upper rungs help to sample, they do not predict the molecule at theirs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cgsurrogate.core import filesystem, units
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.statistics import kish
+
+ALL = "all-temperatures"  # the folder, inside that of the target temperature, of the frames of all rungs
+# Columns of ``State.ladder``; then come, for each pair of neighbouring rungs, the attempts and after them the
+# successes, counted by the replica that held the lower rung.
+LOW_ACCEPTANCE = 0.1
+PLACE, EXCHANGES, END, TRIPS, COUNTS = range(5)
+
+
+def geometric(lowest: float, highest: float, number: int) -> tuple[float, ...]:
+    """Temperatures in K with one ratio between neighbours: even acceptance where the heat capacity is constant."""
+    if not (0 < lowest < highest and math.isfinite(highest)):
+        raise ValueError(f"expected a ladder from a lower to a higher temperature, got {lowest:g} K to {highest:g} K")
+    if number < 2:
+        raise ValueError(f"a ladder needs at least 2 temperatures, got {number}")
+    return tuple(float(t) for t in np.geomspace(lowest, highest, number))
+
+
+def parse(text: str, lowest: float) -> tuple[float, ...]:
+    """``300:450:6`` (lowest:highest:number), or ``:450:6`` from ``lowest`` up, as temperatures in K."""
+    try:
+        low, high, number = text.split(":")
+        values = float(low) if low.strip() else lowest, float(high), int(number)
+    except ValueError:
+        raise ValueError(f"expected temperatures as lowest:highest:number, e.g. 300:450:6, got {text!r}") from None
+    return geometric(*values)
+
+
+def check_replicas(replicas: int, number: int) -> None:
+    """ValueError unless the replicas fill whole ladders."""
+    if replicas < 1 or replicas % number:
+        below, above = replicas // number * number, -(-max(replicas, 1) // number) * number
+        near = f"{below} or {above}" if below else f"{above}"
+        raise ValueError(f"{replicas} replicas do not fill ladders of {number} temperatures; use {near}")
+
+
+def notes(table: np.ndarray, temperatures: Sequence[float]) -> dict[str, Any]:
+    """What an exchange achieved, from the (B, C) whole numbers of ``State.ladder``; anything JSON can hold."""
+    pairs = len(temperatures) - 1
+    tried, done = table[:, COUNTS:].sum(0).reshape(2, pairs)
+    return {
+        "temperatures": [float(t) for t in temperatures],
+        "acceptance": [float(d / t) if t else None for t, d in zip(tried, done, strict=True)],
+        "attempts": [int(t) for t in tried],
+        "exchanges": int(table[:, EXCHANGES].max()),
+        "round_trips": int(table[:, TRIPS].sum()),
+    }
+
+
+def sentences(exchange: dict[str, Any]) -> list[str]:
+    """``notes`` in words, with a warning where neighbours are too far apart."""
+    rungs, shares = exchange["temperatures"], [a or 0.0 for a in exchange["acceptance"]]
+    lines = [
+        f"exchanges accepted: {', '.join(f'{a:.0%}' for a in shares)} between neighbours of "
+        f"{', '.join(f'{t:.0f}' for t in rungs)} K; {exchange['round_trips']} round trips of replicas, "
+        f"{exchange['effective_frames']:,.0f} effective frames by weight",
+    ]
+    least = int(np.argmin(shares))
+    if shares[least] < LOW_ACCEPTANCE:
+        lines.append(
+            f"warning: only {shares[least]:.0%} of the exchanges between {rungs[least]:.0f} and {rungs[least + 1]:.0f} "
+            "K were accepted; use more temperatures"
+        )
+    elif not exchange["round_trips"]:
+        lines.append("warning: no replica went up the ladder and back; simulate for longer")
+    return lines
+
+
+def weights(energies: np.ndarray, places: np.ndarray, temperatures: Sequence[float], target: float) -> np.ndarray:
+    """(T,) weights at ``target`` K, summing to one, of frames with energies (T,) kJ/mol at rungs ``places`` (T,)."""
+    logging.getLogger("pymbar").setLevel(logging.ERROR)  # it greets on import
+    from pymbar import MBAR
+
+    counts = np.bincount(places, minlength=len(temperatures))
+    rungs = [t for t, n in zip(temperatures, counts, strict=True) if n]
+    shifted = np.asarray(energies, float) - np.mean(energies)
+    reduced = np.array([shifted / units.thermal_energy(t) for t in (*rungs, target)])  # (K + 1, T)
+    mbar = MBAR(reduced, np.array([*counts[counts > 0], 0]), solver_protocol="robust")
+    found = mbar.weights()[:, -1]
+    return found / found.sum()
+
+
+@dataclasses.dataclass(frozen=True)
+class Tempered:
+    """Frames of replica exchange: ``target`` at the lowest temperature, and ``every`` frame of all, with weights.
+
+    ``target`` has a run a ladder, each following the lowest rung from replica to replica. ``every`` has a run a
+    replica, each following a replica from rung to rung; ``energies`` (T,) kJ/mol and ``places`` (T,) belong to it.
+    """
+
+    target: Frames
+    every: Frames
+    energies: np.ndarray
+    places: np.ndarray
+
+    def save(self, folder: Path) -> None:
+        """``every`` with its energies and temperatures in a folder inside, then ``target``."""
+        inside = self.every.save(folder / ALL)
+        filesystem.write_npy(inside / "energies.npy", self.energies)
+        rungs = np.array(self.every.source["exchange"]["temperatures"])
+        filesystem.write_npy(inside / "temperatures.npy", rungs[self.places])
+        self.target.save(folder)
+
+
+def assemble(whole: Frames, labels: np.ndarray, exchange: dict[str, Any]) -> Tempered:
+    """Sort simulated frames by temperature and weight them.
+
+    Frames of the time before the energies have settled (``pymbar.timeseries.detect_equilibration`` on their mean over
+    all replicas, in units of kT) get no weight; the frames of the lowest rung are given as they are, all of them.
+
+    Args:
+        whole: a run a replica, ``source["replicas"]`` naming them; ``temperature`` is the target.
+        labels: (T, 2) rung and potential energy in kJ/mol of each frame.
+        exchange: what ``notes`` gave.
+    """
+    rungs = np.array(exchange["temperatures"])
+    places, energies = labels[:, 0].astype(int), labels[:, 1]
+    when = np.concatenate([np.arange(n) for n in whole.lengths])
+    settled = _settled(np.nan_to_num(energies / (units.BOLTZMANN * rungs[places])), when)
+    used = (when >= settled) & np.isfinite(energies)
+    share = np.zeros(len(whole))
+    share[used] = weights(energies[used], places[used], rungs, whole.temperature)
+    exchange = exchange | {"settled": settled * whole.dt, "frames_at_target": int((places == 0).sum())}
+    exchange["effective_frames"] = kish(share)
+    source = whole.source | {"exchange": exchange, "time_ordered": False}
+    every = dataclasses.replace(whole, weights=share, source=source)
+    target = _lowest(dataclasses.replace(whole, source=source), places, when, len(rungs))
+    return Tempered(target, every, energies, places)
+
+
+def _settled(reduced: np.ndarray, when: np.ndarray) -> int:
+    """The frame from which on the mean reduced energy is stationary; at most half of all frames are left out."""
+    logging.getLogger("pymbar").setLevel(logging.ERROR)
+    from pymbar.timeseries import detect_equilibration
+
+    count = int(when.max()) + 1
+    if count < 20:
+        return 0
+    mean = np.bincount(when, reduced) / np.bincount(when)
+    return min(int(detect_equilibration(mean, nskip=max(1, count // 50))[0]), count // 2)
+
+
+def _lowest(whole: Frames, places: np.ndarray, when: np.ndarray, number: int) -> Frames:
+    """The frames at the lowest rung, ladder by ladder in order of time; a frame that is missing ends a run."""
+    ladder = np.repeat(np.array(whole.source["replicas"], int) // number, whole.lengths)
+    chosen = np.flatnonzero(places == 0)
+    if not len(chosen):
+        raise ValueError("no frame at the lowest temperature is left; use a shorter timestep, or train for longer")
+    chosen = chosen[np.lexsort((when[chosen], ladder[chosen]))]
+    new = (np.diff(ladder[chosen]) != 0) | (np.diff(when[chosen]) != 1)
+    edges = np.flatnonzero(np.concatenate([[True], new, [True]]))
+    source = {key: value for key, value in whole.source.items() if key != "replicas"}
+    source["ladders"] = [int(g) for g in ladder[chosen][edges[:-1]]]
+    lengths = tuple(int(n) for n in np.diff(edges))
+    return dataclasses.replace(whole, positions=np.asarray(whole.positions[chosen]), lengths=lengths, source=source)

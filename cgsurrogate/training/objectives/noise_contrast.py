@@ -1,0 +1,94 @@
+"""Noise-contrastive estimation (Gutmann & Hyvarinen, J. Mach. Learn. Res. 13, 307 (2012)): populations, no sampling.
+
+The noise has a density that is known: frames in which every dihedral and angle was replaced by that of another frame,
+each drawn on its own. That is the product of the marginals of the data, which is just what the priors of single
+coordinates describe. Telling data from noise then teaches a network the ratio of the two densities,
+
+    ln p(x) / q(x) = -(U_network(x) + U_rest(x)) / kT + level,
+
+with the priors that are no marginal (repulsion) as ``U_rest``. So the populations of states that no short simulation
+connects come straight from the data.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from cgsurrogate.core.energy import Energy, Sum
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry.torsion_moves import Moves
+
+POOL, POOL_COST, SHARE = 160_000, 1e8, 4  # noise frames, made once: at most so many; less where frames are few (SHARE
+# for each), or beads are many, since making one costs as the square of their number
+ASIDE = 0.1  # share of the noise that only judges
+CLAMP = 30.0  # kT
+
+
+class Levelled(nn.Module):
+    """Networks with the free constant of their energy, which contrast needs and nothing else."""
+
+    def __init__(self, networks: Energy):
+        super().__init__()
+        self.networks = networks
+        self.level = nn.Parameter(torch.zeros(()))
+
+
+class Contrast(nn.Module):
+    """The logistic loss of telling batches of data (B, N, 3) nm from ``ratio`` times as many noise frames.
+
+    In evaluation the noise is a part of it that was set aside.
+    """
+
+    def __init__(
+        self, moves: Moves, rest: Sum, frames: Frames, rng: Generator, ratio: int = 2, pool: int | None = None
+    ):
+        super().__init__()
+        self.kT, self.ratio = frames.kT, ratio
+        self.rest = [rest]  # in a list: a part of the loss, not a module that is trained with it
+        self.noise = mixed(moves, frames, pool or pool_size(frames), rng)
+        self.noise_rest = torch.cat([self._rest(block) for block in self.noise.split(1000)])
+
+    def _rest(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.rest[0](x) / self.kT
+
+    def forward(self, module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
+        data = batch[0]
+        aside = max(1, round(ASIDE * len(self.noise)))
+        low, high = (aside, len(self.noise)) if module.training else (0, aside)
+        chosen = torch.randint(low, high, (self.ratio * len(data),), generator=rng)
+        noise = self.noise[chosen]
+        scores = -module.networks(torch.cat((data, noise))) / self.kT + module.level
+        real, made = (scores - torch.cat((self._rest(data), self.noise_rest[chosen]))).split([len(data), len(noise)])
+        loss = nn.functional.softplus(-real.clamp(-CLAMP, CLAMP)).mean()
+        return loss + self.ratio * nn.functional.softplus(made.clamp(-CLAMP, CLAMP)).mean()
+
+
+def pool_size(frames: Frames) -> int:
+    """How many noise frames to make; with too few, a network learns them by heart."""
+    return int(min(POOL, max(10_000, min(SHARE * len(frames), POOL_COST / len(frames.beads) ** 2))))
+
+
+def mixed(moves: Moves, frames: Frames, count: int, rng: Generator) -> Tensor:
+    """(count, N, 3) nm: frames whose dihedrals and angles each come from another frame, all drawn by weight."""
+    cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
+
+    def draw(*shape: int) -> Tensor:
+        point = torch.rand(*shape, generator=rng, dtype=torch.float64) * cumulative[-1]
+        return torch.searchsorted(cumulative, point).clamp(max=len(cumulative) - 1)
+
+    values = torch.cat([moves.values(_positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
+    columns = torch.arange(len(moves))
+    made = []
+    for start in range(0, count, 2000):
+        size = min(2000, count - start)
+        base, donors = draw(size), draw(size, len(moves))
+        made.append(moves.placed(_positions(frames, base), values[donors, columns]))
+    return torch.cat(made)
+
+
+def _positions(frames: Frames, index: Tensor) -> Tensor:
+    x = torch.from_numpy(np.array(frames.positions[index.numpy()], np.float32))
+    return x - x.mean(1, keepdim=True)

@@ -1,0 +1,114 @@
+"""Compare ensembles with the reference, and draw what came out."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.models import extrapolation_scores
+from cgsurrogate.workflows.corrections import describe
+
+Report = Callable[[float | None, str], None]
+CURVES = "metrics.csv"
+
+
+def silent(fraction: float | None, text: str) -> None:
+    """No progress."""
+
+
+def make_comparison(
+    reference: Frames,
+    surrogates: dict[str, Frames],
+    out: Path,
+    *,
+    training: Frames | None = None,
+    baseline: bool = True,
+    draws: bool = False,
+    cvs: Sequence[str] = (),
+    states: Sequence[str] = (),
+    recipes: Sequence[str] = (),
+    about: dict[str, Any] | None = None,
+    seed: int = 0,
+    report: Report = silent,
+) -> Comparison:
+    """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames.
+
+    Args:
+        draws: a second baseline, the training frames in random order: the right populations without dynamics.
+        cvs: collective variables beside the usual ones, as names of ``choose``.
+        states: ``NAME=CONDITION``, e.g. "folded=RMSD<0.2".
+        recipes: published sets of metrics, as names of ``choose``.
+        about: what else to note in the settings, e.g. ``provenance``.
+    """
+    from cgsurrogate.comparison import baselines as markov
+    from cgsurrogate.comparison.compare import CVS, compare
+
+    physical = {name: bool(frames.source.get("physical_time", True)) for name, frames in surrogates.items()}
+    baselines = {}
+    if training is not None and baseline:
+        report(None, "Markov state model of the training runs")
+        baselines["Markov state model"] = markov.resample(training, length=max(map(len, surrogates.values())) // 10)
+    if training is not None and draws:
+        baselines["independent draws"] = markov.shuffled(training, seed=seed)
+    comparison = compare(
+        reference,
+        surrogates,
+        training=training,
+        baselines=baselines,
+        physical=physical,
+        cvs=(*CVS, *cvs),
+        states=states,
+        recipes=recipes,
+        seed=seed,
+        report=lambda text: report(None, text),
+    )
+    frozen = tuple(
+        f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0]['time']:g} ps ({lost[0]['reason']})"
+        for name, frames in surrogates.items()
+        if (lost := frames.source.get("quarantined"))
+    )
+    corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
+    said = {name: extrapolation_scores.words(frames) for name, frames in surrogates.items()}
+    new = tuple(f"{name}: {one.text}" for name, one in said.items() if one and one.warn)
+    comparison = dataclasses.replace(
+        _with_scores(comparison, surrogates),
+        warnings=(*frozen, *new, *corrected, *comparison.warnings),
+        settings={**comparison.settings, **(about or {})},
+    )
+    comparison.save(out)
+    return comparison
+
+
+def _with_scores(comparison: Comparison, surrogates: dict[str, Frames]) -> Comparison:
+    """The comparison with the uncertainty of simulated frames among its checks, beside that of held-out frames."""
+    reference, others = comparison.reference, []
+    for one in comparison.others:
+        found = extrapolation_scores.check(surrogates[one.name]) if one.name in surrogates else None
+        if found:
+            one = dataclasses.replace(one, geometry={**one.geometry, "uncertainty": found[0]})
+            reference = dataclasses.replace(reference, geometry={**reference.geometry, "uncertainty": found[1]})
+        others.append(one)
+    return dataclasses.replace(comparison, reference=reference, others=tuple(others))
+
+
+def make_report(
+    folder: Path, out: Path, *, models: list[Path], provenance: dict[str, Any] | None = None, title: str | None = None
+) -> Path:
+    """Draw a stored comparison into ``out``: report.html and figures/."""
+    from cgsurrogate.comparison.comparison import Comparison
+    from cgsurrogate.report.page import write_report
+
+    curves = {}
+    for model in models:
+        path = model / CURVES
+        if path.exists():
+            with open(path, newline="") as handle:
+                curves[model.name] = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
+    return write_report(
+        Comparison.load(folder), out, training=curves, provenance=provenance or {}, title=title or "cgsurrogate"
+    )

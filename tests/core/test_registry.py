@@ -1,0 +1,34 @@
+import pytest
+
+from cgsurrogate.core import registry
+
+
+def test_options_are_read_as_values():
+    assert registry.parse("schnet:width=16,rate=0.5,flag=true,word=abc") == (
+        "schnet",
+        {"width": 16, "rate": 0.5, "flag": True, "word": "abc"},
+    )
+    assert registry.parse("ca") == ("ca", {})
+
+
+def test_an_unknown_name_gets_a_hint():
+    with pytest.raises(ValueError, match="did you mean 'backbone'"):
+        registry.build("mappings", "bakbone", None)
+
+
+def test_an_unknown_option_names_the_known_ones():
+    with pytest.raises(ValueError, match="its options are"):
+        registry.build("integrators", "baoab", None, None, 300.0, timestop=1)
+
+
+def test_a_kind_from_a_users_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("class T: pass\ndef build(beads, answer=42):\n    t = T()\n    t.answer = answer\n    return t\n")
+    built = registry.build("networks", str(path), None, answer=3)
+    assert built.answer == 3
+    assert built.recipe == {"family": "networks", "name": str(path), "options": {"answer": 3}}
+
+
+def test_every_family_has_kinds():
+    for family in registry.FAMILIES:
+        assert registry.kinds(family)

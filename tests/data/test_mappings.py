@@ -1,0 +1,252 @@
+"""Mappings: laws over every kind, and the chemistry of each."""
+
+import numpy as np
+import pytest
+
+from cgsurrogate.core import bead_types, registry
+from cgsurrogate.data import force_aggregation
+from cgsurrogate.data.mapping import Mapping
+from cgsurrogate.data.mappings import _atom_groups
+
+CUSTOM = """
+# side chains at their centre of mass
+each CA = name CA
+each SC = name CB   # one carbon
+cap = resname ACE and not element H
+"""
+
+
+@pytest.fixture(params=registry.kinds("mappings"))
+def mapping(request, peptide, tmp_path) -> Mapping:
+    options = {}
+    if request.param == "custom":
+        (tmp_path / "beads.txt").write_text(CUSTOM)
+        options = {"file": str(tmp_path / "beads.txt")}
+    return registry.build("mappings", request.param, peptide.topology, **options)
+
+
+def names(mapping: Mapping) -> list[str]:
+    return [f"{r}:{n}" for r, n in zip(mapping.beads.residue_names, mapping.beads.names, strict=True)]
+
+
+# laws over every kind
+
+
+def test_rows_sum_to_one_and_force_weights_invert_position_weights(mapping):
+    assert mapping.weights.sum(1) == pytest.approx(1)
+    assert mapping.force_weights @ mapping.weights.T == pytest.approx(np.eye(len(mapping.beads)), abs=1e-12)
+
+
+def test_a_shift_shifts_and_a_turn_turns_positions_and_forces(mapping, atoms):
+    from scipy.spatial.transform import Rotation
+
+    turn = Rotation.from_rotvec([0.3, -1.0, 0.5]).as_matrix()
+    np.testing.assert_allclose(mapping.positions(atoms @ turn.T + 1), mapping.positions(atoms) @ turn.T + 1, atol=1e-6)
+    np.testing.assert_allclose(mapping.forces(atoms @ turn.T), mapping.forces(atoms) @ turn.T, atol=1e-5)
+
+
+def test_a_hydrogen_moves_with_its_heavy_atom(mapping, peptide):
+    """Bonds of hydrogen may be rigid, so both ends have the same force weight in every bead."""
+    for a, b in peptide.topology.bonds:
+        if "H" in (a.element.symbol, b.element.symbol):
+            np.testing.assert_array_equal(mapping.force_weights[:, a.index], mapping.force_weights[:, b.index])
+
+
+def test_a_bead_weighs_what_its_force_is_summed_over(mapping, peptide):
+    mass = np.array([atom.element.mass for atom in peptide.topology.atoms])
+    assert mapping.beads.masses == pytest.approx(mapping.force_weights @ mass)
+    assert sum(mapping.beads.masses) <= mass.sum() + 1e-9
+
+
+def test_bonds_join_all_beads_of_a_chain(mapping):
+    groups = list(range(len(mapping.beads)))
+    for i, j in mapping.beads.bonds:
+        groups = [groups[i] if g == groups[j] else g for g in groups]
+    assert len(set(groups)) == 1
+
+
+def test_mapped_force_is_the_slope_of_the_potential_of_mean_force(mapping, peptide):
+    """For U = k/2 sum |r|^2 the mean over all unmapped degrees of freedom is known.
+
+    Positions given the beads R are Gaussian, with mean W^T (W W^T)^-1 R, so the mean force is -k (W W^T)^-1 R; the
+    mean of the mapped force over that Gaussian must be the same, which needs force_weights @ weights.T = 1.
+    """
+    k, inverse = 7.0, np.linalg.inv(mapping.weights @ mapping.weights.T)
+    beads = np.random.default_rng(0).normal(size=(1, len(mapping.beads), 3))
+    mean_atoms = np.einsum("na,nm,tmd->tad", mapping.weights, inverse, beads)
+    np.testing.assert_allclose(mapping.positions(mean_atoms), beads, atol=1e-5)
+    expected = -k * np.einsum("nm,tmd->tnd", inverse, beads)
+    np.testing.assert_allclose(mapping.forces(-k * mean_atoms), expected, rtol=1e-4, atol=1e-4)
+
+
+# each kind
+
+
+def test_ca_is_a_chain_of_alpha_carbons(peptide):
+    mapping = registry.build("mappings", "ca", peptide.topology)
+    assert names(mapping) == ["ALA:CA"] * 5
+    assert mapping.beads.bonds == ((0, 1), (1, 2), (2, 3), (3, 4))
+    length = np.linalg.norm(np.diff(mapping.positions(peptide.xyz)[0], axis=0), axis=-1)
+    assert np.all((length > 0.36) & (length < 0.40))
+
+
+def test_backbone_keeps_caps_and_beta_carbons(peptide):
+    mapping = registry.build("mappings", "backbone", peptide.topology)
+    alanine = ["ALA:N", "ALA:CA", "ALA:CB", "ALA:C", "ALA:O"]
+    assert names(mapping) == ["ACE:CH3", "ACE:C", "ACE:O", *alanine * 5, "NME:N", "NME:C"]
+    assert bead_types.OTHER not in mapping.beads.types
+    bonds = set(mapping.beads.bonds)
+    assert len(bonds) == len(mapping.beads) - 1
+    assert {(0, 1), (1, 2), (1, 3), (3, 4), (4, 5), (4, 6), (6, 7), (6, 8)} <= bonds
+
+
+def test_heavy_is_all_but_hydrogens(peptide):
+    mapping = registry.build("mappings", "heavy", peptide.topology)
+    heavy = [atom.index for atom in peptide.topology.atoms if atom.element.symbol != "H"]
+    assert mapping.weights.argmax(1).tolist() == heavy
+    assert len(mapping.beads.bonds) == len(heavy) - 1
+
+
+def test_custom_beads_stand_at_the_centre_of_mass(peptide, atoms, tmp_path):
+    (tmp_path / "beads.txt").write_text(CUSTOM)
+    mapping = registry.build("mappings", "custom", peptide.topology, file=str(tmp_path / "beads.txt"))
+    assert names(mapping) == ["ACE:cap", *["ALA:CA", "ALA:SC"] * 5]
+    cap = peptide.topology.select("resname ACE and not element H")
+    mass = np.array([peptide.topology.atom(i).element.mass for i in cap])
+    centre = np.einsum("a,tad->td", mass / mass.sum(), atoms[:, cap])
+    np.testing.assert_allclose(mapping.positions(atoms)[:, 0], centre, atol=1e-6)
+    assert mapping.beads.types[0] == bead_types.OTHER and mapping.beads.types[1] == bead_types.number("ALA", "CA")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("CA = name CA\nnonsense\n", "line 2: expected name = selection"),
+        ("# only a comment\n", "holds no bead"),
+        ("A = name CA and (\n", "line 1: mdtraj cannot select"),
+        ("A = name XYZ\n", "line 1: 'name XYZ' selects no atom"),
+        ("A = name CA\n\nB = name CA CB\n", "line 3: atom ALA2-CA is already in the bead of line 1"),
+        ("A = resid 1 and name CA\nH = resid 1 and name HA\n", "may be rigid; put them in one bead"),
+    ],
+)
+def test_a_wrong_selection_is_one_line_that_names_it(peptide, tmp_path, text, message):
+    path = tmp_path / "beads.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError) as caught:
+        registry.build("mappings", "custom", peptide.topology, file=str(path))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_custom_without_its_file_says_so(peptide, tmp_path):
+    with pytest.raises(FileNotFoundError, match="none"):
+        registry.build("mappings", "custom", peptide.topology, file=str(tmp_path / "absent.txt"))
+    with pytest.raises(ValueError, match="file="):
+        registry.build("mappings", "custom", peptide.topology)
+
+
+# chemistry
+
+
+def test_neighbouring_alpha_carbons_are_bonded_and_a_disulfide_is_no_shortcut():
+    """CA-CB-SG-SG-CB-CA, closed to a ring by two peptide bonds on one side only."""
+    chain = [(0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (6, 7), (7, 3)]  # CA C N CA and CB S S CB in between
+    bonded = [[b for a, b in [*chain, *[(j, i) for i, j in chain]] if a == atom] for atom in range(8)]
+    assert _atom_groups.contract([(0,), (3,)], bonded) == ((0, 1),)
+    only_bridge = [[b for b in others if {a, b} != {1, 2}] for a, others in enumerate(bonded)]
+    far = [(0,), (3,), (1,), (2,)]
+    assert (0, 1) not in _atom_groups.contract([*far, (5,)], only_bridge)
+
+
+def test_a_topology_without_bonds_gets_standard_ones(peptide):
+    import mdtraj
+
+    bare = peptide.topology.copy()
+    bare._bonds = []
+    assert isinstance(bare, mdtraj.Topology) and not bare.n_bonds
+    with_bonds = registry.build("mappings", "ca", peptide.topology)
+    assert registry.build("mappings", "ca", bare).beads == with_bonds.beads
+    assert not bare.n_bonds  # the caller's topology is left alone
+
+
+def test_an_unbonded_chain_says_how_to_help(peptide):
+    cut = peptide.topology.copy()
+    cut._bonds = [bond for bond in cut.bonds if {bond[0].name, bond[1].name} != {"C", "N"}]
+    with pytest.raises(ValueError, match=r"not bonded.*CONECT"):
+        registry.build("mappings", "ca", cut)
+
+
+def test_a_missing_atom_is_named(peptide):
+    missing = peptide.topology.subset([a.index for a in peptide.topology.atoms if str(a) != "ALA3-CA"])
+    for kind in ("ca", "backbone"):
+        with pytest.raises(ValueError, match="ALA3 has no atom CA"):
+            registry.build("mappings", kind, missing)
+
+
+def test_water_is_left_out_and_water_alone_is_an_error(peptide):
+    import mdtraj
+    from mdtraj.core import element
+
+    def wet(topology):
+        residue = topology.add_residue("HOH", topology.add_chain())
+        oxygen = topology.add_atom("O", element.oxygen, residue)
+        topology.add_bond(oxygen, topology.add_atom("H1", element.hydrogen, residue))
+        return topology
+
+    mapping = registry.build("mappings", "heavy", wet(peptide.topology.copy()))
+    assert mapping.beads == registry.build("mappings", "heavy", peptide.topology).beads
+    with pytest.raises(ValueError, match="protein"):
+        registry.build("mappings", "ca", wet(mdtraj.Topology()))
+
+
+def test_two_chains_are_not_bonded_to_each_other(peptide):
+    double = peptide.topology.join(peptide.topology)
+    beads = registry.build("mappings", "ca", double).beads
+    assert len(beads) == 10 and (4, 5) not in beads.bonds and len(beads.bonds) == 8
+    assert beads.residues == tuple(range(10))
+
+
+# aggregation of forces
+
+
+def test_the_optimal_aggregation_has_less_variance_and_stays_unbiased(peptide):
+    """Springs between bonded atoms: internal noise that a sum over neighbours cancels."""
+    mapping = registry.build("mappings", "ca", peptide.topology)
+    rng = np.random.default_rng(0)
+    forces = rng.normal(0, 1, (600, peptide.n_atoms, 3))
+    for a, b in peptide.topology.bonds:
+        pull = rng.normal(0, 30, (600, 3))
+        forces[:, a.index] += pull
+        forces[:, b.index] -= pull
+    best = force_aggregation.optimal_forces(mapping, peptide.topology, forces[:400])
+    assert best.force_weights @ mapping.weights.T == pytest.approx(np.eye(5), abs=1e-9)
+    assert force_aggregation.mean_square(best, forces[400:]) < 0.5 * force_aggregation.mean_square(
+        mapping, forces[400:]
+    )
+    for a, b in peptide.topology.bonds:
+        if "H" in (a.element.symbol, b.element.symbol):
+            np.testing.assert_allclose(best.force_weights[:, a.index], best.force_weights[:, b.index], atol=1e-12)
+
+
+def test_the_optimal_aggregation_is_a_minimum(peptide):
+    mapping = registry.build("mappings", "ca", peptide.topology)
+    forces = np.random.default_rng(3).normal(0, 1, (300, peptide.n_atoms, 3))
+    second, groups = force_aggregation.moments(peptide.topology, forces)
+    best = force_aggregation.from_moments(mapping, second, groups, ridge=1e-12)
+    base = force_aggregation.mean_square(best, forces)
+    free = np.flatnonzero(~mapping.weights.any(0) & (groups != groups[mapping.weights.argmax(1)][:, None]).all(0))
+    for atom in free[:6]:
+        for sign in (-0.05, 0.05):
+            moved = best.force_weights.copy()
+            moved[0, groups == groups[atom]] += sign
+            changed = Mapping(best.beads, best.weights, moved)
+            assert force_aggregation.mean_square(changed, forces) > base
+
+
+def test_a_mapping_refuses_biased_forces_and_another_topology(peptide, atoms):
+    mapping = registry.build("mappings", "ca", peptide.topology)
+    with pytest.raises(ValueError, match="identity"):
+        Mapping(mapping.beads, mapping.weights, 2 * mapping.force_weights)
+    with pytest.raises(ValueError, match="sum to one"):
+        Mapping(mapping.beads, 2 * mapping.weights, mapping.force_weights / 2)
+    with pytest.raises(ValueError, match="topology"):
+        mapping.positions(atoms[:, :-1])

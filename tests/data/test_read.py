@@ -1,0 +1,512 @@
+"""Reading, checking and writing trajectories."""
+
+import dataclasses
+import itertools
+
+import mdtraj
+import numpy as np
+import pytest
+
+from cgsurrogate.core import filesystem, registry, units
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.data import examples
+from cgsurrogate.data.export import beads_from_topology, export, load_any, to_mdtraj
+from cgsurrogate.data.formats.sources import Reader, sources
+from cgsurrogate.data.read import read
+
+BACKBONE = registry.builder("mappings", "backbone")
+CA = registry.builder("mappings", "ca")
+
+
+@pytest.fixture
+def trajectory(peptide, atoms):
+    """40 frames, 2 ps apart."""
+    return mdtraj.Trajectory(atoms, peptide.topology, time=np.arange(40) * 2.0)
+
+
+def read_ca(pdb, *paths, **options):
+    return read(pdb, list(paths), CA, temperature=300, **options)
+
+
+def one_line(error) -> str:
+    text = str(error.value)
+    assert "\n" not in text and len(text) < 400
+    return text
+
+
+# formats
+
+
+@pytest.mark.parametrize("ending, rounding", [("xtc", 6e-4), ("trr", 1e-6), ("dcd", 1e-6), ("nc", 1e-6), ("pdb", 6e-5)])
+def test_every_format_gives_the_same_beads(trajectory, peptide, peptide_pdb, atoms, tmp_path, ending, rounding):
+    path = tmp_path / f"t.{ending}"
+    trajectory.save(str(path))
+    frames = read(peptide_pdb, [path], BACKBONE, temperature=300, dt=2.0 if ending in ("dcd", "pdb") else None)
+    assert frames.dt == 2.0 and frames.lengths == (40,) and frames.temperature == 300
+    np.testing.assert_allclose(frames.positions, BACKBONE(peptide.topology).positions(atoms), atol=rounding)
+
+
+def write_h5(path, atoms, **extra):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file["coordinates"] = atoms
+        file["time"] = np.arange(len(atoms)) * 2.0
+        for name, value in extra.items():
+            file[name] = value
+
+
+def test_hdf5_is_read_without_pickles_and_links(peptide, peptide_pdb, atoms, tmp_path):
+    import h5py
+
+    write_h5(tmp_path / "t.h5", atoms)
+    frames = read_ca(peptide_pdb, tmp_path / "t.h5")
+    np.testing.assert_allclose(frames.positions, CA(peptide.topology).positions(atoms), atol=1e-7)
+    with h5py.File(tmp_path / "linked.h5", "w") as file:
+        file["coordinates"] = h5py.ExternalLink(str(tmp_path / "t.h5"), "coordinates")
+    with pytest.raises(ValueError) as error:
+        read_ca(peptide_pdb, tmp_path / "linked.h5", dt=1)
+    assert "linked.h5" in one_line(error)
+
+
+def test_arrays_in_nm_are_runs(peptide_pdb, atoms, tmp_path):
+    np.save(tmp_path / "x.npy", atoms)
+    np.savez(tmp_path / "two.npz", x=np.stack([atoms, atoms]), y=atoms)
+    assert read_ca(peptide_pdb, tmp_path / "x.npy", dt=1).lengths == (40,)
+    two = read_ca(peptide_pdb, f"{tmp_path / 'two.npz'}:x", dt=1)
+    assert two.lengths == (40, 40)
+    np.testing.assert_array_equal(two.positions[:40], two.positions[40:])
+
+
+def test_chunks_do_not_change_what_is_read(monkeypatch, trajectory, peptide_pdb, tmp_path):
+    trajectory.save(str(tmp_path / "t.xtc"))
+    (source,) = sources(tmp_path / "t.xtc", trajectory.topology)
+    from cgsurrogate.data.formats import sources as module
+
+    np.save(tmp_path / "x.npy", trajectory.xyz)
+    whole = read_ca(peptide_pdb, tmp_path / "x.npy", dt=2, stride=3)
+    monkeypatch.setattr(module, "CHUNK_BYTES", 62 * 12 * 4)
+    np.testing.assert_array_equal(read_ca(peptide_pdb, tmp_path / "x.npy", dt=2, stride=3).positions, whole.positions)
+    with Reader() as reader:
+        parts = [xyz for xyz, _ in reader.blocks(source, np.array([3, 1]), 5, 31, 4)]
+        again = [xyz for xyz, _ in reader.blocks(source, np.array([3, 1]), 0, 40, 1)]  # the same process serves more
+    np.testing.assert_allclose(np.concatenate(parts), trajectory.xyz[5:31:4][:, [3, 1]], atol=6e-4)
+    assert sum(map(len, again)) == 40
+
+
+# time
+
+
+def test_begin_end_and_stride_choose_frames(trajectory, peptide_pdb, tmp_path):
+    trajectory.time = trajectory.time + 100.0
+    trajectory.save(str(tmp_path / "t.trr"))
+    every = read_ca(peptide_pdb, tmp_path / "t.trr")
+    some = read_ca(peptide_pdb, tmp_path / "t.trr", begin=110, end=150, stride=5)
+    assert some.dt == 10.0
+    np.testing.assert_array_equal(some.positions, every.positions[5:26:5])
+    with pytest.raises(ValueError, match="at least two"):
+        read_ca(peptide_pdb, tmp_path / "t.trr", begin=1000)
+
+
+def test_files_without_times_need_dt_and_dt_overrides(trajectory, peptide_pdb, tmp_path):
+    trajectory.save(str(tmp_path / "t.dcd"))
+    trajectory.save(str(tmp_path / "t.xtc"))
+    with pytest.raises(ValueError) as error:
+        read_ca(peptide_pdb, tmp_path / "t.dcd")
+    assert "give --dt" in one_line(error)
+    assert read_ca(peptide_pdb, tmp_path / "t.xtc", dt=5).dt == 5.0
+
+
+def test_uneven_times_and_different_files_are_refused(trajectory, peptide_pdb, tmp_path):
+    trajectory.save(str(tmp_path / "a.xtc"))
+    slow = mdtraj.Trajectory(trajectory.xyz, trajectory.topology, time=np.arange(40) * 3.0)
+    slow.save(str(tmp_path / "b.xtc"))
+    slow.time = np.where(np.arange(40) < 20, slow.time, slow.time + 50)
+    slow.save(str(tmp_path / "c.xtc"))
+    with pytest.raises(ValueError) as error:
+        read_ca(peptide_pdb, tmp_path / "a.xtc", tmp_path / "b.xtc")
+    assert "2 ps" in one_line(error) and "3 ps" in one_line(error)
+    with pytest.raises(ValueError, match="between frames 19 and 20"):
+        read_ca(peptide_pdb, tmp_path / "c.xtc")
+
+
+def test_long_times_in_single_precision_are_even(trajectory, peptide_pdb, tmp_path):
+    trajectory.time = 1e6 + np.arange(40) * 0.2
+    trajectory.save(str(tmp_path / "t.xtc"))
+    assert read_ca(peptide_pdb, tmp_path / "t.xtc").dt == pytest.approx(0.2, rel=1e-2)
+
+
+# forces and weights
+
+
+def test_forces_of_any_precision_are_mapped(peptide, peptide_pdb, atoms, tmp_path):
+    forces = np.random.default_rng(0).normal(0, 500, atoms.shape)
+    np.save(tmp_path / "x.npy", atoms)
+    expected = CA(peptide.topology).forces(forces)
+    for kind, tolerance in ((np.float64, 1e-3), (np.float16, 3.0)):
+        np.save(tmp_path / "f.npy", forces.astype(kind))
+        frames = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], stride=3)
+        np.testing.assert_allclose(frames.forces, expected[::3], atol=tolerance)
+
+
+def test_rows_of_one_array_go_to_the_trajectories(peptide_pdb, atoms, tmp_path):
+    runs = [atoms + i for i in range(3)]
+    for i, run in enumerate(runs):
+        np.save(tmp_path / f"x{i}.npy", run)
+    weights = np.arange(1.0, 121).reshape(3, 40)
+    np.savez(tmp_path / "w.npz", w=weights, forces=np.stack([np.full_like(atoms, i) for i in range(3)]))
+    frames = read_ca(
+        peptide_pdb,
+        *(tmp_path / f"x{i}.npy" for i in range(3)),
+        dt=1,
+        weights=[f"{tmp_path / 'w.npz'}:w"],
+        forces=[f"{tmp_path / 'w.npz'}:forces"],
+        aggregate="basic",
+    )
+    np.testing.assert_array_equal(frames.weights, weights.ravel())
+    assert [float(frames.forces[run].std()) for run in frames.runs] == [0, 0, 0]
+    assert frames.forces[frames.runs[2]].mean() == pytest.approx(2 * frames.forces[frames.runs[1]].mean())
+
+
+def test_rows_follow_the_numbers_of_files_that_a_shell_sorted(peptide_pdb, atoms, tmp_path):
+    for i in range(11):
+        np.save(tmp_path / f"w_{i}.npy", atoms + i)
+    np.save(tmp_path / "weights.npy", np.arange(11.0)[:, None] + np.zeros((11, 40)))
+    shell = sorted(tmp_path.glob("w_*.npy"))
+    with pytest.warns(UserWarning, match=r"w_2.npy before w_10.npy|order of their numbers"):
+        frames = read_ca(peptide_pdb, *shell, dt=1, weights=[tmp_path / "weights.npy"])
+    centre = [float(frames.positions[run].mean()) for run in frames.runs]
+    assert np.all(np.diff(centre) > 0) and [frames.weights[run][0] for run in frames.runs] == list(range(11))
+
+
+def test_a_declared_bias_becomes_weights_over_all_runs(peptide_pdb, atoms, tmp_path):
+    np.save(tmp_path / "x.npy", np.stack([atoms, atoms]))
+    bias = np.random.default_rng(0).normal(0, 5, (2, 40))
+    np.savez(tmp_path / "b.npz", rbias=bias)
+    frames = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, weights=[f"{tmp_path / 'b.npz'}:rbias:kJ/mol"])
+    expected = np.exp(bias / units.thermal_energy(300)).ravel()
+    np.testing.assert_allclose(frames.probabilities, expected / expected.sum(), rtol=1e-9)
+    with pytest.raises(ValueError, match="kJ/mol"):
+        read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, weights=[f"{tmp_path / 'b.npz'}:rbias"])
+
+
+def test_the_optimal_aggregation_is_measured_and_needs_forces(peptide, peptide_pdb, atoms, tmp_path):
+    np.save(tmp_path / "x.npy", np.concatenate([atoms] * 10))
+    rng = np.random.default_rng(0)
+    forces = rng.normal(0, 1, (400, 62, 3))
+    for a, b in peptide.topology.bonds:
+        pull = rng.normal(0, 30, (400, 3))
+        forces[:, a.index] += pull
+        forces[:, b.index] -= pull
+    np.save(tmp_path / "f.npy", forces)
+    with pytest.raises(ValueError, match="--forces"):
+        read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, aggregate="optimal")
+    frames = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], aggregate="optimal")
+    noise = frames.source["mean_square_force"]
+    assert noise["optimal"] < 0.5 * noise["basic"] and noise["used"] == frames.source["aggregate"] == "optimal"
+    assert noise["slice"] > 0 and noise["frames"] == 80
+    basic = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], aggregate="basic").forces
+    assert (frames.forces**2).mean() < 0.5 * (basic**2).mean()
+
+
+# bad input: one clear line
+
+
+def bad_inputs():
+    nan, far, cut, shuffled = (lambda x: x.copy() for _ in range(4))
+
+    def with_nan(x):
+        x = nan(x)
+        x[7, 4, 1] = np.nan
+        return x
+
+    def broken(x):
+        x = cut(x)
+        x[3, 30:] += 4.0
+        return x
+
+    return {
+        "nan": (with_nan, "frame 7, atom ACE1-C"),
+        "angstrom": (lambda x: far(x) * 10, "Angstrom"),
+        "broken": (broken, "apart in frame 3"),
+        "shuffled": (lambda x: shuffled(x)[:, np.random.default_rng(0).permutation(x.shape[1])], "right topology"),
+        "one frame": (lambda x: x[:1], "at least two"),
+        "other atoms": (lambda x: x[:, :-1], "61 atoms and the topology 62"),
+        "two axes": (lambda x: x[:, :, :2], "expected coordinates"),
+    }
+
+
+@pytest.mark.parametrize("fault", bad_inputs())
+def test_bad_coordinates_are_one_line(fault, peptide_pdb, atoms, tmp_path):
+    change, message = bad_inputs()[fault]
+    np.save(tmp_path / "x.npy", change(atoms))
+    with pytest.raises(ValueError) as error:
+        read_ca(peptide_pdb, tmp_path / "x.npy", dt=1)
+    assert message in one_line(error) and "x.npy" in one_line(error)
+
+
+def test_missing_files_are_named(peptide_pdb, atoms, tmp_path):
+    np.save(tmp_path / "x.npy", atoms)
+    absent = tmp_path / "absent"
+    for call in (
+        lambda: read_ca(absent.with_suffix(".pdb"), tmp_path / "x.npy", dt=1),
+        lambda: read_ca(peptide_pdb, absent.with_suffix(".xtc")),
+        lambda: read_ca(peptide_pdb, absent.with_suffix(".npy"), dt=1),
+        lambda: read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[absent.with_suffix(".npy")]),
+    ):
+        with pytest.raises(FileNotFoundError) as error:
+            call()
+        assert "absent" in one_line(error)
+
+
+@pytest.mark.parametrize("ending", ["xtc", "trr", "dcd", "nc", "h5", "gro", "npy", "npz", "xyz"])
+def test_a_file_of_another_kind_is_one_line(peptide_pdb, tmp_path, ending):
+    path = tmp_path / f"t.{ending}"
+    path.write_bytes(b"this is no trajectory at all\n" * 20)
+    with pytest.raises(ValueError) as error:
+        read_ca(peptide_pdb, path, dt=1)
+    assert path.name in one_line(error)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError) as error:
+        read_ca(peptide_pdb, path, dt=1)
+    assert path.name in one_line(error)
+
+
+def test_a_topology_that_is_none_is_one_line(tmp_path, atoms):
+    np.save(tmp_path / "x.npy", atoms)
+    for name in ("t.pdb", "t.gro", "t.cif", "t.h5", "t.what"):
+        (tmp_path / name).write_text("nothing\n")
+        with pytest.raises(ValueError) as error:
+            read_ca(tmp_path / name, tmp_path / "x.npy", dt=1)
+        assert name in one_line(error)
+
+
+@pytest.mark.parametrize("ending", ["xtc", "trr", "dcd", "nc"])
+@pytest.mark.parametrize("lost", [1, 100, 1000])
+def test_a_file_cut_short_is_refused(trajectory, peptide_pdb, tmp_path, ending, lost):
+    path = tmp_path / f"t.{ending}"
+    trajectory.save(str(path))
+    data = path.read_bytes()
+    path.write_bytes(data[:-lost])
+    with pytest.raises(ValueError) as error:
+        read_ca(peptide_pdb, path, dt=1)
+    assert path.name in one_line(error)
+
+
+def test_a_damaged_file_is_an_error_here_and_not_the_end_of_the_interpreter(trajectory, peptide_pdb, tmp_path):
+    """Flipped bytes: right beads, or one line. The parser's process may die, this one may not."""
+    path = tmp_path / "t.xtc"
+    trajectory.save(str(path))
+    data, rng, outcomes = path.read_bytes(), np.random.default_rng(0), []
+    for _ in range(6):
+        changed = bytearray(data)
+        for place in rng.integers(92, len(data), 40):
+            changed[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(bytes(changed))
+        try:
+            read_ca(peptide_pdb, path, dt=1)
+            outcomes.append("read")
+        except ValueError as error:
+            assert "t.xtc" in str(error) and "\n" not in str(error)
+            outcomes.append("refused")
+    assert "refused" in outcomes
+
+
+def test_a_parser_that_dies_is_one_line(monkeypatch, trajectory, peptide_pdb, tmp_path):
+    trajectory.save(str(tmp_path / "t.xtc"))
+    (tmp_path / "child.py").write_text(
+        "import os, signal, sys\nsys.stdin.readline()\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    from cgsurrogate.data.formats import sources as module
+
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "sources.py"))
+    with pytest.raises(ValueError) as error:
+        read_ca(peptide_pdb, tmp_path / "t.xtc")
+    assert "SIGSEGV" in one_line(error) and "t.xtc" in one_line(error)
+
+
+@pytest.mark.parametrize(
+    "forces, weights, message",
+    [
+        ((39, 62, 3), None, "39 frames, the trajectory has 40"),
+        ((40, 61, 3), None, r"\(T, 62, 3\)"),
+        (None, (41,), "41 frames"),
+        (None, (40, 2), "row|weights"),
+        (None, "nan", "not finite"),
+        (None, "negative", "kJ/mol"),
+        ("nan", None, "forces are not finite, first in frame 0"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(peptide_pdb, atoms, tmp_path, forces, weights, message):
+    special = {"nan": np.nan, "negative": -1.0}
+    np.save(tmp_path / "x.npy", atoms)
+    options = {}
+    for name, shape, plain in (("forces", forces, (40, 62, 3)), ("weights", weights, (40,))):
+        if shape is not None:
+            value = special.get(shape, 1.0) if isinstance(shape, str) else 1.0
+            np.save(tmp_path / f"{name}.npy", np.full(plain if isinstance(shape, str) else shape, value))
+            options[name] = [tmp_path / f"{name}.npy"]
+    with pytest.raises(ValueError, match=message) as error:
+        read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, **options)
+    one_line(error)
+
+
+def test_an_array_file_of_objects_is_refused(peptide_pdb, tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"x\.npy"):
+        read_ca(peptide_pdb, tmp_path / "x.npy", dt=1)
+
+
+# periodic boxes
+
+
+@pytest.mark.parametrize("angles", [(90, 90, 90), (60, 60, 90)])
+def test_a_molecule_cut_by_the_box_is_made_whole(peptide, peptide_pdb, atoms, tmp_path, angles):
+    trajectory = mdtraj.Trajectory(
+        atoms, peptide.topology, unitcell_lengths=np.full((40, 3), 3.0), unitcell_angles=np.tile(angles, (40, 1))
+    )
+    cell = trajectory.unitcell_vectors.astype(float)
+    fraction = np.einsum("tad,tde->tae", atoms.astype(float) + 0.7, np.linalg.inv(cell))
+    trajectory.xyz = np.einsum("tad,tde->tae", fraction % 1, cell)
+    bonds = np.array([(a.index, b.index) for a, b in peptide.topology.bonds])
+    assert np.linalg.norm(trajectory.xyz[:, bonds[:, 0]] - trajectory.xyz[:, bonds[:, 1]], axis=-1).max() > 0.5
+    trajectory.save(str(tmp_path / "t.trr"))
+    found = read(peptide_pdb, [tmp_path / "t.trr"], BACKBONE, temperature=300, dt=1).positions
+    expected = BACKBONE(peptide.topology).positions(atoms)
+    inner = [x - x[:, :1] for x in (found, expected)]
+    np.testing.assert_allclose(inner[0], inner[1], atol=2e-6)
+
+
+# out and in again
+
+
+@pytest.mark.parametrize("ending", ["xtc", "trr", "nc"])
+def test_export_and_import_give_the_frames_back(peptide_frames, tmp_path, ending):
+    made = export(peptide_frames, tmp_path / f"t.{ending}")
+    assert [path.name for path in made] == [f"t.{ending}", "t.pdb"]
+    back = load_any(made[0], like=peptide_frames)
+    assert (
+        back.lengths == peptide_frames.lengths and back.dt == peptide_frames.dt and back.beads == peptide_frames.beads
+    )
+    np.testing.assert_allclose(back.positions, peptide_frames.positions, atol=6e-4)
+
+
+def test_exported_files_are_what_mdtraj_reads(peptide_frames, tmp_path):
+    xtc, pdb = export(peptide_frames, tmp_path / "t.xtc")
+    trajectory = mdtraj.load(str(xtc), top=str(pdb))
+    np.testing.assert_allclose(trajectory.xyz, peptide_frames.positions, atol=6e-4)
+    np.testing.assert_allclose(mdtraj.load(str(pdb)).xyz[0], peptide_frames.positions[0], atol=6e-5)
+    alone = load_any(xtc, temperature=300)
+    assert dataclasses.replace(alone.beads, masses=peptide_frames.beads.masses) == peptide_frames.beads
+
+
+def test_alpha_carbons_keep_their_bonds_in_a_pdb(peptide, peptide_frames, tmp_path):
+    mapping = CA(peptide.topology)
+    frames = dataclasses.replace(
+        peptide_frames, beads=mapping.beads, positions=mapping.positions(np.repeat(peptide.xyz, 40, 0)), forces=None
+    )
+    _, pdb = export(frames, tmp_path / "t.xtc")
+    assert beads_from_topology(mdtraj.load_topology(str(pdb))).bonds == mapping.beads.bonds
+
+
+def test_runs_can_go_to_files_of_their_own(peptide_frames, tmp_path):
+    made = export(peptide_frames, tmp_path / "t.dcd", split_runs=True)
+    assert [path.name for path in made] == ["t.0.dcd", "t.1.dcd", "t.pdb"]
+    back = load_any(made[:-1], made[-1], like=peptide_frames, dt=2.0)
+    assert back.lengths == peptide_frames.lengths
+    np.testing.assert_allclose(back.positions, peptide_frames.positions, atol=1e-6)
+
+
+def test_all_atom_files_are_mapped_on_import(trajectory, peptide_frames, peptide_pdb, tmp_path):
+    trajectory.save(str(tmp_path / "t.xtc"))
+    back = load_any(tmp_path / "t.xtc", peptide_pdb, like=peptide_frames, build=BACKBONE)
+    np.testing.assert_allclose(back.positions, peptide_frames.positions, atol=6e-4)
+    with pytest.raises(ValueError, match="62 atoms, the reference 30 beads"):
+        load_any(tmp_path / "t.xtc", peptide_pdb, like=peptide_frames)
+    with pytest.raises(ValueError, match="other beads"):
+        load_any(tmp_path / "t.xtc", peptide_pdb, like=peptide_frames, build=CA)
+
+
+def test_load_any_takes_a_folder_and_misses_a_topology(peptide_frames, tmp_path):
+    peptide_frames.save(tmp_path / "frames")
+    assert load_any(tmp_path / "frames").lengths == peptide_frames.lengths
+    with pytest.raises(FileNotFoundError, match="-s"):
+        load_any(tmp_path / "t.xtc", like=peptide_frames)
+
+
+def test_nothing_is_left_of_an_export_that_fails(peptide_frames, tmp_path):
+    broken = peptide_frames.positions.copy()
+    broken[30] = np.nan
+    np.save(tmp_path / "x.npy", broken)
+    frames = dataclasses.replace(peptide_frames, positions=np.load(tmp_path / "x.npy", mmap_mode="r"))
+    with pytest.raises(ValueError, match="not finite"):
+        export(frames, tmp_path / "out" / "t.xtc")
+    with pytest.raises(ValueError, match=r"\.xtc"):
+        export(frames, tmp_path / "out" / "t.what")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_topology_of_two_chains_has_two_chains(peptide):
+    beads = CA(peptide.topology.join(peptide.topology)).beads
+    topology = to_mdtraj(beads)
+    assert topology.n_chains == 2 and topology.n_atoms == 10 and topology.n_bonds == len(beads.bonds)
+
+
+# embedded examples
+
+
+@pytest.fixture
+def generated(peptide_pdb, atoms, tmp_path):
+    """A folder as the generation leaves it."""
+    folder = tmp_path / "generated"
+    folder.mkdir()
+    filesystem.write_json(folder / "reference.json", {"temperature": 300.0, "every": 2.0, "seed": 1})
+    (folder / "topology.pdb").write_bytes(peptide_pdb.read_bytes())
+    for run in (0, 1, 10):
+        with mdtraj.formats.XTCTrajectoryFile(str(folder / f"run{run}.xtc"), "w") as handle:
+            handle.write(atoms + run, time=np.arange(40, dtype=np.float32) * 2)
+        np.save(folder / f"run{run}.forces.npy", np.random.default_rng(run).normal(0, 900, atoms.shape).astype("f4"))
+    return folder
+
+
+def test_an_example_is_packed_listed_read_and_written(generated, peptide, tmp_path):
+    store = tmp_path / "store"
+    examples.pack_example(generated, "toy", title="A toy", command="make it", folder=store)
+    (entry,) = examples.examples(store)
+    assert (entry.name, entry.title, entry.temperature, entry.dt) == ("toy", "A toy", 300.0, 2.0)
+    assert [path.stem for path in entry.trajectories] == ["run0", "run1", "run10"]
+    frames = examples.load_example("toy", BACKBONE, folder=store)
+    assert frames.lengths == (40, 40, 40) and frames.source["example"] == "toy"
+    exact = BACKBONE(peptide.topology).forces(np.load(generated / "run1.forces.npy"))
+    assert np.abs(frames.forces[frames.runs[1]] - exact).max() < 1e-3 * np.abs(exact).max()
+    made = examples.write_example("toy", tmp_path / "out", store)
+    assert made == examples.write_example("toy", tmp_path / "out", store)  # again changes nothing
+    assert all(path.read_bytes() == (entry.folder / path.name).read_bytes() for path in made)
+    made[0].write_text("mine")
+    with pytest.raises(ValueError, match="another file"):
+        examples.write_example("toy", tmp_path / "out", store)
+    with pytest.raises(ValueError, match="toy"):
+        examples.find("other", store)
+
+
+def test_forces_too_large_for_half_precision_are_refused(generated, atoms, tmp_path):
+    np.save(generated / "run0.forces.npy", np.full(atoms.shape, 1e5, np.float32))
+    with pytest.raises(ValueError, match="half precision"):
+        examples.pack_example(generated, "toy", title="t", command="c", folder=tmp_path / "store")
+
+
+def test_every_embedded_example_is_whole():
+    for entry in examples.examples():
+        frames = examples.load_example(entry.name, BACKBONE)
+        assert len(frames.lengths) == len(entry.trajectories) >= 2 and frames.forces is not None
+        assert frames.dt == entry.dt and frames.temperature == entry.temperature and entry.command and entry.licence
+    names = [entry.name for entry in examples.examples()]
+    assert all(a != b for a, b in itertools.combinations(names, 2))
+
+
+def test_frames_of_a_read_are_saved_and_loaded(peptide_pdb, atoms, tmp_path):
+    np.save(tmp_path / "x.npy", atoms)
+    frames = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1)
+    back = Frames.load(frames.save(tmp_path / "frames"), verify=True)
+    np.testing.assert_array_equal(back.positions, frames.positions)
+    assert back.beads == frames.beads and back.source == frames.source

@@ -1,0 +1,143 @@
+"""Laws of the z-matrix: exact round trips, the Jacobian, mirror images, turns, and clear errors."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cgsurrogate.core.frames import Beads
+from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
+
+
+def make_beads(count, bonds):
+    return Beads(
+        names=("X",) * count,
+        types=(0,) * count,
+        masses=(12.0,) * count,
+        residues=(0,) * count,
+        residue_names=("UNK",) * count,
+        bonds=tuple(tuple(sorted(bond)) for bond in bonds),
+    )
+
+
+def random_tree(count, seed):
+    rng = np.random.default_rng(seed)
+    label = rng.permutation(count)
+    return make_beads(count, [(int(label[i]), int(label[rng.integers(max(0, i - 4), i)])) for i in range(1, count)])
+
+
+GRAPHS = {
+    "chain": make_beads(9, [(i, i + 1) for i in range(8)]),
+    "star": make_beads(6, [(0, i) for i in range(1, 6)]),
+    "ring": make_beads(7, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (4, 5), (5, 6)]),
+    "four": make_beads(4, [(0, 1), (1, 2), (1, 3)]),
+    **{f"tree {seed}": random_tree(25, seed) for seed in range(5)},
+}
+
+
+def random_positions(beads, batch=6, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, len(beads), 3, generator=rng, dtype=torch.float64)
+
+
+@pytest.fixture(params=GRAPHS)
+def beads(request):
+    return GRAPHS[request.param]
+
+
+@pytest.mark.parametrize("from_start", [False, True])
+def test_round_trip_is_exact(beads, from_start):
+    z, x = ZMatrix(beads, from_start), random_positions(beads)
+    again = z.to_positions(*z.to_internal(x), like=x)
+    assert (again - x).abs().max() < 1e-9
+
+
+def test_internal_round_trip_is_exact(beads):
+    z = ZMatrix(beads)
+    bonds, angles, dihedrals = z.to_internal(random_positions(beads))
+    b, a, d = z.to_internal(z.to_positions(bonds, angles, dihedrals))
+    assert (b - bonds).abs().max() < 1e-9
+    assert (a - angles).abs().max() < 1e-9
+    assert wrap(d - dihedrals).abs().max() < 1e-7  # nearly straight angles amplify rounding
+
+
+def test_blind_to_shift_and_turn_but_not_to_mirrors(beads):
+    z, x = ZMatrix(beads), random_positions(beads)
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    turn = turn * torch.linalg.det(turn).sign()
+    internal = z.to_internal(x)
+    for one, two in zip(internal, z.to_internal(x @ turn.T + 3.0), strict=True):
+        assert wrap(one - two).abs().max() < 1e-9
+    bonds, angles, dihedrals = z.to_internal(-x)
+    assert torch.allclose(bonds, internal[0]) and torch.allclose(angles, internal[1])
+    assert wrap(dihedrals + internal[2]).abs().max() < 1e-9
+
+
+def test_dihedrals_have_the_sign_of_the_iupac_convention():
+    z = ZMatrix(make_beads(4, [(0, 1), (1, 2), (2, 3)]))
+    angle = math.radians(60)  # looking along 1 -> 2, the far bond is turned clockwise from the near one
+    x = torch.tensor([[[1, 0, 0], [0, 0, 0], [0, 0, 1], [math.cos(angle), math.sin(angle), 1]]], dtype=torch.float64)
+    assert z.to_internal(x)[2].item() == pytest.approx(angle)
+
+
+def test_structure_turns_with_the_molecule_it_is_placed_like(beads):
+    z, x = ZMatrix(beads), random_positions(beads)
+    drawn = z.to_internal(random_positions(beads, seed=5))
+    turn = torch.linalg.matrix_exp(torch.tensor([[0, 1, 2], [-1, 0, 3], [-2, -3, 0]], dtype=torch.float64))
+    one = z.to_positions(*drawn, like=x)
+    two = z.to_positions(*drawn, like=x @ turn.T + 1.5)
+    assert (one @ turn.T + 1.5 - two).abs().max() < 1e-9
+    assert (one.mean(1) - x.mean(1)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("from_start", [False, True])
+def test_log_volume_is_the_determinant(beads, from_start):
+    """With bead b in the origin, a on z and c in xz, the map of 3N-6 numbers to 3N-6 has a determinant by autograd."""
+    z, x = ZMatrix(beads, from_start), random_positions(beads, batch=3)
+    bonds, angles, dihedrals = z.to_internal(x)
+    sizes = [bonds.shape[1], angles.shape[1], dihedrals.shape[1]]
+    b, a, c = z.refs[:3, 0]
+    rest = [i for i in range(len(beads)) if i not in (b, a, c)]
+
+    def free(flat):
+        y = z.to_positions(*(part[None] for part in flat.split(sizes)))[0]
+        return torch.cat([y[a, 2:], y[c, [0, 2]], y[rest].flatten()])
+
+    for k in range(len(x)):
+        jacobian = torch.autograd.functional.jacobian(free, torch.cat([bonds[k], angles[k], dihedrals[k]]))
+        turns = 2 * bonds[k, 0].log() + bonds[k, 1].log() + angles[k, 0].sin().log()  # of a, and of c about a
+        expected = torch.linalg.slogdet(jacobian).logabsdet + turns
+        assert z.log_volume(bonds, angles)[k].item() == pytest.approx(expected.item(), abs=1e-8)
+
+
+def test_few_levels_for_a_long_chain():
+    """The root lies in the middle, so a chain needs half as many sequential steps as it has beads."""
+    beads = make_beads(101, [(i, i + 1) for i in range(100)])
+    assert len(ZMatrix(beads)._levels) <= 51
+
+
+def test_from_the_start_all_is_placed_in_one_direction():
+    """Three beads a residue with a side bead: the rows of every residue are those of the one before, moved on."""
+    bonds = [(3 * k + i, 3 * k + j) for k in range(6) for i, j in ((0, 1), (1, 2), (1, 3)) if 3 * k + j < 18]
+    rows = {int(row[0]): row for row in ZMatrix(make_beads(18, bonds), True).refs[3:]}
+    assert all(row[0] > row[1] for row in rows.values())
+    for i in range(5, 14):
+        assert np.array_equal(rows[i + 3], rows[i] + 3)
+
+
+def test_gradients_flow(beads):
+    z, x = ZMatrix(beads), random_positions(beads, batch=2)
+    internal = [part.requires_grad_(True) for part in z.to_internal(x)]
+    z.to_positions(*internal, like=x).square().sum().backward()
+    assert all(torch.isfinite(part.grad).all() for part in internal)
+
+
+@pytest.mark.parametrize(
+    ("count", "bonds", "words"),
+    [(3, [(0, 1), (1, 2)], "at least four"), (6, [(0, 1), (1, 2), (3, 4), (4, 5)], "connected")],
+)
+def test_what_cannot_be_placed_is_refused_in_one_line(count, bonds, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        ZMatrix(make_beads(count, bonds))
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,155 @@
+"""Priors: the contract over every kind, fits that recover known distributions, and refusals that name the term."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import energy_contract as contract
+import numpy as np
+import pytest
+import torch
+
+from cgsurrogate.core import registry, units
+from cgsurrogate.core.energy import Prior
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.internal_coordinates import Dihedrals
+
+KINDS = registry.kinds("priors")
+KT = units.thermal_energy(300.0)
+
+
+def fitted(kind: str, frames: Frames, **options) -> Prior:
+    prior = registry.build("priors", kind, frames.beads, **options)
+    prior.fit(frames)
+    return prior
+
+
+def as_frames(x: torch.Tensor, weights: np.ndarray | None = None) -> Frames:
+    beads = contract.chain_beads(x.shape[1])
+    return Frames(beads, x.numpy().astype(np.float32), (len(x),), 1.0, 300.0, weights=weights)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def prior(kind) -> Prior:
+    # tightly sampled frames, so that the contract's wider conformations also touch walls and repulsion
+    x = contract.conformations(300, seed=1, shake=0.004).numpy().astype(np.float32)
+    return fitted(kind, Frames(contract.peptide(), x, (300,), 1.0, 300.0))
+
+
+def test_contract(prior):
+    contract.check(prior)
+
+
+def test_nan_until_fitted(kind):
+    prior = registry.build("priors", kind, contract.peptide())
+    assert isinstance(prior, Prior)
+    assert torch.isnan(prior(contract.conformations(3).float())).all()
+
+
+def test_save_and_load(kind, prior):
+    copy = registry.build("priors", kind, contract.peptide())
+    copy.load_state_dict(prior.state_dict())
+    x = contract.conformations(3).float()
+    assert torch.equal(copy(x), prior(x))
+
+
+def test_summary_has_a_row_for_every_term(prior):
+    rows = prior.summary()
+    assert rows and all(math.isfinite(v) for row in rows for v in row.values() if isinstance(v, float))
+    assert len({row["term"] for row in rows}) == len(rows)
+
+
+def test_a_weight_counts_like_so_many_copies(kind):
+    frames = contract.frames(60)
+    times = np.random.default_rng(0).integers(1, 4, 60)
+    weighted = fitted(kind, dataclasses.replace(frames, weights=times.astype(float)))
+    repeated = np.repeat(frames.positions, times, axis=0)
+    plain = fitted(kind, dataclasses.replace(frames, positions=repeated, lengths=(len(repeated),)))
+    x = contract.conformations(5).float()
+    torch.testing.assert_close(weighted(x), plain(x), rtol=2e-4, atol=2e-3)
+
+
+def test_frames_of_another_molecule_are_refused(kind):
+    prior = registry.build("priors", kind, contract.peptide())
+    with pytest.raises(ValueError, match="other beads"):
+        prior.fit(as_frames(contract.chain("dihedral", torch.zeros(5))))
+
+
+def test_one_frame_is_refused_by_name(kind):
+    prior = registry.build("priors", kind, contract.peptide())
+    with pytest.raises(ValueError, match=rf"{kind} .*\(ALA.*two or more frames"):
+        prior.fit(contract.frames(1))
+
+
+def test_a_bond_that_two_molecules_share_is_a_bad_fit():
+    q = torch.cat((torch.full((500,), 0.12), torch.full((500,), 0.30))) + 0.002 * torch.randn(1000).clamp(-2, 2)
+    with pytest.raises(ValueError, match=r"bonds CA-CA \(ALA-ALA\): a bad fit"):
+        fitted("bonds", as_frames(contract.chain("bond", q.double())))
+
+
+def test_bonds_recover_a_spring():
+    rng = np.random.default_rng(0)
+    width, rest = 0.01, 0.38  # sampled with the volume element b^2 by rejection
+    b = rng.normal(rest, width, 40_000)
+    b = b[rng.random(len(b)) < (b / (rest + 5 * width)) ** 2]
+    (row,) = fitted("bonds", as_frames(contract.chain("bond", torch.from_numpy(b)))).summary()
+    assert row["k (kJ/mol/nm^2)"] == pytest.approx(KT / width**2, rel=0.05)
+    assert row["b0 (nm)"] == pytest.approx(rest, abs=5 * width / math.sqrt(len(b)))
+
+
+def test_angles_recover_two_humps():
+    rng = np.random.default_rng(0)
+    q = np.concatenate([rng.normal(1.6, 0.12, 20_000), rng.normal(2.3, 0.12, 20_000)])
+    prior = fitted("angles", as_frames(contract.chain("angle", torch.from_numpy(q)))).double()
+    grid = torch.linspace(0.3, 3.1, 2000, dtype=torch.float64)
+    density = grid.sin() * (-prior(contract.chain("angle", grid)) / KT).exp()
+    density /= density.sum()
+    assert float(density[grid < 1.95].sum()) == pytest.approx(0.5, abs=0.02)
+    assert float((grid * density)[grid < 1.95].sum() / density[grid < 1.95].sum()) == pytest.approx(1.6, abs=0.02)
+    outside = float(density[(grid < 1.0) | (grid > 2.9)].sum())
+    assert outside < 1e-3  # walls
+
+
+def test_dihedrals_recover_von_mises():
+    q = np.random.default_rng(0).vonmises(-1.1, 3.0, 40_000)
+    prior = fitted("dihedrals", as_frames(contract.chain("dihedral", torch.from_numpy(q)))).double()
+    grid = torch.linspace(-1.1 - 1.2, -1.1 + 1.2, 50, dtype=torch.float64)
+    x = contract.chain("dihedral", grid)
+    torch.testing.assert_close(contract.dihedral_of(x), grid)
+    exact = -3.0 * (grid + 1.1).cos() * KT
+    found = prior(x)
+    assert float((found - found.mean() - exact + exact.mean()).abs().max()) < 0.1 * KT
+
+
+def test_impropers_recover_their_spring_and_keep_the_hand():
+    beads, x = contract.peptide(), contract.conformations(20_000, shake=0.004)
+    rows = bond_graph.impropers(beads)
+    prior = fitted("impropers", Frames(beads, x.numpy().astype(np.float32), (len(x),), 1.0, 300.0)).double()
+    cosine, sine = Dihedrals(len(beads), rows).double()(x)
+    seen = torch.atan2(sine, cosine)[:, 0]
+    row = prior.summary()[0]
+    assert row["k (kJ/mol)"] == pytest.approx(KT / float(seen.var()), rel=0.1)
+    mirrored = x[:5] * torch.tensor([-1.0, 1.0, 1.0])
+    assert (prior(mirrored) - prior(x[:5])).min() > 30 * KT
+
+
+def test_repulsion_acts_only_below_what_was_seen():
+    frames = contract.frames(200)
+    prior = fitted("repulsion", frames)
+    x = torch.from_numpy(frames.positions)
+    assert float((prior(x) > 0).float().mean()) < 0.3  # a few lie below the quantile
+    assert (prior(0.5 * x) > 10 * KT).all()
+
+
+def test_every_bead_is_placed_by_three_internal_coordinates():
+    beads = contract.peptide()
+    count = len(bond_graph.bonds(beads)) + len(bond_graph.angles(beads))
+    count += len(bond_graph.dihedrals(beads)) + len(bond_graph.impropers(beads))
+    assert count == 3 * len(beads) - 6

@@ -1,0 +1,77 @@
+"""Starts that are no frames: the extended chain has the model's bonds, angles and hands; a file gives its atoms."""
+
+import numpy as np
+import pytest
+import torch
+
+from cgsurrogate import workflows
+from cgsurrogate.core import registry
+from cgsurrogate.core.energy import Sum
+from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.models.model import Model
+from cgsurrogate.simulation import initial_structures
+
+STIFF = ("bonds", "angles", "impropers")
+
+
+@pytest.fixture
+def energy(peptide_frames):
+    terms = Sum(*(registry.build("priors", name, peptide_frames.beads) for name in (*STIFF, "dihedrals")))
+    for term in terms.terms:
+        term.fit(peptide_frames)
+    return terms
+
+
+def test_the_extended_chain_has_the_geometry_of_the_model(peptide_frames, energy):
+    beads = peptide_frames.beads
+    x = torch.from_numpy(np.stack([initial_structures.extended(beads, energy), peptide_frames.positions.mean(0)]))
+    cosine, _ = Dihedrals(len(beads), bond_graph.dihedrals(beads))(x)
+    assert float(cosine[0].max()) < np.cos(np.radians(160))
+    rows = bond_graph.bonds(beads)
+    lengths = (x[:, rows[:, 1]] - x[:, rows[:, 0]]).norm(dim=2)
+    assert torch.allclose(lengths[0], lengths[1], rtol=0.05)
+    bends = Cosines(len(beads), bond_graph.angles(beads))(x).acos()
+    assert float((bends[0] - bends[1]).abs().max()) < np.radians(15)
+    hands = torch.atan2(*Dihedrals(len(beads), bond_graph.impropers(beads))(x)[::-1])
+    assert float((hands[0] - hands[1]).abs().max()) < np.radians(15)
+
+
+def test_the_extended_chain_is_long(peptide_frames, energy):
+    x = initial_structures.extended(peptide_frames.beads, energy)
+    ends = [i for i, name in enumerate(peptide_frames.beads.names) if name == "CA"]
+    assert np.linalg.norm(x[ends[-1]] - x[ends[0]]) > 0.34 * (len(ends) - 1)
+    assert np.abs(x.mean(0)).max() < 1e-5
+
+
+def test_a_structure_file_gives_its_beads(peptide, peptide_pdb, peptide_frames):
+    x = initial_structures.from_structure(peptide_frames.beads, peptide_pdb)
+    wanted = registry.build("mappings", "backbone", peptide.topology).positions(peptide.xyz)[0]
+    assert np.allclose(x, wanted - wanted.mean(0), atol=1e-4)
+
+
+def test_a_file_of_another_molecule_is_refused(tmp_path, peptide, peptide_frames):
+    peptide.atom_slice(peptide.topology.select("resid 0 to 2")).save(str(tmp_path / "short.pdb"))
+    with pytest.raises(ValueError, match=r"no atom .* in residue 4"):
+        initial_structures.from_structure(peptide_frames.beads, tmp_path / "short.pdb")
+
+
+def test_no_file_says_what_was_expected(tmp_path, peptide_frames):
+    with pytest.raises(ValueError, match="expected a folder of frames, 'extended' or a structure file"):
+        initial_structures.from_structure(peptide_frames.beads, tmp_path / "none.pdb")
+
+
+def test_a_simulation_starts_from_the_extended_chain_by_its_name(tmp_path, peptide_frames, energy):
+    model = Model(energy, peptide_frames.beads, 300.0, {})
+    start = workflows.starting_frames(model, "extended")
+    assert np.array_equal(start.positions[0], initial_structures.extended(peptide_frames.beads, energy))
+    out = workflows.make_simulation(model, start, tmp_path / "out", replicas=3, time=0.02, every=0.02)
+    gap = np.linalg.norm(out.positions[:, 1:] - out.positions[:, :-1], axis=2)
+    assert np.isfinite(gap).all()
+    assert len(out) == 3
+
+
+def test_a_start_that_is_not_there_is_refused(tmp_path, peptide_frames, energy):
+    model = Model(energy, peptide_frames.beads, 300.0, {})
+    with pytest.raises((FileNotFoundError, ValueError), match="none"):
+        workflows.starting_frames(model, str(tmp_path / "none"))

@@ -1,0 +1,372 @@
+"""Integrators: the contract over every kind, and what theory says about each of them."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from cgsurrogate.core import registry, units
+from cgsurrogate.core.energy import Energy, Sum, forces
+from cgsurrogate.core.frames import Beads
+from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.simulation.integrators import baoab, overdamped
+
+KINDS = registry.kinds("integrators")
+TEMPERATURE = 300.0
+KT = units.thermal_energy(TEMPERATURE)
+
+
+def beads(*masses: float) -> Beads:
+    n = len(masses)
+    bonds = tuple((i, i + 1) for i in range(n - 1))
+    return Beads(("CA",) * n, (0,) * n, tuple(masses), tuple(range(n)), ("ALA",) * n, bonds)
+
+
+class Well(Energy):
+    """A spring of every bead to the origin, kJ/mol/nm^2."""
+
+    def __init__(self, strength: float):
+        super().__init__()
+        self.strength = strength
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return self.strength / 2 * (positions**2).sum((1, 2))
+
+
+class StiffWell(Well):
+    stiff = True
+
+
+class DoubleWell(Energy):
+    """height (1 - (x / width)^2)^2 in x, a spring in y and z."""
+
+    height, width, spring = 2 * KT, 0.2, 500.0
+
+    def forward(self, positions: Tensor) -> Tensor:
+        x, rest = positions[..., 0], positions[..., 1:]
+        return (self.height * (1 - (x / self.width) ** 2) ** 2 + self.spring / 2 * (rest**2).sum(-1)).sum(1)
+
+
+class Chain(Energy):
+    """Springs along a chain, of 0.15 nm; blind to shifts and turns."""
+
+    stiff = True
+
+    def forward(self, positions: Tensor) -> Tensor:
+        length = (positions[:, 1:] - positions[:, :-1]).norm(dim=-1)
+        return 1e4 * ((length - 0.15) ** 2).sum(1)
+
+
+class Repel(Energy):
+    """A soft repulsion of the ends."""
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return 5.0 * torch.exp(-(positions[:, 0] - positions[:, -1]).norm(dim=-1))
+
+
+def generator(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def chain(count: int, batch: int = 3, dtype: torch.dtype = torch.float64) -> Tensor:
+    """(B, N, 3) nm, a zigzag."""
+    x = torch.zeros(batch, count, 3, dtype=dtype)
+    x[..., 0] = torch.arange(count) * 0.13
+    x[..., 1] = torch.arange(count) % 2 * 0.075
+    return x
+
+
+def roll(propagator: Propagator, state: State, steps: int, rng: Generator) -> State:
+    for _ in range(steps):
+        state = propagator.step(state, rng)
+    return state
+
+
+def variants() -> list[tuple[str, dict]]:
+    """Every kind as it comes, and with several time steps where it has them."""
+    found: list[tuple[str, dict]] = [(name, {}) for name in KINDS]
+    for name in KINDS:
+        if "outer" in inspect.signature(registry.builder("integrators", name)).parameters:
+            found.append((name, {"outer": 3}))
+    return found
+
+
+@pytest.fixture(params=variants(), ids=lambda v: "-".join([v[0], *v[1]]))
+def propagator(request) -> Propagator:
+    name, options = request.param
+    energy = Sum(Chain(), Repel())
+    return registry.build("integrators", name, beads(12, 14, 12, 16), energy, TEMPERATURE, **options).double()
+
+
+# the contract
+
+
+def test_same_seed_same_rollout_other_seed_another(propagator):
+    ends = []
+    for seed in (1, 1, 2):
+        rng = generator(seed)
+        ends.append(roll(propagator, propagator.start(chain(4), rng), 20, rng).positions)
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.allclose(ends[0], ends[2])
+
+
+def test_a_step_leaves_its_input_alone(propagator):
+    rng = generator()
+    state = propagator.start(chain(4), rng)
+    before = State(*(None if t is None else t.clone() for t in state))
+    later = propagator.step(state, rng)
+    for old, now, new in zip(before, state, later, strict=True):
+        assert (old is None) == (now is None) == (new is None)
+        assert old is None or torch.equal(old, now)
+    assert not torch.equal(state.positions, later.positions)
+
+
+def test_a_step_is_a_function_of_state_and_noise(propagator):
+    """Whatever is not in the state or the generator is lost in a checkpoint, so it must not matter."""
+    rng = generator()
+    middle = roll(propagator, propagator.start(chain(4), rng), 5, rng)
+    noise = rng.get_state()
+    roll(propagator, propagator.start(chain(4) * 1.1, generator(5)), 3, generator(6))  # some other use in between
+    expected = roll(propagator, middle, 5, rng)
+    again = Generator()
+    again.set_state(noise)
+    copied = State(*(None if t is None else t.clone() for t in middle))
+    for a, b in zip(expected, roll(propagator, copied, 5, again), strict=True):
+        assert a is b is None or torch.equal(a, b)
+
+
+def test_replicas_do_not_feel_each_other(propagator):
+    x = chain(4)
+    disturbed = x.clone()
+    disturbed[1] *= 1.2
+    disturbed[2] = float("nan")
+    ends = [roll(propagator, propagator.start(y, rng := generator()), 10, rng) for y in (x, disturbed)]
+    for a, b in zip(*ends, strict=True):
+        assert a is b is None or torch.equal(a[0], b[0])
+    assert not torch.equal(ends[0].positions[1], ends[1].positions[1])
+
+
+def test_no_gradient_history(propagator):
+    rng = generator()
+    state = propagator.step(propagator.start(chain(4), rng), rng)
+    assert not any(t.requires_grad for t in state if t is not None)
+
+
+def test_the_energy_in_the_state_is_that_of_its_positions(propagator):
+    rng = generator()
+    state = roll(propagator, propagator.start(chain(4), rng), 3, rng)
+    if state.energy is not None:
+        assert torch.allclose(state.energy, Sum(Chain(), Repel())(state.positions), rtol=1e-12)
+
+
+def test_what_a_step_does_not_use_is_passed_on(propagator):
+    rng = generator()
+    state = propagator.start(chain(4), rng)
+    more = state._replace(temperature=torch.full((3,), TEMPERATURE).double(), ladder=torch.arange(3))
+    if propagator.mixes_temperatures:
+        ends = [propagator.step(s, generator(1)) for s in (state, more)]
+        assert ends[1].temperature is more.temperature and ends[1].ladder is more.ladder
+        assert torch.equal(ends[0].positions, ends[1].positions)
+
+
+def test_the_centre_stays_and_the_motion_does_not_change(propagator):
+    rng = generator()
+    x = chain(4) + 100
+    state = roll(propagator, propagator.start(x, rng), 3, rng)
+    assert state.positions.mean(1).abs().max() < 1e-12
+    propagator.centre = False
+    rng = generator()
+    free = roll(propagator, propagator.start(x, rng), 3, rng)
+    assert torch.allclose(free.positions - free.positions.mean(1, keepdim=True), state.positions, atol=1e-9)
+    assert (free.positions.mean(1) - x.mean(1)).abs().max() > 1e-6
+
+
+def test_lag_is_the_time_of_a_step(propagator):
+    timestep = getattr(propagator, "timestep", propagator.lag)
+    assert propagator.lag == pytest.approx(timestep * getattr(propagator, "outer", 1))
+
+
+# known densities
+
+
+def configurational(x: Tensor, strength: float) -> tuple[float, float]:
+    """Temperature in K from <k x^2> of samples (S, B, ...), and its standard error over the batch."""
+    each = strength * (x**2).mean((0, *range(2, x.ndim))) / units.BOLTZMANN
+    return float(each.mean()), float(each.std() / math.sqrt(len(each)))
+
+
+def sample(propagator: Propagator, x: Tensor, burn: int, count: int, every: int) -> tuple[Tensor, Tensor]:
+    """Positions and velocities (S, B, N, 3)."""
+    rng = generator(3)
+    state = roll(propagator, propagator.start(x, rng), burn, rng)
+    states = []
+    for _ in range(count):
+        state = roll(propagator, state, every, rng)
+        states.append(state)
+    velocities = [s.velocities for s in states if s.velocities is not None]
+    return torch.stack([s.positions for s in states]), torch.stack(velocities) if velocities else torch.empty(0)
+
+
+MASS, STRENGTH = 12.0, 12.0 * 50.0**2  # a frequency of 50 /ps
+
+
+def test_baoab_in_a_harmonic_well():
+    """Kinetic temperature T (1 - (w h)^2 / 4), here 9 % low; configurational temperature T."""
+    step = 0.012
+    moves = baoab.build(beads(MASS), Well(STRENGTH), TEMPERATURE, step, friction=5.0, centre=False).double()
+    x0 = torch.randn(1000, 1, 3, generator=generator(9), dtype=torch.float64) * math.sqrt(KT / STRENGTH)
+    x, v = sample(moves, x0, burn=200, count=150, every=10)
+    value, error = configurational(x, STRENGTH)
+    assert error < 1.5
+    assert abs(value - TEMPERATURE) < 4 * error
+    value, error = configurational(v, MASS)
+    assert abs(value - TEMPERATURE * (1 - (50 * step) ** 2 / 4)) < 4 * error
+    assert abs(value - TEMPERATURE) > 10 * error
+
+
+def test_overdamped_in_a_harmonic_well():
+    """Exact at any stable step; without the averaged noise it would read 1 / (1 - a/2) high."""
+    friction, share = 100.0, 0.3
+    step = share * friction * MASS / STRENGTH
+    moves = overdamped.build(beads(MASS), Well(STRENGTH), TEMPERATURE, step, friction, centre=False).double()
+    x, _ = sample(moves, torch.zeros(500, 1, 3, dtype=torch.float64), burn=60, count=150, every=6)
+    value, error = configurational(x, STRENGTH)
+    assert error < 1.5
+    assert abs(value - TEMPERATURE) < 4 * error
+
+
+def test_several_time_steps_keep_the_density():
+    """A stiff and a soft spring; the soft one every third inner step."""
+    soft = STRENGTH / 50
+    energy = Sum(StiffWell(STRENGTH), Well(soft))
+    moves = baoab.build(beads(MASS), energy, TEMPERATURE, 0.008, outer=3, friction=5.0, centre=False).double()
+    x, _ = sample(moves, torch.zeros(1000, 1, 3, dtype=torch.float64), burn=150, count=150, every=4)
+    value, error = configurational(x, STRENGTH + soft)
+    assert error < 1.5
+    assert abs(value - TEMPERATURE) < 4 * error + 0.3
+
+
+@pytest.mark.parametrize("kind", ["baoab", "overdamped"])
+def test_double_well_density(kind):
+    energy, batch = DoubleWell(), 400
+    if kind == "baoab":
+        moves = baoab.build(beads(12.0), energy, TEMPERATURE, 0.01, friction=10.0, centre=False).double()
+    else:
+        moves = overdamped.build(beads(12.0), energy, TEMPERATURE, 0.006, friction=5.0, centre=False).double()
+    start = torch.zeros(batch, 1, 3, dtype=torch.float64)
+    start[: batch // 2, :, 0], start[batch // 2 :, :, 0] = energy.width, -energy.width
+    x, _ = sample(moves, start, burn=300, count=200, every=10)
+    x = x[..., 0, 0].T  # (B, S)
+    edges = torch.linspace(-0.36, 0.36, 19, dtype=torch.float64)
+    fine = torch.linspace(-0.6, 0.6, 24001, dtype=torch.float64)
+    density = torch.exp(-energy.height * (1 - (fine / energy.width) ** 2) ** 2 / KT)
+    which = torch.bucketize(fine, edges)
+    exact = torch.tensor([density[which == i].sum() for i in range(1, len(edges))]) / density.sum()
+    each = torch.stack([((x >= a) & (x < b)).double().mean(1) for a, b in itertools.pairwise(edges)])
+    error = each.std(1) / math.sqrt(batch)
+    away = (each.mean(1) - exact) / error
+    assert error.max() < 0.005
+    assert away.abs().max() < 4.5
+    assert ((x[:, 0] > 0) != (x[:, -1] > 0)).any()  # the barrier was crossed, so the populations were tested
+
+
+def test_start_has_the_velocities_of_maxwell_and_boltzmann():
+    masses = (1.0, 12.0, 50.0)
+    moves = baoab.build(beads(*masses), Chain(), TEMPERATURE).double()
+    state = moves.start(chain(3, batch=20000), generator())
+    for bead, mass in enumerate(masses):
+        value, error = configurational(state.velocities[None, :, bead], mass)
+        assert abs(value - TEMPERATURE) < 4 * error
+        assert error < 3
+
+
+# mechanics
+
+
+def chain_newton(timestep: float, outer: int = 1) -> baoab.BAOAB:
+    energy = Sum(Chain(), Repel())
+    return baoab.build(beads(12, 14, 12, 16), energy, TEMPERATURE, timestep, outer, friction=0.0).double()
+
+
+@pytest.mark.parametrize("outer", [1, 4])
+def test_without_friction_it_runs_backwards(outer):
+    moves, rng = chain_newton(0.002, outer), generator()
+    begin = moves.start(chain(4), rng)
+    there = roll(moves, begin, 200, rng)
+    assert (there.positions - begin.positions).abs().max() > 0.01
+    back = roll(moves, there._replace(velocities=-there.velocities), 200, rng)
+    assert (back.positions - (begin.positions - begin.positions.mean(1, keepdim=True))).abs().max() < 1e-10
+    assert (back.velocities + begin.velocities).abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("outer", [1, 4])
+def test_the_energy_error_falls_fourfold_when_the_step_halves(outer):
+    def error(timestep: float) -> float:
+        moves, rng, total = chain_newton(timestep, outer), generator(1), []
+        state = moves.start(chain(4, batch=20), rng)
+        energy, masses = Sum(Chain(), Repel()), torch.tensor([12.0, 14, 12, 16]).double()[:, None]
+        for _ in range(round(0.64 / moves.lag)):
+            state = moves.step(state, rng)
+            kinetic = (masses * state.velocities**2).sum((1, 2)) / 2
+            total.append(energy(state.positions) + kinetic)
+        return float(torch.stack(total).std(0).mean())
+
+    assert 3.6 < error(0.002) / error(0.001) < 4.4
+
+
+def test_one_evaluation_of_each_kind_a_step():
+    class Counting(Energy):
+        def __init__(self, stiff: bool):
+            super().__init__()
+            self.stiff, self.calls = stiff, 0  # type: ignore[misc]
+
+        def forward(self, positions: Tensor) -> Tensor:
+            self.calls += 1
+            return (positions**2).sum((1, 2))
+
+    fast, slow = Counting(True), Counting(False)
+    moves = baoab.build(beads(1.0, 1.0), Sum(fast, slow), TEMPERATURE, outer=5)
+    rng = generator()
+    state = moves.start(torch.zeros(1, 2, 3), rng)
+    fast.calls = slow.calls = 0
+    roll(moves, state, 4, rng)
+    assert (fast.calls, slow.calls) == (20, 4)
+
+
+def test_the_forces_in_the_state_belong_to_its_positions():
+    moves, rng = chain_newton(0.002, 3), generator()
+    state = roll(moves, moves.start(chain(4), rng), 7, rng)
+    for part, felt in zip((Chain(), Repel()), state.memory.unbind(1), strict=True):
+        assert torch.allclose(forces(part, state.positions)[1], felt, atol=1e-8)
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"timestep": 0.0}, "timestep"),
+        ({"timestep": -0.001}, "timestep"),
+        ({"friction": -1.0}, "friction"),
+        ({"outer": 0}, "outer"),
+        ({"outer": 1.5}, "outer"),
+        ({"outer": 2, "energy": Well(1.0)}, "Sum"),
+        ({"outer": 2, "energy": Sum(Well(1.0))}, "stiff"),
+        ({"outer": 2, "energy": Sum(Chain())}, "soft"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, words):
+    arguments = {"energy": Sum(Chain(), Repel()), "temperature": TEMPERATURE} | options
+    with pytest.raises(ValueError, match=words):
+        baoab.build(beads(12, 12), **arguments)
+
+
+def test_overdamped_needs_friction():
+    with pytest.raises(ValueError, match="friction"):
+        overdamped.build(beads(12), Well(1.0), TEMPERATURE, friction=0.0)

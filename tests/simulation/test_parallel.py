@@ -1,0 +1,418 @@
+"""Several processes: the same as simulations of the parts, also after stops and kills; notes made of all; refusals.
+
+Most of it is about what is put together, for which the parts may run in this process (``here``).
+"""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from simulation.test_run import BEADS, SETTINGS, Walk, content, run, starts
+from torch import Generator, Tensor
+
+from cgsurrogate.core import filesystem, interrupts, registry
+from cgsurrogate.core.energy import Sum
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.interrupts import Stopped
+from cgsurrogate.core.propagator import State
+from cgsurrogate.simulation import parallel as parts
+from cgsurrogate.simulation import worker_processes
+from cgsurrogate.simulation.checkpoint import Folder
+from cgsurrogate.simulation.parallel import part_seed, simulate_parts
+from cgsurrogate.simulation.run import Unstable, advance, simulate
+from cgsurrogate.simulation.specification import make_plan
+
+SHARES = (slice(0, 3), slice(3, 5))  # of five replicas in two parts
+
+
+class Counted(Walk):
+    """Counts how often a replica's first bead goes up."""
+
+    def start(self, positions: Tensor, rng: Generator) -> State:
+        return super().start(positions, rng)._replace(counts=torch.zeros(len(positions), 2, dtype=torch.int64))
+
+    def step(self, state: State, rng: Generator) -> State:
+        new = super().step(state, rng)
+        up = new.positions[:, 0, 2] > state.positions[:, 0, 2]
+        return new._replace(counts=state.counts + torch.stack((up, torch.ones_like(up)), 1))
+
+    def notes(self, state: State) -> dict:
+        up, every = state.counts.sum(0).tolist()
+        return {"ups": {"up": up, "share": up / every}}
+
+
+def several(folder: Path, moves: Walk | None = None, *, replicas: int = 5, **changes) -> Frames:
+    settings = {"checkpoint_every": 0.05, "processes": 2} | SETTINGS | changes
+    return simulate_parts(moves or Walk(), starts(replicas), BEADS, folder=folder, **settings)
+
+
+def alone(moves: Walk | None = None, **changes) -> list[Frames]:
+    """The parts as simulations by themselves."""
+    x = starts(5)
+    lengths = np.linalg.norm(np.diff(x, axis=1), axis=-1).mean(0)  # bonds are judged by the mean of all
+    own = [SETTINGS | changes | {"seed": part_seed(SETTINGS["seed"], k), "bond_lengths": lengths} for k in range(2)]
+    return [simulate(moves or Walk(), x[share], BEADS, **o) for share, o in zip(SHARES, own, strict=True)]
+
+
+@pytest.fixture
+def here(monkeypatch) -> None:
+    """Parts run in this process, one after the other."""
+
+    def advance_parts(parts, asked, report, checkpoint_every):
+        for part in parts:
+            part.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                sink = Folder(part.folder, part.plan.settings)
+                advance(copy.deepcopy(part.plan), sink, report, checkpoint_every, interrupts.Watch())
+            except Unstable:
+                pass
+
+    monkeypatch.setattr(parts, "advance_parts", advance_parts)
+
+
+# what comes out
+
+
+def test_parts_are_simulations_with_seeds_of_their_own(tmp_path, here):
+    """Positions bit for bit, replicas by their number in the whole, and sums of what was counted."""
+    told = []
+    fail = (1, 7.5, "hot")  # the second of each part
+    frames = several(tmp_path / "new", Counted(fail), report=lambda *entry: told.append(entry), source={"model": "w"})
+    own = alone(Counted(fail))
+    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in own]))
+    assert frames.lengths == (20, 7, 20, 20, 7)
+    assert [(q["replica"], q["time"]) for q in frames.source["quarantined"]] == [(1, 8.0), (4, 8.0)]
+    assert frames.source["replicas"] == [0, 1, 2, 3, 4]
+    ups = [f.source["ups"] for f in own]
+    assert frames.source["ups"] == {"up": ups[0]["up"] + ups[1]["up"], "share": (ups[0]["up"] + ups[1]["up"]) / 200}
+    heat = [f.source["kinetic_temperature"] for f in own]
+    assert frames.source["kinetic_temperature"] == pytest.approx((heat[0] * 47 + heat[1] * 27) / 74)
+    assert frames.source["model"] == "w"
+    assert frames.source["simulation"]["seed"] == SETTINGS["seed"]
+    assert frames.source["simulation"]["processes"] == 2
+    assert sorted(content(tmp_path / "new")) == ["frames.json", "positions.npy"]
+    words = "; ".join(entry[-1] for entry in told)
+    assert "replica 1 quarantined" in words
+    assert "replica 4 quarantined" in words
+    assert told[-1][0] == told[-1][1] == 20.0
+
+
+def test_one_process_is_the_plain_simulation(tmp_path):
+    expected = run(folder=tmp_path / "plain")
+    for number in (None, 1):
+        frames = several(tmp_path / str(number), replicas=4, processes=number)
+        assert np.array_equal(frames.positions, expected.positions)
+        own, plain = (dict(f.source) for f in (frames, expected))
+        assert own.pop("wall_seconds") > 0
+        assert plain.pop("wall_seconds") > 0
+        assert own == plain
+
+
+def test_seeds_of_parts_are_all_different():
+    seeds = {part_seed(seed, part) for seed in range(30) for part in range(30)}
+    assert len(seeds) == 900
+    assert max(seeds) < 2**32
+
+
+def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
+    """Three ladders in two parts: frames at the lowest temperature, a run a ladder, and counts as of the two parts."""
+    from simulation.test_replica_exchange import integrate
+    from test_tempering_runs import ONE, DoubleWell
+
+    rungs = (300.0, 500.0, 800.0)
+    moves = integrate("baoab", DoubleWell(5.0), rungs, ONE, period=2)
+    x = np.full((9, 1, 3), 0.1)
+    settings = {"time": 8.0, "every": 0.08, "temperature": 300.0}
+    frames = simulate_parts(moves, x, ONE, folder=tmp_path, processes=2, seed=1, **settings)
+    own = [simulate(moves, x[:n], ONE, seed=part_seed(1, k), **settings) for k, n in enumerate((6, 3))]
+    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in own]))
+    assert frames.source["ladders"] == [0, 1, 2]
+    exchange, parts_ = frames.source["exchange"], [f.source["exchange"] for f in own]
+    for key in ("attempts", "round_trips", "frames_at_target"):
+        assert np.array_equal(exchange[key], np.sum([p[key] for p in parts_], axis=0)), key
+    done = sum(np.multiply(p["attempts"], p["acceptance"]) for p in parts_)
+    assert np.allclose(exchange["acceptance"], done / exchange["attempts"])
+    assert exchange["exchanges"] == parts_[0]["exchanges"]
+    every = Frames.load(tmp_path / "all-temperatures")
+    assert every.source["replicas"] == list(range(9))
+    assert every.weights.sum() == pytest.approx(1.0)
+
+
+def test_bonds_are_judged_by_the_mean_of_all_starts(tmp_path, monkeypatch):
+    cut = []
+    monkeypatch.setattr(parts, "advance_parts", lambda made, *_: cut.extend(made) or stop())
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        several(tmp_path, closest=0.05)
+    whole = filesystem.read_json(tmp_path / "simulation.json")
+    assert [len(part.plan.first) for part in cut] == [3, 2]
+    for part in cut:
+        assert part.plan.settings["health"] == whole["health"]
+        assert float(part.plan.health.closest) == pytest.approx(0.05)
+    x = starts(8)
+    x[7:] *= 5  # by itself it would be usual
+    with pytest.raises(ValueError, match="replica 7: bond"):
+        simulate_parts(Walk(), x, BEADS, folder=tmp_path / "new", processes=4, **SETTINGS)
+
+
+class Lost(Walk):
+    """Loses all replicas whose first bead began above a height."""
+
+    def __init__(self, above: float):
+        super().__init__()
+        self.above = above
+
+    def step(self, state: State, rng: Generator) -> State:
+        new = super().step(state, rng)
+        gone = state.memory[:, 0, 2] > self.above
+        return new._replace(positions=torch.where(gone[:, None, None], torch.nan, new.positions))
+
+
+def test_a_part_without_replicas_leaves_the_others(tmp_path, here):
+    high = float(starts(1)[0, 0, 2]) + 0.5
+    x = np.concatenate([starts(2), starts(2) + np.array([0, 0, 1])])
+    frames = simulate_parts(Lost(high), x, BEADS, folder=tmp_path / "one", processes=2, **SETTINGS)
+    assert frames.lengths == (20, 20)
+    assert frames.source["replicas"] == [0, 1]
+    assert [q["replica"] for q in frames.source["quarantined"]] == [2, 3]
+    for _ in range(2):
+        with pytest.raises(Unstable, match="all 4 replicas"):
+            simulate_parts(Lost(-9.0), x, BEADS, folder=tmp_path / "none", processes=2, **SETTINGS)
+
+
+@pytest.mark.parametrize("where", ["cgsurrogate.simulation.frame_store.turn", "cgsurrogate.core.frames.Frames.save"])
+def test_a_kill_while_the_parts_are_put_together(tmp_path, here, monkeypatch, where):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, die)
+        with pytest.raises(KeyboardInterrupt):
+            several(tmp_path)
+    frames = several(tmp_path)
+    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in alone()]))
+    assert sorted(content(tmp_path)) == ["frames.json", "positions.npy"]
+
+
+# stopping and going on
+
+
+LONG = {"time": 300.0}
+SCRIPT = """
+import sys
+sys.path[:0] = {paths!r}
+if __name__ == "__main__":
+    import torch
+    torch.set_num_threads(1)
+    from test_parts import LONG, several
+    from simulation.test_run import Walk
+    several(sys.argv[1], Walk(wait=0.01), **LONG)
+"""
+
+
+def waiting(seconds: float, until) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_stops_and_kills_and_a_second_command(tmp_path):
+    """In one folder: Ctrl-C, a worker that is killed, then the command itself; the frames are as if nothing was."""
+    folder, told = tmp_path / "run", []
+
+    def tell(*entry) -> None:
+        told.append(entry)
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGINT)  # a terminal does so; the command decides what it means
+        with pytest.raises(filesystem.Busy):
+            several(folder, **LONG)
+
+        if len(told) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Stopped, match=r"stopped by SIGINT; the simulation \(.*same command") as stopped:
+        several(folder, Walk(wait=0.03), report=tell, **LONG)
+    assert stopped.value.signal == signal.SIGINT
+    assert told[0][0] < told[2][0] < told[2][1] == LONG["time"]
+    assert all(entry[2] > 0 and 100 < entry[3] < 600 for entry in told)
+    assert not multiprocessing.active_children()
+
+    with pytest.raises(RuntimeError, match=r"of 2 was killed by SIGKILL.*the same command continues it"):
+        several(folder, Walk(wait=0.01), report=lambda *_: multiprocessing.active_children()[0].kill(), **LONG)
+    assert not multiprocessing.active_children()
+
+    here, script = Path(__file__).parents[1], tmp_path / "script.py"
+    script.write_text(SCRIPT.format(paths=[str(here), str(here.parent)]))
+    blocks = [folder / "parts" / str(k) / "chunks" for k in range(2)]
+    before = [len(list(block.glob("*.npy"))) for block in blocks]
+    process = subprocess.Popen([sys.executable, str(script), str(folder)])
+    try:
+        waiting(60, lambda: all(len(list(b.glob("*.npy"))) > n + 1 for b, n in zip(blocks, before, strict=True)))
+    finally:
+        process.kill()
+    waiting(30, lambda: not list(folder.glob("parts/*/.lock")))  # the workers noticed, saved and ended
+    assert not (folder / "frames.json").exists()
+
+    frames = several(folder, report=lambda *entry: told.append(entry), **LONG)
+    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in alone(**LONG)]))
+    assert sorted(content(folder)) == ["frames.json", "positions.npy"]
+    assert told[-1][0] == told[-1][1]
+
+
+def test_a_time_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker_processes, "_start", lambda *_: None)
+    with pytest.raises(Stopped, match="stopped by the time limit") as stopped:
+        several(tmp_path, max_hours=1e-9)
+    assert stopped.value.signal is None
+
+
+class Faulty(Walk):
+    def step(self, state: State, rng: Generator) -> State:
+        raise ZeroDivisionError("by a fault")
+
+
+def test_a_worker_tells_of_a_fault_in_one_line(tmp_path):
+    plan = make_plan(Faulty(), starts(), BEADS, **SETTINGS)
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    worker_processes._work(registry.UserFiles(), plan, tmp_path, 60.0, theirs)
+    kind, error = ours.recv()
+    assert kind == "failed"
+    assert str(error) == "ZeroDivisionError in a process of the simulation: by a fault"
+    assert any("Traceback" in note for note in error.__notes__)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
+    worker_processes._work(registry.UserFiles(), plan, tmp_path, 60.0, theirs)
+    kind, error = ours.recv()
+    assert isinstance(error, ValueError)
+    assert "simulate again" in str(error)
+
+
+def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monkeypatch):
+    """``workflow``: what two processes give is what their parts give in this one; the folder knows its number."""
+    from cgsurrogate import workflows
+    from cgsurrogate.models import model as store
+
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "import torch\nfrom cgsurrogate.core.energy import Energy\n\n\n"
+        "class Springs(Energy):\n"
+        "    def __init__(self, beads, strength):\n"
+        "        super().__init__()\n"
+        "        self.pairs, self.strength = torch.tensor(beads.bonds), strength\n\n"
+        "    def forward(self, x):\n"
+        "        d = (x[:, self.pairs[:, 0]] - x[:, self.pairs[:, 1]]).norm(dim=-1)\n"
+        "        return self.strength * (d - 0.14).square().sum(1)\n\n\n"
+        "def build(beads, strength=3000.0):\n    return Springs(beads, strength)\n"
+    )
+    beads = peptide_frames.beads
+    recipes = [("networks", "./mine.py", {}), ("priors", "repulsion", {})]
+    model = store.Model(store.compose(beads, recipes), beads, 300.0)
+    model.module.terms[1].fit(peptide_frames)
+
+    def simulated(out: str, **changes) -> Frames:
+        how = {"replicas": 6, "time": 0.4, "every": 0.04, "turns": "1:5", "processes": 2} | changes
+        return workflows.make_simulation(model, peptide_frames, Path(out), **how)
+
+    frames = simulated("several")
+    assert simulated("several", processes=None).source == frames.source
+    assert simulated("several", processes="auto").source == frames.source
+    with pytest.raises(ValueError, match=r"begun with 2 process\(es\), not 3.*give 2"):
+        simulated("several", processes=3)
+    monkeypatch.setattr(parts, "advance_parts", lambda cut, *_: [advance_here(part) for part in cut])
+    same = simulated("here")
+    assert np.array_equal(frames.positions, same.positions)
+    assert frames.source["turns"] == same.source["turns"]
+
+
+def advance_here(part) -> None:
+    part.folder.mkdir(parents=True)
+    advance(part.plan, Folder(part.folder, part.plan.settings), None, 60.0, interrupts.Watch())
+
+
+# refusals, and how many
+
+
+def test_what_makes_no_sense_is_refused_and_touches_nothing(tmp_path, monkeypatch):
+    for number, words in ((0, "at least 1"), (1.5, "whole number"), ("many", "'auto'"), (6, "give at most 5")):
+        with pytest.raises(ValueError, match=words):
+            several(tmp_path / "new", processes=number)
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ValueError, match="cannot be handed to another process"):
+        several(tmp_path / "local", type("Local", (Walk,), {})())
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_the_option_takes_a_number_or_auto(text):
+    import click
+
+    from cgsurrogate.cli.simulate import _processes
+
+    assert (_processes("3"), _processes("auto"), _processes(None)) == (3, "auto", None)
+    with pytest.raises(click.BadParameter, match="a number of processes or auto"):
+        _processes(text)
+
+
+def test_auto_is_the_cores_of_this_process_and_no_more_than_ladders(tmp_path, here, monkeypatch):
+    assert parts.cores() == len(os.sched_getaffinity(0))
+    monkeypatch.setattr(parts, "cores", lambda: 4)
+    assert several(tmp_path / "a", processes="auto").source["simulation"]["processes"] == 4
+    assert several(tmp_path / "b", processes="auto", replicas=3).source["simulation"]["processes"] == 3
+    monkeypatch.setattr(parts, "cores", lambda: 1)
+    assert "processes" not in several(tmp_path / "c", processes="auto").source["simulation"]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_folder_keeps_its_number_and_its_settings(tmp_path, here, monkeypatch, finished):
+    if finished:
+        several(tmp_path)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(parts, "advance_parts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                several(tmp_path)
+    before = content(tmp_path)
+    for changes, words in (
+        ({"processes": 1}, "begun with 2"),
+        ({"processes": 3}, "begun with 2"),
+        ({"seed": 5}, "seed: 4 there, 5 now"),
+        ({"replicas": 6}, "replicas: 5 there, 6 now"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            several(tmp_path, **changes)
+    with pytest.raises(ValueError, match="processes: 2 there"):
+        run(folder=tmp_path, replicas=5)
+    assert content(tmp_path) == before
+    frames = several(tmp_path, processes=None)
+    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in alone()]))
+
+
+@pytest.mark.parametrize("kind", registry.kinds("integrators"))
+def test_what_has_moved_can_be_handed_over(kind, peptide_frames):
+    """Constants that were taken for speed stay behind: a copy of a propagator that was used makes the same step."""
+    priors = [registry.build("priors", name, peptide_frames.beads) for name in registry.kinds("priors")]
+    for prior in priors:
+        prior.fit(peptide_frames)
+    moves = registry.build("integrators", kind, peptide_frames.beads, Sum(*priors), 300.0, timestep=0.001)
+    x = torch.from_numpy(np.array(peptide_frames.positions[:3]))
+
+    def step(moves) -> Tensor:
+        rng = Generator().manual_seed(1)
+        return moves.step(moves.start(x, rng), rng).positions
+
+    expected = step(moves)
+    assert torch.equal(step(copy.deepcopy(moves)), expected)
+    assert torch.equal(step(pickle.loads(pickle.dumps(moves))), expected)

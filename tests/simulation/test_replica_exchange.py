@@ -1,0 +1,255 @@
+"""Parallel tempering: the exchange alone, the distributions at every temperature, weights, and what goes wrong."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from scipy.special import betainc
+from torch import Generator, Tensor
+
+from cgsurrogate.core import registry, units
+from cgsurrogate.core.energy import Energy
+from cgsurrogate.core.frames import Beads
+from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.simulation import temperature_ladder
+from cgsurrogate.simulation.replica_exchange import Tempering
+from cgsurrogate.simulation.temperature_ladder import COUNTS, EXCHANGES, PLACE, TRIPS
+
+COLD = 300.0
+KT = units.thermal_energy(COLD)
+FREEDOM = 12  # degrees of freedom of four beads
+STRENGTH = 1000.0  # kJ/mol/nm^2
+BEADS = Beads(("CA",) * 4, (0,) * 4, (12.0,) * 4, (0, 1, 2, 3), ("ALA",) * 4)
+KINDS = registry.kinds("integrators")
+FAST = {"baoab": {"timestep": 0.02, "friction": 10.0}, "overdamped": {"timestep": 0.02, "friction": 20.0}}
+
+
+class Well(Energy):
+    """A spring of every bead to the origin."""
+
+    def forward(self, positions: Tensor) -> Tensor:
+        return STRENGTH / 2 * (positions**2).sum((1, 2))
+
+
+class Still(Propagator):
+    """Moves nothing, so that the exchange is all that happens."""
+
+    mixes_temperatures, temperature, lag = True, COLD, 1.0
+
+    def start(self, positions: Tensor, rng: Generator) -> State:
+        return State(positions, torch.ones_like(positions))
+
+    def step(self, state: State, rng: Generator) -> State:
+        return state
+
+
+def generator(seed: int = 0) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def still(temperatures=(300.0, 360.0, 432.0), energy: Energy | None = None) -> Tempering:
+    return Tempering(Still(), energy or Well(), temperatures, 1).double()
+
+
+def integrate(kind: str, energy: Energy, temperatures, beads: Beads = BEADS, period: int = 10) -> Tempering:
+    moves = registry.build("integrators", kind, beads, energy, temperatures[0], centre=False, **FAST[kind]).double()
+    return Tempering(moves, energy, temperatures, period)
+
+
+def equilibrium(temperatures, ladders: int, rng: Generator) -> Tensor:
+    """(L K, 4, 3) nm: replica r drawn from the harmonic density at temperature r modulo K."""
+    spread = torch.tensor([units.thermal_energy(t) / STRENGTH for t in temperatures]).double().sqrt().repeat(ladders)
+    return spread[:, None, None] * torch.randn(len(spread), 4, 3, generator=rng, dtype=torch.float64)
+
+
+def exact_acceptance(cold: float, hot: float, freedom: int) -> float:
+    return float(2 * betainc(freedom / 2, freedom / 2, cold / (cold + hot)))  # b_hot / (b_hot + b_cold)
+
+
+# the exchange alone
+
+
+def test_acceptance_is_the_exact_one_of_harmonic_systems():
+    """One attempt a pair from independent equilibrium; a 5 % error of the exponent is eight errors away."""
+    rungs, ladders = (300.0, 360.0, 460.0), 200_000
+    moves, rng = still(rungs), generator(1)
+    for first in range(2):
+        state = moves.start(equilibrium(rungs, ladders, rng), rng)
+        state.ladder[:, EXCHANGES] = first
+        done = temperature_ladder.notes(moves.step(state, rng).ladder.numpy(), rungs)
+        assert done["attempts"] == [ladders * (pair == first) for pair in range(2)]
+        exact = exact_acceptance(rungs[first], rungs[first + 1], FREEDOM)
+        error = math.sqrt(exact * (1 - exact) / ladders)
+        assert abs(done["acceptance"][first] - exact) < 4 * error
+        wrong = [  # what the same draws would give with another exponent
+            float(np.minimum(1, np.exp(scale * _exponent(state, rungs, first))).mean()) for scale in (0.95, 1.05)
+        ]
+        assert min(abs(w - exact) for w in wrong) > 8 * error
+
+
+def _exponent(state: State, rungs, first: int) -> np.ndarray:
+    cold, hot = state.energy.reshape(-1, len(rungs))[:, first : first + 2].numpy().T
+    return (1 / units.thermal_energy(rungs[first]) - 1 / units.thermal_energy(rungs[first + 1])) * (cold - hot)
+
+
+def test_exchanges_alone_leave_the_density_at_every_temperature():
+    """Energies of harmonic systems over kT are half a chi-square, before and after many exchanges."""
+    rungs = temperature_ladder.geometric(300, 600, 5)
+    moves, rng = still(rungs), generator(2)
+    state = moves.start(equilibrium(rungs, 8000, rng), rng)
+    for _ in range(6):
+        state = moves.step(state, rng)
+    moved = (state.ladder[:, PLACE] != torch.arange(len(state.ladder)) % 5).double().mean()
+    assert moved > 0.5
+    for place, kelvin in enumerate(rungs):
+        reduced = state.energy[state.ladder[:, PLACE] == place].numpy() / units.thermal_energy(kelvin)
+        assert len(reduced) == 8000
+        assert stats.kstest(2 * reduced, stats.chi2(FREEDOM).cdf).pvalue > 1e-4
+
+
+def test_detailed_balance_of_one_pair():
+    """Two fixed energies: the ratio of the chances to swap and to swap back is the ratio of the two probabilities."""
+    rungs, count = (300.0, 400.0), 40_000
+    high = 3.0 * KT
+    x = torch.zeros(2 * count, 4, 3, dtype=torch.float64)
+    chances = []
+    for hot in (0, 1):  # the replica that holds the higher energy is the cold or the hot one
+        x[:] = 0
+        x[hot::2, 0, 0] = math.sqrt(2 * high / STRENGTH)
+        rng = generator(3 + hot)
+        moves = still(rungs)
+        chances.append(
+            temperature_ladder.notes(moves.step(moves.start(x, rng), rng).ladder.numpy(), rungs)["acceptance"][0]
+        )
+    ratio = math.exp(high * (1 / units.thermal_energy(300) - 1 / units.thermal_energy(400)))
+    error = math.sqrt((1 - chances[1]) / chances[1] / count)
+    assert chances[0] == 1.0  # downhill is always taken
+    assert abs(chances[0] / chances[1] / ratio - 1) < 4 * error
+    assert 0.2 < chances[1] < 0.8
+
+
+def test_places_are_a_permutation_and_velocities_follow():
+    rungs = temperature_ladder.geometric(300, 500, 4)
+    moves, rng = still(rungs), generator(4)
+    state = moves.start(equilibrium(rungs, 50, rng), rng)
+    assert torch.allclose(state.velocities[1], torch.tensor(rungs[1] / 300.0).sqrt().double())
+    for _ in range(20):
+        before, state = state, moves.step(state, rng)
+        assert torch.equal(state.ladder[:, PLACE].reshape(50, 4).sort(1).values, torch.arange(4).expand(50, 4))
+        assert torch.equal(state.temperature, torch.tensor(rungs, dtype=torch.float64)[state.ladder[:, PLACE]])
+        assert torch.allclose(state.velocities[:, 0, 0] ** 2, state.temperature / 300.0)
+        assert torch.equal(state.positions, before.positions)
+    assert torch.equal(before.ladder[:, EXCHANGES], torch.full((200,), 19))
+
+
+def test_round_trips_and_counts_are_those_of_the_path():
+    """Followed by hand: bottom, then top, then bottom again is a round trip."""
+    rungs = temperature_ladder.geometric(300, 400, 3)
+    moves, rng = still(rungs), generator(5)
+    state = moves.start(equilibrium(rungs, 30, rng), rng)
+    path = [state.ladder[:, PLACE].numpy()]
+    for _ in range(60):
+        state = moves.step(state, rng)
+        path.append(state.ladder[:, PLACE].numpy())
+    path = np.array(path)
+    trips = 0
+    for replica in path.T:
+        ends = [int(p) for p in replica if p in (0, 2)]
+        visits = [key for key, _ in itertools.groupby(ends)]
+        trips += max(0, visits.count(0) - 1)
+    found = temperature_ladder.notes(state.ladder.numpy(), rungs)
+    assert trips > 10
+    assert found["round_trips"] == trips == int(state.ladder[:, TRIPS].sum())
+    swaps = [int(((a == pair) & (b == pair + 1)).sum()) for pair in range(2) for a, b in [(path[:-1], path[1:])]]
+    assert found["attempts"] == [30 * 30] * 2
+    assert [round(a * 900) for a in found["acceptance"]] == swaps
+
+
+def test_two_temperatures_try_every_time():
+    moves, rng = still((300.0, 330.0)), generator(6)
+    state = moves.start(equilibrium((300.0, 330.0), 10, rng), rng)
+    for _ in range(7):
+        state = moves.step(state, rng)
+    assert temperature_ladder.notes(state.ladder.numpy(), (300.0, 330.0))["attempts"] == [70]
+
+
+def test_who_was_taken_out_takes_no_part():
+    """Its place stays, neighbours exchange across it, and other ladders do not notice."""
+    rungs = temperature_ladder.geometric(300, 400, 4)
+    moves = still(rungs)
+    ends = []
+    for out in (False, True):
+        rng = generator(7)
+        state = moves.start(equilibrium(rungs, 10, rng), rng)
+        if out:
+            state.ladder[1, PLACE] = -1
+            state.energy[1] = -1e6  # a wrong energy that everyone would exchange with
+        for _ in range(40):
+            state = moves.step(state, rng)
+        ends.append(state.ladder)
+    assert torch.equal(ends[0][4:], ends[1][4:])
+    assert int(ends[1][1, PLACE]) == -1
+    assert sorted(ends[1][[0, 2, 3], PLACE].tolist()) == [0, 2, 3]
+    assert ends[1][[0, 2, 3], COUNTS + 5].sum() > 0  # the pair above the gap counts
+    assert ends[1][[0, 2, 3], COUNTS : COUNTS + 2].sum() == 0  # what crosses the gap does not
+    assert ends[1][[0, 2, 3], PLACE].tolist() != [0, 2, 3]
+
+
+def test_an_energy_that_is_not_a_number_is_not_exchanged():
+    rungs = (300.0, 360.0, 430.0)
+    moves, rng = still(rungs), generator(8)
+    state = moves.start(equilibrium(rungs, 20, rng), rng)
+    state.energy[1::3] = float("nan")
+    for _ in range(6):
+        state = moves.step(state, rng)
+    assert torch.equal(state.ladder[:, PLACE], torch.arange(60) % 3)
+
+
+# with dynamics
+
+
+@pytest.mark.parametrize("kind", FAST)
+def test_every_temperature_keeps_its_density(kind):
+    """Configurational temperatures of a harmonic well within four errors, and the exact acceptance."""
+    rungs, ladders = temperature_ladder.geometric(300, 520, 3), 300
+    moves, rng = integrate(kind, Well(), rungs, period=5), generator(9)
+    state = moves.start(equilibrium(rungs, ladders, rng), rng)
+    total, samples = torch.zeros(ladders, 3, dtype=torch.float64), 60
+    for _ in range(samples):
+        state = moves.step(state, rng)
+        kelvin = state.energy / (FREEDOM / 2 * units.BOLTZMANN)
+        order = state.ladder[:, PLACE].reshape(ladders, 3).argsort(1)
+        total += kelvin.reshape(ladders, 3).gather(1, order)
+    mean, error = total.mean(0) / samples, total.std(0) / samples / math.sqrt(ladders)
+    assert torch.equal(state.energy, Well()(state.positions))
+    for place, kelvin in enumerate(rungs):
+        assert error[place] < 0.01 * kelvin
+        assert abs(mean[place] - kelvin) < 4 * error[place]
+    found = temperature_ladder.notes(state.ladder.numpy(), rungs)
+    for pair, accepted in enumerate(found["acceptance"]):
+        exact = exact_acceptance(rungs[pair], rungs[pair + 1], FREEDOM)
+        assert abs(accepted - exact) < 5 * math.sqrt(exact * (1 - exact) / found["attempts"][pair])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_replica_moves_at_its_own_temperature(kind):
+    """Every kind that says so: without exchanges, replicas of one batch at three temperatures."""
+    moves = registry.build("integrators", kind, BEADS, Well(), COLD, centre=False, **FAST.get(kind, {})).double()
+    if kind not in FAST and not moves.mixes_temperatures:
+        pytest.skip("runs at one temperature, and says so")
+    rng, kelvin = generator(10), torch.tensor([150.0, 300.0, 900.0]).double().repeat(200)
+    state = moves.start(torch.zeros(600, 4, 3, dtype=torch.float64), rng)._replace(temperature=kelvin)
+    total = torch.zeros(600, dtype=torch.float64)
+    for step in range(400):
+        state = moves.step(state, rng)
+        if step >= 100:
+            total += Well()(state.positions) / (FREEDOM / 2 * units.BOLTZMANN)
+    each = total.reshape(200, 3) / 300
+    for value, error, expected in zip(each.mean(0), each.std(0) / math.sqrt(200), kelvin[:3], strict=True):
+        assert error < 0.03 * expected
+        assert abs(value - expected) < 4 * error

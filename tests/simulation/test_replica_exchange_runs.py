@@ -1,0 +1,404 @@
+"""Simulations with parallel tempering: populations and weights, going on, replicas that fail, and refusals."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from simulation.test_replica_exchange import COLD, KT, Still, Well, integrate
+from torch import Generator, Tensor
+
+from cgsurrogate import workflows
+from cgsurrogate.comparison.compare import compare
+from cgsurrogate.core import registry, units
+from cgsurrogate.core.energy import Energy
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.models import model as store
+from cgsurrogate.simulation import temperature_ladder
+from cgsurrogate.simulation.replica_exchange import Tempering, usual_period
+from cgsurrogate.simulation.run import simulate
+from cgsurrogate.simulation.temperature_ladder import EXCHANGES, PLACE
+
+ONE = Beads(("CA",), (0,), (12.0,), (0,), ("ALA",))
+FAST = {"timestep": 0.02, "friction": 10.0}
+
+
+class DoubleWell(Energy):
+    """height (1 - (x / 0.2)^2)^2 + tilt x / 0.2 in x, springs in y and z; the left well is the lower one."""
+
+    def __init__(self, height: float, tilt: float = 0.0):
+        super().__init__()
+        self.height, self.tilt = height, tilt
+
+    def forward(self, positions: Tensor) -> Tensor:
+        x = positions[..., 0] / 0.2
+        rest = 250.0 * (positions[..., 1:] ** 2).sum(-1)
+        return (self.height * (1 - x**2) ** 2 + self.tilt * x + rest).sum(1)
+
+    def right(self, temperature: float) -> float:
+        """The exact population of x > 0."""
+        x = np.linspace(-3, 3, 60001)
+        density = np.exp(-(self.height * (1 - x**2) ** 2 + self.tilt * x) / units.thermal_energy(temperature))
+        return float(density[x > 0].sum() / density.sum())
+
+
+BARRIER, TILT = 12 * KT, 0.4 * KT
+RUNGS = temperature_ladder.geometric(300, 2400, 8)
+LADDERS = 60
+
+
+def run(moves: Propagator, replicas: int, folder: Path | None = None, **changes) -> Frames:
+    """From one side: all on the right, which is the less populated one."""
+    start = np.zeros((replicas, 1, 3))
+    start[..., 0] = 0.2
+    settings = {"time": 60.0, "every": 0.6, "temperature": COLD, "seed": 3} | changes
+    return simulate(moves, start, ONE, folder=folder, **settings)
+
+
+def on_the_right(frames: Frames, first: int) -> np.ndarray:
+    """Share of the frames of each run from ``first`` on that are on the right, by weight."""
+    shares = []
+    for part in frames.runs:
+        right = np.asarray(frames.positions[part])[first:, 0, 0] > 0
+        shares.append(np.average(right, weights=frames.probabilities[part][first:]))
+    return np.array(shares)
+
+
+@pytest.fixture(scope="module")
+def tempered(tmp_path_factory) -> tuple[Frames, Frames, Path]:
+    """Frames at the lowest temperature and of all temperatures, and their folder."""
+    folder = tmp_path_factory.mktemp("tempered") / "run"
+    target = run(integrate("baoab", DoubleWell(BARRIER, TILT), RUNGS, ONE, 15), 8 * LADDERS, folder)
+    return target, Frames.load(folder / temperature_ladder.ALL, verify=True), folder
+
+
+def test_without_tempering_the_barrier_is_not_crossed():
+    energy = DoubleWell(BARRIER, TILT)
+    plain = registry.build("integrators", "baoab", ONE, energy, COLD, centre=False, **FAST).double()
+    assert on_the_right(run(plain, 50), 0).mean() > 0.95
+
+
+def test_with_tempering_the_populations_are_exact(tempered):
+    target, _, _ = tempered
+    exact = DoubleWell(BARRIER, TILT).right(COLD)
+    assert 0.25 < exact < 0.4
+    shares = on_the_right(target, 33)
+    assert len(shares) == LADDERS
+    assert set(target.lengths) == {100}
+    error = shares.std(ddof=1) / math.sqrt(LADDERS)
+    assert error < 0.04
+    assert abs(shares.mean() - exact) < 4 * error
+
+
+def test_weighted_populations_are_exact(tempered):
+    """Also at other temperatures, from the energies that are stored; errors from whole ladders."""
+    _, every, folder = tempered
+    energies, kelvin = (
+        np.load(folder / temperature_ladder.ALL / f"{name}.npy") for name in ("energies", "temperatures")
+    )
+    well = DoubleWell(BARRIER, TILT)
+    assert np.allclose(energies, well(torch.tensor(np.array(every.positions)).double()), atol=1e-3)
+    places = np.array([int(np.argmin(abs(np.array(RUNGS) - k))) for k in kelvin])
+    right = np.asarray(every.positions)[:, 0, 0] > 0
+    late = np.concatenate([np.arange(n) >= 33 for n in every.lengths])
+    group = np.repeat(np.array(every.source["replicas"]) // 8, every.lengths)
+    for target in (COLD, 700.0):
+        w = temperature_ladder.weights(energies[late], places[late], RUNGS, target)
+        shares = np.array(
+            [[w[group[late] == g].sum(), w[(group[late] == g) & right[late]].sum()] for g in range(LADDERS)]
+        )
+        value = shares[:, 1].sum() / shares[:, 0].sum()
+        error = math.sqrt(np.square(shares[:, 1] - value * shares[:, 0]).sum())
+        assert error < 0.03
+        assert abs(value - well.right(target)) < 4 * error
+    assert every.probabilities[late].sum() > 0.5
+
+
+def test_weights_of_one_temperature_follow_the_boltzmann_factor(tempered):
+    """Frames of a single rung: MBAR is then plain reweighting, exp(-U/kT) over exp(-U/kT')."""
+    _, _, folder = tempered
+    energies = np.load(folder / temperature_ladder.ALL / "energies.npy")[:500]
+    found = temperature_ladder.weights(energies, np.zeros(500, int), RUNGS, 400.0)
+    factor = np.exp(-energies / units.thermal_energy(400.0) + energies / KT)
+    assert np.allclose(found, factor / factor.sum(), rtol=1e-6)
+
+
+def test_what_the_frames_say(tempered):
+    target, every, folder = tempered
+    assert sorted(p.name for p in folder.iterdir()) == [temperature_ladder.ALL, "frames.json", "positions.npy"]
+    assert target.weights is None
+    assert every.weights is not None
+    assert every.lengths == (100,) * (8 * LADDERS)
+    assert not target.time_ordered
+    assert not every.time_ordered
+    found = target.source["exchange"]
+    assert found == every.source["exchange"]
+    assert found["temperatures"] == pytest.approx(RUNGS)
+    assert found["round_trips"] > 10 * LADDERS
+    assert all(0.3 < a < 1 for a in found["acceptance"])
+    assert found["frames_at_target"] == len(target) == 100 * LADDERS
+    assert found["frames_at_target"] < found["effective_frames"] < len(every)
+    assert abs(target.source["kinetic_temperature"] / COLD - 1) < 0.05  # of all, scaled to the lowest temperature
+    places = [np.load(folder / temperature_ladder.ALL / "temperatures.npy")[part] == COLD for part in every.runs]
+    first = [np.asarray(every.positions[part])[cold] for part, cold in zip(every.runs[:8], places[:8], strict=True)]
+    order = np.argsort(np.concatenate([np.flatnonzero(cold) for cold in places[:8]]))
+    assert np.array_equal(np.concatenate(first)[order], target.positions[target.runs[0]])
+
+
+# stopping and going on
+
+
+def short(energy: Energy | None = None) -> Tempering:
+    return integrate("baoab", energy or DoubleWell(3 * KT), temperature_ladder.geometric(300, 600, 3), ONE, 5)
+
+
+BRIEF = {"time": 6.0, "every": 0.2}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file, but for the wall time that it took."""
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {name: re.sub(rb'"wall_seconds": [0-9.e+-]+', b"", data) for name, data in found.items()}
+
+
+def interrupted(folder: Path, calls: int) -> None:
+    """Leave a folder as a kill leaves it, with a checkpoint after every step before."""
+    moves, step = short(), Tempering.step
+
+    def limited(state: State, rng: Generator) -> State:
+        limited.calls += 1
+        if limited.calls > calls:
+            raise KeyboardInterrupt
+        return step(moves, state, rng)
+
+    limited.calls, moves.step = 0, limited
+    with pytest.raises(KeyboardInterrupt):
+        run(moves, 12, folder, **BRIEF, checkpoint_every=0)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 7, 59])
+def test_going_on_after_a_kill_is_bitwise_the_same(tmp_path, calls):
+    run(short(), 12, tmp_path / "whole", **BRIEF)
+    interrupted(tmp_path / "parts", calls)
+    run(short(), 12, tmp_path / "parts", **BRIEF)
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "where", ["cgsurrogate.simulation.temperature_ladder.assemble", "cgsurrogate.core.frames.Frames.save"]
+)
+def test_a_kill_while_the_frames_are_assembled(tmp_path, monkeypatch, where):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    run(short(), 12, tmp_path / "whole", **BRIEF)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, die)
+        with pytest.raises(KeyboardInterrupt):
+            run(short(), 12, tmp_path / "parts", **BRIEF)
+    run(short(), 12, tmp_path / "parts", **BRIEF)
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
+def test_a_folder_and_the_memory_agree_and_other_settings_are_refused(tmp_path):
+    stored = run(short(), 12, tmp_path, **BRIEF)
+    assert np.array_equal(stored.positions, run(short(), 12, **BRIEF).positions)
+    before = content(tmp_path)
+    other = integrate("baoab", DoubleWell(3 * KT), temperature_ladder.geometric(300, 700, 3), ONE, 5)
+    with pytest.raises(ValueError, match=r"propagator\.options.*600 K.*700 K"):
+        run(other, 12, tmp_path, **BRIEF)
+    assert content(tmp_path) == before
+
+
+# replicas that fail
+
+
+class Failing(Tempering):
+    """Replica 5 is lost at the twentieth exchange, with an energy that its neighbours would want."""
+
+    def step(self, state: State, rng: Generator) -> State:
+        state = super().step(state, rng)
+        if int(state.ladder[5, EXCHANGES]) >= 20:
+            state.positions[5] = float("nan")
+            state.energy[5] = -1e6
+        return state
+
+
+def test_a_replica_that_fails_ends_and_the_other_ladders_go_on_unchanged(tmp_path):
+    good, rungs = short(), temperature_ladder.geometric(300, 600, 3)
+    bad = Failing(short().moves, DoubleWell(3 * KT), rungs, 5)
+    run(good, 12, tmp_path / "good", **BRIEF)
+    whole = Frames.load(tmp_path / "good" / temperature_ladder.ALL)
+    target = run(bad, 12, tmp_path / "bad", **BRIEF)
+    every = Frames.load(tmp_path / "bad" / temperature_ladder.ALL)
+    (entry,) = target.source["quarantined"]
+    assert (entry["replica"], entry["time"]) == (5, 2.0)
+    assert every.lengths == (30,) * 5 + (9,) + (30,) * 6
+    assert not np.isnan(every.positions).any()
+    assert np.isfinite(every.weights).all()
+    for replica in {*range(12)} - {3, 4, 5}:
+        assert np.array_equal(every.positions[every.runs[replica]], whole.positions[whole.runs[replica]])
+    counts = np.bincount(target.source["ladders"], target.lengths, minlength=4)
+    assert list(counts[[0, 2, 3]]) == [30, 30, 30]
+    assert counts[1] in (9, 30)  # the lowest place of its ladder was its own, or not
+    places = np.load(tmp_path / "bad" / temperature_ladder.ALL / "temperatures.npy")
+    both = np.stack([places[every.runs[replica]][9:] for replica in (3, 4)])
+    assert (both[0] != both[1]).all()
+    assert len(set(both.ravel())) == 2  # they keep the two places that are left
+
+
+def test_a_frozen_replica_is_taken_out_of_the_exchanges():
+    """Whether or not its state has become safe again."""
+    seen = []
+
+    class Breaking(Still):
+        def step(self, state: State, rng: Generator) -> State:
+            seen.append(state.ladder[:, PLACE].clone())
+            x = state.positions.clone()
+            if len(seen) == 4:
+                x[1] = float("nan")
+            return state._replace(positions=x)
+
+    moves = Tempering(Breaking(), Well(), (300.0, 310.0, 320.0), 1)
+    frames = simulate(moves, np.zeros((6, 1, 3), np.float32), ONE, time=12.0, every=1.0, temperature=COLD)
+    assert [entry["replica"] for entry in frames.source["quarantined"]] == [1]
+    assert all(int(places[1]) == -1 for places in seen[4:])
+    assert all(int(places.min()) == 0 for places in seen[:4])
+
+
+def test_a_hot_replica_is_judged_by_its_own_temperature():
+    """A replica at eight times the temperature is healthy there, and would be frozen at the lowest."""
+    moves = integrate("baoab", DoubleWell(3 * KT), (300.0, 9000.0), ONE)
+    hot = run(moves, 8, time=6.0, every=0.2)
+    assert not hot.source["quarantined"]
+    plain = registry.build("integrators", "baoab", ONE, DoubleWell(3 * KT), 9000.0, centre=False, **FAST).double()
+    assert run(plain, 8, time=6.0, every=0.2).source["quarantined"]
+
+
+# time
+
+
+def test_neither_timescales_nor_lagged_pairs_are_made_of_them(peptide_frames, tmp_path):
+    source = {"time_ordered": False}
+    rng = np.random.default_rng(0)
+    x = np.concatenate([np.asarray(peptide_frames.positions)] * 6)
+    x = (x + rng.normal(0, 0.002, x.shape)).astype(np.float32)
+    plain = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0)
+    mixed = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0, source=source)
+    comparison = compare(plain, {"plain": plain, "mixed": mixed}, cvs=["gyration"])
+    known = {e.name: e for e in comparison.ensembles}
+    assert known["plain"].timescales is not None
+    assert known["mixed"].timescales is None
+    assert any("exchanging replicas" in note for note in known["mixed"].notes)
+    assert registry.build("cvs", "tica", mixed).lag is None
+    with pytest.raises(ValueError, match="no time order"):
+        workflows.make_stepper(mixed, tmp_path / "stepper")
+    assert not (tmp_path / "stepper").exists()
+
+
+# refusals
+
+
+@pytest.mark.parametrize("text", ["300", "300:450", "450:6", "a:b:c", "300:450:6:7", "300:450:2.5", "", "300::6"])
+def test_text_that_is_no_ladder(text):
+    with pytest.raises(ValueError, match="lowest:highest:number"):
+        temperature_ladder.parse(text, 310.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("450:300:6", "lower to a higher"), ("300:300:6", "lower"), ("300:450:1", "at least 2"), ("-5:450:3", "lower"),
+     ("300:inf:3", "lower"), ("300:nan:3", "lower")],
+)  # fmt: skip
+def test_ladders_that_make_no_sense(text, words):
+    with pytest.raises(ValueError, match=words):
+        temperature_ladder.parse(text, 300.0)
+
+
+def test_ladders_have_one_ratio():
+    rungs = temperature_ladder.parse(":450:6", 300.0)
+    assert rungs == pytest.approx(temperature_ladder.parse("300:450:6", 0.0))
+    assert (rungs[0], rungs[-1], len(rungs)) == pytest.approx((300, 450, 6))
+    assert np.ptp(np.diff(np.log(rungs))) < 1e-12
+
+
+def test_replicas_that_do_not_fill_ladders_and_other_refusals(tmp_path):
+    with pytest.raises(ValueError, match=r"10 replicas.*ladders of 3.*use 9 or 12"):
+        run(short(), 10, tmp_path / "new", **BRIEF)
+    with pytest.raises(ValueError, match=r"2 replicas.*use 3$"):
+        run(short(), 2, tmp_path / "new", **BRIEF)
+    with pytest.raises(ValueError, match="lowest temperature of the ladder, 300 K, got 310"):
+        run(short(), 12, tmp_path / "new", **(BRIEF | {"temperature": 310.0}))
+    assert not (tmp_path / "new").exists()
+
+    class Single(Still):
+        mixes_temperatures = False
+
+    with pytest.raises(ValueError, match="runs at one temperature"):
+        Tempering(Single(), Well(), (300.0, 400.0))
+    for rungs in ((300.0,), (300.0, 300.0), (0.0, 300.0), (400.0, 300.0)):
+        with pytest.raises(ValueError, match="rising"):
+            Tempering(Still(), Well(), rungs)
+    for period in (0, 1.5):
+        with pytest.raises(ValueError, match="whole number of steps"):
+            Tempering(Still(), Well(), (300.0, 400.0), period)
+
+
+INTEGRATOR = "baoab:timestep=0.02,friction=10,centre=false"
+
+
+def simulated(folder: Path, module: torch.nn.Module | None = None, **changes) -> Frames:
+    model = store.Model(module or DoubleWell(3 * KT).float(), ONE, COLD, {})
+    start = Frames(ONE, np.full((40, 1, 3), 0.1, np.float32), (40,), 1.0, COLD)
+    settings = {"time": 1.0, "every": 0.2, "ladder": (300.0, 400.0, 500.0), "integrator": INTEGRATOR} | changes
+    return workflows.make_simulation(model, start, folder, **settings)
+
+
+def test_the_workflow_chooses_what_was_left_out(tmp_path):
+    frames = simulated(tmp_path / "a")
+    assert len(frames.lengths) == 34  # 102 replicas, the next above 100
+    assert frames.temperature == COLD
+    assert not frames.source["physical_time"]
+    assert frames.source["exchange"]["exchanges"] == 5  # every ten steps, so often as a frame
+    assert simulated(tmp_path / "b", replicas=6, exchange=0.1).source["exchange"]["exchanges"] == 10
+    assert simulated(tmp_path / "c", replicas=6, temperature=COLD).temperature == COLD
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"replicas": 4}, "4 replicas do not fill"),
+        ({"temperature": 320.0}, "lowest temperature of the ladder is 300 K, not 320"),
+        ({"exchange": 0.03}, "nearest is 0.04 ps"),
+        ({"exchange": 0.14}, "whole number of 0.14 ps"),
+        ({"exchange": 0.0}, "above 0|whole number"),
+        ({"ladder": None, "exchange": 0.1}, "--tempering"),
+        ({"module": Still()}, "leave out --tempering"),
+    ],
+)
+def test_the_workflow_refuses_in_one_line_and_leaves_nothing(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words) as refusal:
+        simulated(tmp_path / "new", **changes)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_words_warn_of_gaps_in_the_ladder():
+    def words(acceptance: list[float], trips: int) -> list[str]:
+        rungs = [300.0, 400.0, 500.0]
+        return temperature_ladder.sentences(
+            {"temperatures": rungs, "acceptance": acceptance, "round_trips": trips, "effective_frames": 70.0}
+        )
+
+    assert len(words([0.3, 0.4], 5)) == 1
+    assert "400 and 500 K" in words([0.3, 0.02], 5)[1]
+    assert "longer" in words([0.3, 0.4], 0)[1]
+
+
+def test_exchanges_fit_between_frames():
+    assert [usual_period(n) for n in (1, 10, 50, 250, 62, 1000, 23)] == [1, 10, 25, 25, 31, 25, 23]

@@ -1,0 +1,478 @@
+"""Simulation: laws of a rollout, of stopping and going on, and of replicas that fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from cgsurrogate.core import filesystem
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.interrupts import Stopped
+from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.simulation import run as module
+from cgsurrogate.simulation.run import Unstable, pick_starts, simulate
+
+BEADS = Beads(("CA",) * 3, (0,) * 3, (12.0,) * 3, (0, 1, 2), ("ALA",) * 3, ((0, 1), (1, 2)))
+LAG = 0.5
+SETTINGS = {"time": 20.0, "every": 1.0, "temperature": 300.0, "seed": 4}
+
+
+class Walk(Propagator):
+    """Bounded noise around where it began, with a memory; fails on demand, or raises or waits after some calls.
+
+    ``fail`` is (replica, time in ps, what fails).
+    """
+
+    lag = LAG
+
+    def __init__(self, fail: tuple[int, float, str] | None = None, wait: float = 0.0, heat: bool = True):
+        super().__init__()
+        self.fail, self.wait, self.heat, self.calls, self.stop_after = fail, wait, heat, 0, None
+
+    def extra_repr(self) -> str:
+        return "walk"
+
+    def start(self, positions: Tensor, rng: Generator) -> State:
+        velocities = torch.randn(positions.shape, generator=rng) * 0.45 if self.heat else None
+        memory = torch.cat([positions, torch.zeros_like(positions[:, :1])], 1)  # where it began, and a clock
+        return State(positions, velocities, memory)
+
+    def step(self, state: State, rng: Generator) -> State:
+        self.calls += 1
+        if self.stop_after is not None and self.calls > self.stop_after:
+            raise KeyboardInterrupt
+        time.sleep(self.wait)
+        noise = torch.randn(state.positions.shape, generator=rng)
+        memory = state.memory.clone()
+        memory[:, -1] += LAG
+        x = memory[:, :-1] + 0.7 * (state.positions - memory[:, :-1]) + 0.005 * noise
+        v = None if state.velocities is None else 0.5 * state.velocities + 0.39 * noise
+        if self.fail is not None:
+            replica, when, what = self.fail
+            if memory[replica, -1, 0] >= when:
+                target = v if what == "hot" else x
+                target[replica] = {"nan": float("nan"), "broken": x[replica] * 3, "hot": 1e3}[what]
+        return State(x, v, memory)
+
+
+def starts(replicas: int = 4) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    chain = np.array([[0, 0, 0], [0.15, 0, 0], [0.2, 0.14, 0]])
+    return (chain + 0.01 * rng.normal(size=(replicas, 3, 3))).astype(np.float32)
+
+
+def run(propagator: Propagator | None = None, folder: Path | None = None, replicas: int = 4, **changes) -> Frames:
+    return simulate(propagator or Walk(), starts(replicas), BEADS, folder=folder, **(SETTINGS | changes))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+# what comes out
+
+
+def test_frames_are_every_so_often_and_a_run_is_a_replica():
+    """The same steps by hand: frame k of run r is replica r at (k + 1) * every."""
+    frames = run()
+    assert frames.lengths == (20,) * 4
+    assert frames.dt == 1.0
+    assert frames.source["quarantined"] == []
+    moves, rng = Walk(), Generator().manual_seed(4)
+    state = moves.start(torch.tensor(starts()), rng)
+    for frame in range(20):
+        for _ in range(2):
+            state = moves.step(state, rng)
+        for replica, run_ in enumerate(frames.runs):
+            assert np.array_equal(frames.positions[run_][frame], state.positions[replica].numpy())
+
+
+def test_same_seed_same_frames_other_seed_others():
+    assert np.array_equal(run().positions, run().positions)
+    assert not np.allclose(run().positions, run(seed=5).positions)
+
+
+def test_a_folder_holds_the_same_frames_and_nothing_else(tmp_path):
+    frames = run(folder=tmp_path / "new" / "run", checkpoint_every=0)
+    assert np.array_equal(frames.positions, run().positions)
+    assert sorted(content(tmp_path / "new" / "run")) == ["frames.json", "positions.npy"]
+    loaded = Frames.load(tmp_path / "new" / "run", verify=True)
+    assert np.array_equal(loaded.positions, frames.positions)
+    assert loaded.source["simulation"]["seed"] == 4
+
+
+def test_turning_blocks_into_runs_in_pieces(tmp_path, monkeypatch):
+    """With memory for one run, two, or all of them, the result is the same."""
+    expected = run(Walk((1, 9.0, "nan")), replicas=5).positions
+    frame = 20 * 3 * 12
+    for limit in (1, 2 * frame, 3 * frame, 100 * frame):
+        monkeypatch.setattr("cgsurrogate.simulation.frame_store.PIECE_BYTES", limit)
+        folder = tmp_path / str(limit)
+        frames = run(Walk((1, 9.0, "nan")), folder, replicas=5, checkpoint_every=0)
+        assert np.array_equal(frames.positions, expected)
+
+
+def test_source_is_kept():
+    assert run(source={"model": "walk"}).source["model"] == "walk"
+
+
+def test_starting_frames_are_accepted():
+    frames = Frames(BEADS, starts(), (4,), 1.0, 300.0)
+    assert np.array_equal(simulate(Walk(), frames, BEADS, **SETTINGS).positions, run().positions)
+
+
+def test_progress_is_told(monkeypatch):
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_REPORTS", 0.0)
+    told = []
+    run(report=lambda *entry: told.append(entry))
+    done = [entry[0] for entry in told]
+    assert done == sorted(done)
+    assert done[-1] == told[-1][1] == 20.0
+    assert all(entry[2] > 0 for entry in told[:-1])
+    assert 100 < told[-1][3] < 600
+    run(Walk(heat=False), report=lambda *entry: told.append(entry))
+    assert told[-1][3] is None
+
+
+# stopping and going on
+
+
+def interrupted(folder: Path, calls: int, **options) -> None:
+    """Leave a folder as a kill in the middle of a step leaves it: an exception that nothing in there catches."""
+    moves = Walk(**options)
+    moves.stop_after = calls
+    with pytest.raises(KeyboardInterrupt):
+        run(moves, folder, checkpoint_every=0)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 7, 39])
+def test_going_on_after_a_kill_is_bitwise_the_same(tmp_path, calls):
+    interrupted(tmp_path, calls)
+    second = Walk()
+    frames = run(second, tmp_path, checkpoint_every=0)
+    assert np.array_equal(frames.positions, run().positions)
+    assert second.calls == 40 - calls  # nothing was done twice
+
+
+def test_the_order_in_memory_that_a_step_leaves_does_not_matter(tmp_path):
+    """A step may return a view whose beads are not next to each other, and sums round by that order."""
+
+    class Strided(Walk):
+        def step(self, state: State, rng: Generator) -> State:
+            assert all(part is None or part.is_contiguous() for part in state)
+            new = super().step(state, rng)
+            return new._replace(positions=new.positions.permute(1, 2, 0).contiguous().permute(2, 0, 1))
+
+    expected = run(Strided(), replicas=40).positions
+    moves = Strided()
+    moves.stop_after = 9
+    with pytest.raises(KeyboardInterrupt):
+        run(moves, tmp_path, checkpoint_every=0, replicas=40)
+    assert np.array_equal(run(Strided(), tmp_path, replicas=40).positions, expected)
+
+
+def test_many_kills_with_blocks_that_no_checkpoint_names(tmp_path):
+    for _ in range(6):
+        interrupted(tmp_path, 5)
+        count = len(list((tmp_path / "chunks").glob("*.npy")))
+        np.save(
+            tmp_path / "chunks" / f"{count:05d}.npy", np.zeros((1, 4, 3, 3), np.float32)
+        )  # its checkpoint is missing
+        (tmp_path / "chunks" / f".{count:05d}.npy.1.tmp").write_bytes(b"half")
+    assert np.array_equal(run(folder=tmp_path).positions, run().positions)
+    assert sorted(content(tmp_path)) == ["frames.json", "positions.npy"]
+
+
+@pytest.mark.parametrize("where", ["cgsurrogate.simulation.frame_store.turn", "cgsurrogate.core.frames.Frames.save"])
+def test_a_kill_while_the_frames_are_assembled(tmp_path, monkeypatch, where):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, die)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder=tmp_path, checkpoint_every=0)
+    second = Walk()
+    assert np.array_equal(run(second, tmp_path).positions, run().positions)
+    assert second.calls == 0
+
+
+def test_max_hours_stops_resumable(tmp_path):
+    with pytest.raises(Stopped) as stopped:
+        run(Walk(wait=0.002), tmp_path, max_hours=1e-6)
+    assert stopped.value.signal is None
+    assert not (tmp_path / "frames.json").exists()
+    assert np.array_equal(run(folder=tmp_path).positions, run().positions)
+
+
+def test_a_finished_folder_says_so_and_does_nothing(tmp_path):
+    run(folder=tmp_path)
+    before, told, again = content(tmp_path), [], Walk()
+    frames = run(again, tmp_path, report=lambda *entry: told.append(entry))
+    assert again.calls == 0
+    assert told[-1][-1] == "already complete"
+    assert np.array_equal(frames.positions, run().positions)
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": 5}, "seed: 4 there, 5 now"),
+        ({"time": 21.0}, "time: 20.0 there, 21.0 now"),
+        ({"every": 2.0}, "every"),
+        ({"temperature": 310.0}, "temperature: 300.0 there, 310.0 now"),
+        ({"replicas": 5}, "replicas: 4 there, 5 now"),
+    ],
+)
+@pytest.mark.parametrize("finished", [False, True])
+def test_other_settings_are_refused_and_touch_nothing(tmp_path, changes, words, finished):
+    run(folder=tmp_path) if finished else interrupted(tmp_path, 9)
+    before = content(tmp_path)
+    with pytest.raises(ValueError, match=words):
+        run(folder=tmp_path, **changes)
+    assert content(tmp_path) == before
+
+
+def test_other_weights_are_refused(tmp_path):
+    class Weighted(Walk):
+        def __init__(self, weight: float):
+            super().__init__()
+            self.register_buffer("weight", torch.tensor(weight))
+
+    run(Weighted(1.0), tmp_path)
+    with pytest.raises(ValueError, match=r"propagator\.weights"):
+        run(Weighted(2.0), tmp_path)
+
+
+def test_frames_that_no_simulation_made_are_not_touched(tmp_path):
+    Frames(BEADS, starts(), (4,), 1.0, 300.0).save(tmp_path)
+    before = content(tmp_path)
+    with pytest.raises(ValueError, match="no simulation made"):
+        run(folder=tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_one_writer_a_folder(tmp_path):
+    with filesystem.locked(tmp_path), pytest.raises(filesystem.Busy):
+        run(folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "chunks/00003.npy"])
+def test_a_changed_byte_is_found(tmp_path, name):
+    interrupted(tmp_path, 20)
+    path = tmp_path / name
+    damaged = bytearray(path.read_bytes())
+    damaged[-3] ^= 64
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="simulate again"):
+        run(folder=tmp_path)
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = {paths!r}
+import torch
+torch.set_num_threads(1)
+from simulation.test_run import Walk, run
+from cgsurrogate.core.interrupts import Stopped
+try:
+    run(Walk(wait=0.01), sys.argv[1], checkpoint_every=0.05, time=600.0)
+except Stopped as stopped:
+    sys.exit(128 + stopped.signal)
+"""
+
+
+@pytest.fixture(scope="module")
+def whole() -> np.ndarray:
+    return run(time=600.0).positions
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_real_process_is_killed_and_goes_on(tmp_path, number, whole):
+    here = Path(__file__).parents[1]
+    script = SCRIPT.format(paths=[str(here), str(here.parent)])
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "chunks" / "00001.npy").exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        code = process.wait(120)
+    finally:
+        process.kill()
+    assert code == (-number if number == signal.SIGKILL else 128 + number)
+    assert not (tmp_path / "frames.json").exists()
+    second = Walk()
+    assert np.array_equal(run(second, tmp_path, time=600.0).positions, whole)
+    assert 0 < second.calls < 1200
+
+
+def test_signal_handlers_are_put_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    run(folder=tmp_path)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+# replicas that fail
+
+
+@pytest.mark.parametrize(("what", "words"), [("nan", "finite"), ("broken", "bond"), ("hot", "temperature")])
+@pytest.mark.parametrize("window", [1, 6, 1000])
+def test_a_bad_replica_is_frozen_and_the_others_do_not_notice(monkeypatch, what, words, window):
+    monkeypatch.setattr(module, "STEPS_BETWEEN_CHECKS", window)
+    good, frames = run(), run(Walk((2, 7.5, what)))
+    assert frames.lengths == (20, 20, 7, 20)
+    for replica in range(4):
+        expected = good.positions[good.runs[replica]][: frames.lengths[replica]]
+        assert np.array_equal(frames.positions[frames.runs[replica]], expected)
+    (entry,) = frames.source["quarantined"]
+    assert (entry["replica"], entry["time"]) == (2, 8.0)
+    assert words in entry["reason"]
+
+
+def test_a_frozen_replica_is_not_evaluated_where_it_failed(monkeypatch):
+    monkeypatch.setattr(module, "STEPS_BETWEEN_CHECKS", 2)
+    seen = []
+
+    class Seeing(Walk):
+        def step(self, state: State, rng: Generator) -> State:
+            seen.append(bool(torch.isfinite(state.positions).all()))
+            clock = state.memory[:, -1].max()
+            self.fail = (2, 7.5, "nan") if clock < 8.5 else None
+            return super().step(state, rng)
+
+    run(Seeing())
+    assert all(seen[20:])
+    assert not all(seen)
+
+
+def test_quarantine_and_kill_together(tmp_path):
+    expected = run(Walk((2, 7.5, "nan")))
+    for calls in (9, 8, 2, 3):
+        interrupted(tmp_path, calls, fail=(2, 7.5, "nan"))
+    frames = run(Walk((2, 7.5, "nan")), tmp_path, checkpoint_every=0)
+    assert np.array_equal(frames.positions, expected.positions)
+    assert frames.lengths == expected.lengths
+    assert frames.source["quarantined"] == expected.source["quarantined"]
+    json.dumps(frames.source, allow_nan=False)
+
+
+def test_a_replica_without_a_good_frame_has_no_run():
+    frames = run(Walk((1, 0.0, "nan")))
+    assert frames.lengths == (20, 20, 20)
+    assert frames.source["replicas"] == [0, 2, 3]
+
+
+def test_all_lost_is_an_error_that_a_second_call_repeats(tmp_path):
+    class Doomed(Walk):
+        def step(self, state: State, rng: Generator) -> State:
+            return super().step(state, rng)._replace(positions=state.positions * float("nan"))
+
+    for _ in range(2):
+        with pytest.raises(Unstable, match=r"all 4 replicas.*finite"):
+            run(Doomed(), tmp_path)
+
+
+def test_healthy_replicas_are_left_alone():
+    """Bonds at 0.75 and 1.5 times their reference, and a single bead at three times its mean temperature."""
+    lengths = np.linalg.norm(np.diff(starts(), axis=1), axis=-1).mean(0)
+    for factor in (0.75, 1.5):
+        assert not run(bond_lengths=lengths / factor).source["quarantined"]
+    for factor in (0.3, 3.0):
+        with pytest.raises(ValueError, match="replica 0: bond"):
+            run(bond_lengths=lengths / factor)
+    assert not run(temperature=100.0).source["quarantined"]
+
+
+def test_a_close_approach_is_told_once():
+    told = []
+    frames = run(closest=0.1, report=lambda *entry: told.append(entry[-1]))
+    assert "too_close" not in frames.source
+    frames = run(closest=0.6, report=lambda *entry: told.append(entry[-1]))
+    assert frames.source["too_close"][:2] == [0, 2]  # bonded pairs do not count
+    assert sum("training has seen" in text for text in told) == 1
+    assert frames.lengths == (20,) * 4
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"every": 0.7}, "whole number of 0.5 ps"),
+        ({"every": 0.2}, "whole number of 0.5 ps"),
+        ({"time": 20.5}, "whole number of 1 ps"),
+        ({"time": 0.0}, "above 0"),
+        ({"time": float("nan")}, "above 0"),
+        ({"max_hours": 1.0}, "needs a folder"),
+        ({"bonds": [(0, 3)]}, "below 3"),
+        ({"bond_lengths": np.ones(3)}, "2 lengths"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        run(**changes)
+
+
+def test_a_refusal_creates_nothing(tmp_path):
+    with pytest.raises(ValueError, match="whole number"):
+        run(folder=tmp_path / "new", every=0.7)
+    assert not (tmp_path / "new").exists()
+
+
+def test_bad_starts_are_refused():
+    x = starts()
+    x[3, 1, 2] = np.nan
+    with pytest.raises(ValueError, match="replica 3: positions are not finite"):
+        simulate(Walk(), x, BEADS, **SETTINGS)
+    with pytest.raises(ValueError, match=r"expected starting positions \(R, 3, 3\)"):
+        simulate(Walk(), x[0], BEADS, **SETTINGS)
+
+
+# where to start
+
+
+def numbered(count: int, weights: np.ndarray | None = None) -> Frames:
+    positions = np.zeros((count, 3, 3), np.float32) + np.arange(count)[:, None, None]
+    return Frames(BEADS, positions, (count,), 1.0, 300.0, weights=weights)
+
+
+def test_starts_are_drawn_without_replacement_where_possible():
+    picked = pick_starts(numbered(50), 50, np.random.default_rng(0))[:, 0, 0]
+    assert sorted(picked) == list(range(50))
+    assert list(picked) != sorted(picked)
+    assert len(set(pick_starts(numbered(50), 20, np.random.default_rng(0))[:, 0, 0])) == 20
+    counts = np.bincount(pick_starts(numbered(7), 30, np.random.default_rng(0))[:, 0, 0].astype(int), minlength=7)
+    assert set(counts) <= {4, 5}
+
+
+def test_starts_follow_the_weights():
+    weights = np.array([0.0, 1.0, 2.0, 0.5, 0.0])
+    frames, counts = numbered(5, weights), np.zeros(5)
+    for seed in range(400):
+        counts += np.bincount(pick_starts(frames, 5, np.random.default_rng(seed))[:, 0, 0].astype(int), minlength=5)
+    assert counts[0] == counts[4] == 0
+    assert np.allclose(counts / 2000, weights / weights.sum(), atol=0.015)  # each draw is off by less than one in five
+
+
+def test_starts_with_the_same_seed_are_the_same():
+    frames = numbered(50)
+    draws = [pick_starts(frames, 9, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert np.array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])
+    with pytest.raises(ValueError, match="at least one"):
+        pick_starts(frames, 0, np.random.default_rng(0))

@@ -1,0 +1,170 @@
+"""Jumps between states of frames leave the distribution of the energy as it is, whatever the frames are."""
+
+import energy_contract as contract
+import numpy as np
+import pytest
+import torch
+
+from cgsurrogate import workflows
+from cgsurrogate.core import units
+from cgsurrogate.core.energy import Energy, Sum
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.models.model import Model
+from cgsurrogate.simulation.monte_carlo.state_moves import Jumping
+from cgsurrogate.training.objectives.maximum_likelihood import fine_tune
+
+KELVIN = 300.0
+KT = units.thermal_energy(KELVIN)
+BEADS = contract.chain_beads(5)
+BASE = torch.tensor([[0.0, 0, 0], [0.38, 0, 0], [0.5, 0.36, 0], [0.85, 0.4, 0.15], [0.95, 0.7, 0.35]])[None]
+
+
+class Wells(Energy):
+    """Two dihedrals of density exp(3 cos(a - b) + 4 cos(2 a)), angles of sin(angle) exp(-(angle - 1.9)^2 / 0.02)."""
+
+    def __init__(self):
+        super().__init__()
+        self.moves = Moves(BEADS)
+
+    def forward(self, positions):
+        a, b, *bends = self.moves.values(positions).unbind(1)
+        bent = sum((bend - 1.9).square() for bend in bends)
+        return KT * (-3 * (a - b).cos() - 4 * (2 * a).cos() + bent / 0.02)
+
+
+class Still(Propagator):
+    """Moves nothing."""
+
+    mixes_temperatures = True
+
+    def __init__(self, temperature=KELVIN):
+        super().__init__()
+        self.temperature, self.lag = temperature, 1.0
+
+    def start(self, positions, rng):
+        return State(positions, torch.zeros_like(positions))
+
+    def step(self, state, rng):
+        return state
+
+
+def frames(count=3000, seed=0):
+    """a anywhere, b near it: not the density of the energy."""
+    rng = np.random.default_rng(seed)
+    a = rng.uniform(-np.pi, np.pi, count)
+    wanted = np.column_stack([a, a + rng.normal(0, 0.7, count), rng.normal(1.9, 0.15, (count, 3))])
+    wanted[:, 1] = (wanted[:, 1] + np.pi) % (2 * np.pi) - np.pi
+    x = Moves(BEADS).placed(BASE.repeat(count, 1, 1), torch.from_numpy(wanted).float())
+    return Frames(BEADS, x.numpy(), (count,), 1.0, KELVIN)
+
+
+@pytest.fixture(scope="module")
+def jumping():
+    return Jumping(Still(), Wells(), frames(), attempts=2, period=1)
+
+
+def run(jumping, steps, replicas=400, seed=0):
+    """Dihedrals (steps, B, 2) from replicas that all begin in one well; the last state."""
+    rng = torch.Generator().manual_seed(seed)
+    well = torch.tensor([[0.0, 0.0, 1.9, 1.9, 1.9]])
+    state = jumping.start(Moves(BEADS).placed(BASE, well).repeat(replicas, 1, 1), rng)
+    out = []
+    for _ in range(steps):
+        state = jumping.step(state, rng)
+        out.append(jumping.turned.values(state.positions))
+    return torch.stack(out), state
+
+
+def test_a_known_density_is_reached_from_one_well(jumping):
+    values, state = run(jumping, 120)
+    late = values[60:]
+    a, b = late[..., 0], late[..., 1]
+    assert jumping.notes(state)["jumps"]["acceptance"] > 0.1
+    for name, seen, exact in (
+        ("coupling", (a - b).cos(), 0.8100),  # I1(3) / I0(3)
+        ("wells", (2 * a).cos(), 0.8635),  # I1(4) / I0(4)
+        ("both wells", a.cos(), 0.0),
+    ):
+        error = float(seen.mean(0).std()) / len(seen[0]) ** 0.5  # replicas are independent
+        assert float(seen.mean()) == pytest.approx(exact, abs=4.5 * error), name
+    bends = late[..., 2:]
+    grid = torch.linspace(1.2, 2.6, 2000, dtype=torch.float64)
+    density = grid.sin() * (-((grid - 1.9) ** 2) / 0.02).exp()
+    error = float(bends.mean((0, 2)).std()) / len(bends[0]) ** 0.5
+    assert float(bends.mean()) == pytest.approx(float((grid * density).sum() / density.sum()), abs=4.5 * error)
+
+
+def test_a_wrong_ratio_is_seen(monkeypatch):
+    wrong = Jumping(Still(), Wells(), frames(), attempts=2, period=1)
+    monkeypatch.setattr(wrong, "log_ratio", lambda z: z.new_zeros(len(z), dtype=torch.float64))
+    values, _ = run(wrong, 120)
+    a, b = values[60:, :, 0], values[60:, :, 1]
+    assert abs(float((a - b).cos().mean()) - 0.81) > 0.02
+
+
+def test_bonds_and_hands_are_left_alone(jumping):
+    rng = torch.Generator().manual_seed(0)
+    state = jumping.start(BASE.repeat(50, 1, 1), rng)
+    later = jumping.step(state, rng)
+    moved = (later.positions - state.positions).abs().amax((1, 2)) > 1e-3
+    assert 0.1 < float(moved.double().mean()) <= 1
+    length = (later.positions[:, 1:] - later.positions[:, :-1]).norm(dim=2)
+    assert torch.allclose(length, (BASE[:, 1:] - BASE[:, :-1]).norm(dim=2).expand_as(length), atol=1e-5)
+
+
+def test_from_where_the_noise_never_goes_no_jump_begins(jumping):
+    bent = torch.tensor([[0.0, 0.0, 0.4, 1.9, 1.9]])
+    state = jumping.start(Moves(BEADS).placed(BASE, bent).repeat(20, 1, 1), torch.Generator().manual_seed(0))
+    later = jumping.step(state, torch.Generator().manual_seed(1))
+    assert torch.equal(later.positions, state.positions)
+
+
+def test_the_workflow_says_that_jumps_have_no_time(tmp_path):
+    model = Model(Sum(Wells()), BEADS, KELVIN, {})
+    out = workflows.make_simulation(
+        model, frames(50), tmp_path / "out", replicas=4, time=0.04, every=0.02, jumps=frames(), integrator="baoab"
+    )
+    assert not out.source["physical_time"]
+    assert not out.time_ordered
+    assert out.source["jumps"]["acceptance"] > 0
+
+
+@pytest.mark.parametrize(("turns", "steps"), [(None, 5), ("1:5", 5), ("1:1", 5), ("1:10", 10)])
+def test_jumps_come_as_often_whatever_else_moves_the_replicas(tmp_path, turns, steps):
+    model, known = Model(Sum(Wells()), BEADS, KELVIN, {}), frames(200)
+    out = workflows.make_simulation(
+        model, known, tmp_path / "out", replicas=2, time=0.16, every=0.08, turns=turns, jumps=known
+    )
+    assert out.source["jumps"]["steps"] == steps
+
+
+def test_frames_are_a_whole_number_of_jumps_apart_where_no_time_is_asked_for(tmp_path):
+    model, known = Model(Sum(Wells()), BEADS, KELVIN, {}), frames(200)
+    out = workflows.make_simulation(model, known, tmp_path / "out", replicas=2, time=0.2, jumps=known)
+    assert out.source["jumps"]["steps"] == 5
+    assert out.dt == pytest.approx(0.02)
+
+
+class Tilt(Energy):
+    """U = -h kT cos(a), a the first dihedral; the density of a has I1(h) / I0(h) as its mean cosine."""
+
+    def __init__(self):
+        super().__init__()
+        self.strength, self.moves = torch.nn.Parameter(torch.zeros(())), Moves(BEADS)
+
+    def forward(self, positions):
+        return -KT * self.strength * self.moves.values(positions)[:, 0].cos()
+
+
+def test_maximum_likelihood_with_jumps_finds_the_strength_behind_the_data():
+    rng = np.random.default_rng(3)
+    wanted = np.column_stack([rng.vonmises(0, 2.0, 4000), rng.uniform(-np.pi, np.pi, 4000), np.full((4000, 3), 1.9)])
+    wanted[:, 2:] += rng.normal(0, 0.1, (4000, 3))
+    x = Moves(BEADS).placed(BASE.repeat(4000, 1, 1), torch.from_numpy(wanted).float())
+    data = Frames(BEADS, x.numpy(), (2000, 2000), 1.0, KELVIN)
+    tilt = Tilt()
+    dynamics = Jumping(Still(), Sum(tilt), data, attempts=1, period=1)
+    fine_tune(tilt, dynamics, data, minutes=None, steps=250, seed=0, rate=0.05, average=0.95, moves=1)
+    assert float(tilt.strength) == pytest.approx(2.0, abs=0.25)

@@ -1,0 +1,116 @@
+"""The training loop: keeps the best, keeps to its budget, and continues bit for bit."""
+
+import math
+import time
+
+import pytest
+import torch
+
+from cgsurrogate.core.interrupts import Stopped
+from cgsurrogate.training.loop import fit
+
+
+class Parabola:
+    """y = |x|^2 with noise."""
+
+    def __init__(self, count, seed):
+        rng = torch.Generator().manual_seed(seed)
+        self.x = torch.randn(count, 3, generator=rng)
+        self.y = self.x.square().sum(1, keepdim=True) + 0.1 * torch.randn(count, 1, generator=rng)
+
+    def draw(self, rng):
+        chosen = torch.randint(len(self.x), (64,), generator=rng)
+        return self.x[chosen], self.y[chosen]
+
+    def fixed(self):
+        return [(self.x, self.y)]
+
+
+def squared_error(module, batch, rng):
+    return (module(batch[0]) - batch[1]).square().mean()
+
+
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(3, 32), torch.nn.SiLU(), torch.nn.Linear(32, 1))
+
+
+def train(module, **options):
+    return fit(module, squared_error, Parabola(500, 0), Parabola(200, 1), **{"seed": 5, "every": 20, **options})
+
+
+def test_training_reaches_the_noise_and_keeps_the_best():
+    module = network()
+    history = train(module, steps=1200, rate=5e-3)
+    assert history.best["held_out"] == min(row["held_out"] for row in history.rows)
+    assert history.best["held_out"] < 0.3 < history.rows[0]["held_out"]  # the noise alone gives 0.01, no fit 6
+    data = Parabola(200, 1)
+    now = float(squared_error(module, (data.x, data.y), None).detach())
+    assert math.isclose(now, history.best["held_out"], rel_tol=1e-5)
+
+
+def test_a_stopped_training_continues_bit_for_bit(tmp_path):
+    whole, parts = network(), network()
+    train(whole, steps=80, folder=tmp_path / "whole")
+
+    calls = {"n": 0}
+
+    def interrupt_once(module, batch, rng):
+        calls["n"] += 1
+        if calls["n"] == 37:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGTERM)
+        return squared_error(module, batch, rng)
+
+    with pytest.raises(Stopped, match="continues"):
+        data = Parabola(500, 0), Parabola(200, 1)
+        fit(parts, interrupt_once, *data, steps=80, seed=5, every=20, folder=tmp_path / "p")
+    parts = network()
+    history = train(parts, steps=80, folder=tmp_path / "p")
+    assert len(history.rows) == 4
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert (tmp_path / "p" / "metrics.csv").read_text().count("\n") == 5
+
+
+def test_a_budget_of_minutes_is_kept():
+    history = train(network(), minutes=2 / 60, every=5)
+    assert history.rows[-1]["seconds"] > 1.9
+    assert history.reason == "budget used"
+
+
+def test_early_stopping_on_held_out_data():
+    began = time.monotonic()
+    history = train(network(), minutes=5.0, steps=100_000, patience=2, rate=1e-9, every=5)
+    assert "no better" in history.reason
+    assert len(history.rows) < 2000 and time.monotonic() - began < 300
+
+
+def test_a_bad_batch_is_skipped_and_many_end_the_training():
+    count = {"n": 0}
+
+    def sometimes(module, batch, rng):
+        count["n"] += 1
+        value = squared_error(module, batch, rng)
+        return value * float("nan") if count["n"] in (3, 7) else value
+
+    module = network()
+    fit(module, sometimes, Parabola(500, 0), Parabola(200, 1), steps=40, every=20, seed=1)
+    assert all(torch.isfinite(p).all() for p in module.parameters())
+    with pytest.raises(FloatingPointError, match="not finite"):
+        fit(
+            network(),
+            lambda m, b, r: squared_error(m, b, r) * float("nan"),
+            Parabola(500, 0),
+            Parabola(200, 1),
+            steps=40,
+            seed=1,
+        )
+
+
+def test_no_budget_is_an_error():
+    with pytest.raises(ValueError, match="budget"):
+        train(network())

@@ -1,0 +1,153 @@
+"""``simulate --correct`` as a user meets it: every kind, the frames it leaves, and one clear line for what is wrong."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from energy_contract import frames as make_frames
+
+from cgsurrogate import workflows
+from cgsurrogate.core import registry
+from cgsurrogate.core.energy import Sum
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.models import model as store
+from cgsurrogate.models.model import Model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Frames, and untrained models with fitted priors and a calibrated stepper."""
+    folder = tmp_path_factory.mktemp("models")
+    frames = make_frames(400)
+    frames.save(folder / "frames")
+    energy = Sum(*(registry.build("priors", name, frames.beads) for name in ("bonds", "angles", "impropers")))
+    for term in energy.terms:
+        term.fit(frames)
+    torch.manual_seed(0)
+    stepper = registry.build(
+        "steppers", "autoregressive", frames.beads, lag=2.0, width=16, blocks=1, hidden=8, mixtures=4
+    )
+    stepper.calibrate(frames)
+    for name, module, kelvin in (("ff", energy, 300.0), ("warm", energy, 320.0), ("stepper", stepper, 300.0)):
+        store.save(Model(module, frames.beads, kelvin), folder / name)
+    other = Frames(_renamed(frames.beads), np.asarray(frames.positions), frames.lengths, frames.dt, frames.temperature)
+    other.save(folder / "other-frames")
+    fitted = registry.build("priors", "bonds", other.beads)
+    fitted.fit(other)
+    store.save(Model(Sum(fitted), other.beads, 300.0), folder / "other")
+    return folder
+
+
+def _renamed(beads):
+    import dataclasses
+
+    return dataclasses.replace(beads, names=(*beads.names[:-1], "X"))
+
+
+def simulate(folder, *arguments, out="out"):
+    """Exit code, output and error of ``simulate STEPPER ...`` run in this process."""
+    from click.testing import CliRunner
+
+    from cgsurrogate.cli import group
+
+    words = ["simulate", str(folder / "stepper"), "--start", str(folder / "frames"), "--replicas", "5", "--time", "20",
+             "--every", "2", "-o", str(folder / out), "-q", *map(str, arguments)]  # fmt: skip
+    return CliRunner().invoke(group, words)
+
+
+def test_relax(folder):
+    result = simulate(folder, "--energy", folder / "ff", "--correct", "relax:steps=3", out="relaxed")
+    assert result.exit_code == 0, result.output
+    assert "corrected: 3 force-field steps after each jump" in result.output
+    frames = Frames.load(folder / "relaxed")
+    assert frames.source["correction"]["steps"] == 3 and frames.source["physical_time"] is True
+
+
+def test_metropolis(folder):
+    result = simulate(folder, "--energy", folder / "ff", "--correct", "metropolis", out="metropolised")
+    assert result.exit_code == 0, result.output
+    assert "of the jumps accepted" in result.output and "not physical" in result.output
+    frames = Frames.load(folder / "metropolised")
+    assert 0 < frames.source["correction"]["acceptance"] <= 1 and frames.source["physical_time"] is False
+
+
+@pytest.mark.parametrize("how", ["to", "time"])
+def test_reweight_and_again(folder, how):
+    words = {
+        "to": ["--correct", f"reweight:to={folder / 'frames'}"],
+        "time": ["--energy", folder / "ff", "--correct", "reweight:time=0.2", "--integrator", "baoab:timestep=0.001"],
+    }[how]
+    out = f"weighted-{how}"
+    result = simulate(folder, *words, out=out)
+    assert result.exit_code == 0, result.output
+    assert "effective sample" in result.output
+    frames = Frames.load(folder / out, verify=True)
+    assert len(frames.weights) == len(frames) and frames.source["correction"]["effective"] <= 1
+    assert (folder / f"{out}-force-field" / "frames.json").exists() is (how == "time")
+    before = (folder / out / "weights.npy").stat().st_mtime_ns
+    assert simulate(folder, *words, out=out).output == result.output
+    assert (folder / out / "weights.npy").stat().st_mtime_ns == before
+    # a run that ended before its weights were there gets them
+    manifest = json.loads((folder / out / "frames.json").read_text())
+    del manifest["arrays"]["weights"]
+    (folder / out / "frames.json").write_text(json.dumps(manifest))
+    assert simulate(folder, *words, out=out).exit_code == 0
+    assert np.array_equal(Frames.load(folder / out).weights, frames.weights)
+
+
+def test_a_finished_rollout_keeps_its_correction(folder):
+    for words in ([], ["--energy", folder / "ff", "--correct", "metropolis"]):
+        shutil.rmtree(folder / "kept", ignore_errors=True)
+        assert simulate(folder, *words, out="kept").exit_code == 0
+        result = simulate(folder, "--correct", f"reweight:to={folder / 'frames'}", out="kept")
+        assert isinstance(result.exception, ValueError) and "another correction" in str(result.exception)
+    result = simulate(folder, out="kept")
+    assert isinstance(result.exception, ValueError) and "other settings" in str(result.exception)
+
+
+CASES = {
+    "needs the force field that corrects: --energy": ["--correct", "metropolis"],
+    "--energy FORCEFIELD": ["--correct", "relax:steps=5"],
+    "needs --correct": ["--energy", "ff"],
+    "other beads": ["--energy", "other", "--correct", "metropolis"],
+    "320 K, the stepper at 300 K": ["--energy", "warm", "--correct", "metropolis"],
+    "got a time-stepper": ["--energy", "stepper", "--correct", "metropolis"],
+    "expected --correct relax": ["--energy", "ff", "--correct", "relaxx"],
+    "its options are: steps": ["--energy", "ff", "--correct", "relax:step=3"],
+    "expected a number for steps": ["--energy", "ff", "--correct", "relax:steps=many"],
+    "at least 1": ["--energy", "ff", "--correct", "relax:steps=0"],
+    "needs a sample of the target": ["--energy", "ff", "--correct", "reweight"],
+    "leave --energy out": ["--energy", "ff", "--correct", "reweight:to=frames"],
+    "has no option 'tries'": ["--energy", "ff", "--correct", "metropolis:tries=3"],
+    "has no integrator": ["--energy", "ff", "--correct", "metropolis", "--integrator", "baoab"],
+    "expected frames of the stepper's 12 beads": ["--correct", "reweight:to=other-frames"],
+    "there is none": ["--correct", "reweight:to=nowhere"],
+}
+
+
+@pytest.mark.parametrize("words", CASES)
+def test_what_is_wrong_is_one_clear_line_and_leaves_nothing(folder, monkeypatch, words):
+    monkeypatch.chdir(folder)
+    result = simulate(folder, *CASES[words], out="nothing")
+    assert isinstance(result.exception, ValueError | FileNotFoundError)
+    assert words in str(result.exception) and "\n" not in str(result.exception)
+    assert not (folder / "nothing").exists()
+
+
+def test_a_force_field_is_not_corrected(folder):
+    model, frames = store.load(folder / "ff"), Frames.load(folder / "frames")
+    with pytest.raises(ValueError, match="for time-steppers"):
+        workflows.make_simulation(model, frames, folder / "nothing", time=1.0, energy=model, correct="metropolis")
+
+
+def test_a_comparison_says_which_correction_was_used(folder):
+    for name, words in (("said", ["--energy", folder / "ff", "--correct", "metropolis"]), ("plain", [])):
+        assert simulate(folder, *words, out=name).exit_code == 0
+    rows = {name: Frames.load(folder / name) for name in ("said", "plain")}
+    comparison = workflows.make_comparison(Frames.load(folder / "frames"), rows, folder / "comparison")
+    (line,) = [w for w in comparison.warnings if "corrected" in w]
+    assert line.startswith("said: corrected: Metropolis,") and "of the jumps accepted" in line
+    physical = {one.name: one.timescales.physical for one in comparison.others if one.timescales}
+    assert physical.get("said", False) is False
