@@ -128,7 +128,7 @@ def test_seeds_of_parts_are_all_different():
 def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     """Three ladders in two parts: frames at the lowest temperature, a run a ladder, and counts as of the two parts."""
     from simulation.test_replica_exchange import integrate
-    from test_tempering_runs import ONE, DoubleWell
+    from simulation.test_replica_exchange_runs import ONE, DoubleWell
 
     rungs = (300.0, 500.0, 800.0)
     moves = integrate("baoab", DoubleWell(5.0), rungs, ONE, period=2)
