@@ -218,7 +218,7 @@ sys.path[:0] = {paths!r}
 if __name__ == "__main__":
     import torch
     torch.set_num_threads(1)
-    from test_parts import LONG, several
+    from tests.simulation.test_parallel import LONG, several
     from simulation.test_run import Walk
     several(sys.argv[1], Walk(wait=0.01), **LONG)
 """
