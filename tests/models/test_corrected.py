@@ -156,6 +156,7 @@ def test_a_known_distribution_is_left_invariant(stepper):
     assert p_value(state.positions) > 1e-3
 
 
+@pytest.mark.slow
 def test_it_is_reached_from_elsewhere(stepper):
     moves = Metropolised(stepper, Known(), KELVIN)
     start = exact(20, 5).repeat(150, 1, 1)  # twenty structures only

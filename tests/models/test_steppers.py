@@ -307,6 +307,7 @@ def test_the_density_of_a_flow_sums_to_one():
     assert soft.exp().mean().item() * 2 * math.pi == pytest.approx(1.0, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:at the lag")
 def test_a_flow_learns_a_flipping_torsion():
     frames = two_wells((0, 1, 0), (3000, 3000, 3000), (0.1, 0.05))
@@ -408,6 +409,7 @@ def test_concerns_about_the_data_are_said_before_training(starts, lengths, out, 
     assert found.equilibrium == (words != "not at equilibrium")
 
 
+@pytest.mark.slow
 def test_runs_out_of_equilibrium_still_give_the_right_populations():
     """Many short runs that all start in one well: forward pairs teach the exchange, backward ones would not."""
     frames = two_wells((0,) * 400, (25,) * 400, (0.02, 0.02))  # in 18 % of all frames, they have left the well

@@ -231,6 +231,7 @@ def waiting(seconds: float, until) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_stops_and_kills_and_a_second_command(tmp_path):
     """In one folder: Ctrl-C, a worker that is killed, then the command itself; the frames are as if nothing was."""
     folder, told = tmp_path / "run", []

@@ -89,6 +89,7 @@ def test_the_mean_has_no_density(mean):
         stepper.log_density(code, code, torch.full((2,), 20.0))
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_every_lag_and_baseline(tmp_path, monkeypatch, capsys):
     training, held_out = flipping(5, 400, seed=1), flipping(4, 400, seed=2)
     training.save(tmp_path / "run" / "training")
