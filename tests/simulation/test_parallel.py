@@ -128,7 +128,7 @@ def test_seeds_of_parts_are_all_different():
 def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     """Three ladders in two parts: frames at the lowest temperature, a run a ladder, and counts as of the two parts."""
     from simulation.test_replica_exchange import integrate
-    from test_tempering_runs import ONE, DoubleWell
+    from simulation.test_replica_exchange_runs import ONE, DoubleWell
 
     rungs = (300.0, 500.0, 800.0)
     moves = integrate("baoab", DoubleWell(5.0), rungs, ONE, period=2)
@@ -218,7 +218,7 @@ sys.path[:0] = {paths!r}
 if __name__ == "__main__":
     import torch
     torch.set_num_threads(1)
-    from test_parts import LONG, several
+    from tests.simulation.test_parallel import LONG, several
     from simulation.test_run import Walk
     several(sys.argv[1], Walk(wait=0.01), **LONG)
 """
