@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from energy_contract import frames as contract_frames
-from models.test_corrected import BEADS, KELVIN, KT, Killed, Known, angle_term, bond_term, exact, p_value, torsion_term
+from known_molecule import BEADS, KELVIN, KT, Killed, Known, angle_term, bond_term, exact, p_value, torsion_term
 from scipy import stats
 from torch import Generator, Tensor
 
@@ -37,7 +37,7 @@ def generator(seed: int = 0) -> Generator:
 
 
 class Part(Energy):
-    """The bonds, the angles or the torsions of ``test_corrected.Known``, with a fast form where asked for."""
+    """The bonds, the angles or the torsions of ``known_molecule.Known``, with a fast form where asked for."""
 
     def __init__(self, place: int, fast: bool = True):
         super().__init__()
