@@ -115,12 +115,12 @@ def command(
     from cgsurrogate import workflows
     from cgsurrogate.core.frames import Frames
     from cgsurrogate.models import extrapolation_scores
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model
     from cgsurrogate.simulation import temperature_ladder
     from cgsurrogate.simulation.monte_carlo import sampler, state_moves
 
     _options.one_thread()
-    loaded = store.load(model)
+    loaded = Model.load(model)
     frames = workflows.starting_frames(loaded, start)
     rungs = None if tempering is None else temperature_ladder.parse(tempering, temperature or loaded.temperature)
     with progress(quiet) as update:
@@ -132,7 +132,7 @@ def command(
             time=time_,
             every=every,
             lag=lag,
-            energy=None if energy is None else store.load(energy),
+            energy=None if energy is None else Model.load(energy),
             correct=correct,
             integrator=integrator,
             temperature=temperature,

@@ -129,10 +129,10 @@ def run(
 
 def _simulated(out: Path, name: str) -> Frames:
     """The frames of a branch, with their uncertainty also where a run was killed just before it was noted."""
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model
 
     model, simulation = (out / folder for folder in FOLDERS[name])
-    novelty = store.load(model).novelty
+    novelty = Model.load(model).novelty
     return Frames.load(simulation) if novelty is None else add_uncertainty(simulation, novelty)
 
 
@@ -239,13 +239,13 @@ def _branch(name: str, out: Path, settings: Settings, share: float, messages) ->
 
 
 def _train_and_simulate(name: str, out: Path, settings: Settings, share: float, tell) -> None:
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import MODEL, Model
 
     training = Frames.load(out / "training")
     model_folder, simulation_folder = (out / folder for folder in FOLDERS[name])
     minutes = settings.minutes * share
-    if (model_folder / store.MODEL).exists():
-        model = store.load(model_folder)
+    if (model_folder / MODEL).exists():
+        model = Model.load(model_folder)
     elif name == "force field":
         model = workflows.make_energy(
             training,

@@ -156,13 +156,13 @@ def test_an_uncalibrated_stepper_says_so(kind):
 
 
 def test_the_store_brings_it_back(kind, tmp_path):
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model
 
     frames = make_frames(torsion=np.random.default_rng(0).normal(0, 0.01, 600))  # no soft coordinate at all
     for data in (make_frames(), frames):
         stepper, _ = make_stepper(kind, frames=data)
-        store.save(store.Model(stepper, data.beads, 300.0), tmp_path)
-        again = store.load(tmp_path).module
+        Model(stepper, data.beads, 300.0).save(tmp_path)
+        again = Model.load(tmp_path).module
         state = stepper.start(first(data), generator())
         assert torch.equal(stepper.step(state, generator(1)).positions, again.step(state, generator(1)).positions)
 

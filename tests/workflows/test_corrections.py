@@ -12,7 +12,6 @@ from cgsurrogate import workflows
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.models import model as store
 from cgsurrogate.models.model import Model
 
 
@@ -31,12 +30,12 @@ def folder(tmp_path_factory):
     )
     stepper.calibrate(frames)
     for name, module, kelvin in (("ff", energy, 300.0), ("warm", energy, 320.0), ("stepper", stepper, 300.0)):
-        store.save(Model(module, frames.beads, kelvin), folder / name)
+        Model(module, frames.beads, kelvin).save(folder / name)
     other = Frames(_renamed(frames.beads), np.asarray(frames.positions), frames.lengths, frames.dt, frames.temperature)
     other.save(folder / "other-frames")
     fitted = registry.build("priors", "bonds", other.beads)
     fitted.fit(other)
-    store.save(Model(Sum(fitted), other.beads, 300.0), folder / "other")
+    Model(Sum(fitted), other.beads, 300.0).save(folder / "other")
     return folder
 
 
@@ -116,7 +115,7 @@ def test_what_is_wrong_is_one_clear_line_and_leaves_nothing(folder, monkeypatch,
 
 
 def test_a_force_field_is_not_corrected(folder):
-    model, frames = store.load(folder / "ff"), Frames.load(folder / "frames")
+    model, frames = Model.load(folder / "ff"), Frames.load(folder / "frames")
     with pytest.raises(ValueError, match="for time-steppers"):
         workflows.make_simulation(model, frames, folder / "nothing", time=1.0, energy=model, correct="reweight:time=1")
 
