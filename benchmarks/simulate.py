@@ -29,8 +29,8 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
-from cgsurrogate.models import model as store
 from cgsurrogate.models.evaluation.evaluator import Forces
+from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.run import pick_starts, simulate
 
 
@@ -106,7 +106,7 @@ def main(
     else:
         if start is None:
             raise click.UsageError("a MODEL needs --start FRAMES")
-        loaded, frames = store.load(model), Frames.load(start)
+        loaded, frames = Model.load(model), Frames.load(start)
         propagator = workflows.make_propagator(loaded, integrator=None if loaded.is_stepper else integrator)
         beads = loaded.beads
         starts = {size: pick_starts(frames, size, np.random.default_rng(0)) for size in sizes}

@@ -305,7 +305,7 @@ def test_a_worker_tells_of_a_fault_in_one_line(tmp_path):
 def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monkeypatch):
     """``workflow``: what two processes give is what their parts give in this one; the folder knows its number."""
     from cgsurrogate import workflows
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model, compose
 
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(
@@ -321,7 +321,7 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
     )
     beads = peptide_frames.beads
     recipes = [("networks", "./mine.py", {}), ("priors", "repulsion", {})]
-    model = store.Model(store.compose(beads, recipes), beads, 300.0)
+    model = Model(compose(beads, recipes), beads, 300.0)
     model.module.terms[1].fit(peptide_frames)
 
     def simulated(out: str, **changes) -> Frames:
