@@ -51,6 +51,17 @@ class Propagator(nn.Module, abc.ABC):
     def step(self, state: State, rng: Generator) -> State:
         """The state one ``lag`` later; the given one is left alone."""
 
+    def moved(self, state: State, positions: Tensor) -> State:
+        """The state after something else, such as a Monte Carlo move, has put it at positions (B, N, 3) nm.
+
+        Velocities stay, and what belongs to positions is found anew. Only an integrator whose velocities are
+        independent of positions in equilibrium, and that carries nothing else, may offer this.
+        """
+        raise ValueError(
+            f"{type(self).__name__} cannot go on from positions that something else has moved; for Monte Carlo moves "
+            "use an integrator such as baoab"
+        )
+
     def notes(self, state: State) -> dict[str, Any]:
         """What the frames of a finished simulation, which ended in ``state``, should say; JSON can hold it."""
         return {}

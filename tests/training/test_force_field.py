@@ -245,7 +245,7 @@ def test_the_same_seed_gives_the_same_weights():
 
 def test_last_touch_with_dynamics():
     frames, energy = with_forces(), whole(contract.peptide())
-    dynamics = registry.build("integrators", "baoab", frames.beads, energy, 300.0, timestep=0.001, outer=2)
+    dynamics = registry.build("integrators", "baoab", frames.beads, energy, 300.0, timestep=0.001)
     train_energy(energy, frames, minutes=None, steps=6, dynamics=lambda: dynamics)
     assert torch.isfinite(energy(torch.from_numpy(frames.positions))).all()
 
