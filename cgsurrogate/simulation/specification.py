@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import checkpoint, temperature_ladder
 from cgsurrogate.simulation.monitor import Health
 
@@ -40,9 +41,9 @@ class Plan:
         tensors = [*self.propagator.parameters(), *self.propagator.buffers()]
         return next(iter(tensors), self.first).device
 
-    def notes(self, end: State, source: dict[str, Any] | None) -> dict[str, Any]:
-        """What the frames of a simulation that ended in this state say."""
-        return dict(source or {}) | {"simulation": self.settings} | self.propagator.notes(end)
+    def notes(self, end: State, known: Provenance) -> Provenance:
+        """What is known of the frames of a simulation that ended in this state."""
+        return self.propagator.notes(end, dataclasses.replace(known, simulation=self.settings))
 
     def finish(self, end: State) -> checkpoint.Finish | None:
         """What makes the final frames of replicas that exchanged on a ladder of temperatures; None without."""
