@@ -130,5 +130,5 @@ class Metropolised(Propagator):
 def _about(propagator: Propagator) -> str:
     """Its kind and options in words: a simulation that goes on must find them as they were."""
     kind = type(propagator)
-    recipe = getattr(propagator, "recipe", None)
+    recipe = getattr(propagator, "spec", None)
     return f"{kind.__module__}.{kind.__qualname__}({propagator.extra_repr()}) of {recipe}"

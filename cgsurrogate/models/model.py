@@ -59,7 +59,7 @@ def save(model: Model, folder: str | Path) -> Path:
     content: dict[str, Any] = {
         "format": FORMAT,
         "kind": "stepper" if model.is_stepper else "energy",
-        "recipes": [term.recipe for term in terms],
+        "recipes": [dataclasses.asdict(term.spec) for term in terms],
         "temperature": model.temperature,
         "beads": dataclasses.asdict(model.beads),
         "weights": weights,

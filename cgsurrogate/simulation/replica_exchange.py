@@ -55,7 +55,7 @@ class Tempering(Propagator):
             raise ValueError(f"expected a whole number of steps between exchanges, at least 1, got {period}")
         self.moves, self.energy, self.period = moves, energy, int(period)
         self.temperatures, self.lag = tuple(kelvin), moves.lag * int(period)
-        self.recipe = getattr(moves, "recipe", None)
+        self.spec = getattr(moves, "spec", None)
         self.register_buffer("kelvin", torch.tensor(kelvin, dtype=torch.float64), persistent=False)
 
     def extra_repr(self) -> str:

@@ -130,11 +130,11 @@ def _digest(tensors: dict[str, Tensor]) -> str:
 def _describe(propagator: Propagator) -> dict[str, Any]:
     """What decides about its steps: its class, its printed options, how it was built, and its numbers."""
     tensors = dict(propagator.named_parameters()) | dict(propagator.named_buffers())
-    kind = type(propagator)
+    kind, spec = type(propagator), getattr(propagator, "spec", None)
     return {
         "kind": f"{kind.__module__}.{kind.__qualname__}",
         "options": propagator.extra_repr(),
-        "recipe": repr(getattr(propagator, "recipe", None)),
+        "recipe": repr(None if spec is None else dataclasses.asdict(spec)),
         "lag": propagator.lag,
         "weights": _digest(tensors),
     }

@@ -51,7 +51,7 @@ def test_a_later_default_does_not_change_a_stored_model(peptide_frames, tmp_path
         torch.manual_seed(0)
         energy = store.compose(peptide_frames.beads, [("networks", "residues", options)])
         folder = store.save(store.Model(energy, peptide_frames.beads, 300.0), tmp_path / str(len(options)))
-        return energy.terms[0].recipe["options"], json.loads((folder / store.MODEL).read_text()), folder
+        return energy.terms[0].spec.options, json.loads((folder / store.MODEL).read_text()), folder
 
     options, content, _ = stored({})
     assert content["recipes"][0]["options"] == options and {"width", "layers", "radial", "cutoff"} <= set(options)

@@ -58,7 +58,7 @@ class Turning(Propagator):
         self.energies = Forces(self.turns.moving(energy)).energies
         self.temperature, self.lag = moves.temperature, moves.lag * self.period
         self.mixes_temperatures = moves.mixes_temperatures  # type: ignore[misc]
-        self.recipe = getattr(moves, "recipe", None)
+        self.spec = getattr(moves, "spec", None)
 
     def extra_repr(self) -> str:
         return (

@@ -60,7 +60,7 @@ class Jumping(Propagator):
         self.energies = Forces(energy).energies
         self.temperature, self.lag = moves.temperature, moves.lag * self.period
         self.mixes_temperatures = moves.mixes_temperatures  # type: ignore[misc]
-        self.recipe = getattr(moves, "recipe", None)
+        self.spec = getattr(moves, "spec", None)
 
     def extra_repr(self) -> str:
         fitted = f"{len(self.density.shares)} groups of likelihood {self.density.fit:.6g}"
