@@ -82,7 +82,7 @@ def _keep(frames: Frames, out: Path, settings: StudySettings, record: dict[str, 
     frames.save(out / "reference")
     filesystem.write_json(out / "run.json", record)
     log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
-    if noise := frames.source.get("mean_square_force"):
+    if noise := frames.provenance.mean_square_force:
         log(out, force_aggregation.sentence(noise))
 
 
