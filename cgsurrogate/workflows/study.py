@@ -32,6 +32,10 @@ TRAIN_SHARE, SIMULATE_SHARE = 0.5, 0.25  # of the budget; the rest is for readin
 RENAMED = {"turns": "pivot"}  # settings of folders that are older than a name
 
 
+def silent(label: str, fraction: float | None, text: str = "") -> None:
+    """No progress."""
+
+
 def run(
     load: Load,
     identity: dict[str, Any],
@@ -39,7 +43,7 @@ def run(
     settings: StudySettings,
     *,
     sources: Sequence[Path] = (),
-    report: Update = lambda label, fraction, text="": None,
+    report: Update = silent,
 ) -> Comparison:
     """Do all of it, or what is left of it, in ``out``.
 
@@ -69,7 +73,7 @@ def run(
         report("reading", 1.0, "")
         _train_and_simulate(out, settings, report)
         _compare(out, settings, report)
-        _draw(out, report)
+        draw(out, report)
         log(out, "done")
     return Comparison.load(out / "comparison")
 
@@ -130,7 +134,7 @@ def _simulated(out: Path, name: str) -> Frames:
     return Frames.load(simulation) if novelty is None else add_uncertainty(simulation, novelty)
 
 
-def _draw(out: Path, report: Update) -> None:
+def draw(out: Path, report: Update = silent) -> None:
     """Write report.html and figures/ of a compared run, anew where they are there."""
     record = filesystem.read_json(out / "run.json")
     report("drawing", 0.0, "")
