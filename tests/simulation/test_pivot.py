@@ -18,8 +18,8 @@ from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State, Stepper
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.models.evaluation.analytic import Curves
 from cgsurrogate.models.model import Model
@@ -29,7 +29,7 @@ from cgsurrogate.simulation.monte_carlo.sampler import Turning, sentence, usual_
 from cgsurrogate.simulation.replica_exchange import Tempering
 from cgsurrogate.simulation.run import simulate
 
-ROWS = bond_graph.dihedrals(BEADS)
+ROWS = Molecule.of(BEADS).dihedrals
 MANY = 4000
 
 
@@ -49,7 +49,7 @@ class Part(Energy):
         return KT * (bond_term, angle_term, torsion_term)[self.place](values).sum(1)
 
     def analytic(self) -> Curves | None:
-        rows = (bond_graph.bonds(BEADS), bond_graph.angles(BEADS), ROWS)[self.place]
+        rows = (Molecule.of(BEADS).bonds, Molecule.of(BEADS).angles, ROWS)[self.place]
         return Curves(rows, self.curve) if self.fast else None
 
     def curve(self, at: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,9 +92,9 @@ def peptide() -> tuple[Beads, Tensor]:
 
 def coordinates(beads: Beads, x: Tensor) -> dict[str, Tensor]:
     out = {"bonds": (x[:, beads.bonds][:, :, 0] - x[:, beads.bonds][:, :, 1]).norm(dim=2)}
-    out["angles"] = Cosines(x.shape[1], bond_graph.angles(beads)).double()(x).arccos()
+    out["angles"] = Cosines(x.shape[1], Molecule.of(beads).angles).double()(x).arccos()
     for name in ("dihedrals", "impropers"):
-        rows = getattr(bond_graph, name)(beads)
+        rows = getattr(Molecule.of(beads), name)
         if len(rows):
             cosine, sine = Dihedrals(x.shape[1], rows).double()(x)
             out[name] = torch.atan2(sine, cosine)
@@ -104,7 +104,7 @@ def coordinates(beads: Beads, x: Tensor) -> dict[str, Tensor]:
 def test_a_turn_changes_its_dihedral_by_the_amount_and_nothing_else(peptide):
     beads, x = peptide
     turns = Turns(beads, Sum(), KELVIN)
-    assert turns.dihedrals == len(turns) == len(bond_graph.dihedrals(beads))
+    assert turns.dihedrals == len(turns) == len(Molecule.of(beads).dihedrals)
     before = coordinates(beads, x)
     for number in range(len(turns)):
         move = torch.full((len(x),), number)
