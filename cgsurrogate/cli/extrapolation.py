@@ -13,7 +13,13 @@ from cgsurrogate.cli._progress import progress
 @click.command("extrapolation", epilog="Example:  cgsurrogate extrapolation force-field simulation --worst 5")
 @click.argument("model", type=_options.PATH)
 @click.argument("frames", type=_options.PATH)
-@click.option("--worst", default=0, show_default=True, type=click.IntRange(min=0), help="List so many frames of the highest score.")
+@click.option(
+    "--worst",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="List so many frames of the highest score.",
+)
 @_options.quiet
 def command(model: Path, frames: Path, worst: int, quiet: bool) -> None:
     """Extrapolation scores of FRAMES: how new the surroundings of each bead are to MODEL.
