@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry.molecule import Molecule
 
 SIGMAS = np.linspace(-8.0, 8.0, 81)
 HANDS = np.linspace(-1.0, 1.0, 81)
@@ -23,10 +22,10 @@ class Structure:
     def __init__(self, reference: Frames) -> None:
         beads = reference.beads
         self.beads = beads
-        self.bonds = np.array(beads.bonds, int).reshape(-1, 2)
-        self.angles = _angles(beads)
+        self.bonds = Molecule.of(beads).bonds
+        self.angles = Molecule.of(beads).all_angles
         self.hands = _hands(beads)
-        self.pairs = bond_graph.pairs(beads, 4)
+        self.pairs = Molecule.of(beads).pairs(4)
         weight = reference.probabilities
         self.bond_scale = self._scale(reference, weight, self.bonds, geometry.distances)
         self.angle_scale = self._scale(reference, weight, self.angles, geometry.angles)
@@ -169,15 +168,6 @@ def _pool(values: np.ndarray, weight: np.ndarray, edges: np.ndarray) -> np.ndarr
     bins = len(edges) - 1
     place = np.clip((values - edges[0]) / (edges[1] - edges[0]), 0, bins - 1).astype(int)
     return np.bincount(place.ravel(), np.repeat(weight, values.shape[1]), minlength=bins)
-
-
-def _angles(beads: Beads) -> np.ndarray:
-    near: dict[int, list[int]] = {}
-    for i, j in beads.bonds:
-        near.setdefault(i, []).append(j)
-        near.setdefault(j, []).append(i)
-    found = [(a, centre, b) for centre in sorted(near) for a, b in itertools.combinations(sorted(near[centre]), 2)]
-    return np.array(found, int).reshape(-1, 3)
 
 
 def _hands(beads: Beads) -> np.ndarray:

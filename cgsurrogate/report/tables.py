@@ -247,7 +247,7 @@ def _sentence(text: str) -> str:
 
 def recipes(comparison: Comparison) -> list[Table]:
     """Published metrics of every ensemble beside the figures that papers print."""
-    settings = comparison.settings.get("recipes")
+    settings = comparison.settings.get("published", comparison.settings.get("recipes"))
     settings = settings if isinstance(settings, Mapping) else {}
     found = []
     for recipe in dict.fromkeys(name for e in comparison.others for name in e.recipes):

@@ -16,9 +16,8 @@ from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.data import force_aggregation
-from cgsurrogate.models import model as store
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
-from cgsurrogate.models.model import Model
+from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.monte_carlo.pivot import can_turn
 from cgsurrogate.simulation.parallel import cores
 from cgsurrogate.workflows.branches import Branch, Update, log, run_branches
@@ -87,7 +86,7 @@ def _keep(frames: Frames, out: Path, settings: StudySettings, record: dict[str, 
     frames.save(out / "reference")
     filesystem.write_json(out / "run.json", record)
     log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
-    if noise := frames.source.get("mean_square_force"):
+    if noise := frames.provenance.mean_square_force:
         log(out, force_aggregation.sentence(noise))
 
 
@@ -131,7 +130,7 @@ def _compare(out: Path, settings: StudySettings, report: Update) -> None:
 def _simulated(out: Path, name: str) -> Frames:
     """The frames of a branch, with their uncertainty also where a run was killed just before it was noted."""
     model, simulation = (out / folder for folder in FOLDERS[name])
-    novelty = store.load(model).novelty
+    novelty = Model.load(model).novelty
     return Frames.load(simulation) if novelty is None else add_uncertainty(simulation, novelty)
 
 
@@ -169,8 +168,8 @@ def _train_and_simulate(out: Path, settings: StudySettings, report: Update) -> N
 def _branch(name: str, out: Path, settings: StudySettings, minutes: float, report: Update) -> None:
     training = Frames.load(out / "training")
     model_folder, simulation = (out / folder for folder in FOLDERS[name])
-    if (model_folder / store.MODEL).exists():
-        model = store.load(model_folder)
+    if (model_folder / MODEL).exists():
+        model = Model.load(model_folder)
     else:
         told = functools.partial(report, f"training {name.removeprefix('time-')}")
         model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told)
