@@ -8,9 +8,9 @@ from torch import Tensor
 
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
 from cgsurrogate.testing.energies import check_fast
-from cgsurrogate.testing.samples import chain_beads, conformations, frames, peptide
+from cgsurrogate.testing.samples import chain_beads, conformations, frames, peptide, turned
 
-__all__ = ["chain_beads", "check_fast", "conformations", "frames", "peptide"]
+__all__ = ["chain_beads", "check_fast", "conformations", "frames", "peptide", "turned"]
 
 
 def chain(kind: str, q: Tensor) -> Tensor:

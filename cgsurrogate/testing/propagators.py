@@ -12,7 +12,6 @@ from torch import Generator, Tensor
 
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State, Stepper
-from cgsurrogate.models import model as store
 from cgsurrogate.models.model import Model
 from cgsurrogate.testing import samples
 from cgsurrogate.testing._law import ContractError, Kind, Law, expect
@@ -171,7 +170,7 @@ def its_density_is_blind_to_shifts_and_turns_but_not_to_the_mirror(kind: Kind) -
     off = float((value - moved).abs().max())
     expect(off < 1e-6, "the same density of a shifted and turned molecule", f"{off:.2g} nats more", ENCODING)
     seen = float((value - mirrored).abs().min())
-    expect(seen > 0.1, "another density of the mirror image", "the same", "encode dihedrals with their sign")
+    expect(seen > 1.0, "another density of the mirror image", "the same", "encode dihedrals with their sign")
 
 
 def members_of_a_batch_do_not_see_each_other(kind: Kind) -> None:
@@ -189,8 +188,8 @@ def it_is_stored_and_comes_back_the_same(kind: Kind) -> None:
     stepper, x = _stepper(kind)
     stepper.lag = 6.0
     with tempfile.TemporaryDirectory() as folder:
-        store.save(Model(stepper, samples.peptide(), samples.TEMPERATURE), folder)
-        again = store.load(folder).module
+        Model(stepper, samples.peptide(), samples.TEMPERATURE).save(folder)
+        again = Model.load(folder).module
     remedy = "keep all that is learned or calibrated in parameters and buffers"
     kept = (again.lag, again.lags) == (stepper.lag, stepper.lags)
     expect(kept, f"lag {stepper.lag} and lags {stepper.lags}", (again.lag, again.lags), remedy)
