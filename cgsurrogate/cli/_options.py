@@ -15,11 +15,6 @@ PATH = click.Path(path_type=Path)
 out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
 seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
-minutes = click.option(
-    "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Budget of wall time; training ends within it with the best model so far.",
-)
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
 
 

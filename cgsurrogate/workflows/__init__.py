@@ -15,12 +15,10 @@ from cgsurrogate.workflows.inputs import (
 )
 from cgsurrogate.workflows.samplers import parse_turns
 from cgsurrogate.workflows.simulate import make_propagator, make_simulation, starting_frames, steps_per_second
-from cgsurrogate.workflows.train import INTEGRATOR, NETWORK, PRIORS, make_energy, make_stepper
+from cgsurrogate.workflows.train import INTEGRATOR, make_energy, make_stepper
 
 __all__ = [
     "INTEGRATOR",
-    "NETWORK",
-    "PRIORS",
     "describe",
     "load_ensembles",
     "load_example",

@@ -23,6 +23,7 @@ from cgsurrogate.data import force_aggregation
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
 from cgsurrogate.simulation.monte_carlo.pivot import can_turn
 from cgsurrogate.simulation.parallel import cores
+from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.provenance import hashes, provenance
 
 Update = Callable[[str, float | None, str], None]
@@ -43,8 +44,8 @@ class Settings:
     minutes: float = 7.0
     lag: float | None = None
     objective: str = "auto"
-    network: str = workflows.NETWORK
-    stepper: str = "autoregressive"
+    network: str = EnergySettings.network
+    stepper: str = StepperSettings.stepper
     held_out: float = 0.34
     replicas: int = 200
     turns: str = "10:5"
@@ -247,26 +248,19 @@ def _train_and_simulate(name: str, out: Path, settings: Settings, share: float, 
     if (model_folder / store.MODEL).exists():
         model = store.load(model_folder)
     elif name == "force field":
-        model = workflows.make_energy(
-            training,
-            model_folder,
+        energy = EnergySettings(
             objective=settings.objective,
             network=settings.network,
             fine_tune=settings.fine_tune,
             minutes=minutes * TRAIN_SHARE,
             seed=settings.seed,
-            report=tell("training force field"),
         )
+        model = workflows.make_energy(training, model_folder, energy, report=tell("training force field"))
     else:
-        model = workflows.make_stepper(
-            training,
-            model_folder,
-            stepper=settings.stepper,
-            lag=settings.lag,
-            minutes=minutes * TRAIN_SHARE,
-            seed=settings.seed,
-            report=tell("training stepper"),
+        stepper = StepperSettings(
+            stepper=settings.stepper, lag=settings.lag, minutes=minutes * TRAIN_SHARE, seed=settings.seed
         )
+        model = workflows.make_stepper(training, model_folder, stepper, report=tell("training stepper"))
     tell(f"training {'stepper' if model.is_stepper else 'force field'}")(1.0, "")
     label = "rolling out stepper" if model.is_stepper else "simulating force field"
     plan = _plan(simulation_folder.with_name(f"{simulation_folder.name}.json"), model, training, settings, minutes)

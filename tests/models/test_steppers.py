@@ -12,7 +12,9 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.steppers import _heads, _wrapped_normal
-from cgsurrogate.training.stepper import LaggedPairs, check, pair_loss, train_stepper
+from cgsurrogate.training.batches import LaggedPairs
+from cgsurrogate.training.settings import StepperSettings
+from cgsurrogate.training.stepper import check, pair_loss, train_stepper
 
 CHAIN = ((0, 1), (1, 2), (2, 3))
 BRANCHED = ((0, 1), (1, 2), (1, 3), (2, 4), (4, 5), (4, 6), (5, 7))
@@ -311,7 +313,7 @@ def test_the_density_of_a_flow_sums_to_one():
 def test_a_flow_learns_a_flipping_torsion():
     frames = two_wells((0, 1, 0), (3000, 3000, 3000), (0.1, 0.05))
     stepper = registry.build("steppers", "flow", frames.beads, width=48, blocks=1)
-    train_stepper(stepper, frames, lag=4.0, steps=500, seed=1)
+    train_stepper(stepper, frames, StepperSettings(lag=4.0, steps=500, seed=1))
     z, rng = ZMatrix(frames.beads), generator()
     state = stepper.start(torch.as_tensor(frames.positions[:1000].copy()), rng)
     inside = []
@@ -413,7 +415,7 @@ def test_runs_out_of_equilibrium_still_give_the_right_populations():
     frames = two_wells((0,) * 400, (25,) * 400, (0.02, 0.02))  # in 18 % of all frames, they have left the well
     stepper = registry.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
     with pytest.warns(UserWarning, match="not at equilibrium"):
-        history = train_stepper(stepper, frames, lag=6.0, steps=400, seed=1)
+        history = train_stepper(stepper, frames, StepperSettings(lag=6.0, steps=400, seed=1))
     assert history.notes
     state, z = stepper.start(first(frames, 2000), generator()), ZMatrix(frames.beads)
     rng, inside = generator(), []
@@ -445,7 +447,7 @@ def toy():
     torsion = wrap(torch.tensor(np.array([-1.2, 2.6])[states] + rng.normal(0, 0.3, count))).numpy()
     frames = make_frames(CHAIN, (4000, 4000, 4000), torsion=torsion)
     stepper = registry.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
-    history = train_stepper(stepper, frames, lag=4.0, steps=600, seed=1)
+    history = train_stepper(stepper, frames, StepperSettings(lag=4.0, steps=600, seed=1))
     return stepper, frames, history
 
 

@@ -13,7 +13,8 @@ from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.geometry.torsion_moves import Moves
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.state_moves import Jumping
-from cgsurrogate.training.objectives.maximum_likelihood import fine_tune
+from cgsurrogate.training.loop import fit
+from cgsurrogate.training.objectives.maximum_likelihood import SETTINGS, MaximumLikelihood
 
 KELVIN = 300.0
 KT = units.thermal_energy(KELVIN)
@@ -166,5 +167,5 @@ def test_maximum_likelihood_with_jumps_finds_the_strength_behind_the_data():
     data = Frames(BEADS, x.numpy(), (2000, 2000), 1.0, KELVIN)
     tilt = Tilt()
     dynamics = Jumping(Still(), Sum(tilt), data, attempts=1, period=1)
-    fine_tune(tilt, dynamics, data, minutes=None, steps=250, seed=0, rate=0.05, average=0.95, moves=1)
+    fit(tilt, MaximumLikelihood(dynamics, data), SETTINGS.within(None, 250, rate=0.05, average=0.95))
     assert float(tilt.strength) == pytest.approx(2.0, abs=0.25)
