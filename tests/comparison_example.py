@@ -143,7 +143,7 @@ def comparison(seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("forc
             for i, e in enumerate(others[: len(names)])
         ),
         ("The reference has 3 runs only; its own uncertainty is itself uncertain.",),
-        {"seed": seed, "states": states_example.DESCRIBED, "published": states_example.RECIPES},
+        {"seed": seed, "states": states_example.DESCRIBED, "recipes": states_example.RECIPES},
     )
 
 

@@ -9,14 +9,13 @@ import click
 
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
-from cgsurrogate.training.settings import MINUTES, OBJECTIVES, EnergySettings, StepperSettings
+from cgsurrogate.training.settings import MINUTES, OBJECTIVES, EnergySettings, StepperSettings, TrainingSettings
 
-minutes = click.option(
+minutes = _options.setting(
+    TrainingSettings,
     "--minutes",
-    default=MINUTES,
-    show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Budget of wall time; training ends within it with the best model so far.",
+    help=f"Budget of wall time; training ends within it with the best model so far.  [default: {MINUTES:g}]",
 )
 
 
@@ -28,30 +27,19 @@ def command() -> None:
 @command.command("energy", epilog="Example:  cgsurrogate train energy frames --minutes 5 -o force-field")
 @click.argument("frames", type=_options.PATH)
 @_options.out_folder
-@click.option(
+@_options.setting(
+    EnergySettings,
     "--objective",
-    default=EnergySettings.objective,
-    show_default=True,
     type=click.Choice(OBJECTIVES),
     help="Learned together with noise contrast: forces, or denoising where there are none. likelihood then spends most "
     "of the budget, in place of fine-tuning, on maximum likelihood with replicas that move between states: for "
     "molecules that fold.",
 )
-@click.option(
-    "--network", default=EnergySettings.network, show_default=True, help="Kind, options as name:key=value,key=value."
-)
-@click.option(
-    "--prior",
-    "priors",
-    multiple=True,
-    default=EnergySettings.priors,
-    show_default=True,
-    help="Prior term; repeatable.",
-)
-@click.option(
+@_options.setting(EnergySettings, "--network", help="Kind, options as name:key=value,key=value.")
+@_options.setting(EnergySettings, "--prior", "priors", multiple=True, help="Prior term; repeatable.")
+@_options.setting(
+    EnergySettings,
     "--fine-tune/--no-fine-tune",
-    default=EnergySettings.fine_tune,
-    show_default=True,
     help="In the larger part of the budget: telling data from the model's own equilibrium, which it simulates.",
 )
 @minutes
@@ -86,10 +74,8 @@ def energy(frames: Path, out: Path, force: bool, quiet: bool, **options: Any) ->
 @command.command("stepper", epilog="Example:  cgsurrogate train stepper frames --lag 100 --minutes 5 -o stepper")
 @click.argument("frames", type=_options.PATH, nargs=-1, required=True)
 @_options.out_folder
-@click.option("--lag", type=float, help="Time of one jump in ps; chosen from the data by default.")
-@click.option(
-    "--stepper", default=StepperSettings.stepper, show_default=True, help="Kind, with options as name:key=value."
-)
+@_options.setting(StepperSettings, "--lag", type=float, help="Time of one jump in ps; chosen from the data by default.")
+@_options.setting(StepperSettings, "--stepper", help="Kind, with options as name:key=value.")
 @minutes
 @_options.seed
 @_options.force

@@ -193,7 +193,7 @@ class _Job:
             "collective variables": [note for cv in dict.fromkeys((projection, *cvs)) for note in cv.notes],
             **landscapes.settings(),
             **dynamics.settings(),
-            **({"published": {recipe.name: _about(recipe) for recipe in known}} if known else {}),
+            **({"recipes": {recipe.name: _about(recipe) for recipe in known}} if known else {}),
         }
         return Comparison(
             ensembles[0],

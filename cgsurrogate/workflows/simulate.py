@@ -18,7 +18,7 @@ from cgsurrogate.models.extrapolation_scores import add_uncertainty
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.sampler import PERIOD, Turning
 from cgsurrogate.simulation.temperature_ladder import ALL
-from cgsurrogate.workflows.corrections import Correction, add_weights, corrected, make_correction
+from cgsurrogate.workflows.corrections import Correction, add_weights, make_correction
 from cgsurrogate.workflows.samplers import Turns, fitted, jumping, parse_turns, tempered
 from cgsurrogate.workflows.train import INTEGRATOR, Report, silent
 
@@ -98,9 +98,8 @@ def make_simulation(
 ) -> Frames:
     """Simulate ``replicas`` copies for ``time`` ps from frames drawn from ``start``; continues where it was stopped.
 
-    ``correct`` corrects a time-stepper with the force field ``energy``: ``relax:steps=N``, ``metropolis``, or
-    ``reweight:time=PS``, which also simulates the force field in the folder ``OUT-force-field``; ``reweight:to=FRAMES``
-    takes the target from a folder instead.
+    ``correct`` gives a time-stepper's frames the weights of a force field: ``reweight:time=PS`` simulates ``energy`` in
+    the folder ``OUT-force-field``; ``reweight:to=FRAMES`` takes the target from a folder instead.
 
     Args:
         replicas: ``REPLICAS`` by default, or the next number above that fills whole ladders.
@@ -119,7 +118,7 @@ def make_simulation(
         model = _of_molecule(model, start.beads)
     correction = None if correct is None else make_correction(correct, model, energy, integrator)
     if energy is not None and correction is None:
-        raise ValueError("--energy corrects a time-stepper and needs --correct relax:steps=20, metropolis or reweight")
+        raise ValueError("--energy corrects a time-stepper and needs --correct reweight:time=PS")
     if ladder is None and exchange is not None:
         raise ValueError("--exchange is the time between exchanges of temperatures; give those with --tempering")
     if ladder is not None:
@@ -131,7 +130,6 @@ def make_simulation(
     own = integrator if correction is None else None
     propagator = make_propagator(model, lag=lag, integrator=own, temperature=temperature)
     if correction is not None:
-        propagator = corrected(propagator, correction, lambda field: make_propagator(field, integrator=integrator))
         _refuse_other_correction(out, correction)
     rounds = parse_turns(turns, model)
     if every is None:

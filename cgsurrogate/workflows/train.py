@@ -13,9 +13,8 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
-from cgsurrogate.models import model as store
 from cgsurrogate.models.extrapolation import fit_novelty
-from cgsurrogate.models.model import Model
+from cgsurrogate.models.model import MODEL, Model, compose
 from cgsurrogate.simulation.monte_carlo.pivot import can_turn
 from cgsurrogate.simulation.monte_carlo.sampler import Turning
 from cgsurrogate.simulation.monte_carlo.state_moves import Jumping
@@ -36,14 +35,14 @@ def make_energy(
     frames: Frames, out: Path, settings: EnergySettings = EnergySettings(), *, report: Report = silent
 ) -> Model:
     """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped."""
-    if (out / store.MODEL).exists():  # a finished one is replaced, not continued
-        _forget(out, store.MODEL, "training.pt", "likelihood/*", "round-*/*")
+    if (out / MODEL).exists():  # a finished one is replaced, not continued
+        _forget(out, MODEL, "training.pt", "likelihood/*", "round-*/*")
     torch.manual_seed(settings.seed)  # initial weights only; nothing else draws from the global generator
     recipes: list[tuple[str, str, dict[str, Any]]] = []
     for family, text in [*(("priors", p) for p in settings.priors), ("networks", settings.network)]:
         name, options = registry.parse(text)
         recipes.append((family, name, options))
-    energy = store.compose(frames.beads, recipes)
+    energy = compose(frames.beads, recipes)
     history = train_energy(
         energy, frames, settings, sampler=lambda: _sampler(energy, frames, settings), folder=out, report=report
     )
@@ -52,7 +51,7 @@ def make_energy(
     report(1.0, "what the training frames cover")
     novelty = fit_novelty(training_part(frames, settings), frames, settings.seed)
     model = Model(energy, frames.beads, frames.temperature, info, novelty)
-    store.save(model, out)
+    model.save(out)
     _forget(out, "round-*/samples.npy")
     return model
 
@@ -99,7 +98,7 @@ def make_stepper(
     if closest:
         info["closest"] = min(closest)
     model = Model(built, frames.beads, frames.temperature, info)
-    store.save(model, out)
+    model.save(out)
     return model
 
 

@@ -128,7 +128,7 @@ def test_seeds_of_parts_are_all_different():
 def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     """Three ladders in two parts: frames at the lowest temperature, a run a ladder, and counts as of the two parts."""
     from simulation.test_replica_exchange import integrate
-    from test_tempering_runs import ONE, DoubleWell
+    from simulation.test_replica_exchange_runs import ONE, DoubleWell
 
     rungs = (300.0, 500.0, 800.0)
     moves = integrate("baoab", DoubleWell(5.0), rungs, ONE, period=2)
@@ -218,7 +218,7 @@ sys.path[:0] = {paths!r}
 if __name__ == "__main__":
     import torch
     torch.set_num_threads(1)
-    from test_parts import LONG, several
+    from tests.simulation.test_parallel import LONG, several
     from simulation.test_run import Walk
     several(sys.argv[1], Walk(wait=0.01), **LONG)
 """
@@ -231,6 +231,7 @@ def waiting(seconds: float, until) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_stops_and_kills_and_a_second_command(tmp_path):
     """In one folder: Ctrl-C, a worker that is killed, then the command itself; the frames are as if nothing was."""
     folder, told = tmp_path / "run", []
@@ -304,7 +305,7 @@ def test_a_worker_tells_of_a_fault_in_one_line(tmp_path):
 def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monkeypatch):
     """``workflow``: what two processes give is what their parts give in this one; the folder knows its number."""
     from cgsurrogate import workflows
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model, compose
 
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(
@@ -320,7 +321,7 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
     )
     beads = peptide_frames.beads
     recipes = [("networks", "./mine.py", {}), ("priors", "repulsion", {})]
-    model = store.Model(store.compose(beads, recipes), beads, 300.0)
+    model = Model(compose(beads, recipes), beads, 300.0)
     model.module.terms[1].fit(peptide_frames)
 
     def simulated(out: str, **changes) -> Frames:

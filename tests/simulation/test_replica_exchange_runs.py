@@ -18,7 +18,7 @@ from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
-from cgsurrogate.models import model as store
+from cgsurrogate.models.model import Model
 from cgsurrogate.simulation import temperature_ladder
 from cgsurrogate.simulation.replica_exchange import Tempering, usual_period
 from cgsurrogate.simulation.run import simulate
@@ -353,7 +353,7 @@ INTEGRATOR = "baoab:timestep=0.02,friction=10,centre=false"
 
 
 def simulated(folder: Path, module: torch.nn.Module | None = None, **changes) -> Frames:
-    model = store.Model(module or DoubleWell(3 * KT).float(), ONE, COLD, {})
+    model = Model(module or DoubleWell(3 * KT).float(), ONE, COLD, {})
     start = Frames(ONE, np.full((40, 1, 3), 0.1, np.float32), (40,), 1.0, COLD)
     settings = {"time": 1.0, "every": 0.2, "ladder": (300.0, 400.0, 500.0), "integrator": INTEGRATOR} | changes
     return workflows.make_simulation(model, start, folder, **settings)

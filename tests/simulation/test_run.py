@@ -284,7 +284,7 @@ import sys
 sys.path[:0] = {paths!r}
 import torch
 torch.set_num_threads(1)
-from simulation.test_run import Walk, run
+from tests.simulation.test_run import Walk, run
 from cgsurrogate.core.interrupts import Stopped
 try:
     run(Walk(wait=0.01), sys.argv[1], checkpoint_every=0.05, time=600.0)
