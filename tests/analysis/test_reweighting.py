@@ -107,7 +107,7 @@ def test_weights_are_added_to_the_folder(tmp_path, monkeypatch):
     frames.save(tmp_path)
     weighted = reweight(Frames.load(tmp_path), walk(P, 2000, 0)[0])
     with monkeypatch.context() as patch:  # killed before the manifest: still the frames without weights
-        patch.setattr(module.files, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(module.filesystem, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store(weighted, tmp_path)
     assert Frames.load(tmp_path, verify=True).weights is None
