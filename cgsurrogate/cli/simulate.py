@@ -152,14 +152,14 @@ def command(
     if correct is not None:
         click.echo(f"corrected: {workflows.describe(result)}")
     if rungs is not None:
-        for line in temperature_ladder.sentences(result.source["exchange"]):
+        for line in temperature_ladder.sentences(result.provenance.exchange):
             click.echo(line)
         click.echo(f"all temperatures, with weights: {out / temperature_ladder.ALL}")
     if turns is not None:
-        click.echo(sampler.sentence(result.source["turns"]))
+        click.echo(sampler.sentence(result.provenance.monte_carlo["pivot"]))
     if jumps is not None:
-        click.echo(state_moves.sentence(result.source["jumps"]))
-    lost = result.source.get("quarantined", [])
+        click.echo(state_moves.sentence(result.provenance.monte_carlo["independence"]))
+    lost = result.provenance.quarantined
     if lost:
-        click.echo(f"warning: {len(lost)} replica(s) were frozen: {lost[0]}", err=True)
+        click.echo(f"warning: {len(lost)} replica(s) were frozen, the first: {lost[0]}", err=True)
         raise click.exceptions.Exit(4)

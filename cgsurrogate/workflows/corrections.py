@@ -104,7 +104,7 @@ def add_weights(
 
 def describe(frames: Frames) -> str | None:
     """One line about the correction of a rollout, for people; None where there was none."""
-    about = frames.source.get("correction")
+    about = frames.provenance.correction
     if not about:
         return None
     if about["kind"] != "reweight":

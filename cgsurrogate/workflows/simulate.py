@@ -14,6 +14,7 @@ import torch
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, Stepper, divisor_near
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.sampler import PERIOD, Turning
@@ -146,13 +147,12 @@ def make_simulation(
         propagator = tempered(propagator, model, ladder, every, exchange)
     if replicas is None:
         replicas = REPLICAS if ladder is None else -(-REPLICAS // len(ladder)) * len(ladder)
-    source = {
-        "propagator": "time-stepper" if model.is_stepper else "force field",
-        "physical_time": model.is_stepper and model.info.get("physical_time", True),
-        "lag": propagator.lag,
-    }
-    if correction is not None:
-        source["correction"] = correction.about
+    known = Provenance(
+        propagator="time-stepper" if model.is_stepper else "force field",
+        physical_time=bool(model.is_stepper and model.info.get("physical_time", True)),
+        lag=propagator.lag,
+        correction={} if correction is None else correction.about,
+    )
     frames = simulate_parts(
         propagator,
         pick_starts(start, replicas, np.random.default_rng(seed)),
@@ -163,7 +163,7 @@ def make_simulation(
         seed=seed,
         folder=out,
         processes=processes,
-        source=source,
+        known=known,
         closest=model.info.get("closest"),
         max_hours=max_hours,
         report=lambda done, total, speed, kelvin, note: report(
@@ -210,7 +210,7 @@ def _of_molecule(model: Model, beads: Beads) -> Model:
 def _refuse_other_correction(out: Path, correction: Correction) -> None:
     """A finished rollout keeps the correction that it was made with."""
     if (out / MANIFEST).exists():
-        there = Frames.load(out).source.get("correction") or {}
+        there = Frames.load(out).provenance.correction
         if any(there.get(key) != value for key, value in correction.about.items()):
             raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
 
