@@ -31,6 +31,7 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.models import model as store
 from cgsurrogate.simulation.run import pick_starts, simulate
+from cgsurrogate.simulation.settings import RunOptions, SimulationSettings
 
 METRICS = ("torsions", "TIC 1", "TIC 1-2", "MSM states")
 PROCESSES = 4
@@ -106,11 +107,8 @@ def _rollout(name: str, model, lag: float, training: Frames, settings: argparse.
             model.module,
             starts,
             training.beads,
-            time=settings.jumps * lag,
-            every=lag,
-            temperature=training.temperature,
-            seed=settings.seed,
-            folder=folder,
+            SimulationSettings(settings.jumps * lag, lag, training.temperature, seed=settings.seed),
+            RunOptions(folder),
         )
 
 

@@ -13,8 +13,8 @@ from cgsurrogate.workflows.inputs import (
     with_speed,
     with_speeds,
 )
-from cgsurrogate.workflows.samplers import parse_turns
-from cgsurrogate.workflows.simulate import make_propagator, make_simulation, starting_frames, steps_per_second
+from cgsurrogate.workflows.samplers import make_propagator
+from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
 from cgsurrogate.workflows.train import INTEGRATOR, NETWORK, PRIORS, make_energy, make_stepper
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "make_simulation",
     "make_stepper",
     "mapping_builder",
-    "parse_turns",
     "starting_frames",
     "steps_per_second",
     "with_speed",

@@ -21,8 +21,9 @@ from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.core.interrupts import Stopped, watching
 from cgsurrogate.data import force_aggregation
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
-from cgsurrogate.simulation.monte_carlo.pivot import can_turn
+from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.parallel import cores
+from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.workflows.provenance import hashes, provenance
 
 Update = Callable[[str, float | None, str], None]
@@ -270,9 +271,14 @@ def _train_and_simulate(name: str, out: Path, settings: Settings, share: float, 
     tell(f"training {'stepper' if model.is_stepper else 'force field'}")(1.0, "")
     label = "rolling out stepper" if model.is_stepper else "simulating force field"
     plan = _plan(simulation_folder.with_name(f"{simulation_folder.name}.json"), model, training, settings, minutes)
-    workflows.make_simulation(
-        model, training, simulation_folder, replicas=settings.replicas, seed=settings.seed, report=tell(label), **plan
+    asked = SimulationSettings(
+        plan["time"],
+        plan["every"],
+        replicas=settings.replicas,
+        seed=settings.seed,
+        sampler=SamplerSettings(pivot=plan.get("pivot", plan.get("turns"))),  # as plans called them at first
     )
+    workflows.make_simulation(model, training, simulation_folder, asked, report=tell(label))
     tell(label)(1.0, "")
 
 
@@ -280,8 +286,8 @@ def _plan(path: Path, model, training: Frames, settings: Settings, minutes: floa
     """How long to simulate: what fits into the budget at today's speed; kept, so that a continued run agrees."""
     if path.exists():
         return filesystem.read_json(path)
-    turns = settings.turns if not model.is_stepper and can_turn(model.beads) else None
-    propagator = workflows.make_propagator(model, turns=workflows.parse_turns(turns, model), frames=training)
+    pivot = settings.turns if not model.is_stepper and can_pivot(model.beads) else None
+    propagator = workflows.make_propagator(model, SamplerSettings(pivot=pivot), frames=training)
     speed = workflows.steps_per_second(propagator, training, settings.replicas)
     steps = max(FRAMES_PER_REPLICA, speed * 60 * minutes * SIMULATE_SHARE)
     if model.is_stepper:
@@ -291,6 +297,6 @@ def _plan(path: Path, model, training: Frames, settings: Settings, minutes: floa
     else:
         stride = max(1, int(steps // FRAMES_PER_REPLICA))
         every = propagator.lag * stride
-        plan = {"every": every, "time": every * FRAMES_PER_REPLICA, "turns": turns}
+        plan = {"every": every, "time": every * FRAMES_PER_REPLICA, "pivot": pivot}
     filesystem.write_json(path, plan)
     return plan

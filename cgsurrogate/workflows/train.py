@@ -16,12 +16,13 @@ from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.models import model as store
 from cgsurrogate.models.extrapolation import fit_novelty
 from cgsurrogate.models.model import Model
-from cgsurrogate.simulation.monte_carlo.pivot import can_turn
-from cgsurrogate.simulation.monte_carlo.sampler import Turning
+from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
+from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
+from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
+from cgsurrogate.simulation.settings import INTEGRATOR
 
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
-INTEGRATOR = "baoab:timestep=0.004"
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 
 
@@ -63,12 +64,14 @@ def make_energy(
         return registry.build("integrators", name, frames.beads, energy, frames.temperature, **options)
 
     def jumps() -> Propagator:
-        from cgsurrogate.simulation.monte_carlo.state_moves import Jumping
+        from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
 
-        return Jumping(inner(), energy, frames, attempts=4, period=2)
+        return HybridSampler(inner(), energy, [Attempts([IndependenceMove(frames)], 4, 2)])
 
     def turns() -> Propagator:
-        return Turning(inner(), energy, frames.beads, frames=frames) if can_turn(frames.beads) else inner()
+        if not can_pivot(frames.beads):
+            return inner()
+        return HybridSampler(inner(), energy, [Attempts(pivot_moves(frames.beads, energy, frames.temperature, frames))])
 
     history = train_energy(
         energy,

@@ -25,7 +25,7 @@ from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import watching
 from cgsurrogate.core.propagator import Propagator, State
-from cgsurrogate.simulation.monitor import Health
+from cgsurrogate.simulation.monitor import Monitor
 
 REPLICAS = 128
 STEADY = 2.0  # kT; where the gap is larger than that, the weights wait for the replicas
@@ -162,14 +162,14 @@ def _updates(work: _Work, dynamics, frames, minutes, steps, rate, average, moves
     networks.load_state_dict(mean.state_dict())
 
 
-def _health(frames: Frames) -> Health:
+def _health(frames: Frames) -> Monitor:
     """What tells a replica that broke apart: its bonds and velocities, by those of frames."""
     some = np.linspace(0, len(frames) - 1, min(len(frames), 200)).astype(int)
-    return Health(frames.beads, torch.from_numpy(np.array(frames.positions[some], np.float32)), frames.temperature)
+    return Monitor(frames.beads, torch.from_numpy(np.array(frames.positions[some], np.float32)), frames.temperature)
 
 
 def _replaced(
-    state: State, data: Callable[[int], Tensor], dynamics: Propagator, rng: Generator, health: Health
+    state: State, data: Callable[[int], Tensor], dynamics: Propagator, rng: Generator, health: Monitor
 ) -> State:
     """Replicas that went astray start anew from a frame: a single broken one would be all that the gradient sees."""
     good = torch.stack([torch.isfinite(part.reshape(len(part), -1)).all(1) for part in state if part is not None]).all(
