@@ -70,7 +70,7 @@ def one_lag(stepper: Stepper, training: Frames, reference: Frames, settings: arg
     parts = {"all": rollout, "first tenth": _part(rollout, 0, tenth), "last tenth": _part(rollout, -tenth, None)}
     comparison = compare(reference, parts, training=training, cvs=("tica", "torsions"), seed=settings.seed)
     out: dict = {}
-    print(f"lag {stepper.lag:g} ps: {len(rollout)} frames, quarantined {rollout.source.get('quarantined')}")
+    print(f"lag {stepper.lag:g} ps: {len(rollout)} frames, quarantined {rollout.provenance.quarantined}")
     for ensemble in comparison.others:
         out[ensemble.name] = {metric: [d.value, d.floor] for metric, d in ensemble.distances.items()}
         print(

@@ -66,7 +66,7 @@ def main() -> None:
     physical = {}
     if (settings.run / "force-field-simulation" / MANIFEST).exists():
         baselines["force field"] = Frames.load(settings.run / "force-field-simulation")
-        cpu["force field"], physical["force field"] = baselines["force field"].source.get("wall_seconds", np.nan), False
+        cpu["force field"], physical["force field"] = baselines["force field"].provenance.wall_seconds or np.nan, False
     if settings.ns_per_day:
         for name, frames in (("reference", held_out), ("training runs", training)):
             cpu[name] = len(frames) * frames.dt / 1000 / settings.ns_per_day * 86400

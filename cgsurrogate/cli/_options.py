@@ -100,8 +100,7 @@ def read_input(
         aggregate=options["aggregate"],
         report=report,
     )
-    frames.source["mapping"] = mapping
-    return frames
+    return frames.with_provenance(mapping=mapping)
 
 
 def fresh(folder: Path, manifest: str, force: bool) -> None:

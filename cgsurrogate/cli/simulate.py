@@ -130,9 +130,7 @@ def _settings(options: dict[str, Any], temperature: float) -> SimulationSettings
     if options["independence"] is not None:
         sampler["independence"] = Frames.load(options["independence"])
     if options["tempering"] is not None:
-        sampler["temperatures"] = temperature_ladder.parse(
-            options["tempering"], options["temperature"] or temperature
-        )
+        sampler["temperatures"] = temperature_ladder.parse(options["tempering"], options["temperature"] or temperature)
     return SimulationSettings(**picked(SimulationSettings), sampler=SamplerSettings(**sampler))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 
 
 class State(NamedTuple):
@@ -62,9 +63,9 @@ class Propagator(nn.Module, abc.ABC):
             "use an integrator such as baoab"
         )
 
-    def notes(self, state: State) -> dict[str, Any]:
-        """What the frames of a finished simulation, which ended in ``state``, should say; JSON can hold it."""
-        return {}
+    def notes(self, state: State, known: Provenance) -> Provenance:
+        """What is known of the frames of a finished simulation, and what this propagator, in ``state``, adds to it."""
+        return known
 
 
 class Stepper(Propagator):

@@ -73,12 +73,11 @@ def groups(frames: Frames) -> tuple[int, ...] | None:
 
     Ladders are independent of one another; frames of one ladder are not, in whatever order they are taken.
     """
-    exchange, ladders = frames.source.get("exchange"), frames.source.get("ladders")
-    if exchange is None:
+    known = frames.provenance
+    if known.exchange is None:
         return None
-    if ladders is None and len(frames.source.get("replicas", ())) == len(frames.lengths):
-        ladders = [int(replica) // len(exchange["temperatures"]) for replica in frames.source["replicas"]]
-    return tuple(int(one) for one in ladders) if ladders is not None and len(ladders) == len(frames.lengths) else None
+    ladders = known.ladders or tuple(replica // len(known.exchange["temperatures"]) for replica in known.replicas)
+    return ladders if len(ladders) == len(frames.lengths) else None
 
 
 def correlation_time(values: np.ndarray, runs: tuple[slice, ...]) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cgsurrogate.core import units
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays
@@ -106,24 +107,13 @@ def read(
     if weights:
         weight_parts = arrays.frame_weights(list(weights), arrays.split(list(weights), counts, (), "weights"), kT)
 
-    origin: dict[str, Any] = {
-        "topology": Path(topology).name,
-        "trajectories": [Path(run.name).name for run in runs],
-        "aggregate": None,
-    }
-    known = throughput.known(trajectories)
-    if known is not None:
-        origin["ns_per_day"] = known
+    noise: dict[str, Any] = {}
     if force_parts is not None:
-        mapping, origin["mean_square_force"] = _aggregated(
-            aggregate, mapping, structure, force_parts, weight_parts, windows
-        )
-        origin["aggregate"] = origin["mean_square_force"].get("used", "basic")
+        mapping, noise = _aggregated(aggregate, mapping, structure, force_parts, weight_parts, windows)
     positions, mapped_forces = _map_all(structure, mapping, runs, windows, force_parts, report)
     kept = None
     if weight_parts is not None:
         kept = np.concatenate([part[w.slice] for part, w in zip(weight_parts, windows, strict=True)])
-        origin["effective_fraction"] = arrays.effective_fraction(kept)
     return Frames(
         beads=mapping.beads,
         positions=positions,
@@ -132,7 +122,14 @@ def read(
         temperature=float(temperature),
         forces=mapped_forces,
         weights=kept,
-        source=origin,
+        provenance=Provenance(
+            topology=Path(topology).name,
+            trajectories=tuple(Path(run.name).name for run in runs),
+            ns_per_day=throughput.known(trajectories),
+            aggregate="" if force_parts is None else noise.get("used", "basic"),
+            mean_square_force=noise,
+            effective_fraction=None if kept is None else arrays.effective_fraction(kept),
+        ),
     )
 
 

@@ -7,7 +7,7 @@ where that is better than the stepper's own.
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
 import torch
 from torch import Generator, Tensor
@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.propagator import Propagator, State, Stepper
+from cgsurrogate.core.provenance import Provenance
 
 
 class Relaxed(Propagator):
@@ -50,10 +51,10 @@ class Relaxed(Propagator):
             moving = self.integrator.step(moving, rng)
         return jumped._replace(positions=moving.positions)
 
-    def notes(self, state: State) -> dict[str, Any]:
-        inner = self.stepper.notes(state)
+    def notes(self, state: State, known: Provenance) -> Provenance:
+        known = self.stepper.notes(state, known)
         own = {"kind": "relax", "steps": self.steps, "relaxation": self.steps * self.integrator.lag}
-        return inner | {"correction": own | inner.get("correction", {})}
+        return dataclasses.replace(known, correction={**known.correction, **own, **known.correction})
 
 
 class Metropolised(Propagator):
@@ -115,14 +116,15 @@ class Metropolised(Propagator):
         boltzmann = -self.energy(proposed).double() / units.thermal_energy(self.temperature)
         return boltzmann + self.stepper.log_volume(proposed).double() - density.double()
 
-    def notes(self, state: State) -> dict[str, Any]:
+    def notes(self, state: State, known: Provenance) -> Provenance:
         accepted, proposed = state.memory.T.cpu()  # type: ignore[union-attr]
         about = {
             "kind": "metropolis",
             "acceptance": float(accepted.sum() / proposed.sum().clamp(min=1)),
             "never_moved": int((accepted == 0).sum()),
         }
-        return {"correction": about, "physical_time": False, "why_not_physical": "rejected jumps take no time"}
+        why = "rejected jumps take no time"
+        return dataclasses.replace(known, correction=about, physical_time=False, why_not_physical=why)
 
 
 def _about(propagator: Propagator) -> str:

@@ -189,7 +189,12 @@ def assembled(
         finish(whole, np.load(turned_labels, allow_pickle=False), folder)
     else:
         whole.save(folder)
-    for path in (turned, turned_labels, *(p.checkpoint for p in parts), *(p.folder / checkpoint.SETTINGS for p in parts)):
+    for path in (
+        turned,
+        turned_labels,
+        *(p.checkpoint for p in parts),
+        *(p.folder / checkpoint.SETTINGS for p in parts),
+    ):
         path.unlink(missing_ok=True)
     return Frames.load(folder)
 

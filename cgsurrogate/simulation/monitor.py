@@ -49,7 +49,9 @@ class Monitor:
         freedom = 3 * len(beads)
         # three times what chance reaches once in 10^15 frames
         self.hottest = 3 * float(chdtri(freedom, 1e-15)) / freedom * temperature  # K
-        self.closest = None if limits.closest is None else torch.as_tensor(np.asarray(limits.closest), dtype=start.dtype)
+        self.closest = (
+            None if limits.closest is None else torch.as_tensor(np.asarray(limits.closest), dtype=start.dtype)
+        )
         self.apart = _apart(len(beads), pairs)
         self.news: list[str] = []
         self.number = number

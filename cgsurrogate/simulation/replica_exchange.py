@@ -41,7 +41,9 @@ class ReplicaExchange(Propagator):
         period: steps between exchanges.
     """
 
-    def __init__(self, integrator: Propagator, energy: Energy, temperatures: Sequence[float], period: int = USUAL_PERIOD):
+    def __init__(
+        self, integrator: Propagator, energy: Energy, temperatures: Sequence[float], period: int = USUAL_PERIOD
+    ):
         super().__init__()
         if not integrator.mixes_temperatures:
             raise ValueError(

@@ -48,7 +48,7 @@ def make_comparison(
     from cgsurrogate.comparison import baselines as markov
     from cgsurrogate.comparison.compare import CVS, compare
 
-    physical = {name: bool(frames.source.get("physical_time", True)) for name, frames in surrogates.items()}
+    physical = {name: frames.provenance.physical_time for name, frames in surrogates.items()}
     baselines = {}
     if training is not None and baseline:
         report(None, "Markov state model of the training runs")
@@ -68,9 +68,9 @@ def make_comparison(
         report=lambda text: report(None, text),
     )
     frozen = tuple(
-        f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0]['time']:g} ps ({lost[0]['reason']})"
+        f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0].time:g} ps ({lost[0].reason})"
         for name, frames in surrogates.items()
-        if (lost := frames.source.get("quarantined"))
+        if (lost := frames.provenance.quarantined)
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
     said = {name: extrapolation_scores.words(frames) for name, frames in surrogates.items()}

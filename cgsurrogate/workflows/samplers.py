@@ -13,7 +13,8 @@ from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
 from cgsurrogate.simulation.monte_carlo.sampler import ATTEMPTS, PERIOD, Attempts, HybridSampler, usual_period
 from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
-from cgsurrogate.simulation.replica_exchange import ReplicaExchange, usual_period as usual_exchange_period
+from cgsurrogate.simulation.replica_exchange import ReplicaExchange
+from cgsurrogate.simulation.replica_exchange import usual_period as usual_exchange_period
 from cgsurrogate.simulation.settings import FRAMES, INTEGRATOR, REPLICAS, SamplerSettings, SimulationSettings
 
 FORCE_FIELD_ONLY = {  # fields of the settings -> what is wrong with them for a time-stepper

@@ -69,9 +69,7 @@ def make_simulation(
         own = dataclasses.replace(settings, sampler=dataclasses.replace(settings.sampler, integrator=None))
         refuse_other_correction(out, correction)
     own = completed(model, own)
-    propagator = make_propagator(
-        model, own.sampler, temperature=own.temperature, every=own.every, frames=start
-    )
+    propagator = make_propagator(model, own.sampler, temperature=own.temperature, every=own.every, frames=start)
     frames = simulate_parts(
         propagator,
         pick_starts(start, own.replicas or asked.REPLICAS, np.random.default_rng(own.seed)),

@@ -98,7 +98,7 @@ def run(
             frames.save(out / "reference")
             filesystem.write_json(out / "run.json", {**record, **provenance(), "sha256": hashes(sources)})
             _log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
-            if noise := frames.source.get("mean_square_force"):
+            if noise := frames.provenance.mean_square_force:
                 _log(out, force_aggregation.sentence(noise))
         report("reading", 1.0, "")
         _branches(out, settings, report)

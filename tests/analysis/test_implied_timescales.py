@@ -207,7 +207,7 @@ def test_the_resampled_model_has_the_populations_and_the_timescale_of_its_traini
     rng = np.random.default_rng(6)
     training, state = two_state_molecule(rng, 4, 4000)
     made = baselines.resample(training, runs=20, length=3000, lag=4.0, states=10, seed=1)
-    assert made.lengths == (3000,) * 20 and made.dt == 4.0 and "states" in made.source["made by"]
+    assert made.lengths == (3000,) * 20 and made.dt == 4.0 and "states" in made.provenance.made_by
     bent = made.positions[:, 5, 1] - made.positions[:, 3, 1] > 0.3
     assert bent.mean() == pytest.approx(state.mean(), abs=0.04)
     flips = np.mean([np.mean(bent[run][1:] != bent[run][:-1]) for run in made.runs])

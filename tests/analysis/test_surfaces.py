@@ -12,6 +12,7 @@ from cgsurrogate.analysis.free_energy import surfaces
 from cgsurrogate.core import statistics
 from cgsurrogate.core import statistics as blocks_module
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.core.statistics import blocks, statistical_inefficiency
 
 ONE = Beads(("CA",), (0,), (1.0,), (0,), ("ALA",))
@@ -147,7 +148,8 @@ def test_intervals_of_exchanging_replicas_hold_the_truth_only_by_whole_ladders()
     lengths, truth, repeats = (50,) * 16, 0.4, 150
     frames = frames_of(lengths)
     grouped = dataclasses.replace(
-        frames, source={"exchange": {"temperatures": [300, 350]}, "ladders": np.repeat(np.arange(8), 2).tolist()}
+        frames,
+        provenance=Provenance(exchange={"temperatures": [300, 350]}, ladders=(*np.repeat(np.arange(8), 2).tolist(),)),
     )
     assert statistics.groups(frames) is None and statistics.groups(grouped) == tuple(np.repeat(np.arange(8), 2))
     for _ in range(repeats):

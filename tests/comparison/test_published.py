@@ -1,5 +1,6 @@
 """Published recipes: equal samples, disjoint ones, cases by hand, and figures that fall with the size of a sample."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from cgsurrogate.comparison.published._base import Recipe
 from cgsurrogate.comparison.published._metastable import sets
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 
 COUNT = 8
 LN2 = math.log(2)
@@ -45,7 +47,7 @@ def switching(rng, runs, length, helical=0.5, slow=0.05, noise=0.02, **extra):
 
 @pytest.fixture(scope="module")
 def reference():
-    return switching(np.random.default_rng(0), 6, 800, source={"wall_seconds": 100.0})
+    return switching(np.random.default_rng(0), 6, 800, provenance=Provenance(wall_seconds=100.0))
 
 
 @pytest.fixture(scope="module")
@@ -217,19 +219,19 @@ def test_effective_samples_of_timewarp_for_a_known_process():
     """A two-state chain: its autocorrelation falls by (1 - 2 slow) a frame, 1 + 2 sum of which is known."""
     rng = np.random.default_rng(7)
     slow = 0.1
-    frames = switching(rng, 8, 4000, slow=slow, source={"wall_seconds": 10.0})
+    frames = switching(rng, 8, 4000, slow=slow, provenance=Provenance(wall_seconds=10.0))
     recipe = registry.build("published", "timewarp", frames)
     decay = 1 - 2 * slow
     expected = len(frames) * (1 - decay) / (1 + decay)
     values = recipe(frames)
     assert values["effective samples"] == pytest.approx(expected, rel=0.3)
     assert values["effective samples per second"] == pytest.approx(values["effective samples"] / 10)
-    twice = Frames(frames.beads, frames.positions, frames.lengths, 100.0, 300.0, source={"wall_seconds": 5.0})
+    twice = dataclasses.replace(frames, dt=100.0, provenance=Provenance(wall_seconds=5.0))
     assert recipe(twice)["speed-up"] == pytest.approx(2)
     unknown = Frames(frames.beads, frames.positions, frames.lengths, 100.0, 300.0)
     assert math.isnan(recipe(unknown)["speed-up"])
     half = frames.positions[np.linalg.norm(frames.positions[:, -1] - frames.positions[:, 0], axis=-1) < 1.5]
-    missed = recipe(Frames(frames.beads, half, (len(half),), 100.0, 300.0, source={"wall_seconds": 10.0}))
+    missed = recipe(Frames(frames.beads, half, (len(half),), 100.0, 300.0, provenance=Provenance(wall_seconds=10.0)))
     assert missed["effective samples"] == missed["speed-up"] == 0 and 0 < missed["covered"] < 1
 
 
@@ -238,7 +240,7 @@ def test_decorrelation_of_mdgen_counts_a_slower_clock(reference, recipes):
     same, slower = (switching(rng, 6, 2000, slow=s) for s in (0.05, 0.005))
     assert recipes["mdgen"](same)["decorrelation"] < 0.2
     assert recipes["mdgen"](slower)["decorrelation"] == pytest.approx(1, abs=0.35)
-    stepless = Frames(same.beads, same.positions, same.lengths, 100.0, 300.0, source={"physical_time": False})
+    stepless = dataclasses.replace(same, dt=100.0, provenance=Provenance(physical_time=False))
     assert math.isnan(recipes["mdgen"](stepless)["decorrelation"])
 
 

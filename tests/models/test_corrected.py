@@ -11,6 +11,7 @@ from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State, Stepper
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.models.corrected import Metropolised, Relaxed
 from cgsurrogate.simulation.run import simulate
@@ -138,7 +139,7 @@ def roll(moves, start, steps, seed=1):
 
 
 def acceptance(moves, state):
-    return moves.notes(state)["correction"]["acceptance"]
+    return moves.notes(state, Provenance()).correction["acceptance"]
 
 
 # -- Metropolis-Hastings ----------------------------------------------------------------------------------------------
@@ -305,7 +306,7 @@ def test_relaxation_keeps_the_lag_and_draws_velocities_anew(stepper):
     plain = stepper.step(stepper.start(exact(10).float(), other), other)
     assert moves.lag == LAG and after.velocities is None and after.memory is None
     assert torch.allclose(after.positions, plain.positions + 3.0, atol=1e-6)
-    assert moves.notes(after)["correction"] == {"kind": "relax", "steps": 3, "relaxation": 1.5}
+    assert moves.notes(after, Provenance()).correction == {"kind": "relax", "steps": 3, "relaxation": 1.5}
     with pytest.raises(ValueError, match="at least 1"):
         Relaxed(stepper, Still(), 0)
 
@@ -315,9 +316,9 @@ def test_metropolis_with_short_runs_in_between_leaves_the_distribution_invariant
     moves = Relaxed(Metropolised(stepper, Known(), KELVIN), baoab, 5)
     state = roll(moves, exact(4000), 8)
     assert p_value(state.positions) > 1e-3
-    about = moves.notes(state)
-    assert about["correction"]["kind"] == "metropolis" and about["correction"]["steps"] == 5
-    assert about["physical_time"] is False and 0 < about["correction"]["acceptance"] < 1
+    about = moves.notes(state, Provenance())
+    assert about.correction["kind"] == "metropolis" and about.correction["steps"] == 5
+    assert about.physical_time is False and 0 < about.correction["acceptance"] < 1
 
 
 # -- simulation -------------------------------------------------------------------------------------------------------
@@ -353,11 +354,11 @@ def test_a_simulation_goes_on_bit_for_bit_and_notes_the_correction(stepper, tmp_
         simulate(Killed(make(stepper), 9), start, BEADS, folder=tmp_path, checkpoint_every=0, **settings)
     again = simulate(make(stepper), start, BEADS, folder=tmp_path, **settings)
     assert np.array_equal(again.positions, whole.positions)
-    assert again.source["correction"] == whole.source["correction"]
-    if again.source["correction"]["kind"] == "metropolis":
+    assert again.provenance.correction == whole.provenance.correction
+    if again.provenance.correction["kind"] == "metropolis":
         moved = np.diff(whole.positions.reshape(6, 20, 5, 3), axis=1).any((2, 3))
-        assert abs(again.source["correction"]["acceptance"] - moved.mean()) < 0.1
-        assert again.source["physical_time"] is False
+        assert abs(again.provenance.correction["acceptance"] - moved.mean()) < 0.1
+        assert again.provenance.physical_time is False
 
 
 def test_another_force_field_or_number_of_steps_is_another_simulation(stepper, tmp_path):

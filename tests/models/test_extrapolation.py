@@ -10,6 +10,7 @@ import pytest
 from cgsurrogate import workflows
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models import extrapolation, extrapolation_scores
 from cgsurrogate.models import model as store
 from cgsurrogate.models.extrapolation import fit_novelty
@@ -179,7 +180,8 @@ def test_it_is_stored_with_the_model(known, fresh, tmp_path):
 
 
 def simulated(folder, positions, lengths):
-    frames = Frames(BEADS, positions, lengths, 0.5, 300.0, source={"replicas": list(range(10, 10 + len(lengths)))})
+    known = Provenance(replicas=tuple(range(10, 10 + len(lengths))))
+    frames = Frames(BEADS, positions, lengths, 0.5, 300.0, provenance=known)
     return frames.save(folder)
 
 
@@ -195,7 +197,7 @@ def test_frames_get_their_scores_and_keep_them(known, fresh, tmp_path):
     extrapolation_scores.add_uncertainty(folder, known)
     assert (folder / extrapolation_scores.FILE).stat().st_mtime_ns == before
     other = dataclasses.replace(known, limit=known.limit + 1, about={**known.about, "limit": known.limit + 1})
-    assert extrapolation_scores.add_uncertainty(folder, other).source["uncertainty"]["limit"] == other.limit
+    assert extrapolation_scores.add_uncertainty(folder, other).provenance.uncertainty["limit"] == other.limit
     with pytest.raises(ValueError, match="other beads"):
         energy_contract.frames(20).save(tmp_path / "beads")
         extrapolation_scores.add_uncertainty(tmp_path / "beads", known)
@@ -217,7 +219,7 @@ def test_a_kill_while_scores_are_written_leaves_frames_that_can_be_scored(known,
     assert Frames.load(folder, verify=True).uncertainty is None
     again = extrapolation_scores.add_uncertainty(folder, known)
     np.testing.assert_array_equal(again.uncertainty, whole.uncertainty)
-    assert again.source["uncertainty"] == whole.source["uncertainty"]
+    assert again.provenance.uncertainty == whole.provenance.uncertainty
 
 
 def test_a_warning_names_the_frame_the_replica_and_the_bead(known, fresh, tmp_path):

@@ -17,6 +17,7 @@ from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State, Stepper
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
 from cgsurrogate.geometry.zmatrix import ZMatrix
@@ -199,7 +200,7 @@ def test_a_known_density_is_left_and_reached(fast):
     state = moves.start(exact(MANY), rng)
     state = moves.step(state, rng)
     assert p_value(state.positions) > 1e-4
-    accepted = moves.notes(state)["turns"]["acceptance_drawn"]
+    accepted = moves.notes(state, Provenance()).monte_carlo["pivot"]["acceptance_drawn"]
     assert accepted > 0.97 if fast else 0.1 < accepted < 0.9
     start = exact(MANY, seed=1)
     bonds, angles, torsions = ZMatrix(BEADS).to_internal(start)
@@ -254,7 +255,7 @@ def test_replicas_do_not_see_each_other_and_energies_that_are_not_finite_are_ref
     others = torch.arange(8) != 3
     torch.testing.assert_close(ends[0].positions[others], ends[1].positions[others])
     assert torch.equal(ends[1].positions[3], exact(8)[3])
-    assert moves.notes(ends[1])["turns"]["never_turned"] == 1
+    assert moves.notes(ends[1], Provenance()).monte_carlo["pivot"]["never_turned"] == 1
 
 
 # windows
@@ -295,7 +296,7 @@ def test_windows_leave_a_coupled_density_and_find_it(coupled, monkeypatch):
     for share in (0.5, 0.0, 0.0, 1.0, 1.0):
         monkeypatch.setattr("cgsurrogate.simulation.monte_carlo.sampler.WINDOWED", share)
         state = moves.step(state, rng)
-    about = moves.notes(state)["turns"]
+    about = moves.notes(state, Provenance()).monte_carlo["pivot"]
     assert 0.05 < about["acceptance_window"] < 0.95
     phi = energy.zmatrix.to_internal(state.positions)[2]
     order = torch.as_tensor(np.argsort(energy.zmatrix.refs[3:].mean(1)))
@@ -395,10 +396,10 @@ def test_a_simulation_goes_on_bit_for_bit_and_says_that_it_has_no_time(tmp_path,
         simulate(Killed(dynamics(), 9), start, BEADS, folder=tmp_path, checkpoint_every=0, **settings)
     again = simulate(dynamics(), start, BEADS, folder=tmp_path, **settings)
     assert np.array_equal(again.positions, whole.positions)
-    about = again.source["turns"]
-    assert about == whole.source["turns"] and 0.3 < about["acceptance"] < 1
-    assert not again.source["physical_time"] and not again.time_ordered
-    assert again.out_of_order == "frames of Monte Carlo turns"
+    about = again.provenance.monte_carlo["pivot"]
+    assert about == whole.provenance.monte_carlo["pivot"] and 0.3 < about["acceptance"] < 1
+    assert not again.provenance.physical_time and not again.time_ordered
+    assert again.out_of_order == "frames of Monte Carlo pivot moves"
     assert "no physical time" in sentence(about)
 
 
@@ -418,7 +419,7 @@ def test_turns_within_parallel_tempering():
     torsions = ZMatrix(BEADS).to_internal(state.positions)[2]
     for place, heat in enumerate((1.0, 2.0)):
         assert torsion_p(torsions[state.ladder[:, 0] == place], heat) > 1e-4
-    assert moves.notes(state)["turns"]["attempts"] == 4
+    assert moves.notes(state, Provenance()).monte_carlo["pivot"]["attempts"] == 4
 
 
 # the workflow
@@ -434,13 +435,14 @@ def simulated(folder, beads: Beads = BEADS, module: torch.nn.Module | None = Non
 
 def test_the_workflow_fits_turns_between_frames(tmp_path):
     first = simulated(tmp_path / "a")
-    assert first.source["turns"]["steps"] == 5 and "acceptance_window" not in first.source["turns"]
-    assert "of those near" in sentence(first.source["turns"])
-    assert simulated(tmp_path / "b", turns="4:10", every=0.04).source["turns"]["steps"] == 10
+    about = first.provenance.monte_carlo["pivot"]
+    assert about["steps"] == 5 and "acceptance_window" not in about and "of those near" in sentence(about)
+    assert simulated(tmp_path / "b", turns="4:10", every=0.04).provenance.monte_carlo["pivot"]["steps"] == 10
     both = simulated(tmp_path / "c", every=0.04, ladder=(KELVIN, 400.0))
-    assert both.source["turns"]["attempts"] == 4 and both.out_of_order == "frames of exchanging replicas"
+    assert both.provenance.monte_carlo["pivot"]["attempts"] == 4
+    assert both.out_of_order == "frames of exchanging replicas"
     for number, turns in enumerate((None, "0")):
-        assert "turns" not in simulated(tmp_path / str(number), turns=turns).source
+        assert not simulated(tmp_path / str(number), turns=turns).provenance.monte_carlo
 
 
 class Jump(Stepper):

@@ -10,6 +10,7 @@ from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.torsion_moves import Moves
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.state_moves import Jumping
@@ -81,7 +82,7 @@ def test_a_known_density_is_reached_from_one_well(jumping):
     values, state = run(jumping, 120)
     late = values[60:]
     a, b = late[..., 0], late[..., 1]
-    assert jumping.notes(state)["jumps"]["acceptance"] > 0.1
+    assert jumping.notes(state, Provenance()).monte_carlo["independence"]["acceptance"] > 0.1
     for name, seen, exact in (
         ("coupling", (a - b).cos(), 0.8100),  # I1(3) / I0(3)
         ("wells", (2 * a).cos(), 0.8635),  # I1(4) / I0(4)
@@ -126,9 +127,9 @@ def test_the_workflow_says_that_jumps_have_no_time(tmp_path):
     out = workflows.make_simulation(
         model, frames(50), tmp_path / "out", replicas=4, time=0.04, every=0.02, jumps=frames(), integrator="baoab"
     )
-    assert not out.source["physical_time"]
+    assert not out.provenance.physical_time
     assert not out.time_ordered
-    assert out.source["jumps"]["acceptance"] > 0
+    assert out.provenance.monte_carlo["independence"]["acceptance"] > 0
 
 
 @pytest.mark.parametrize(("turns", "steps"), [(None, 5), ("1:5", 5), ("1:1", 5), ("1:10", 10)])
@@ -137,13 +138,13 @@ def test_jumps_come_as_often_whatever_else_moves_the_replicas(tmp_path, turns, s
     out = workflows.make_simulation(
         model, known, tmp_path / "out", replicas=2, time=0.16, every=0.08, turns=turns, jumps=known
     )
-    assert out.source["jumps"]["steps"] == steps
+    assert out.provenance.monte_carlo["independence"]["steps"] == steps
 
 
 def test_frames_are_a_whole_number_of_jumps_apart_where_no_time_is_asked_for(tmp_path):
     model, known = Model(Sum(Wells()), BEADS, KELVIN, {}), frames(200)
     out = workflows.make_simulation(model, known, tmp_path / "out", replicas=2, time=0.2, jumps=known)
-    assert out.source["jumps"]["steps"] == 5
+    assert out.provenance.monte_carlo["independence"]["steps"] == 5
     assert out.dt == pytest.approx(0.02)
 
 

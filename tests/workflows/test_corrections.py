@@ -62,7 +62,7 @@ def test_relax(folder):
     assert result.exit_code == 0, result.output
     assert "corrected: 3 force-field steps after each jump" in result.output
     frames = Frames.load(folder / "relaxed")
-    assert frames.source["correction"]["steps"] == 3 and frames.source["physical_time"] is True
+    assert frames.provenance.correction["steps"] == 3 and frames.provenance.physical_time is True
 
 
 def test_metropolis(folder):
@@ -70,7 +70,7 @@ def test_metropolis(folder):
     assert result.exit_code == 0, result.output
     assert "of the jumps accepted" in result.output and "not physical" in result.output
     frames = Frames.load(folder / "metropolised")
-    assert 0 < frames.source["correction"]["acceptance"] <= 1 and frames.source["physical_time"] is False
+    assert 0 < frames.provenance.correction["acceptance"] <= 1 and frames.provenance.physical_time is False
 
 
 @pytest.mark.parametrize("how", ["to", "time"])
@@ -84,7 +84,7 @@ def test_reweight_and_again(folder, how):
     assert result.exit_code == 0, result.output
     assert "effective sample" in result.output
     frames = Frames.load(folder / out, verify=True)
-    assert len(frames.weights) == len(frames) and frames.source["correction"]["effective"] <= 1
+    assert len(frames.weights) == len(frames) and frames.provenance.correction["effective"] <= 1
     assert (folder / f"{out}-force-field" / "frames.json").exists() is (how == "time")
     before = (folder / out / "weights.npy").stat().st_mtime_ns
     assert simulate(folder, *words, out=out).output == result.output

@@ -37,7 +37,7 @@ def strided(frames: Frames, keep: int = 1, most: int = MOST_FRAMES) -> Frames:
         frames.dt * stride,
         frames.temperature,
         weights=weights,
-        source=frames.source,
+        provenance=frames.provenance,
     )
 
 

@@ -101,7 +101,7 @@ def _decorrelation(angles: np.ndarray, frames: Frames) -> np.ndarray:
     The autocorrelation is (C(t) - b) / (1 - b) with C(t) the mean of cos(a(t') - a(t' + t)) and b = |<exp(ia)>|^2.
     """
     count = angles.shape[1]
-    if not frames.time_ordered or not frames.source.get("physical_time", True) or max(frames.lengths) < 4:
+    if not frames.time_ordered or not frames.provenance.physical_time or max(frames.lengths) < 4:
         return np.full(count, math.nan)
     times = np.full(count, math.nan)
     for k in range(count):

@@ -105,7 +105,9 @@ class HybridSampler(Propagator):
                 x = self._attempts(group, energies, x, beta, counts, rng)
         return self.integrator.moved(state, x)._replace(counts=counts)
 
-    def _attempts(self, group: Attempts, energies: Any, x: Tensor, beta: Tensor, counts: Tensor, rng: Generator) -> Tensor:
+    def _attempts(
+        self, group: Attempts, energies: Any, x: Tensor, beta: Tensor, counts: Tensor, rng: Generator
+    ) -> Tensor:
         """Positions (B, N, 3) after the attempts of one group; adds to ``counts``."""
         rows, energy = torch.arange(len(x), device=x.device), energies(x).double()
         for _ in range(group.number):
