@@ -29,8 +29,8 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
-from cgsurrogate.models import model as store
 from cgsurrogate.models.evaluation.evaluator import Forces
+from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.run import pick_starts, simulate
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 
@@ -107,10 +107,15 @@ def main(
     else:
         if start is None:
             raise click.UsageError("a MODEL needs --start FRAMES")
+<<<<<<< HEAD
         loaded, frames = store.load(model), Frames.load(start)
         propagator = workflows.make_propagator(
             loaded, SamplerSettings(integrator=None if loaded.is_stepper else integrator)
         )
+=======
+        loaded, frames = Model.load(model), Frames.load(start)
+        propagator = workflows.make_propagator(loaded, integrator=None if loaded.is_stepper else integrator)
+>>>>>>> main
         beads = loaded.beads
         starts = {size: pick_starts(frames, size, np.random.default_rng(0)) for size in sizes}
     propagator.eval()

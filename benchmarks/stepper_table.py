@@ -29,7 +29,7 @@ from cgsurrogate.comparison.dynamics import METASTABLE
 from cgsurrogate.comparison.ensemble import Ensemble
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
-from cgsurrogate.models import model as store
+from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.run import pick_starts, simulate
 from cgsurrogate.simulation.settings import RunOptions, SimulationSettings
 
@@ -46,7 +46,7 @@ def main() -> None:
     training, held_out = Frames.load(settings.run / "training"), Frames.load(settings.run / "held-out")
     cpu, jumps = _seconds(settings.out), {}
     steppers, baselines = {}, {}
-    model = store.load(settings.stepper or settings.run / "stepper")
+    model = Model.load(settings.stepper or settings.run / "stepper")
     main_lag = model.module.lag
     for lag in _lags(model.module, training.dt, settings.lags):
         name = f"stepper, {lag / 1000:g} ns"
@@ -125,8 +125,8 @@ def _timed(name: str, cpu: Stopwatch, folder: Path, before: float = 0.0) -> Iter
 
 def _mean_stepper(training: Frames, lag: float, settings: argparse.Namespace):
     folder = settings.out / "mean"
-    if (folder / store.MODEL).exists():
-        return store.load(folder)
+    if (folder / MODEL).exists():
+        return Model.load(folder)
     kind, minutes = str(Path(__file__).with_name("mean_stepper.py")), settings.mean_minutes
     return workflows.make_stepper(training, folder, stepper=kind, lag=lag, minutes=minutes, seed=settings.seed)
 

@@ -1,6 +1,6 @@
 """Weights that give a rollout the populations of another ensemble: a force field's simulation, or training data.
 
-Weights in all coordinates collapse on a few frames (``corrected.Metropolised.log_weight`` gives them). Here a frame is
+Weights in all coordinates collapse on a few frames. Here a frame is
 weighted by its macrostate only: the ratio of two histograms over k-means states of the first time-lagged independent
 components. Within a state nothing changes.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,18 @@ minutes = click.option(
     help="Budget of wall time; training ends within it with the best model so far.",
 )
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
+
+
+def setting(settings: type[Any], *flags: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option for the field of a settings dataclass that its flag names; the default is that of the field."""
+    name = next(flag for flag in flags if flag.startswith("--")).split("/")[0].removeprefix("--").replace("-", "_")
+    default = {field.name: field.default for field in dataclasses.fields(settings)}[name]
+    return click.option(*flags, default=default, show_default=default is not None, **more)
+
+
+def settings_from(settings: type[Any], options: dict[str, Any]) -> Any:
+    """The settings dataclass from a command's options, every field of it."""
+    return settings(**{field.name: options[field.name] for field in dataclasses.fields(settings)})
 
 
 def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,6 +81,12 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     ):
         function = option(function)
     return function
+
+
+def _probe() -> None: ...
+
+
+INPUTS = tuple(option.name for option in reversed(input_options(_probe).__click_params__))  # type: ignore[attr-defined]
 
 
 def read_input(

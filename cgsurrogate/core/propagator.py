@@ -112,20 +112,6 @@ class Stepper(Propagator):
     def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
         """What training makes small, a number of order one a coordinate; arguments as for ``log_density``."""
 
-    def propose(self, state: State, rng: Generator) -> State:
-        """One draw with exactly the density that ``log_density`` gives: a step without any selection or memory.
-
-        A draw at which that density does not hold (it was cut off) is given back as the old positions.
-        """
-        return self.step(state, rng)
-
-    def log_volume(self, positions: Tensor) -> Tensor:
-        """(B, N, 3) nm -> (B,) log |d positions / d (encoding, shift, turn)|, up to a constant.
-
-        ``log_density - log_volume`` is a log density of positions, as a Boltzmann factor is one.
-        """
-        raise ValueError(f"{type(self).__name__} does not say how much space a unit of its encoding takes")
-
 
 def supported_lags(frames: Frames) -> tuple[float, float]:
     """ps: the lags that a stepper can learn from these runs, from one frame to a quarter of the longest run."""

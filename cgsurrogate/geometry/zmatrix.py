@@ -98,13 +98,6 @@ class ZMatrix(nn.Module):
         y = nn.functional.normalize(torch.linalg.cross(z, c - b), dim=-1)
         return torch.stack([torch.linalg.cross(y, z), y, z], 1)
 
-    def log_volume(self, bonds: Tensor, angles: Tensor) -> Tensor:
-        """(B,) log |d positions / d (internal coordinates, shift, turn)| = sum 2 log bond + sum log sin angle.
-
-        ``log p(positions) = log p(internal) - log_volume``, up to the constant volume of the turns (8 pi^2).
-        """
-        return 2 * bonds.log().sum(1) + angles.sin().log().sum(1)
-
 
 def wrap(angle: Tensor) -> Tensor:
     """Radians into [-pi, pi]."""

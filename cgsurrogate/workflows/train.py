@@ -13,13 +13,18 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
-from cgsurrogate.models import model as store
 from cgsurrogate.models.extrapolation import fit_novelty
+<<<<<<< HEAD
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
 from cgsurrogate.simulation.settings import INTEGRATOR
+=======
+from cgsurrogate.models.model import MODEL, Model, compose
+from cgsurrogate.simulation.monte_carlo.pivot import can_turn
+from cgsurrogate.simulation.monte_carlo.sampler import Turning
+>>>>>>> main
 
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"
@@ -50,14 +55,14 @@ def make_energy(
     """
     from cgsurrogate.training.force_field import train_energy, training_part
 
-    if (out / store.MODEL).exists():  # a finished one is replaced, not continued
-        _forget(out, store.MODEL, "training.pt", "likelihood.pt", "round-*/*")
+    if (out / MODEL).exists():  # a finished one is replaced, not continued
+        _forget(out, MODEL, "training.pt", "likelihood.pt", "round-*/*")
     torch.manual_seed(seed)  # initial weights only; nothing else draws from the global generator
     recipes: list[tuple[str, str, dict[str, Any]]] = []
     for family, text in [*(("priors", p) for p in priors), ("networks", network)]:
         name, options = registry.parse(text)
         recipes.append((family, name, options))
-    energy = store.compose(frames.beads, recipes)
+    energy = compose(frames.beads, recipes)
 
     def inner() -> Propagator:
         name, options = registry.parse(INTEGRATOR)
@@ -89,7 +94,7 @@ def make_energy(
     report(1.0, "what the training frames cover")
     novelty = fit_novelty(training_part(frames, seed=seed), frames, seed)
     model = Model(energy, frames.beads, frames.temperature, info, novelty)
-    store.save(model, out)
+    model.save(out)
     _forget(out, "round-*/samples.npy")
     return model
 
@@ -134,7 +139,7 @@ def make_stepper(
     if closest:
         info["closest"] = min(closest)
     model = Model(built, frames.beads, frames.temperature, info)
-    store.save(model, out)
+    model.save(out)
     return model
 
 

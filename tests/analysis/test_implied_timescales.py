@@ -105,6 +105,7 @@ def test_intervals_of_timescales_hold_the_truth_of_a_known_chain(runs, length):
     assert np.allclose(np.median([t.values for t in made], 0), truth, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_intervals_of_timescales_hold_the_truth_of_a_double_well():
     """Fokker-Planck dynamics in 16 bins, the slowest timescale at two lags, 100 repeats: 95 -+ 2 %."""
     x, matrix, stationary = double_well(16)

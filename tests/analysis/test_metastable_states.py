@@ -117,6 +117,7 @@ def covered(estimate, truth):
     return np.mean(((estimate.low < truth) & (truth < estimate.high))[known])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("runs", "length"), [(3, 3000), (15, 400)])
 def test_intervals_hold_the_exact_numbers_of_a_known_chain(runs, length):
     """120 repeats; 95 % of 120 has a standard deviation of 2 %, and several numbers are pooled in each."""

@@ -201,6 +201,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(capsys, tmp_path, monkey
     assert code == 2 and "simulate" in err
 
 
+@pytest.mark.slow
 def test_run_stops_continues_and_refuses_other_settings(tmp_path):
     out = tmp_path / "RUN"
     command = [sys.executable, "-m", "cgsurrogate", "run", "--example", "alanine-dipeptide", "--minutes", "0.6",

@@ -79,6 +79,7 @@ def test_two_samples_of_one_distribution_are_within_the_noise_about_95_times_in_
     assert beyond >= 15
 
 
+@pytest.mark.slow
 def test_the_floor_is_what_an_independent_sample_of_the_same_size_shows():
     rng = np.random.default_rng(7)
     cases = (({}, 0.1), ({"training": True}, 0.1), ({"columns": 2}, 0.1), ({"slow": 1.0}, 0.3))

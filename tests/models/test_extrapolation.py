@@ -12,8 +12,8 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models import extrapolation, extrapolation_scores
-from cgsurrogate.models import model as store
 from cgsurrogate.models.extrapolation import fit_novelty
+from cgsurrogate.models.model import NOVELTY, Model, compose
 from cgsurrogate.workflows import compare
 
 COUNT, STATE = 8, -1.8  # beads; radian, where the third dihedral is when it is in the state that is left out
@@ -167,16 +167,16 @@ def test_frames_of_little_weight_change_what_is_usual_as_little(frames):
 
 
 def test_it_is_stored_with_the_model(known, fresh, tmp_path):
-    model = store.Model(store.compose(BEADS, []), BEADS, 300.0, {}, known)
-    again = store.load(store.save(model, tmp_path / "m")).novelty
+    model = Model(compose(BEADS, []), BEADS, 300.0, {}, known)
+    again = Model.load(model.save(tmp_path / "m")).novelty
     np.testing.assert_array_equal(again.score(fresh.positions[:50]), known.score(fresh.positions[:50]))
     assert again.limit == known.limit and again.digest == known.digest
-    path = tmp_path / "m" / store.NOVELTY
+    path = tmp_path / "m" / NOVELTY
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(ValueError, match="changed since"):
-        store.load(tmp_path / "m")
-    without = store.save(store.Model(model.module, BEADS, 300.0, {}), tmp_path / "old")
-    assert store.load(without).novelty is None
+        Model.load(tmp_path / "m")
+    without = Model(model.module, BEADS, 300.0, {}).save(tmp_path / "old")
+    assert Model.load(without).novelty is None
 
 
 def simulated(folder, positions, lengths):
@@ -238,10 +238,10 @@ def test_a_warning_names_the_frame_the_replica_and_the_bead(known, fresh, tmp_pa
 
 def test_a_simulation_is_scored_and_a_finished_one_is_not_scored_again(tmp_path):
     frames = energy_contract.frames(400)
-    energy = store.compose(frames.beads, [("priors", "bonds", {}), ("priors", "angles", {})])
+    energy = compose(frames.beads, [("priors", "bonds", {}), ("priors", "angles", {})])
     for term in energy.terms:
         term.fit(frames)
-    model = store.Model(energy, frames.beads, 300.0, {}, fit_novelty(frames.split(0.2)[0], frames))
+    model = Model(energy, frames.beads, 300.0, {}, fit_novelty(frames.split(0.2)[0], frames))
     options = {"replicas": 3, "time": 0.2, "every": 0.04, "integrator": "baoab:timestep=0.002"}
     result = workflows.make_simulation(model, frames, tmp_path / "s", **options)
     assert result.uncertainty.shape == (15, 12)

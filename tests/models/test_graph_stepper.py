@@ -11,7 +11,7 @@ from cgsurrogate.cli import group
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
-from cgsurrogate.models import model as store
+from cgsurrogate.models.model import Model
 from cgsurrogate.models.steppers import _coordinate_types
 from cgsurrogate.training.stepper import LaggedPairs, Several, train_stepper
 
@@ -149,9 +149,9 @@ def test_bound_to_its_own_molecule_it_is_the_same_and_shares_weights(tmp_path):
     lag = torch.full((9,), stepper.lag)
     assert torch.equal(stepper.log_density(now, now.flip(0), lag), twin.log_density(now, now.flip(0), lag))
     assert {id(p) for p in twin.parameters()} == {id(p) for p in stepper.parameters()}
-    store.save(store.Model(stepper, frames.beads, 300.0), tmp_path)
+    Model(stepper, frames.beads, 300.0).save(tmp_path)
     code = torch.zeros(1, 3 * 9 - 6)
-    ends = [s.bound(other).draw(code, lag[:1], generator()) for s in (stepper, store.load(tmp_path).module)]
+    ends = [s.bound(other).draw(code, lag[:1], generator()) for s in (stepper, Model.load(tmp_path).module)]
     assert torch.equal(*ends)
 
 
@@ -226,11 +226,11 @@ def test_several_molecules_on_the_command_line(tmp_path):
     ]
     result = CliRunner().invoke(group, train)
     assert result.exit_code == 0, result.output
-    assert store.load(tmp_path / "model").info["training"]["molecules"] == [
+    assert Model.load(tmp_path / "model").info["training"]["molecules"] == [
         "ALA-GLY-ALA-GLY-ALA",
         "GLY-ALA-ALA-GLY-GLY-ALA",
     ]
-    lag = store.load(tmp_path / "model").module.lag
+    lag = Model.load(tmp_path / "model").module.lag
     simulate = ["simulate", str(tmp_path / "model"), "--start", paths[2], "--replicas", "4", "--time", str(5 * lag)]
     result = CliRunner().invoke(group, [*simulate, "--every", str(lag), "-q", "-o", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output

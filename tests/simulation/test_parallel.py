@@ -220,7 +220,7 @@ sys.path[:0] = {paths!r}
 if __name__ == "__main__":
     import torch
     torch.set_num_threads(1)
-    from test_parts import LONG, several
+    from tests.simulation.test_parallel import LONG, several
     from simulation.test_run import Walk
     several(sys.argv[1], Walk(wait=0.01), **LONG)
 """
@@ -233,6 +233,7 @@ def waiting(seconds: float, until) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_stops_and_kills_and_a_second_command(tmp_path):
     """In one folder: Ctrl-C, a worker that is killed, then the command itself; the frames are as if nothing was."""
     folder, told = tmp_path / "run", []
@@ -306,7 +307,7 @@ def test_a_worker_tells_of_a_fault_in_one_line(tmp_path):
 def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monkeypatch):
     """``workflow``: what two processes give is what their parts give in this one; the folder knows its number."""
     from cgsurrogate import workflows
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model, compose
 
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(
@@ -322,7 +323,7 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
     )
     beads = peptide_frames.beads
     recipes = [("networks", "./mine.py", {}), ("priors", "repulsion", {})]
-    model = store.Model(store.compose(beads, recipes), beads, 300.0)
+    model = Model(compose(beads, recipes), beads, 300.0)
     model.module.terms[1].fit(peptide_frames)
 
     def simulated(out: str, **changes) -> Frames:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from energy_contract import frames as contract_frames
-from models.test_corrected import BEADS, KELVIN, KT, Killed, Known, angle_term, bond_term, exact, p_value, torsion_term
+from known_molecule import BEADS, KELVIN, KT, Killed, Known, angle_term, bond_term, exact, p_value, torsion_term
 from scipy import stats
 from torch import Generator, Tensor
 
@@ -21,8 +21,8 @@ from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
 from cgsurrogate.geometry.zmatrix import ZMatrix
-from cgsurrogate.models import model as store
 from cgsurrogate.models.evaluation.analytic import Curves
+from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo import hmm
 from cgsurrogate.simulation.monte_carlo.pivot import GRID, Turns
 from cgsurrogate.simulation.monte_carlo.sampler import Turning, sentence, usual_period
@@ -38,7 +38,7 @@ def generator(seed: int = 0) -> Generator:
 
 
 class Part(Energy):
-    """The bonds, the angles or the torsions of ``test_corrected.Known``, with a fast form where asked for."""
+    """The bonds, the angles or the torsions of ``known_molecule.Known``, with a fast form where asked for."""
 
     def __init__(self, place: int, fast: bool = True):
         super().__init__()
@@ -426,7 +426,7 @@ def test_turns_within_parallel_tempering():
 
 
 def simulated(folder, beads: Beads = BEADS, module: torch.nn.Module | None = None, **changes) -> Frames:
-    model = store.Model(known() if module is None else module, beads, KELVIN, {})
+    model = Model(known() if module is None else module, beads, KELVIN, {})
     positions = exact(40).float().numpy()[:, : len(beads)]
     start = Frames(beads, positions, (40,), 1.0, KELVIN)
     settings = {"time": 0.2, "replicas": 4, "integrator": "baoab:timestep=0.002,friction=20", "turns": "4"} | changes

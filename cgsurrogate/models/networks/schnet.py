@@ -20,11 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate.core import bead_types
-from cgsurrogate.core.energy import Analytic, Energy
+from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Dihedrals, multiples
-from cgsurrogate.models.networks import _schnet
 
 FAINT = 1e-12
 ORDER = 2  # multiples of a dihedral
@@ -77,9 +76,6 @@ class SchNet(Energy):
             state = state + edges @ sent.reshape(len(positions), -1, weight.shape[2])
         state = nn.functional.silu(state)
         return SCALE * self.output(nn.functional.silu(self.hidden(state))).sum((1, 2))
-
-    def analytic(self) -> Analytic:
-        return _schnet.Passes(self, ORDER, SCALE, FAINT, SPREAD)
 
 
 class Radial(nn.Module):
@@ -141,7 +137,7 @@ class Local(nn.Module):
     def __init__(self, beads: Beads, width: int):
         super().__init__()
         rows = bond_graph.dihedrals(beads)
-        self.count, self.width, self.measure_rows = len(rows), width, rows
+        self.count, self.width = len(rows), width
         self.measure = Dihedrals(len(beads), rows)
         places = [[(t, p) for t, row in enumerate(rows) for p in range(4) if row[p] == i] for i in range(len(beads))]
         self.most = max((len(p) for p in places), default=0)

@@ -279,24 +279,6 @@ class Internal(Stepper):
             bad = bad[~good.any(1)]
         return positions.to(state.positions.dtype), memory
 
-    @torch.no_grad()
-    def propose(self, state: State, rng: Generator) -> State:
-        """Without drawing again what collides; where a stiff coordinate reached its bound, nothing moves."""
-        before = state.positions.to(self.scale.dtype)
-        now = self.encode(before)
-        context = self._context(now, now.new_full((len(now),), self.lag), None)
-        *noise, rest = self._noise(len(now), rng)
-        soft = self._draw_soft(now, context, tuple(noise))
-        stiff = self._draw_stiff(soft, context, rest)
-        inside = (stiff.abs() < BOUND).all(1)[:, None, None]
-        proposed = self.decode(torch.cat([soft, stiff], 1), before)
-        positions = torch.where(inside, proposed.to(state.positions.dtype), state.positions)
-        return State(positions, state.velocities, state.memory)
-
-    def log_volume(self, positions: Tensor) -> Tensor:
-        bonds, angles, _ = self.zmatrix.to_internal(positions.to(self.scale.dtype))
-        return self.zmatrix.log_volume(bonds, angles)
-
     def _noise_of_each(self, seeds: Tensor) -> Noise:
         """``TRIALS`` rows a seed: what one replica draws does not depend on how the others fared."""
         parts = [self._noise(TRIALS, Generator(seeds.device).manual_seed(seed)) for seed in seeds.tolist()]
