@@ -107,15 +107,10 @@ def main(
     else:
         if start is None:
             raise click.UsageError("a MODEL needs --start FRAMES")
-<<<<<<< HEAD
-        loaded, frames = store.load(model), Frames.load(start)
+        loaded, frames = Model.load(model), Frames.load(start)
         propagator = workflows.make_propagator(
             loaded, SamplerSettings(integrator=None if loaded.is_stepper else integrator)
         )
-=======
-        loaded, frames = Model.load(model), Frames.load(start)
-        propagator = workflows.make_propagator(loaded, integrator=None if loaded.is_stepper else integrator)
->>>>>>> main
         beads = loaded.beads
         starts = {size: pick_starts(frames, size, np.random.default_rng(0)) for size in sizes}
     propagator.eval()

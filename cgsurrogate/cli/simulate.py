@@ -36,26 +36,19 @@ def _processes(text: str | None) -> int | str | None:
 @click.option(
     "--replicas",
     type=click.IntRange(min=1),
-    help=f"Run side by side; with --tempering, a multiple of its number. [default: {REPLICAS}, or the next such multiple]",
+    help=f"Run side by side; with --tempering, a multiple of its number. [default: {REPLICAS}, or the next multiple]",
 )
 @click.option("--time", required=True, type=float, help="Length of each replica in ps.")
 @click.option(
     "--every", type=float, help=f"ps between saved frames; a whole number of steps. [default: a {FRAMES}th of --time]"
 )
 @click.option("--lag", type=float, help="ps of one jump of a time-stepper, within the range it was trained on.")
-@click.option(
-    "--energy", type=_options.PATH, help="Force field that reweights a time-stepper's frames; needs --correct."
-)
+@click.option("--energy", type=_options.PATH, help="Force field that corrects a time-stepper; needs --correct.")
 @click.option(
     "--correct",
     metavar="KIND",
-<<<<<<< HEAD
     help="Weight the frames of a time-stepper: reweight:time=PS to the populations of the force field --energy, "
     "simulated so long, or reweight:to=FRAMES to those of frames.",
-=======
-    help="Weights that give a time-stepper's frames the populations of a force field: reweight:time=PS (of --energy, "
-    "simulated so long), or without --energy, reweight:to=FRAMES.",
->>>>>>> main
 )
 @click.option("--integrator", default=None, help="For a force field: kind and options, e.g. baoab:timestep=0.002.")
 @click.option("--temperature", "-T", type=float, help="K; that of the model by default (force fields only).")
@@ -101,50 +94,21 @@ def command(model: Path, start: str, energy: Path | None, out: Path, quiet: bool
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
     from cgsurrogate import workflows
-<<<<<<< HEAD
-    from cgsurrogate.models import model as store
-
-    _options.one_thread()
-    loaded = store.load(model)
-    settings = _settings(options, loaded.temperature)
-=======
-    from cgsurrogate.core.frames import Frames
-    from cgsurrogate.models import extrapolation_scores
     from cgsurrogate.models.model import Model
-    from cgsurrogate.simulation import temperature_ladder
-    from cgsurrogate.simulation.monte_carlo import sampler, state_moves
 
     _options.one_thread()
     loaded = Model.load(model)
->>>>>>> main
+    settings = _settings(options, loaded.temperature)
     frames = workflows.starting_frames(loaded, start)
     with progress(quiet) as update:
         result = workflows.make_simulation(
             loaded,
             frames,
             out,
-<<<<<<< HEAD
             settings,
-            energy=None if energy is None else store.load(energy),
+            energy=None if energy is None else Model.load(energy),
             processes=options["processes"],
             max_hours=options["max_hours"],
-=======
-            replicas=replicas,
-            time=time_,
-            every=every,
-            lag=lag,
-            energy=None if energy is None else Model.load(energy),
-            correct=correct,
-            integrator=integrator,
-            temperature=temperature,
-            ladder=rungs,
-            exchange=exchange,
-            turns=turns,
-            jumps=None if jumps is None else Frames.load(jumps),
-            seed=seed,
-            processes=processes,
-            max_hours=max_hours,
->>>>>>> main
             report=lambda fraction, text: update("simulating", fraction, text),
         )
     _say(result, settings, out)

@@ -1,4 +1,4 @@
-"""What tells one simulation from another: all that decides about its frames, in words and digests that JSON can hold."""
+"""What tells one simulation from another: all that decides about its frames, in words and digests."""
 
 from __future__ import annotations
 

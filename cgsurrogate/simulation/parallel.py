@@ -55,7 +55,7 @@ def simulate_parts(
     beads: Beads,
     settings: SimulationSettings,
     options: RunOptions,
-    known: Provenance = Provenance(),
+    known: Provenance | None = None,
 ) -> Frames:
     """As ``simulate``, in as many processes as are asked for.
 

@@ -1,4 +1,4 @@
-"""Replica exchange (parallel tempering): replicas at several temperatures exchange them, so that slow systems cross barriers while hot.
+"""Replica exchange (parallel tempering): replicas exchange temperatures, so that they cross barriers while hot.
 
 Replicas come in ladders of K, one at each temperature. Every so many steps neighbours in a ladder try to exchange their
 temperatures (Sugita & Okamoto, Chem. Phys. Lett. 314, 141 (1999)), with probability

@@ -28,6 +28,7 @@ from cgsurrogate.simulation.frame_store import Folder, Memory, Sink
 from cgsurrogate.simulation.settings import Report, RunOptions, SimulationSettings
 from cgsurrogate.simulation.specification import Specification, specify
 
+IN_MEMORY = RunOptions()
 STEPS_BETWEEN_CHECKS = 50  # so that checks cost little beside the steps
 SECONDS_BETWEEN_REPORTS = 1.0
 BLOCK_BYTES = 64 << 20  # positions held in memory before they are written
@@ -56,8 +57,8 @@ def simulate(
     start: Frames | np.ndarray,
     beads: Beads,
     settings: SimulationSettings,
-    options: RunOptions = RunOptions(),
-    known: Provenance = Provenance(),
+    options: RunOptions = IN_MEMORY,
+    known: Provenance | None = None,
 ) -> Frames:
     """Run all replicas and keep a frame every so often; the start is not a frame. A run is a replica.
 
@@ -86,7 +87,7 @@ def simulate(
     if options.folder is None:
         memory = Memory(len(spec.first), spec.total, len(beads))
         end = advance(spec, memory, options.report, math.inf, interrupts.Watch())
-        return memory.frames(beads, spec.every, spec.temperature, spec.notes(end, known), spec.finish(end))
+        return spec.collected(memory, end, known)
     folder = Path(options.folder)
     if (done := finished(folder, spec.named, options.report)) is not None:
         return done
@@ -95,7 +96,7 @@ def simulate(
         store = Folder(folder, spec.named)
         with interrupts.watching(options.max_hours) as asked:
             end = advance(spec, store, options.report, options.checkpoint_every, asked)
-        return store.frames(beads, spec.every, spec.temperature, spec.notes(end, known), spec.finish(end))
+        return spec.collected(store, end, known)
 
 
 def finished(folder: Path, named: dict[str, Any], report: Report | None) -> Frames | None:

@@ -15,7 +15,7 @@ from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import identity, temperature_ladder
-from cgsurrogate.simulation.frame_store import Finish
+from cgsurrogate.simulation.frame_store import Finish, Sink
 from cgsurrogate.simulation.monitor import Monitor
 from cgsurrogate.simulation.settings import SimulationSettings
 
@@ -52,9 +52,13 @@ class Specification:
         tensors = [*self.propagator.parameters(), *self.propagator.buffers()]
         return next(iter(tensors), self.first).device
 
-    def notes(self, end: State, known: Provenance) -> Provenance:
+    def collected(self, sink: Sink, end: State, known: Provenance | None) -> Frames:
+        """The frames in a sink, of a simulation that ended in this state."""
+        return sink.frames(self.beads, self.every, self.temperature, self.notes(end, known), self.finish(end))
+
+    def notes(self, end: State, known: Provenance | None) -> Provenance:
         """What is known of the frames of a simulation that ended in this state."""
-        return self.propagator.notes(end, dataclasses.replace(known, simulation=self.named))
+        return self.propagator.notes(end, dataclasses.replace(known or Provenance(), simulation=self.named))
 
     def finish(self, end: State) -> Finish | None:
         """What makes the final frames of replicas that exchanged on a ladder of temperatures; None without."""

@@ -4,21 +4,6 @@ The commands and the notebook call these; ``study`` strings them together. What 
 first used, so that the help of a command is quick.
 """
 
-<<<<<<< HEAD
-from cgsurrogate.workflows.compare import make_comparison, make_report
-from cgsurrogate.workflows.corrections import describe
-from cgsurrogate.workflows.inputs import (
-    load_ensembles,
-    load_example,
-    load_reference,
-    mapping_builder,
-    with_speed,
-    with_speeds,
-)
-from cgsurrogate.workflows.samplers import make_propagator
-from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
-from cgsurrogate.workflows.train import INTEGRATOR, NETWORK, PRIORS, make_energy, make_stepper
-=======
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +18,9 @@ if TYPE_CHECKING:
         with_speed,
         with_speeds,
     )
-    from cgsurrogate.workflows.samplers import parse_turns
-    from cgsurrogate.workflows.simulate import make_propagator, make_simulation, starting_frames, steps_per_second
+    from cgsurrogate.workflows.samplers import make_propagator
+    from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
     from cgsurrogate.workflows.train import INTEGRATOR, NETWORK, PRIORS, make_energy, make_stepper
->>>>>>> main
 
 __all__ = [
     "INTEGRATOR",

@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """What ``--correct`` asks for: weights that give the rollout of a time-stepper the populations of something better."""
-=======
-"""What ``--correct`` asks for: checked, and turned into weights."""
->>>>>>> main
 
 from __future__ import annotations
 
@@ -12,20 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cgsurrogate.core import registry
-<<<<<<< HEAD
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.models.model import Model
 
 KIND = "reweight"
 OPTIONS = {"to": str, "time": float, "states": int}
 EXAMPLES = "reweight:to=FRAMES, or with --energy reweight:time=PS"
-=======
-from cgsurrogate.core.frames import Frames
-from cgsurrogate.models.model import Model
-
-OPTIONS = {"reweight": {"to": str, "time": float, "states": int}}
-EXAMPLES = "reweight:to=FRAMES or reweight:time=PS"
->>>>>>> main
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,38 +45,15 @@ def make_correction(text: str, model: Model, energy: Model | None, integrator: s
             raise ValueError(f"--correct {kind}: expected a number for {key}, got {value!r}")
     if not model.is_stepper:
         raise ValueError("--correct is for time-steppers; a force field needs no correction by itself")
-<<<<<<< HEAD
     if ("to" in options) == ("time" in options):
-=======
-    correction = Correction(kind, options, energy)
-    if kind == "reweight" and ("to" in options) == ("time" in options):
->>>>>>> main
         raise ValueError(
             "--correct reweight needs a sample of the target: to=FRAMES (a simulation of the force field, or training "
             "frames), or with --energy time=PS, for which the force field is then simulated"
         )
-<<<<<<< HEAD
     if "time" in options:
         _check_energy(energy, model)
         return Correction(options, energy)
     if energy is not None:
-=======
-    _check_energy(correction, model)
-    if "to" in options:
-        _check_target(Frames.load(str(options["to"])), model)
-    if integrator is not None and not ({"time"} & correction.options.keys()):
-        raise ValueError(f"--correct {kind} has no integrator; leave --integrator out")
-    return correction
-
-
-def _check_energy(correction: Correction, model: Model) -> None:
-    energy, needed = correction.energy, "to" not in correction.options
-    if energy is None:
-        if needed:
-            raise ValueError(f"--correct {correction.kind} needs the force field that corrects: --energy FORCEFIELD")
-        return
-    if not needed:
->>>>>>> main
         raise ValueError("--correct reweight:to=FRAMES takes its target from the frames; leave --energy out")
     if integrator is not None:
         raise ValueError("--correct reweight:to=FRAMES has no integrator; leave --integrator out")
@@ -121,7 +86,6 @@ def _check_target(target: Frames, model: Model) -> None:
         )
 
 
-<<<<<<< HEAD
 def refuse_other_correction(out: Path, correction: Correction) -> None:
     """A finished rollout keeps the correction that it was made with; ValueError if that is another one."""
     if (out / MANIFEST).exists():
@@ -130,8 +94,6 @@ def refuse_other_correction(out: Path, correction: Correction) -> None:
             raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
 
 
-=======
->>>>>>> main
 def add_weights(
     frames: Frames, target: Callable[[], Frames], start: Frames, out: Path, correction: Correction
 ) -> Frames:
@@ -149,11 +111,7 @@ def describe(frames: Frames) -> str | None:
     about = frames.provenance.correction
     if not about:
         return None
-<<<<<<< HEAD
     if about["kind"] != KIND:
-=======
-    if about["kind"] != "reweight":
->>>>>>> main
         return str(about["kind"])
     lost = f", {about['missing']:.2g} of the target in states never visited" if about.get("missing") else ""
     return (

@@ -17,6 +17,7 @@ from cgsurrogate.simulation.replica_exchange import ReplicaExchange
 from cgsurrogate.simulation.replica_exchange import usual_period as usual_exchange_period
 from cgsurrogate.simulation.settings import FRAMES, INTEGRATOR, REPLICAS, SamplerSettings, SimulationSettings
 
+USUAL = SamplerSettings()
 FORCE_FIELD_ONLY = {  # fields of the settings -> what is wrong with them for a time-stepper
     "temperatures": "a time-stepper keeps the temperature of its training data; leave out --tempering",
     "pivot": "pivot moves need the energy of a force field; a time-stepper has none, leave out --pivot",
@@ -26,7 +27,7 @@ FORCE_FIELD_ONLY = {  # fields of the settings -> what is wrong with them for a 
 
 def make_propagator(
     model: Model,
-    sampler: SamplerSettings = SamplerSettings(),
+    sampler: SamplerSettings = USUAL,
     *,
     temperature: float | None = None,
     every: float | None = None,

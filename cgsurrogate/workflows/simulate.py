@@ -18,51 +18,9 @@ from cgsurrogate.models.model import Model
 from cgsurrogate.simulation import settings as asked
 from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings
 from cgsurrogate.simulation.temperature_ladder import ALL
-<<<<<<< HEAD
 from cgsurrogate.workflows.corrections import add_weights, make_correction, refuse_other_correction
 from cgsurrogate.workflows.samplers import completed, make_propagator
 from cgsurrogate.workflows.train import Report, silent
-=======
-from cgsurrogate.workflows.corrections import Correction, add_weights, make_correction
-from cgsurrogate.workflows.samplers import Turns, fitted, jumping, parse_turns, tempered
-from cgsurrogate.workflows.train import INTEGRATOR, Report, silent
-
-REPLICAS = 100
-FRAMES = 500  # of a replica, where nothing else is asked for
-
-
-def make_propagator(
-    model: Model,
-    *,
-    lag: float | None = None,
-    integrator: str | None = None,
-    temperature: float | None = None,
-    turns: Turns | None = None,
-    frames: Frames | None = None,
-) -> Propagator:
-    """What moves the replicas of a model: the stepper itself, or an integrator around the energy.
-
-    Args:
-        turns: Monte Carlo turns of a force field (``parse_turns``).
-        frames: from which such turns learn what goes together; they change how fast it samples, not what.
-
-    Raises:
-        ValueError: an option that this kind of model does not have.
-    """
-    if isinstance(model.module, Propagator):
-        if integrator is not None or (temperature is not None and temperature != model.temperature):
-            raise ValueError("a time-stepper has no integrator and keeps the temperature of its training data")
-        if lag is not None:
-            model.module.lag = lag
-        return model.module
-    if lag is not None:
-        raise ValueError("--lag is for time-steppers; the time step of a force field is --integrator baoab:timestep=PS")
-    name, options = registry.parse(integrator or INTEGRATOR)
-    moves = registry.build("integrators", name, model.beads, model.module, temperature or model.temperature, **options)
-    if turns is None:
-        return moves
-    return Turning(moves, model.module, model.beads, turns[0], turns[1] or PERIOD, frames)
->>>>>>> main
 
 
 def starting_frames(model: Model, start: str) -> Frames:
@@ -91,14 +49,7 @@ def make_simulation(
     max_hours: float | None = None,
     report: Report = silent,
 ) -> Frames:
-<<<<<<< HEAD
     """Simulate replicas of a model from frames drawn from ``start``; continues where it was stopped.
-=======
-    """Simulate ``replicas`` copies for ``time`` ps from frames drawn from ``start``; continues where it was stopped.
-
-    ``correct`` gives a time-stepper's frames the weights of a force field: ``reweight:time=PS`` simulates ``energy`` in
-    the folder ``OUT-force-field``; ``reweight:to=FRAMES`` takes the target from a folder instead.
->>>>>>> main
 
     Args:
         energy: the force field that is simulated to correct a time-stepper (``settings.correct``), in the folder
@@ -110,7 +61,6 @@ def make_simulation(
 
     if start.beads != model.beads:
         model = _of_molecule(model, start.beads)
-<<<<<<< HEAD
     if energy is not None and settings.correct is None:
         raise ValueError("--energy corrects a time-stepper and needs --correct reweight:time=PS")
     correction, own = None, settings
@@ -120,45 +70,6 @@ def make_simulation(
         refuse_other_correction(out, correction)
     own = completed(model, own)
     propagator = make_propagator(model, own.sampler, temperature=own.temperature, every=own.every, frames=start)
-=======
-    correction = None if correct is None else make_correction(correct, model, energy, integrator)
-    if energy is not None and correction is None:
-        raise ValueError("--energy corrects a time-stepper and needs --correct reweight:time=PS")
-    if ladder is None and exchange is not None:
-        raise ValueError("--exchange is the time between exchanges of temperatures; give those with --tempering")
-    if ladder is not None:
-        if isinstance(model.module, Propagator):
-            raise ValueError("a time-stepper keeps the temperature of its training data; leave out --tempering")
-        if temperature is not None and not math.isclose(temperature, ladder[0]):
-            raise ValueError(f"the lowest temperature of the ladder is {ladder[0]:g} K, not {temperature:g}; give one")
-        temperature = ladder[0]
-    own = integrator if correction is None else None
-    propagator = make_propagator(model, lag=lag, integrator=own, temperature=temperature)
-    if correction is not None:
-        _refuse_other_correction(out, correction)
-    rounds = parse_turns(turns, model)
-    if every is None:
-        stride = 1 if rounds is None and jumps is None else PERIOD
-        unit = propagator.lag * (stride if rounds is None else rounds[1] or stride)
-        total = max(1, round(time / unit))
-        every = unit * divisor_near(total, total / FRAMES)
-    if rounds is not None:
-        rounds = fitted(rounds, every, propagator.lag)
-        propagator = make_propagator(model, integrator=integrator, temperature=temperature, turns=rounds, frames=start)
-    if jumps is not None:
-        propagator = jumping(propagator, model, jumps, every)
-    if ladder is not None:
-        propagator = tempered(propagator, model, ladder, every, exchange)
-    if replicas is None:
-        replicas = REPLICAS if ladder is None else -(-REPLICAS // len(ladder)) * len(ladder)
-    source = {
-        "propagator": "time-stepper" if model.is_stepper else "force field",
-        "physical_time": model.is_stepper and model.info.get("physical_time", True),
-        "lag": propagator.lag,
-    }
-    if correction is not None:
-        source["correction"] = correction.about
->>>>>>> main
     frames = simulate_parts(
         propagator,
         pick_starts(start, own.replicas or asked.REPLICAS, np.random.default_rng(own.seed)),

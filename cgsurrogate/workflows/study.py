@@ -17,16 +17,11 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.data import force_aggregation
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
-<<<<<<< HEAD
+from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.parallel import cores
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
-=======
-from cgsurrogate.models.model import MODEL, Model
-from cgsurrogate.simulation.monte_carlo.pivot import can_turn
-from cgsurrogate.simulation.parallel import cores
 from cgsurrogate.workflows.branches import Branch, Update, log, run_branches
->>>>>>> main
 from cgsurrogate.workflows.provenance import hashes, provenance
 from cgsurrogate.workflows.settings import StudySettings
 
@@ -67,27 +62,11 @@ def run(
     frames = None
     if not (out / "reference" / MANIFEST).exists():
         frames = load(lambda done, total: report("reading", done / total if total else None, f"{done:,} frames"))
-<<<<<<< HEAD
-        kept, held = frames.split(settings.held_out, settings.seed)  # refuses what cannot be split, before writing
-        out.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        out.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(filesystem.locked(out))
-        if not (out / "reference" / MANIFEST).exists():
-            kept.save(out / "training")
-            held.save(out / "held-out")
-            frames.save(out / "reference")
-            filesystem.write_json(out / "run.json", {**record, **provenance(), "sha256": hashes(sources)})
-            _log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
-            if noise := frames.provenance.mean_square_force:
-                _log(out, force_aggregation.sentence(noise))
-=======
         frames.split(settings.held_out, settings.seed)  # refuses what cannot be split, before anything is written
     out.mkdir(parents=True, exist_ok=True)
     with filesystem.locked(out):
         if frames is not None:
             _keep(frames, out, settings, {**record, **provenance(), "sha256": hashes(sources)})
->>>>>>> main
         report("reading", 1.0, "")
         _train_and_simulate(out, settings, report)
         _compare(out, settings, report)
@@ -194,17 +173,14 @@ def _branch(name: str, out: Path, settings: StudySettings, minutes: float, repor
         told(1.0, "")
     told = functools.partial(report, "rolling out stepper" if model.is_stepper else "simulating force field")
     length = _length(simulation.with_name(f"{simulation.name}.json"), model, training, settings, minutes)
-    workflows.make_simulation(
-        model,
-        training,
-        simulation,
+    asked = SimulationSettings(
+        length["time"],
+        length["every"],
         replicas=settings.replicas,
-        time=length["time"],
-        every=length["every"],
-        turns=length.get("pivot"),
         seed=settings.seed,
-        report=told,
+        sampler=SamplerSettings(pivot=length.get("pivot")),
     )
+    workflows.make_simulation(model, training, simulation, asked, report=told)
     told(1.0, "")
 
 
@@ -226,20 +202,6 @@ def _train(
             seed=settings.seed,
             report=report,
         )
-<<<<<<< HEAD
-    tell(f"training {'stepper' if model.is_stepper else 'force field'}")(1.0, "")
-    label = "rolling out stepper" if model.is_stepper else "simulating force field"
-    plan = _plan(simulation_folder.with_name(f"{simulation_folder.name}.json"), model, training, settings, minutes)
-    asked = SimulationSettings(
-        plan["time"],
-        plan["every"],
-        replicas=settings.replicas,
-        seed=settings.seed,
-        sampler=SamplerSettings(pivot=plan.get("pivot", plan.get("turns"))),  # as plans called them at first
-    )
-    workflows.make_simulation(model, training, simulation_folder, asked, report=tell(label))
-    tell(label)(1.0, "")
-=======
     return workflows.make_energy(
         training,
         out,
@@ -250,7 +212,6 @@ def _train(
         seed=settings.seed,
         report=report,
     )
->>>>>>> main
 
 
 def _length(path: Path, model: Model, training: Frames, settings: StudySettings, minutes: float) -> dict[str, Any]:
@@ -259,30 +220,16 @@ def _length(path: Path, model: Model, training: Frames, settings: StudySettings,
     Kept in a file, so that a continued run agrees.
     """
     if path.exists():
-<<<<<<< HEAD
-        return filesystem.read_json(path)
-    pivot = settings.turns if not model.is_stepper and can_pivot(model.beads) else None
-    propagator = workflows.make_propagator(model, SamplerSettings(pivot=pivot), frames=training)
-=======
         return _renamed(filesystem.read_json(path))
-    pivot = settings.pivot if not model.is_stepper and can_turn(model.beads) else None
-    propagator = workflows.make_propagator(model, turns=workflows.parse_turns(pivot, model), frames=training)
->>>>>>> main
+    pivot = settings.pivot if not model.is_stepper and can_pivot(model.beads) else None
+    propagator = workflows.make_propagator(model, SamplerSettings(pivot=pivot), frames=training)
     speed = workflows.steps_per_second(propagator, training, settings.replicas)
     steps = max(FRAMES_PER_REPLICA, speed * 60 * minutes * SIMULATE_SHARE)
     if model.is_stepper:
         steps = min(steps, 10 * FRAMES_PER_REPLICA)  # every jump is kept
         length = {"every": propagator.lag, "time": propagator.lag * round(steps)}
     else:
-<<<<<<< HEAD
-        stride = max(1, int(steps // FRAMES_PER_REPLICA))
-        every = propagator.lag * stride
-        plan = {"every": every, "time": every * FRAMES_PER_REPLICA, "pivot": pivot}
-    filesystem.write_json(path, plan)
-    return plan
-=======
         every = propagator.lag * max(1, int(steps // FRAMES_PER_REPLICA))
         length = {"every": every, "time": every * FRAMES_PER_REPLICA, "pivot": pivot}
     filesystem.write_json(path, length)
     return length
->>>>>>> main

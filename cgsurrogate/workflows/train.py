@@ -14,17 +14,11 @@ from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.models.extrapolation import fit_novelty
-<<<<<<< HEAD
-from cgsurrogate.models.model import Model
+from cgsurrogate.models.model import MODEL, Model, compose
 from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
 from cgsurrogate.simulation.settings import INTEGRATOR
-=======
-from cgsurrogate.models.model import MODEL, Model, compose
-from cgsurrogate.simulation.monte_carlo.pivot import can_turn
-from cgsurrogate.simulation.monte_carlo.sampler import Turning
->>>>>>> main
 
 Report = Callable[[float | None, str], None]
 NETWORK = "residues"

@@ -19,7 +19,7 @@ from cgsurrogate.workflows.settings import StudySettings
 README = Path(__file__).parents[2] / "README.md"
 READING = ("data.read.read", "workflows.mapping_builder", "workflows.load_example", "cli._options.fresh")
 LOADING = (
-    *("core.frames.Frames.load", "models.model.load", "workflows.starting_frames", "workflows.load_reference"),
+    *("core.frames.Frames.load", "models.model.Model.load", "workflows.starting_frames", "workflows.load_reference"),
     *("workflows.load_ensembles", "workflows.with_speed", "workflows.with_speeds"),
 )
 BEHIND = {  # command -> the function behind it
@@ -39,7 +39,7 @@ BEHIND = {  # command -> the function behind it
 VALUES = {  # of options whose text is parsed before the function is called
     "--tempering": "300:450:6",
     "--processes": "2",
-    "--turns": "3:7",
+    "--pivot": "3:7",
     "--weights": "a=b.npy",
     "reference --every": "4",
     "reference --timestep": "0.002",

@@ -28,7 +28,7 @@ PIECE = 4000  # frames that are measured together
 
 
 class BlockMove(Move):
-    """D soft coordinates of ``pivot`` in their order along the chain, ``places`` (D,), and their hidden Markov model."""
+    """D soft coordinates of ``pivot`` in order along the chain, ``places`` (D,), and their hidden Markov model."""
 
     name, kinds = "block", ("block",)
     places: Tensor

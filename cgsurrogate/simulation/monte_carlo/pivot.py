@@ -143,7 +143,7 @@ class PivotMove(Move):
         return Proposal(self.rotate(x, move, later - now), ratio, torch.where(drawn, 0, 1))
 
     def draw(self, move: Tensor, cell: Tensor, within: Tensor) -> Tensor:
-        """(B,) radian from the density of each rotation (B,), by two uniform numbers (B,): the cell, and where in it."""
+        """(B,) radian from the density of each rotation (B,), by two uniform numbers: the cell, and where in it."""
         found = torch.searchsorted(self.below, move + cell.to(self.below)) - move * GRID
         return self.low[move] + (found.clamp_(0, GRID - 1) + within) * (self.span[move] / GRID)
 

@@ -21,7 +21,7 @@ ATTEMPTS, PERIOD = 10, 5  # the usual ones: about as much time for moves as for 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Attempts:
-    """``number`` attempts of each replica after every ``period`` steps, each by one of ``moves``, with equal chances."""
+    """``number`` attempts of each replica after every ``period`` steps, each by one of ``moves`` (equal chances)."""
 
     moves: Sequence[Move]
     number: int = ATTEMPTS
