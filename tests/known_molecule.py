@@ -9,13 +9,14 @@ from scipy import stats
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.models.evaluation.analytic import Curves
 
 KELVIN = 300.0
 KT = units.thermal_energy(KELVIN)
 BEADS = Beads(("X",) * 5, (0,) * 5, (12.0,) * 5, (0,) * 5, ("UNK",) * 5, ((0, 1), (1, 2), (2, 3), (3, 4)))
+MOLECULE = Molecule.of(BEADS)
 BOND, BOND_WIDTH = 0.15, 0.012  # nm; soft, so that the volume of the internal coordinates matters
 ANGLE, ANGLE_WIDTH = 2.4, 0.2
 
@@ -114,7 +115,7 @@ class Part(Energy):
         return KT * (bond_term, angle_term, torsion_term)[self.place](values).sum(1)
 
     def analytic(self):
-        rows = (bond_graph.bonds(BEADS), bond_graph.angles(BEADS), bond_graph.dihedrals(BEADS))[self.place]
+        rows = (MOLECULE.bonds, MOLECULE.angles, MOLECULE.dihedrals)[self.place]
         return Curves(rows, self.curve) if self.fast else None
 
     def curve(self, at):

@@ -1,4 +1,4 @@
-"""``cgsurrogate uncertainty``: how far frames are from what a model was trained on."""
+"""``cgsurrogate extrapolation``: how far frames are from what a model was trained on."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
 
 
-@click.command("uncertainty", epilog="Example:  cgsurrogate uncertainty force-field simulation --worst 5")
+@click.command("extrapolation", epilog="Example:  cgsurrogate extrapolation force-field simulation --worst 5")
 @click.argument("model", type=_options.PATH)
 @click.argument("frames", type=_options.PATH)
-@click.option("--worst", default=0, show_default=True, type=click.IntRange(min=0), help="List so many frames.")
+@click.option(
+    "--worst",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="List so many frames of the highest score.",
+)
 @_options.quiet
 def command(model: Path, frames: Path, worst: int, quiet: bool) -> None:
-    """Score every frame of FRAMES: how new the surroundings of each bead are to MODEL.
+    """Extrapolation scores of FRAMES: how new the surroundings of each bead are to MODEL.
 
-    Writes uncertainty.npy (frames, beads) beside the positions. Simulations of a force field have it already.
+    Writes them to uncertainty.npy (frames, beads) beside the positions. Simulations of a force field have them already.
     """
     import numpy as np
 

@@ -22,7 +22,7 @@ from cgsurrogate.data.formats.topology import load_topology
 from cgsurrogate.data.generation import throughput
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
-from cgsurrogate.geometry.periodic import Whole
+from cgsurrogate.geometry.periodic import Unwrap
 
 AGGREGATIONS = ("auto", "basic", "optimal")
 SAMPLE = 5000  # frames from which the optimal aggregation is found
@@ -148,13 +148,13 @@ def _map_all(
     used = _heavy_atoms(structure, mapping)
     few = dataclasses.replace(mapping, weights=mapping.weights[:, used], force_weights=mapping.force_weights[:, used])
     bonds, labels = _bonds(structure, used), [str(structure.atom(int(i))) for i in used]
-    whole, done = Whole(len(used), bonds), 0
+    unwrap, done = Unwrap(len(used), bonds), 0
     with Reader() as reader:
         for number, (run, window) in enumerate(zip(runs, windows, strict=True)):
             frame, start = window.first, done
             for xyz, cells in reader.blocks(run, used, window.first, window.last, window.stride):
                 validation.finite(run.name, xyz, frame, window.stride, labels, "coordinates")
-                xyz = whole(xyz, cells)
+                xyz = unwrap(xyz, cells)
                 if frame == window.first:
                     validation.scale(run.name, xyz[0], bonds, labels)
                 validation.whole(run.name, xyz, bonds, labels, frame, window.stride)

@@ -51,7 +51,7 @@ class Model:
         content: dict[str, Any] = {
             "format": FORMAT,
             "kind": "stepper" if self.is_stepper else "energy",
-            "recipes": [term.recipe for term in terms],
+            "recipes": [dataclasses.asdict(term.spec) for term in terms],
             "temperature": self.temperature,
             "beads": dataclasses.asdict(self.beads),
             "weights": _store(folder / WEIGHTS, self.module.state_dict()),

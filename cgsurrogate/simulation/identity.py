@@ -26,9 +26,9 @@ def describe(propagator: Propagator) -> dict[str, Any]:
 
 
 def _built(propagator: Propagator) -> dict[str, Any]:
-    recipe, inner = getattr(propagator, "recipe", None), getattr(propagator, "integrator", None)
+    spec, inner = getattr(propagator, "spec", None), getattr(propagator, "integrator", None)
     plain = {"kind": type(propagator).__qualname__, "options": propagator.extra_repr()}
-    about = plain if recipe is None else dict(recipe)
+    about = plain if spec is None else dataclasses.asdict(spec)
     return about | {"lag": propagator.lag} | ({} if inner is None else {"integrator": _built(inner)})
 
 

@@ -23,6 +23,7 @@ from cgsurrogate.core import filesystem, interrupts
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.statistics import systematic
 from cgsurrogate.simulation import checkpoint, identity
 from cgsurrogate.simulation.frame_store import Folder, Memory, Sink
 from cgsurrogate.simulation.settings import Report, RunOptions, SimulationSettings
@@ -41,14 +42,11 @@ class Unstable(RuntimeError):
 def pick_starts(frames: Frames, replicas: int, rng: np.random.Generator) -> np.ndarray:
     """(R, N, 3) nm starting positions, drawn from the frames with their weights, in random order.
 
-    Systematic resampling: frame i is drawn R p_i times, rounded up or down at random without bias, so that no frame
-    comes twice unless its weight asks for it, and the draws spread evenly over the runs.
+    By systematic resampling, so no frame comes twice unless its weight asks for it.
     """
     if replicas < 1:
         raise ValueError(f"expected at least one replica, got {replicas}")
-    edges = np.cumsum(frames.probabilities)
-    ticks = (np.arange(replicas) + rng.random()) / replicas * edges[-1]
-    chosen = np.minimum(np.searchsorted(edges, ticks, side="right"), len(frames) - 1)
+    chosen = systematic(np.cumsum(frames.probabilities), replicas, rng)
     return np.array(frames.positions[chosen], np.float32)[rng.permutation(replicas)]
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.analysis.kinetics.connectivity import Coverage, coverage
-from cgsurrogate.analysis.kinetics.one_step_relaxation import encoded, persistence, projection, slow
+from cgsurrogate.analysis.kinetics.connectivity import Connectivity, connectivity
+from cgsurrogate.analysis.kinetics.one_step_relaxation import encoded, one_step_relaxation, projection, slow_processes
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper, supported_lags
 from cgsurrogate.training.loop import History, fit
@@ -133,24 +133,24 @@ def several_loss(steppers: nn.ModuleList, batch: tuple[Tensor, ...], rng: Genera
     return pair_loss(steppers[int(which)], tuple(pairs), rng)
 
 
-def check(stepper: Stepper, frames: Frames) -> Coverage:
+def check(stepper: Stepper, frames: Frames) -> Connectivity:
     """Whether the runs connect their states and are at equilibrium; over the shortest lag that is trained.
 
     States are found in the slowest directions of the frames, or in the encoding of a molecule too small for these.
     """
     values = projection(stepper, frames)(frames)
-    return coverage(values, frames, np.random.default_rng(0), max(1, round(stepper.lags[0] / frames.dt)))
+    return connectivity(values, frames, np.random.default_rng(0), max(1, round(stepper.lags[0] / frames.dt)))
 
 
 def kinetics(stepper: Stepper, frames: Frames, seed: int = 0) -> tuple[str, ...]:
     """Concerns about the slowest process at the shortest and at the main lag, in words; none where a memory is needed
     to tell, or where frames know no time."""
     shortest, longest = _own_lags(stepper, frames)
-    found = None if stepper.memory else slow(stepper, frames, shortest, seed)
+    found = None if stepper.memory else slow_processes(stepper, frames, shortest, seed)
     if found is None:
         return ()
     lags = sorted({shortest, min(stepper.lag, longest)})
-    return tuple(words for lag in lags for words in persistence(stepper, frames, lag, found, seed).words)
+    return tuple(words for lag in lags for words in one_step_relaxation(stepper, frames, lag, found, seed).words)
 
 
 def train_stepper(
@@ -175,7 +175,7 @@ def train_stepper(
         lag: main lag in ps; None keeps the stepper's own, or chooses one from the lengths of the runs.
         minutes, steps: the budget; at least one of them.
         held_out_fraction: share of the frames, in whole runs, that only validate.
-        reversible: use every pair backwards in time as well; None where the runs are at equilibrium (see ``coverage``).
+        reversible: use every pair backwards in time as well; None where the runs are at equilibrium (``connectivity``).
         report: called with the used fraction of the budget and a line of text; concerns about the data come this way
             (and as Python warnings).
     """

@@ -33,6 +33,10 @@ TRAIN_SHARE, SIMULATE_SHARE = 0.5, 0.25  # of the budget; the rest is for readin
 RENAMED = {"turns": "pivot"}  # settings of folders that are older than a name
 
 
+def silent(label: str, fraction: float | None, text: str = "") -> None:
+    """No progress."""
+
+
 def run(
     load: Load,
     identity: dict[str, Any],
@@ -40,7 +44,7 @@ def run(
     settings: StudySettings,
     *,
     sources: Sequence[Path] = (),
-    report: Update = lambda label, fraction, text="": None,
+    report: Update = silent,
 ) -> Comparison:
     """Do all of it, or what is left of it, in ``out``.
 
@@ -70,7 +74,7 @@ def run(
         report("reading", 1.0, "")
         _train_and_simulate(out, settings, report)
         _compare(out, settings, report)
-        _draw(out, report)
+        draw(out, report)
         log(out, "done")
     return Comparison.load(out / "comparison")
 
@@ -83,7 +87,7 @@ def _keep(frames: Frames, out: Path, settings: StudySettings, record: dict[str, 
     frames.save(out / "reference")
     filesystem.write_json(out / "run.json", record)
     log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
-    if noise := frames.source.get("mean_square_force"):
+    if noise := frames.provenance.mean_square_force:
         log(out, force_aggregation.sentence(noise))
 
 
@@ -131,7 +135,7 @@ def _simulated(out: Path, name: str) -> Frames:
     return Frames.load(simulation) if novelty is None else add_uncertainty(simulation, novelty)
 
 
-def _draw(out: Path, report: Update) -> None:
+def draw(out: Path, report: Update = silent) -> None:
     """Write report.html and figures/ of a compared run, anew where they are there."""
     record = filesystem.read_json(out / "run.json")
     report("drawing", 0.0, "")

@@ -260,7 +260,7 @@ def test_a_comparison_shows_scores_beside_those_of_held_out_frames(known, fresh,
     comparison = comparison_example.comparison()
     name = next(e.name for e in comparison.others if e.role == "surrogate")
     shown = compare._with_scores(comparison, {name: scored})
-    of = {e.name: e.geometry.get("uncertainty") for e in shown.ensembles}
+    of = {e.name: e.geometry.get("extrapolation") for e in shown.ensembles}
     assert [n for n, found in of.items() if found] == [shown.reference.name, name]
     for found in (of[name], of[shown.reference.name]):
         assert sum(found["probability"]) == pytest.approx(1, abs=1e-3)

@@ -50,4 +50,4 @@ def test_a_later_default_does_not_change_a_stored_model(peptide_frames, tmp_path
     energy = compose(peptide_frames.beads, [("networks", "residues", {})])
     folder = Model(energy, peptide_frames.beads, 300.0).save(tmp_path)
     options = json.loads((folder / MODEL).read_text())["recipes"][0]["options"]
-    assert options == energy.terms[0].recipe["options"] and {"width", "layers", "radial", "cutoff"} <= set(options)
+    assert options == energy.terms[0].spec.options and {"width", "layers", "radial", "cutoff"} <= set(options)

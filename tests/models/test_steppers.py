@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cgsurrogate.analysis.kinetics.one_step_relaxation import persistence, slow
+from cgsurrogate.analysis.kinetics.one_step_relaxation import one_step_relaxation, slow_processes
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
@@ -464,15 +464,15 @@ def test_few_frames_are_not_learned_by_heart():
 def test_one_jump_shows_the_rates_of_a_stepper(toy):
     """The trained toy keeps as much of its only slow process as the data; one that was not trained forgets at once."""
     stepper, frames, _ = toy
-    processes = slow(stepper, frames, 2.0, processes=1)
-    assert slow(stepper, dataclasses.replace(frames, weights=np.ones(len(frames))), 2.0) is None
-    found = persistence(stepper, frames, 2.0, processes, starts=4000)
+    processes = slow_processes(stepper, frames, 2.0, processes=1)
+    assert slow_processes(stepper, dataclasses.replace(frames, weights=np.ones(len(frames))), 2.0) is None
+    found = one_step_relaxation(stepper, frames, 2.0, processes, starts=4000)
     assert found.data[0] == pytest.approx(0.85, abs=0.02) and found.lag == 2.0
     assert found.model[0] == pytest.approx(found.data[0], abs=0.03 + 3 * found.error[0])
     assert found.rates[0] == pytest.approx(1.0, abs=0.25) and not found.words and stepper.lag != 2.0
     fresh = registry.build("steppers", "autoregressive", frames.beads, lag=4.0)
     fresh.calibrate(frames)
-    assert any("times as fast" in line for line in persistence(fresh, frames, 2.0, processes).words)
+    assert any("times as fast" in line for line in one_step_relaxation(fresh, frames, 2.0, processes).words)
 
 
 def test_collisions_do_not_make_compact_structures_rarer():

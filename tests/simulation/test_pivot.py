@@ -20,8 +20,8 @@ from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import State, Stepper
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo import hmm
@@ -53,9 +53,9 @@ def peptide() -> tuple[Beads, Tensor]:
 
 def coordinates(beads: Beads, x: Tensor) -> dict[str, Tensor]:
     out = {"bonds": (x[:, beads.bonds][:, :, 0] - x[:, beads.bonds][:, :, 1]).norm(dim=2)}
-    out["angles"] = Cosines(x.shape[1], bond_graph.angles(beads)).double()(x).arccos()
+    out["angles"] = Cosines(x.shape[1], Molecule.of(beads).angles).double()(x).arccos()
     for name in ("dihedrals", "impropers"):
-        rows = getattr(bond_graph, name)(beads)
+        rows = getattr(Molecule.of(beads), name)
         if len(rows):
             cosine, sine = Dihedrals(x.shape[1], rows).double()(x)
             out[name] = torch.atan2(sine, cosine)
@@ -65,7 +65,7 @@ def coordinates(beads: Beads, x: Tensor) -> dict[str, Tensor]:
 def test_a_rotation_changes_its_dihedral_by_the_amount_and_nothing_else(peptide):
     beads, x = peptide
     pivot = PivotMove(beads, Sum(), KELVIN)
-    assert pivot.dihedrals == len(pivot) == len(bond_graph.dihedrals(beads))
+    assert pivot.dihedrals == len(pivot) == len(Molecule.of(beads).dihedrals)
     before = coordinates(beads, x)
     for number in range(len(pivot)):
         move = torch.full((len(x),), number)

@@ -15,8 +15,8 @@ from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy, Sum, forces
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.torsion_moves import Moves
 from cgsurrogate.training.force_field import Sampled, systematic, train_energy
 from cgsurrogate.training.loop import fit
@@ -61,8 +61,8 @@ def error_of(learned: Energy) -> float:
 
 def internal(beads: Beads, x: Tensor) -> tuple[Tensor, Tensor]:
     """Angles and (improper) dihedrals of the complete set, (B, M) each."""
-    angles = Cosines(len(beads), bond_graph.angles(beads)).to(x)(x).acos()
-    rows = np.concatenate([bond_graph.dihedrals(beads), bond_graph.impropers(beads)])
+    angles = Cosines(len(beads), Molecule.of(beads).angles).to(x)(x).acos()
+    rows = np.concatenate([Molecule.of(beads).dihedrals, Molecule.of(beads).impropers])
     cosine, sine = Dihedrals(len(beads), rows).to(x)(x)
     return angles, torch.atan2(sine, cosine)
 
@@ -70,7 +70,7 @@ def internal(beads: Beads, x: Tensor) -> tuple[Tensor, Tensor]:
 def test_a_move_changes_one_coordinate_by_its_amount_and_no_other():
     beads, x = contract.peptide(), contract.conformations(3)
     moves = Moves(beads).double()
-    assert moves.turns == len(bond_graph.dihedrals(beads)) and moves.bends == len(bond_graph.angles(beads))
+    assert moves.turns == len(Molecule.of(beads).dihedrals) and moves.bends == len(Molecule.of(beads).angles)
     before = torch.cat(internal(beads, x), 1)
     bonds = torch.tensor(beads.bonds)
     for number in range(len(moves)):
@@ -103,8 +103,7 @@ def test_torques_are_slopes_along_the_moves():
 
 def test_bonds_in_rings_do_not_turn():
     beads = dataclasses.replace(contract.chain_beads(6), bonds=((0, 1), (1, 2), (2, 3), (0, 3), (3, 4), (4, 5)))
-    free, _ = bond_graph.turned(beads, bond_graph.dihedrals(beads))
-    rows = bond_graph.dihedrals(beads)[free]
+    rows, _ = Molecule.of(beads).rotatable
     assert rows[:, 1:3].tolist() == [[3, 4]]
 
 

@@ -97,7 +97,8 @@ def test_the_table_has_a_row_for_every_lag_and_baseline(tmp_path, monkeypatch, c
     stepper = registry.build("steppers", "autoregressive", BEADS, width=32, blocks=1, hidden=16, mixtures=4)
     train_stepper(stepper, training, lag=20.0, steps=30, seed=1)
     Model(stepper, BEADS, 300.0).save(tmp_path / "run" / "stepper")
-    words = f"x {tmp_path / 'run'} --mean-minutes 0 --replicas 10 --jumps 60 --lags 20 --sets 2 -o {tmp_path / 'out'}"
+    words = f"x {tmp_path / 'run'} --mean-minutes 0 --replicas 10 --jumps 60 --lags 20 --macrostates 2"
+    words += f" -o {tmp_path / 'out'}"
     monkeypatch.setattr("sys.argv", words.split())
     benchmark("stepper_table").main()
     text = capsys.readouterr().out

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from cgsurrogate.core import bead_types
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Dihedrals, multiples
+from cgsurrogate.geometry.molecule import Molecule
 
 FAINT = 1e-12
 ORDER = 2  # multiples of a dihedral
@@ -88,7 +88,7 @@ class Radial(nn.Module):
     def __init__(self, beads: Beads, count: int, cutoff: float):
         super().__init__()
         self.cutoff = cutoff
-        apart, residues = bond_graph.separations(beads), np.asarray(beads.residues)
+        apart, residues = Molecule.of(beads).separations, np.asarray(beads.residues)
         edge = (apart >= 3) | ((apart == 2) & (np.abs(residues[:, None] - residues) >= 2))
         self.register_buffer("edge", torch.tensor(edge, dtype=torch.float32), persistent=False)
         centres = torch.linspace(float(np.exp(-cutoff / SPREAD)), float(np.exp(-SHORT / SPREAD)), count)
@@ -136,7 +136,7 @@ class Local(nn.Module):
 
     def __init__(self, beads: Beads, width: int):
         super().__init__()
-        rows = bond_graph.dihedrals(beads)
+        rows = Molecule.of(beads).dihedrals
         self.count, self.width = len(rows), width
         self.measure = Dihedrals(len(beads), rows)
         places = [[(t, p) for t, row in enumerate(rows) for p in range(4) if row[p] == i] for i in range(len(beads))]

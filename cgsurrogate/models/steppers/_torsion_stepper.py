@@ -26,7 +26,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import State, Stepper, supported_lags
-from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.steppers import _heads
 
@@ -55,7 +55,7 @@ class Internal(Stepper):
         size = self.zmatrix.size
         self.register_buffer("soft", torch.zeros(size, dtype=torch.bool))
         self.register_buffer("closest", torch.zeros(len(beads), len(beads)))  # nm; what is nearer is drawn again
-        self.register_buffer("apart", torch.tensor(bond_graph.separations(beads) >= APART), persistent=False)
+        self.register_buffer("apart", torch.tensor(Molecule.of(beads).separations >= APART), persistent=False)
         self.register_buffer("_far_pairs", self.apart.triu().nonzero().T.contiguous(), persistent=False)
         self.register_buffer("centre", torch.full((size,), math.nan))  # natural units
         self.register_buffer("scale", torch.full((size,), math.nan))

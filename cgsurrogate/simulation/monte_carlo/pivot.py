@@ -1,7 +1,7 @@
 """Pivot moves: one dihedral or one angle of each replica is changed, with all that lies beyond it.
 
 A rotation about a bond (Lal, Mol. Phys. 17, 57 (1969)) changes one dihedral and no other internal coordinate of
-``bond_graph``; one about the normal of an angle changes that angle. The new value is drawn either
+``Molecule``; one about the normal of an angle changes that angle. The new value is drawn either
 
     from a density g that knows nothing of the old one       chance ``drawn``
     near the old one, normal, the width log-uniform in NEAR   otherwise
@@ -27,7 +27,7 @@ from torch import Generator, Tensor
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Internal
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation.evaluator import terms_of
 from cgsurrogate.simulation.monte_carlo.move import Move, Proposal
 
@@ -40,7 +40,7 @@ NARROWEST = 0.4  # radian; an angle with less room, or of which no term speaks a
 
 def can_pivot(beads: Beads) -> bool:
     """Whether a molecule has a dihedral that can be rotated."""
-    return bool(bond_graph.turned(beads, bond_graph.dihedrals(beads))[0].any())
+    return len(Molecule.of(beads).rotatable[0]) > 0
 
 
 class PivotMove(Move):
@@ -73,14 +73,13 @@ class PivotMove(Move):
         super().__init__()
         if not 0 <= drawn <= 1:
             raise ValueError(f"expected the share of drawn values between 0 and 1, got {drawn}")
-        self.drawn, dihedrals, angles = drawn, bond_graph.dihedrals(beads), bond_graph.angles(beads)
-        (free, sides), (loose, arms) = bond_graph.turned(beads, dihedrals), bond_graph.swung(beads, angles)
-        if not free.any():
+        self.drawn, molecule = drawn, Molecule.of(beads)
+        (dihedrals, sides), (angles, arms) = molecule.rotatable, molecule.openable
+        if not len(dihedrals):
             raise ValueError(
                 f"pivot moves need a dihedral that can be rotated, these {len(beads)} beads have none; simulate "
                 "without --pivot"
             )
-        dihedrals, sides, angles, arms = dihedrals[free], sides[free], angles[loose], arms[loose]
         kT = units.thermal_energy(temperature)
         phi = _centres(-math.pi, math.pi)
         theta = _centres(0.0, math.pi)
