@@ -22,6 +22,7 @@ from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Stepper
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.simulation.run import pick_starts, simulate
+from cgsurrogate.simulation.settings import SimulationSettings
 from cgsurrogate.training.batches import LaggedPairs
 from cgsurrogate.training.settings import StepperSettings
 from cgsurrogate.training.stepper import pair_loss, train_stepper
@@ -60,10 +61,7 @@ def one_lag(stepper: Stepper, training: Frames, reference: Frames, settings: arg
         stepper,
         starts,
         training.beads,
-        time=settings.jumps * stepper.lag,
-        every=stepper.lag,
-        temperature=training.temperature,
-        seed=settings.seed,
+        SimulationSettings(settings.jumps * stepper.lag, stepper.lag, training.temperature, seed=settings.seed),
     )
     tenth = settings.jumps // 10
     parts = {"all": rollout, "first tenth": _part(rollout, 0, tenth), "last tenth": _part(rollout, -tenth, None)}

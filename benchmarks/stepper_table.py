@@ -31,6 +31,7 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.run import pick_starts, simulate
+from cgsurrogate.simulation.settings import RunOptions, SimulationSettings
 from cgsurrogate.training.settings import StepperSettings
 
 METRICS = ("torsions", "TIC 1", "TIC 1-2", "MSM states")
@@ -107,11 +108,8 @@ def _rollout(name: str, model, lag: float, training: Frames, settings: argparse.
             model.module,
             starts,
             training.beads,
-            time=settings.jumps * lag,
-            every=lag,
-            temperature=training.temperature,
-            seed=settings.seed,
-            folder=folder,
+            SimulationSettings(settings.jumps * lag, lag, training.temperature, seed=settings.seed),
+            RunOptions(folder),
         )
 
 

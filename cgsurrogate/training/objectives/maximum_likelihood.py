@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
-from cgsurrogate.simulation.monitor import Health
+from cgsurrogate.simulation.monitor import Monitor
 from cgsurrogate.training.objectives._base import Batch, Objective
 from cgsurrogate.training.settings import TrainingSettings
 
@@ -41,7 +41,7 @@ class MaximumLikelihood(Objective):
         self.dynamics, self.frames = dynamics, frames
         self.cumulative = np.cumsum(frames.probabilities)
         some = np.linspace(0, len(frames) - 1, min(len(frames), 200)).astype(int)
-        self.health = Health(frames.beads, _positions(frames, some), frames.temperature)
+        self.health = Monitor(frames.beads, _positions(frames, some), frames.temperature)
         self.replicas: State | None = None
         self.mean_square: float | None = None  # of the gap, (kT)^2, over the latest updates
 
