@@ -7,14 +7,16 @@ import torch
 from scipy import stats
 
 from cgsurrogate.core import units
-from cgsurrogate.core.energy import Energy
+from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.core.propagator import Propagator
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
+from cgsurrogate.models.evaluation.analytic import Curves
 
 KELVIN = 300.0
 KT = units.thermal_energy(KELVIN)
 BEADS = Beads(("X",) * 5, (0,) * 5, (12.0,) * 5, (0,) * 5, ("UNK",) * 5, ((0, 1), (1, 2), (2, 3), (3, 4)))
+MOLECULE = Molecule.of(BEADS)
 BOND, BOND_WIDTH = 0.15, 0.012  # nm; soft, so that the volume of the internal coordinates matters
 ANGLE, ANGLE_WIDTH = 2.4, 0.2
 
@@ -101,22 +103,30 @@ def p_value(positions):
     return min(1.0, min(found) * len(found))
 
 
-class Killed(Propagator):
-    """The same propagator, dead after some steps."""
+class Part(Energy):
+    """The bonds, the angles or the torsions of ``known_molecule.Known``, with a fast form where asked for."""
 
-    def __init__(self, inner, calls):
+    def __init__(self, place: int, fast: bool = True):
         super().__init__()
-        self.inner, self.left = inner, calls
+        self.zmatrix, self.place, self.fast = ZMatrix(BEADS), place, fast
 
-    @property
-    def lag(self):
-        return self.inner.lag
+    def forward(self, positions):
+        values = self.zmatrix.to_internal(positions)[self.place]
+        return KT * (bond_term, angle_term, torsion_term)[self.place](values).sum(1)
 
-    def start(self, positions, rng):
-        return self.inner.start(positions, rng)
+    def analytic(self):
+        rows = (MOLECULE.bonds, MOLECULE.angles, MOLECULE.dihedrals)[self.place]
+        return Curves(rows, self.curve) if self.fast else None
 
-    def step(self, state, rng):
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-        return self.inner.step(state, rng)
+    def curve(self, at):
+        with torch.enable_grad():
+            at = at.detach().requires_grad_()
+            values = (lambda x: x, torch.arccos, lambda x: x)[self.place](at)
+            energy = KT * (bond_term, angle_term, torsion_term)[self.place](values)
+            (slope,) = torch.autograd.grad(energy.sum(), at)
+        return energy.sum(0).detach(), slope
+
+
+def known(fast=True):
+    """The energy of ``Known`` in three terms, as a simulation has it."""
+    return Sum(Part(0), Part(1, fast), Part(2, fast))

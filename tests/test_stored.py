@@ -15,8 +15,8 @@ import torch
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.core.energy import forces
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.models import model as store
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
+from cgsurrogate.models.model import Model
 from cgsurrogate.workflows import study
 from cgsurrogate.workflows.settings import StudySettings
 
@@ -37,7 +37,7 @@ def expected(stored):
 
 @pytest.mark.parametrize("name", ["force-field", "force-field-schnet"])
 def test_a_force_field_gives_the_same_energies_and_forces(name, stored, expected):
-    model = store.load(stored / name)
+    model = Model.load(stored / name)
     value, force = forces(model.module, torch.as_tensor(expected["positions"]))
     np.testing.assert_allclose(value.numpy(), expected[f"{name} energy"], rtol=1e-5)
     np.testing.assert_allclose(force.numpy(), expected[f"{name} forces"], rtol=1e-4, atol=0.02)
@@ -45,7 +45,7 @@ def test_a_force_field_gives_the_same_energies_and_forces(name, stored, expected
 
 @pytest.mark.parametrize("name", ["stepper", "stepper-graph"])
 def test_a_stepper_gives_the_same_densities(name, stored, expected):
-    stepper = store.load(stored / name).module
+    stepper = Model.load(stored / name).module
     code = stepper.encode(torch.as_tensor(expected[f"{name} positions"]))
     np.testing.assert_allclose(code.numpy(), expected[f"{name} code"], atol=1e-4)
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_a_model_scores_frames_as_it_did(stored, expected):
     manifest = json.loads((simulation / "frames.json").read_text())
     del manifest["arrays"]["uncertainty"]
     (simulation / "frames.json").write_text(json.dumps(manifest))
-    scored = add_uncertainty(simulation, store.load(stored / "force-field").novelty)
+    scored = add_uncertainty(simulation, Model.load(stored / "force-field").novelty)
     np.testing.assert_allclose(np.asarray(scored.uncertainty), expected["extrapolation"], rtol=2e-3)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
 from cgsurrogate.analysis.free_energy.surfaces import Grid, normalised
-from cgsurrogate.analysis.results import Sampling
+from cgsurrogate.analysis.results import Convergence
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks, kish
 
@@ -25,7 +25,7 @@ def measure(
     halves: Mapping[str, tuple[float, float]],
     ends: tuple[float, float],
     wall: float | None = None,
-) -> Sampling:
+) -> Convergence:
     """All of it for one ensemble.
 
     Args:
@@ -34,7 +34,7 @@ def measure(
         ends: of the first column, from the function ``ends`` of the reference.
         wall: seconds that the frames took to make; what ``wall_seconds`` finds by default.
     """
-    return Sampling(
+    return Convergence(
         effective(frames, cut),
         {name: own for name, (own, _) in halves.items()},
         {name: floor for name, (_, floor) in halves.items()},

@@ -16,17 +16,13 @@ PATH = click.Path(path_type=Path)
 out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
 seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
-minutes = click.option(
-    "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Budget of wall time; training ends within it with the best model so far.",
-)
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
 
 
 def setting(settings: type[Any], *flags: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option for the field of a settings dataclass that its flag names; the default is that of the field."""
-    name = next(flag for flag in flags if flag.startswith("--")).split("/")[0].removeprefix("--").replace("-", "_")
+    named = [flag for flag in flags if not flag.startswith("-")] or [flag for flag in flags if flag.startswith("--")]
+    name = named[0].split("/")[0].removeprefix("--").replace("-", "_")
     default = {field.name: field.default for field in dataclasses.fields(settings)}[name]
     return click.option(*flags, default=default, show_default=default is not None, **more)
 

@@ -34,8 +34,8 @@ TIMESCALES = (
 GEOMETRY = (
     "Every bond and angle minus its mean in the reference, in standard deviations of the reference; the outermost"
     " bins hold all that lies beyond. Closest approach: the least distance in a frame of beads more than three "
-    "bonds apart. Grey area: the reference. Uncertainty, for a force field: how new the surroundings of the newest bead"
-    " of a frame are to it; grey: runs held out from what it is measured against."
+    "bonds apart. Grey area: the reference. Extrapolation, for a force field: how new the surroundings of the newest"
+    " bead of a frame are to it; grey: runs held out from what it is measured against."
 )
 TRAINING = (
     "Loss on the training runs and on runs held out from training. The model of the lowest held-out loss (ring) "
@@ -63,7 +63,7 @@ NETWORK = (
     "pairs of greatest flux in the reference are joined; the table holds all."
 )
 SURVIVAL = (
-    "Share of the visits to a state that last longer than a given time. A straight line means that leaving has one "
+    "Share of the dwell times in a state that are longer than a given time. A straight line means that leaving has one "
     "rate; a bend, that the state is made of several."
 )
 CONTACTS = (

@@ -47,7 +47,7 @@ def _figures(comparison: Comparison, training: Mapping[str, Any]) -> Iterator[tu
         yield "timescales", "kinetics", "Implied timescales", captions.TIMESCALES, *made
     for which in kinetics.set_names(comparison.ensembles):
         yield from _kinetics(comparison, which)
-    yield from _fold(comparison)
+    yield from _contact_map(comparison)
     if any(e.geometry for e in comparison.ensembles):
         made = panels.geometry(comparison.ensembles)
         yield "geometry", "geometry", "Bonds, angles and closest approach", captions.GEOMETRY, *made
@@ -109,16 +109,16 @@ def _places(comparison: Comparison, which: str) -> np.ndarray | None:
     return np.array(found, float) if good and len(found) == count else None
 
 
-def _fold(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
+def _contact_map(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
     ensembles = comparison.ensembles
-    shape = comparison.reference.shape
-    if shape is None:
+    found = comparison.reference.contact_map
+    if found is None:
         return
     if contact_maps.has_contacts(comparison.reference):
-        caption = captions.CONTACTS.format(cutoff=shape.cutoff)
+        caption = captions.CONTACTS.format(cutoff=found.cutoff)
         for number, made in enumerate(contact_maps.contact_figures(ensembles)):
-            yield drawing.part("contacts", number), "fold", "Contact maps", caption, *made
-    yield "chain", "fold", "Fluctuations and distances", captions.CHAIN, *contact_maps.chain_figure(ensembles)
+            yield drawing.part("contacts", number), "contact map", "Contact maps", caption, *made
+    yield "chain", "contact map", "Fluctuations and distances", captions.CHAIN, *contact_maps.chain_figure(ensembles)
 
 
 def kinds(comparison: Comparison) -> tuple[list[str], list[str], list[str], list[str]]:

@@ -35,8 +35,8 @@ def p_value(p: float) -> str:
 def state(ensemble: Ensemble) -> str:
     """The worst mark of all its distances and of its geometry.
 
-    Frames with broken bonds or wrong hands are "beyond"; beads closer than half of the reference's least distance are
-    at best "close".
+    Frames with broken bonds or wrong chirality are "beyond"; beads closer than half of the reference's least distance
+    are at best "close".
     """
     checks = ensemble.geometry.values()
     marks = {mark(d) for d in ensemble.distances.values()}

@@ -18,7 +18,7 @@ from cgsurrogate.report.plots import drawing, kinetics
 __all__ = ["write_player", "write_report"]
 
 MOST = 2_900_000  # characters of the page
-ELSEWHERE = ("states", "published", "recipes", "splits")  # settings that the page says in other places
+ELSEWHERE = ("states", "published", "splits")  # settings that the page says in other places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,18 +99,18 @@ def sections(comparison: Comparison, drawings: Sequence[figures.Drawing]) -> lis
         return [one for one in made if one is not None]
 
     states = [tables.populations(comparison, which) for which in sets]
-    moves = [made(comparison, which) for which in sets for made in (tables.passage, tables.rates)]
+    moves = [made(comparison, which) for which in sets for made in (tables.first_passage, tables.rates)]
     found = [
         Section("surfaces", "Free energies", (), of("surfaces"), ()),
         Section("states", "States", (), of(*(f"states {which}" for which in sets)), held(*states)),
         Section(
-            "kinetics", "Kinetics", tables.clocks(comparison.ensembles),
+            "kinetics", "Kinetics", tables.time_scalings(comparison.ensembles),
             of("kinetics", *(f"kinetics {which}" for which in sets)), held(*moves),
         ),
-        Section("fold", "Fold", (), of("fold"), ()),
+        Section("contacts", "Contact map", (), of("contact map"), ()),
         Section("geometry", "Geometry", (), of("geometry"), ()),
-        Section("sampling", "Sampling", (), (), held(tables.sampling(comparison))),
-        Section("recipes", "Beside published figures", (), (), tables.recipes(comparison)),
+        Section("convergence", "Convergence", (), (), held(tables.convergence(comparison))),
+        Section("published", "Beside published figures", (), (), tables.published(comparison)),
         Section("training", "Training", (), of("training"), ()),
     ]  # fmt: skip
     return [section for section in found if not section.empty]

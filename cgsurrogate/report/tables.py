@@ -1,4 +1,4 @@
-"""Tables of the page: passage times, rates, further measures, sampling, published figures; plain text in cells."""
+"""Tables of the page: kinetics, further divergences, convergence, published figures; plain text in cells."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ class Table:
     summary: str = ""
 
 
-def passage(comparison: Comparison, which: str) -> Table | None:
+def first_passage(comparison: Comparison, which: str) -> Table | None:
     """Mean first-passage times of every ensemble, marked where the interval does not overlap the reference's."""
     caption = (
         "Mean time from one state to the first visit of another, by any route, from the Markov state model; beneath, "
         "its 95 % interval. The cross marks an interval that does not overlap that of the reference, the tick one that "
         "does. Time of a simulation with a coarse-grained force field is not physical time and gets no mark."
     )
-    return _transitions(comparison, which, "passage", "Mean first-passage times", caption)
+    return _transitions(comparison, which, "mean_first_passage", "Mean first-passage times", caption)
 
 
 def rates(comparison: Comparison, which: str) -> Table | None:
     """Counted rates between the cores of the states."""
     caption = (
         "Transitions from core to core over the time spent in the first state, with the 95 % interval of a Poisson "
-        "process, and how many were seen. Marks as for the passage times, where frames are about as far apart as those "
-        "of the reference: frames further apart miss short visits."
+        "process, and how many were seen. Marks as for the first-passage times, where frames are about as far apart as "
+        "those of the reference: frames further apart miss short visits."
     )
     return _transitions(comparison, which, "rates", "Rates, counted", caption)
 
@@ -83,7 +83,7 @@ def _transitions(comparison: Comparison, which: str, field: str, title: str, cap
 def _transition(own: StateKinetics, known: StateKinetics | None, field: str, i: int, j: int) -> Cell:
     values: Estimate = getattr(own, field)
     value, low, high = (float(a[i, j]) for a in (values.value, values.low, values.high))
-    if field == "passage":
+    if field == "mean_first_passage":
         text, under = numbers.duration(value, low, high)
     else:
         text, bounds = numbers.rate(value, low, high)
@@ -132,7 +132,7 @@ def described_states(comparison: Comparison, which: str) -> list[Mapping[str, An
     return [s for s in found if isinstance(s, Mapping)] if isinstance(found, Sequence) else []
 
 
-def clocks(ensembles: Sequence[Ensemble]) -> list[str]:
+def time_scalings(ensembles: Sequence[Ensemble]) -> list[str]:
     """What is known of the time of each ensemble whose time is not physical, a sentence each."""
     found = []
     for one in drawing.shown(ensembles):
@@ -140,9 +140,9 @@ def clocks(ensembles: Sequence[Ensemble]) -> list[str]:
         if (one.timescales is None or one.timescales.physical) and not sets:
             continue
         text = f"{one.name}: its time is not physical time."
-        clock = one.timescales.clock if one.timescales is not None else None
+        scaling = one.timescales.time_scaling if one.timescales is not None else None
         value, low, high = (
-            (float(a.ravel()[0]) for a in (clock.value, clock.low, clock.high)) if clock else (math.nan,) * 3
+            (float(a.ravel()[0]) for a in (scaling.value, scaling.low, scaling.high)) if scaling else (math.nan,) * 3
         )
         if math.isfinite(value):
             bounds = numbers.interval(low, high)
@@ -154,14 +154,14 @@ def clocks(ensembles: Sequence[Ensemble]) -> list[str]:
 
 
 def further(comparison: Comparison) -> list[Table]:
-    """A folded table for each further measure: value, ratio to its floor, p, mark."""
+    """A folded table for each further divergence: value, ratio to its floor, p, mark."""
     others = comparison.others
     found = []
-    for measure in dict.fromkeys(m for e in others for m in e.further):
-        having = [e for e in others if e.further.get(measure)]
+    for divergence in dict.fromkeys(m for e in others for m in e.further):
+        having = [e for e in others if e.further.get(divergence)]
         rows = []
-        for metric in dict.fromkeys(m for e in having for m in e.further[measure]):
-            values = [e.further[measure].get(metric) for e in having]
+        for metric in dict.fromkeys(m for e in having for m in e.further[divergence]):
+            values = [e.further[divergence].get(metric) for e in having]
             first = next(v for v in values if v is not None)
             floor = Cell(
                 numbers.digits(first.floor, 3), f"to {numbers.digits(first.floor_high, 3)}" if first.judged else ""
@@ -172,7 +172,7 @@ def further(comparison: Comparison) -> list[Table]:
             "Beneath each value its ratio to the floor, and p, the share of such samples that would lie as far."
         )
         head = (("floor", ""), *((e.name, e.role) for e in having))
-        found.append(Table(measure, caption, head, tuple(rows), True, _count(having, measure)))
+        found.append(Table(divergence, caption, head, tuple(rows), True, _count(having, divergence)))
     return found
 
 
@@ -183,27 +183,27 @@ def _distance(value: Any) -> Cell:
     return Cell(numbers.digits(value.value, 3), " \u00b7 ".join(filter(None, parts)), mark(value))
 
 
-def _count(having: Sequence[Ensemble], measure: str) -> str:
+def _count(having: Sequence[Ensemble], divergence: str) -> str:
     """ "force field 3 of 8 beyond"."""
     parts = []
     for one in having:
-        judged = [d for d in one.further[measure].values() if d.judged]
+        judged = [d for d in one.further[divergence].values() if d.judged]
         if one.role == "surrogate" and judged:
             beyond = sum(not d.within for d in judged)
             parts.append(f"{one.name}: {len(judged) - beyond} of {len(judged)} within the noise")
     return "; ".join(parts)
 
 
-def sampling(comparison: Comparison) -> Table | None:
+def convergence(comparison: Comparison) -> Table | None:
     """How much each ensemble was sampled: independent frames, their rate, halves against their limit, round trips."""
-    drawn = [e for e in comparison.ensembles if e.sampling is not None]
+    drawn = [e for e in comparison.ensembles if e.convergence is not None]
     if not drawn:
         return None
-    known = comparison.reference.sampling
+    known = comparison.reference.convergence
     pace = known.per_second if known is not None else math.nan
     rows = []
     for one in drawn:
-        own = one.sampling
+        own = one.convergence
         ratio = own.per_second / pace if pace > 0 and one is not comparison.reference else math.nan
         under = f"{numbers.digits(ratio)} \u00d7 the reference" if math.isfinite(ratio) else ""
         cells = (
@@ -219,7 +219,7 @@ def sampling(comparison: Comparison) -> Table | None:
     caption = (
         "Independent frames: frames over the statistical inefficiency of the slowest coordinate. Halves: Jensen\u2013"
         "Shannon distance of the first half of every run to its second half, beside the 95 % quantile of that distance "
-        "between random halves; beyond it, the runs have not come to equilibrium (the worst measure is shown). Round "
+        "between random halves; beyond it, the runs have not come to equilibrium (the worst figure is shown). Round "
         "trips: from one end of the slowest coordinate to the other and back, over all replicas."
     )
     empty = [all(cells[k].text == numbers.DASH for _, cells in rows) for k in range(len(heads))]
@@ -231,7 +231,7 @@ def sampling(comparison: Comparison) -> Table | None:
 
 
 def _halves(halves: Mapping[str, float], floor: Mapping[str, float]) -> Cell:
-    """The measure that lies furthest above (or nearest to) its limit."""
+    """The figure that lies furthest above (or nearest to) its limit."""
     judged = {m: v / floor[m] for m, v in halves.items() if floor.get(m, math.nan) > 0 and math.isfinite(v)}
     if not judged:
         return Cell(numbers.DASH)
@@ -245,19 +245,19 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
-def recipes(comparison: Comparison) -> list[Table]:
+def published(comparison: Comparison) -> list[Table]:
     """Published metrics of every ensemble beside the figures that papers print."""
-    settings = comparison.settings.get("published", comparison.settings.get("recipes"))
+    settings = comparison.settings.get("published")
     settings = settings if isinstance(settings, Mapping) else {}
     found = []
-    for recipe in dict.fromkeys(name for e in comparison.others for name in e.recipes):
-        about = settings.get(recipe)
+    for benchmark in dict.fromkeys(name for e in comparison.others for name in e.published):
+        about = settings.get(benchmark)
         about = about if isinstance(about, Mapping) else {}
-        having = [e for e in comparison.ensembles if e.recipes.get(recipe)]
-        meaning, published = about.get("metrics") or {}, about.get("published") or []
+        having = [e for e in comparison.ensembles if e.published.get(benchmark)]
+        meaning, published = about.get("metrics") or {}, about.get("figures") or []
         rows = []
-        for metric in dict.fromkeys(m for e in having for m in e.recipes[recipe]):
-            cells = [Cell(numbers.digits(float(e.recipes[recipe].get(metric, math.nan)), 3)) for e in having]
+        for metric in dict.fromkeys(m for e in having for m in e.published[benchmark]):
+            cells = [Cell(numbers.digits(float(e.published[benchmark].get(metric, math.nan)), 3)) for e in having]
             printed = [row for row in published if len(row) == 4 and row[1] == metric]
             if published:
                 text = "; ".join(f"{row[0]}: {numbers.digits(float(row[2]), 3)}" for row in printed)
@@ -266,5 +266,5 @@ def recipes(comparison: Comparison) -> list[Table]:
         head = tuple((e.name, e.role) for e in having) + ((("published", "as printed"),) if published else ())
         source = f"As in {about['source']}." if about.get("source") else ""
         caption = " ".join([source, *(_sentence(str(note)) for note in about.get("notes") or [])]).strip()
-        found.append(Table(recipe, caption, head, tuple(rows)))
+        found.append(Table(benchmark, caption, head, tuple(rows)))
     return found

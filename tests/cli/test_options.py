@@ -40,7 +40,7 @@ BEHIND = {  # command -> the function behind it
 VALUES = {  # of options whose text is parsed before the function is called
     "--tempering": "300:450:6",
     "--processes": "2",
-    "--turns": "3:7",
+    "--pivot": "3:7",
     "--weights": "a=b.npy",
     "reference --every": "4",
     "reference --timestep": "0.002",

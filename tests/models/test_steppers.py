@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from cgsurrogate.analysis.kinetics.one_step_relaxation import persistence, slow
+from cgsurrogate.analysis.kinetics.one_step_relaxation import one_step_relaxation, slow_processes
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.steppers import _heads, _wrapped_normal
-from cgsurrogate.training.stepper import LaggedPairs, check, pair_loss, train_stepper
+from cgsurrogate.training.batches import LaggedPairs
+from cgsurrogate.training.settings import StepperSettings
+from cgsurrogate.training.stepper import check, pair_loss, train_stepper
 
 CHAIN = ((0, 1), (1, 2), (2, 3))
 BRANCHED = ((0, 1), (1, 2), (1, 3), (2, 4), (4, 5), (4, 6), (5, 7))
@@ -275,7 +277,7 @@ def test_runs_out_of_equilibrium_still_give_the_right_populations():
     frames = two_wells((0,) * 400, (25,) * 400, (0.02, 0.02))  # in 18 % of all frames, they have left the well
     stepper = registry.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
     with pytest.warns(UserWarning, match="not at equilibrium"):
-        history = train_stepper(stepper, frames, lag=6.0, steps=400, seed=1)
+        history = train_stepper(stepper, frames, StepperSettings(lag=6.0, steps=400, seed=1))
     assert history.notes
     state, z = stepper.start(first(frames, 2000), generator()), ZMatrix(frames.beads)
     rng, inside = generator(), []
@@ -307,7 +309,7 @@ def toy():
     torsion = wrap(torch.tensor(np.array([-1.2, 2.6])[states] + rng.normal(0, 0.3, count))).numpy()
     frames = make_frames(CHAIN, (4000, 4000, 4000), torsion=torsion)
     stepper = registry.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
-    history = train_stepper(stepper, frames, lag=4.0, steps=600, seed=1)
+    history = train_stepper(stepper, frames, StepperSettings(lag=4.0, steps=600, seed=1))
     return stepper, frames, history
 
 
@@ -371,15 +373,15 @@ def test_few_frames_are_not_learned_by_heart():
 def test_one_jump_shows_the_rates_of_a_stepper(toy):
     """The trained toy keeps as much of its only slow process as the data; one that was not trained forgets at once."""
     stepper, frames, _ = toy
-    processes = slow(stepper, frames, 2.0, processes=1)
-    assert slow(stepper, dataclasses.replace(frames, weights=np.ones(len(frames))), 2.0) is None
-    found = persistence(stepper, frames, 2.0, processes, starts=4000)
+    processes = slow_processes(stepper, frames, 2.0, processes=1)
+    assert slow_processes(stepper, dataclasses.replace(frames, weights=np.ones(len(frames))), 2.0) is None
+    found = one_step_relaxation(stepper, frames, 2.0, processes, starts=4000)
     assert found.data[0] == pytest.approx(0.85, abs=0.02) and found.lag == 2.0
     assert found.model[0] == pytest.approx(found.data[0], abs=0.03 + 3 * found.error[0])
     assert found.rates[0] == pytest.approx(1.0, abs=0.25) and not found.words and stepper.lag != 2.0
     fresh = registry.build("steppers", "autoregressive", frames.beads, lag=4.0)
     fresh.calibrate(frames)
-    assert any("times as fast" in line for line in persistence(fresh, frames, 2.0, processes).words)
+    assert any("times as fast" in line for line in one_step_relaxation(fresh, frames, 2.0, processes).words)
 
 
 def test_collisions_do_not_make_compact_structures_rarer():

@@ -144,18 +144,18 @@ def estimate(stem: str, values) -> dict[str, np.ndarray]:
 
 def expected_numbers(ensemble) -> dict[str, dict[str, np.ndarray]]:
     """Figure -> key -> array, of what the comparison holds."""
-    name, surface, shape = key(ensemble.name), ensemble.surfaces["TIC 1 / TIC 2"], ensemble.shape
+    name, surface, contacts = key(ensemble.name), ensemble.surfaces["TIC 1 / TIC 2"], ensemble.contact_map
     found = {
         "surface_tic_1_tic_2": {
             f"{name}_tic_1_tic_2_{field}": getattr(surface, field) for field in ("free_energy", "error", "kernel")
         },
-        "contacts": {f"{name}_contacts": shape.contacts},
-        "chain": {f"{name}_pairs": shape.pairs, **estimate(f"{name}_fluctuation", shape.fluctuation)},
+        "contacts": {f"{name}_contacts": contacts.contacts},
+        "chain": {f"{name}_pairs": contacts.pairs, **estimate(f"{name}_fluctuation", contacts.fluctuation)},
         "timescales": {f"{name}_values": ensemble.timescales.values},
     }
     for which, states in ensemble.states.items():
         found[f"populations_{which}"] = estimate(f"{name}_populations", states.populations)
-        found[f"network_{which}"] = estimate(f"{name}_passage", states.passage)
+        found[f"network_{which}"] = estimate(f"{name}_mean_first_passage", states.mean_first_passage)
         found[f"network_{which}"] |= {f"{name}_counts": states.counts}
         found[f"residence_{which}"] = {f"{name}_survival": states.survival}
         found[f"chapman_kolmogorov_{which}"] = estimate(f"{name}_predicted", states.check.predicted)
@@ -204,11 +204,11 @@ def test_a_broken_molecule_is_never_within(example):
 PARTS = {
     "timescales": None,
     "geometry": {},
-    "sampling": None,
-    "shape": None,
+    "convergence": None,
+    "contact_map": None,
     "states": {},
     "further": {},
-    "recipes": {},
+    "published": {},
 }
 
 
@@ -241,7 +241,7 @@ def test_each_part_may_be_absent_alone_and_for_some_only(example, part):
         assert not any(section.empty for section in found)
         assert page.table(made)
         kept = {section.key for section in found}
-        gone = {"sampling": "sampling", "recipes": "recipes", "states": "states"}.get(part)
+        gone = {"convergence": "convergence", "published": "published", "states": "states"}.get(part)
         assert gone is None or (gone in kept) == (lacking.stop is not None)
         assert bool(page.tables.further(made)) == (part != "further" or lacking.stop is not None)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STATES = 6  # panels side by side
-RAREST = 0.003  # of the visits; longer ones are not drawn
+RAREST = 0.003  # of the dwell times; longer ones are not drawn
 
 
 def check(
@@ -80,7 +80,7 @@ def survival(
     shown: Sequence[Ensemble] | None = None,
     legend: bool = False,
 ) -> Axes:
-    """Share of the visits to a state that last at least so long, on a logarithmic scale."""
+    """Share of the dwell times in a state that are at least so long, on a logarithmic scale."""
     from matplotlib.ticker import MaxNLocator
 
     looks = style.looks(ensembles)
@@ -99,7 +99,7 @@ def survival(
     ax.set_xlim(0, 1.03 * scale * max((_last(e, which) for e in drawn), default=1.0))
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.set_xlabel(f"time in the state ({unit})")
-    ax.set_ylabel("share of visits that last longer")
+    ax.set_ylabel("share of dwell times that are longer")
     if legend:
         ax.legend()
     return ax
@@ -115,7 +115,7 @@ def has_survival(ensemble: Ensemble, which: str) -> bool:
 
 
 def _last(ensemble: Ensemble, which: str) -> float:
-    """ps, up to which more than ``RAREST`` of the visits to any state last."""
+    """ps, up to which more than ``RAREST`` of the dwell times in any state reach."""
     kinetics = ensemble.states[which]
     lasting = np.flatnonzero((kinetics.survival > RAREST).any(0))
     return float(kinetics.times[lasting[-1]]) if len(lasting) else 0.0

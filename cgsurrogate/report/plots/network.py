@@ -45,8 +45,8 @@ def layout(count: int, places: np.ndarray | None = None) -> np.ndarray:
 
 def speed(kinetics: StateKinetics, start: int, end: int) -> float:
     """How fast one state turns into another, 1/ns: 1 / mean first-passage time, else the counted rate; 0 if unknown."""
-    if kinetics.passage is not None:
-        time = float(kinetics.passage.value[start, end])
+    if kinetics.mean_first_passage is not None:
+        time = float(kinetics.mean_first_passage.value[start, end])
         return 1000 / time if math.isfinite(time) and time > 0 else 0.0
     rate = float(kinetics.rates.value[start, end])
     return rate if math.isfinite(rate) else 0.0
@@ -54,8 +54,15 @@ def speed(kinetics: StateKinetics, start: int, end: int) -> float:
 
 def label(kinetics: StateKinetics, start: int, end: int) -> str:
     """Mean first-passage time (or rate) with its interval below."""
-    if kinetics.passage is not None:
-        values = (float(a[start, end]) for a in (kinetics.passage.value, kinetics.passage.low, kinetics.passage.high))
+    if kinetics.mean_first_passage is not None:
+        values = (
+            float(a[start, end])
+            for a in (
+                kinetics.mean_first_passage.value,
+                kinetics.mean_first_passage.low,
+                kinetics.mean_first_passage.high,
+            )
+        )
         text, under = numbers.duration(*values)
     else:
         value, low, high = (
@@ -219,7 +226,7 @@ def _fastest(known: Sequence[Ensemble], which: str, pairs: Sequence[tuple[int, i
 
 def _data(name: str, kinetics: StateKinetics) -> dict[str, np.ndarray]:
     data = {f"{name} counts": kinetics.counts, f"{name} lag": np.array(kinetics.lag)}
-    for field in ("populations", "passage", "rates", "transitions"):
+    for field in ("populations", "mean_first_passage", "rates", "transitions"):
         values = getattr(kinetics, field)
         if values is not None:
             data |= {f"{name} {field} {part}": getattr(values, part) for part in ("value", "low", "high")}

@@ -137,14 +137,14 @@ def timescales(ensembles: Sequence[Ensemble]) -> tuple[Figure, dict[str, np.ndar
     for ensemble in known:
         for field in ("lags", "values", "low", "high"):
             data[f"{ensemble.name} {field}"] = getattr(ensemble.timescales, field)
-        if ensemble.timescales.clock is not None:
+        if ensemble.timescales.time_scaling is not None:
             for field in ("value", "low", "high"):
-                data[f"{ensemble.name} clock {field}"] = getattr(ensemble.timescales.clock, field)
+                data[f"{ensemble.name} time scaling {field}"] = getattr(ensemble.timescales.time_scaling, field)
     return figure, data
 
 
 def geometry(ensembles: Sequence[Ensemble]) -> tuple[Figure, dict[str, np.ndarray]]:
-    """Bonds, angles, handedness, closest approach."""
+    """Bonds, angles, chirality, closest approach."""
     drawn = drawing.shown(ensembles)
     names = list(dict.fromkeys(n for e in drawn for n in e.geometry))
     columns = min(4, len(names))
