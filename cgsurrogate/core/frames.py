@@ -22,9 +22,13 @@ STORED = {"positions": np.float32, "forces": np.float32, "weights": np.float64, 
 class Beads:
     """The particles of one coarse-grained molecule; everything but where they are.
 
+    >>> beads = Beads(("CA", "CA"), (13, 6), (12.0, 12.0), (0, 1), ("ALA", "GLY"), bonds=((0, 1),))
+    >>> len(beads)
+    2
+
     Attributes:
         names: atom name of each bead, as in a PDB file.
-        types: index into the fixed table of ``beadtypes``, so that models transfer between sequences.
+        types: index into the fixed table of bead types, so that models transfer between sequences.
         masses: amu.
         residues: index of the residue of each bead, from 0, never falling.
         residue_names: three-letter name of the residue of each bead.
@@ -67,6 +71,13 @@ class Beads:
 class Frames:
     """Positions of one molecule over one or more unbroken runs, all runs one after the other.
 
+    >>> bead = Beads(("CA",), (13,), (12.0,), (0,), ("ALA",))
+    >>> frames = Frames(bead, np.zeros((5, 1, 3), np.float32), lengths=(2, 3), dt=1.0, temperature=300.0)
+    >>> frames
+    Frames: 5 of 1 beads in 2 run(s), 1 ps apart, 300 K
+    >>> frames.runs
+    (slice(0, 2, None), slice(2, 5, None))
+
     Attributes:
         positions: (T, N, 3) nm; may be memory-mapped.
         lengths: frames in each unbroken run; they sum to T.
@@ -75,7 +86,7 @@ class Frames:
         forces: (T, N, 3) kJ/mol/nm, or None.
         weights: (T,) statistical weights of biased data, not negative, or None for equal weights.
         provenance: where the frames come from, and what that did to their order in time.
-        uncertainty: (T, N) without a unit, how new each bead's surroundings are to the model (``novelty.py``), or None.
+        uncertainty: (T, N) without a unit, how new each bead's surroundings are to the model, or None.
     """
 
     beads: Beads
@@ -294,5 +305,4 @@ class Frames:
         )
 
     def _repr_html_(self) -> str:
-        kind, text = repr(self).split(":", 1)
-        return f"<b>{kind}</b>:{text}"
+        return "<b>Frames</b>" + repr(self).removeprefix("Frames")

@@ -40,9 +40,12 @@ class Exchange(TypedDict, total=False):
     effective_frames: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Provenance:
     """Where frames come from. Every field is optional; what is in a mapping, JSON can hold.
+
+    >>> Provenance(mapping="ca", wall_seconds=3.0)
+    Provenance(mapping='ca', wall_seconds=3.0)
 
     Attributes:
         topology: name of the file that all-atom trajectories were read with.
@@ -105,6 +108,9 @@ class Provenance:
     def __post_init__(self) -> None:
         if clash := FIELDS & self.notes.keys():
             raise ValueError(f"{', '.join(sorted(clash))} of a provenance are fields of their own, not notes")
+
+    def __repr__(self) -> str:
+        return f"Provenance({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: fields that say something, and the notes beside them."""

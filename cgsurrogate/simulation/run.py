@@ -96,9 +96,9 @@ def simulate(
 
     Raises:
         ValueError: settings that do not fit together, or do not fit what the folder holds.
-        stopping.Stopped: SIGTERM, SIGINT or ``max_hours``; all is saved and the same call goes on.
+        Stopped: SIGTERM, SIGINT or ``max_hours``; all is saved and the same call goes on.
         Unstable: no replica is left.
-        files.Busy: another process writes to the folder.
+        Busy: another process writes to the folder.
     """
     if max_hours is not None and (folder is None or not max_hours > 0):
         raise ValueError(f"max_hours must be above 0 and needs a folder, got {max_hours} and folder {folder}")
