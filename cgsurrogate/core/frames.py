@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import mmap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +188,9 @@ class Frames:
 
         return dataclasses.replace(
             self,
-            positions=gather(self.positions),
-            forces=None if self.forces is None else gather(self.forces),
-            weights=None if self.weights is None else gather(self.weights),
-            uncertainty=None if self.uncertainty is None else gather(self.uncertainty),
+            **self._of_each_array(gather),
             lengths=tuple(run.stop - run.start for run in chosen),
+            provenance=self.provenance.of_runs([int(i) for i in indices], len(runs)),
         )
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
@@ -219,17 +218,11 @@ class Frames:
         return self.take_runs(kept), self.take_runs(sorted(held))
 
     def _cut(self, part: slice) -> Frames:
-        def cut(array: np.ndarray | None) -> np.ndarray | None:
-            return None if array is None else array[part]
+        cut = self._of_each_array(lambda array: array[part])
+        return dataclasses.replace(self, **cut, lengths=(part.stop - part.start,))
 
-        return dataclasses.replace(
-            self,
-            positions=self.positions[part],
-            forces=cut(self.forces),
-            weights=cut(self.weights),
-            uncertainty=cut(self.uncertainty),
-            lengths=(part.stop - part.start,),
-        )
+    def _of_each_array(self, take: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
+        return {name: take(array) for name in STORED if (array := getattr(self, name)) is not None}
 
     def with_provenance(self, **fields: Any) -> Frames:
         """The same frames with these fields of their provenance."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 EXCHANGE = "exchanging replicas"  # a ``mixed_by``, as are those of the sampler that a simulation names
@@ -111,6 +111,13 @@ class Provenance:
 
     def __repr__(self) -> str:
         return f"Provenance({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
+    def of_runs(self, chosen: Sequence[int], count: int) -> Provenance:
+        """That of some of ``count`` runs: each keeps its replica and its ladder."""
+        replicas, ladders = (
+            tuple(each[run] for run in chosen) if len(each) == count else each for each in (self.replicas, self.ladders)
+        )
+        return dataclasses.replace(self, replicas=replicas, ladders=ladders)
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: fields that say something, and the notes beside them."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cgsurrogate.core import bead_types, registry
 from cgsurrogate.data import force_aggregation
@@ -35,6 +37,15 @@ def names(mapping: Mapping) -> list[str]:
 def test_rows_sum_to_one_and_force_weights_invert_position_weights(mapping):
     assert mapping.weights.sum(1) == pytest.approx(1)
     assert mapping.force_weights @ mapping.weights.T == pytest.approx(np.eye(len(mapping.beads)), abs=1e-12)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(1e-3, 1e3))
+def test_forces_that_follow_from_beads_alone_are_given_back(mapping, seed, scale):
+    """Bead positions p = W x and an energy V(p): the forces on atoms are W^T f, and they map to f."""
+    f = scale * np.random.default_rng(seed).normal(size=(2, len(mapping.beads), 3))
+    atoms = np.einsum("na,tnd->tad", mapping.weights, f)
+    np.testing.assert_allclose(mapping.forces(atoms), f, rtol=1e-5, atol=1e-5 * scale)
 
 
 def test_a_shift_shifts_and_a_turn_turns_positions_and_forces(mapping, atoms):
