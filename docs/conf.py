@@ -19,8 +19,9 @@ sys.path.insert(0, str(ROOT))
 
 project = PACKAGE
 author = "the authors of cgsurrogate"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build", "_generated/commands.md"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions.append("sphinx-mathjax-offline")  # formulas need no network
+exclude_patterns = ["_build", "_generated/commands.md", "_generated/api.md"]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 
@@ -40,6 +41,7 @@ html_theme = "furo"
 html_title = "cgsurrogate"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_show_copyright = False
 pygments_style = "friendly"
 
 
@@ -63,38 +65,44 @@ def first_sentence(path: Path) -> str:
 
 def write_api(path: Path, name: str) -> None:
     """The page of a package or module, and the pages of all that is in it."""
-    page, package = MADE / "api" / f"{name}.md", path.suffix != ".py"
+    package = path.suffix != ".py"
     inside = modules(path) if package else []
-    lines = [f"# {name.removeprefix(PACKAGE + '.')}" if name != PACKAGE else "# API", ""]
+    lines = [f"# {name.removeprefix(PACKAGE + '.')}", ""]
     lines += ["```{eval-rst}", f".. automodule:: {name}", *(["   :no-members:"] if package else []), "```", ""]
-    lines += [f"- [`{one.stem}`]({name}.{one.stem}.md): {first_sentence(one)}".rstrip(": ") for one in inside] + [""]
-    if inside:
-        lines += ["```{toctree}", ":hidden:", "", *(f"{one.stem} <{name}.{one.stem}>" for one in inside), "```", ""]
-    page.parent.mkdir(parents=True, exist_ok=True)
-    rewrite(page, "\n".join(lines))
+    rewrite(MADE / "api" / f"{name}.md", "\n".join(lines + contents(inside, name)))
     for one in inside:
         write_api(one, f"{name}.{one.stem}")
+
+
+def contents(inside: list[Path], name: str) -> list[str]:
+    """A list of what is in a package, with a sentence each, and the same for the bar at the side."""
+    if not inside:
+        return []
+    at = f"/_generated/api/{name}"
+    lines = [f"- [`{one.stem}`]({at}.{one.stem}.md): {first_sentence(one)}".rstrip(": ") for one in inside]
+    return [*lines, "", "```{toctree}", ":hidden:", "", *(f"{one.stem} <{at}.{one.stem}>" for one in inside), "```", ""]
 
 
 # --- the commands --------------------------------------------------------------------------------------------------
 
 
-def command_lines(command, words: str) -> list[str]:
+def command_lines(command, words: str, above) -> list[str]:
     """Heading, usage, help and options of a command and of those below it."""
     import click
 
-    context = click.Context(command, info_name=words, max_content_width=88)
+    context = click.Context(command, parent=above, info_name=words.split()[-1], max_content_width=88)
     usage = command.get_usage(context).removeprefix("Usage: ")
     inside = getattr(command, "commands", {})
     lines = [f"## `{words}`", "", *tidy(command.help or ""), "", "```text", usage, "```", ""]
-    rows = [record for p in command.get_params(context) if (record := p.get_help_record(context)) and not inside]
+    options = [p for p in command.get_params(context) if isinstance(p, click.Option) and not inside]
+    rows = [record for p in options if (record := p.get_help_record(context))]
     if rows:
         lines += ["| option | meaning |", "|---|---|"]
         lines += [f"| `{cell(a)}` | {escaped(cell(b))} |" for a, b in rows] + [""]
     if command.epilog:
-        lines += ["```text", command.epilog.removeprefix("Example:").strip(), "```", ""]
+        lines += ["Example:", "", "```text", command.epilog.removeprefix("Example:").strip(), "```", ""]
     for name, one in inside.items():
-        lines += command_lines(one, f"{words} {name}")
+        lines += command_lines(one, f"{words} {name}", context)
     return lines
 
 
@@ -113,13 +121,13 @@ def tidy(text: str) -> list[str]:
 
 
 def write_commands() -> None:
+    import click
+
     from cgsurrogate.cli import group
 
-    rewrite(MADE / "commands.md", "\n".join(line for one in top(group) for line in one))
-
-
-def top(group) -> list[list[str]]:
-    return [command_lines(one, f"{PACKAGE} {name}") for name, one in group.commands.items()]
+    above = click.Context(group, info_name=PACKAGE, **group.context_settings)
+    pages = [command_lines(one, f"{PACKAGE} {name}", above) for name, one in group.commands.items()]
+    rewrite(MADE / "commands.md", "\n".join(line for lines in pages for line in lines))
 
 
 def rewrite(path: Path, text: str) -> None:
@@ -177,8 +185,11 @@ def skip(app, what, name, thing, skipped, options):
 
 
 def setup(app) -> None:
-    MADE.mkdir(exist_ok=True)
-    write_api(ROOT / PACKAGE, PACKAGE)
+    (MADE / "api").mkdir(parents=True, exist_ok=True)
+    rooms = modules(ROOT / PACKAGE)
+    rewrite(MADE / "api.md", "\n".join(contents(rooms, PACKAGE)))
+    for one in rooms:
+        write_api(one, f"{PACKAGE}.{one.stem}")
     write_commands()
     app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", skip)
