@@ -63,15 +63,15 @@ def first_sentence(path: Path) -> str:
     return escaped(sentence.replace("``", "`"))
 
 
-def write_api(path: Path, name: str) -> None:
-    """The page of a package or module, and the pages of all that is in it."""
+def write_api(path: Path, name: str) -> list[Path]:
+    """The page of a package or module, and the pages of all that is in it; all their files."""
     package = path.suffix != ".py"
     inside = modules(path) if package else []
     lines = [f"# {name.removeprefix(PACKAGE + '.')}", ""]
     lines += ["```{eval-rst}", f".. automodule:: {name}", *(["   :no-members:"] if package else []), "```", ""]
-    rewrite(MADE / "api" / f"{name}.md", "\n".join(lines + contents(inside, name)))
-    for one in inside:
-        write_api(one, f"{name}.{one.stem}")
+    page = MADE / "api" / f"{name}.md"
+    rewrite(page, "\n".join(lines + contents(inside, name)))
+    return [page, *(below for one in inside for below in write_api(one, f"{name}.{one.stem}"))]
 
 
 def contents(inside: list[Path], name: str) -> list[str]:
@@ -167,16 +167,15 @@ def text_before(lines: list[str]) -> str:
 
 
 def plain(line: str) -> str:
-    """Escape what reST would take for markup outside of backticks; *emphasis* stays."""
+    """Escape what reST would take for markup outside of backticks; *emphasis* and **weight** stay."""
     parts = re.split(r"(``.*?``|`[^`]*`)", line)
     return "".join(p if p.startswith("`") else escape(p) for p in parts)
 
 
 def escape(text: str) -> str:
     text = re.sub(r"(?<=\w)_(?!\w)|\|", lambda m: "\\" + m.group(), text)
-    emphasis = r"(?<![\w*\\])\*(?=\w)([^*\n]*\w)\*(?![\w*])"
-    kept = re.split(emphasis, text)
-    return "".join(f"*{p}*" if i % 2 else p.replace("*", r"\*") for i, p in enumerate(kept))
+    kept = re.split(r"(?<![\w*\\])(\*{1,2}(?=\w)[^*\n]*\w\*{1,2})(?![\w*])", text)
+    return "".join(p if i % 2 else p.replace("*", r"\*") for i, p in enumerate(kept))
 
 
 def skip(app, what, name, thing, skipped, options):
@@ -188,8 +187,9 @@ def setup(app) -> None:
     (MADE / "api").mkdir(parents=True, exist_ok=True)
     rooms = modules(ROOT / PACKAGE)
     rewrite(MADE / "api.md", "\n".join(contents(rooms, PACKAGE)))
-    for one in rooms:
-        write_api(one, f"{PACKAGE}.{one.stem}")
+    pages = {page for one in rooms for page in write_api(one, f"{PACKAGE}.{one.stem}")}
+    for page in set((MADE / "api").glob("*.md")) - pages:  # of a module that is gone
+        page.unlink()
     write_commands()
     app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", skip)
