@@ -119,12 +119,12 @@ def cv(positions):
     return np.linalg.norm(positions[:, -1] - positions[:, 0], axis=-1)
 """
 PUBLISHED = """
-from cgsurrogate.comparison.published._base import Recipe
+from cgsurrogate.comparison.published._base import PublishedBenchmark
 
 def build(reference):
     return Size()
 
-class Size(Recipe):
+class Size(PublishedBenchmark):
     name, source = "size", "A. Stranger, J. Irrepr. Results 1 (2026)"
     metrics = {"mean size": "nm"}
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cgsurrogate.analysis.cvs._base import CV
-from cgsurrogate.comparison.published._base import Recipe
+from cgsurrogate.comparison.published._base import PublishedBenchmark
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Prior
 from cgsurrogate.core.propagator import Propagator, Stepper
@@ -41,7 +41,7 @@ BUILT: dict[str, type] = {  # in the order in which a file is tried
     "priors": Prior,
     "networks": Energy,
     "cvs": CV,
-    "published": Recipe,
+    "published": PublishedBenchmark,
     "mappings": Mapping,
 }
 
