@@ -22,18 +22,7 @@ ROOMS = {  # from the ground up: what each room may import
     "report": ("core", "analysis", "comparison"),
     "workflows": (*PHYSICS, "data", "models", "analysis", "simulation", "comparison", "training", "report"),
     "testing": (*PHYSICS, "data", "models", "analysis", "simulation", "comparison"),
-    "cli": (
-        "core",
-        "data",
-        "models",
-        "analysis",
-        "simulation",
-        "comparison",
-        "training",
-        "report",
-        "workflows",
-        "testing",
-    ),
+    "cli": ("core", "data", "models", "simulation", "training", "report", "workflows", "testing"),
 }
 CONFINED = {  # package -> the only rooms or files that may import it
     "pytorch_lightning": ("training",),

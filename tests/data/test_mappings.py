@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cgsurrogate.core import bead_types, registry
 from cgsurrogate.data import force_aggregation
@@ -18,6 +20,17 @@ cap = resname ACE and not element H
 
 def names(mapping: Mapping) -> list[str]:
     return [f"{r}:{n}" for r, n in zip(mapping.beads.residue_names, mapping.beads.names, strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["ca", "backbone", "heavy"])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(1e-3, 1e3))
+def test_forces_that_follow_from_beads_alone_are_given_back(peptide, kind, seed, scale):
+    """Bead positions p = W x and an energy V(p): the forces on atoms are W^T f, and they map to f."""
+    mapping = registry.build("mappings", kind, peptide.topology)
+    f = scale * np.random.default_rng(seed).normal(size=(2, len(mapping.beads), 3))
+    atoms = np.einsum("na,tnd->tad", mapping.weights, f)
+    np.testing.assert_allclose(mapping.forces(atoms), f, rtol=1e-5, atol=1e-5 * scale)
 
 
 def test_ca_is_a_chain_of_alpha_carbons(peptide):
