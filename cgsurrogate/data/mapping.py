@@ -9,7 +9,7 @@ import numpy as np
 from cgsurrogate.core.frames import Beads
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Mapping:
     """A linear map of A atoms to N beads.
 
@@ -33,6 +33,9 @@ class Mapping:
             raise ValueError("every row of the position weights must sum to one")
         if not np.allclose(self.force_weights @ self.weights.T, np.eye(len(self.beads)), atol=1e-9):
             raise ValueError("force_weights @ weights.T is not the identity: the mapped forces would be biased")
+
+    def __repr__(self) -> str:
+        return f"Mapping: {self.weights.shape[1]:,} atoms to {len(self.beads)} beads"
 
     def positions(self, atoms: np.ndarray) -> np.ndarray:
         """(T, A, 3) nm -> (T, N, 3) nm, float32."""

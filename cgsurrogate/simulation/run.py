@@ -77,9 +77,9 @@ def simulate(
 
     Raises:
         ValueError: settings that do not fit together, or do not fit what the folder holds.
-        interrupts.Stopped: SIGTERM, SIGINT or ``max_hours``; all is saved and the same call goes on.
+        Stopped: SIGTERM, SIGINT or ``max_hours``; all is saved and the same call goes on.
         Unstable: no replica is left.
-        filesystem.Busy: another process writes to the folder.
+        Busy: another process writes to the folder.
     """
     spec = specify(propagator, start, beads, settings)
     if options.folder is None:

@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     )
     from cgsurrogate.workflows.samplers import make_propagator
     from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
-    from cgsurrogate.workflows.train import INTEGRATOR, NETWORK, PRIORS, make_energy, make_stepper
+    from cgsurrogate.workflows.train import INTEGRATOR, make_energy, make_stepper
 
 __all__ = [
     "INTEGRATOR",
-    "NETWORK",
-    "PRIORS",
     "describe",
     "load_ensembles",
     "load_example",

@@ -21,6 +21,7 @@ from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.parallel import cores
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
+from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.branches import Branch, Update, log, run_branches
 from cgsurrogate.workflows.provenance import hashes, provenance
 from cgsurrogate.workflows.settings import StudySettings
@@ -196,26 +197,14 @@ def _train(
     minutes: float,
     report: Callable[[float | None, str], None],
 ) -> Model:
+    budget: dict[str, Any] = {"minutes": minutes, "seed": settings.seed}
     if name == "time-stepper":
-        return workflows.make_stepper(
-            training,
-            out,
-            stepper=settings.stepper,
-            lag=settings.lag,
-            minutes=minutes,
-            seed=settings.seed,
-            report=report,
-        )
-    return workflows.make_energy(
-        training,
-        out,
-        objective=settings.objective,
-        network=settings.network,
-        fine_tune=settings.fine_tune,
-        minutes=minutes,
-        seed=settings.seed,
-        report=report,
+        stepper = StepperSettings(stepper=settings.stepper, lag=settings.lag, **budget)
+        return workflows.make_stepper(training, out, stepper, report=report)
+    energy = EnergySettings(
+        objective=settings.objective, network=settings.network, fine_tune=settings.fine_tune, **budget
     )
+    return workflows.make_energy(training, out, energy, report=report)
 
 
 def _length(path: Path, model: Model, training: Frames, settings: StudySettings, minutes: float) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from cgsurrogate.geometry.torsion_moves import Moves
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
 from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
-from cgsurrogate.training.objectives.maximum_likelihood import fine_tune
+from cgsurrogate.training.loop import fit
+from cgsurrogate.training.objectives.maximum_likelihood import SETTINGS, MaximumLikelihood
 
 KELVIN = 300.0
 KT = units.thermal_energy(KELVIN)
@@ -145,5 +146,5 @@ def test_maximum_likelihood_with_independence_moves_finds_the_strength_behind_th
     data = Frames(BEADS, x.numpy(), (2000, 2000), 1.0, KELVIN)
     tilt = Tilt()
     dynamics = sampler_of(1, data, Sum(tilt))
-    fine_tune(tilt, dynamics, data, minutes=None, steps=250, seed=0, rate=0.05, average=0.95, moves=1)
+    fit(tilt, MaximumLikelihood(dynamics, data), SETTINGS.within(None, 250, rate=0.05, average=0.95))
     assert float(tilt.strength) == pytest.approx(2.0, abs=0.25)

@@ -22,7 +22,7 @@ from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
 SILENCE = 600  # s without an answer from the parser
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Source:
     """One unbroken run.
 
@@ -41,6 +41,9 @@ class Source:
     kind: str
     array: np.ndarray | None = None
     cells: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"Source: {self.name}, {self.frames:,} frames of {self.atoms:,} atoms"
 
 
 def sources(spec: str | Path, topology) -> list[Source]:

@@ -27,6 +27,7 @@ from torch import Generator, Tensor
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Internal
 from cgsurrogate.core.frames import Beads
+from cgsurrogate.geometry.internal_coordinates import angle, dihedral, rotated
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation.evaluator import terms_of
 from cgsurrogate.simulation.monte_carlo.move import Move, Proposal
@@ -174,14 +175,8 @@ class PivotMove(Move):
 
     def _values(self, corners: tuple[Tensor, ...], move: Tensor) -> Tensor:
         a, b, c, d = corners
-        first, axis, last = b - a, c - b, d - c
-        one, two = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
-        twist = torch.atan2((first * two).sum(1) * axis.norm(dim=1), (one * two).sum(1))
-        if self.dihedrals == len(self):
-            return twist
-        normal = torch.linalg.cross(first, last)  # of an angle, where b is c
-        bend = torch.atan2(normal.norm(dim=1), -(first * last).sum(1))
-        return torch.where(move < self.dihedrals, twist, bend)
+        turn = dihedral(b - a, c - b, d - c)
+        return turn if self.dihedrals == len(self) else torch.where(move < self.dihedrals, turn, angle(a - b, d - b))
 
     def rotate(self, x: Tensor, move: Tensor, amount: Tensor) -> Tensor:
         """(B, N, 3) nm with the side of each rotation (B,) moved so that its coordinate grows by (B,) radian."""
@@ -189,25 +184,13 @@ class PivotMove(Move):
         axis = c - b
         if self.dihedrals < len(self):
             axis = torch.where((move < self.dihedrals)[:, None], axis, torch.linalg.cross(a - b, d - b))
-        rotation = _rotation(axis / axis.norm(dim=1, keepdim=True), amount * self.sign[move].to(x))
-        moved = torch.baddbmm(b[:, None], x - b[:, None], rotation)
-        return torch.where(self.sides[move][:, :, None], moved, x)
+        axis, amount = (axis / axis.norm(dim=1, keepdim=True))[:, None], (amount * self.sign[move].to(x))[:, None, None]
+        turned = rotated(x - b[:, None], axis, amount.cos(), amount.sin()) + b[:, None]
+        return torch.where(self.sides[move][:, :, None], turned, x)
 
     def _corners(self, x: Tensor, move: Tensor) -> tuple[Tensor, ...]:
         """Four times (B, 3)."""
         return x[torch.arange(len(x), device=x.device)[:, None], self.beads[move]].unbind(1)
-
-
-def _rotation(axis: Tensor, angle: Tensor) -> Tensor:
-    """Unit vectors (B, 3) and (B,) radian -> (B, 3, 3) by which rows are multiplied (Rodrigues)."""
-    cosine, sine = angle.cos(), angle.sin()
-    scaled = axis * sine[:, None]
-    out = axis[:, :, None] * axis[:, None, :] * (1 - cosine)[:, None, None]
-    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        out[:, i, i] += cosine
-        out[:, i, j] += scaled[:, k]
-        out[:, j, i] -= scaled[:, k]
-    return out
 
 
 def _centres(low: float, high: float) -> Tensor:
