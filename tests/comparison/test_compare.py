@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cgsurrogate.analysis.structure import Structure
-from cgsurrogate.comparison import baselines
 from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Beads, Frames
 
@@ -76,14 +76,12 @@ def made():
     rng = np.random.default_rng(0)
     reference, training = peptide(rng, 8, 600), peptide(rng, 8, 600)
     surrogates = {"good": peptide(rng, 8, 600), "wrong": peptide(rng, 8, 600, helical=0.95, wide=0.5)}
-    beside = {"MSM": baselines.resample(training, runs=8, length=600)}
+    surrogates["wrong"] = surrogates["wrong"].with_provenance(physical_time=False)
     lines = []
     comparison = compare(
         reference,
         surrogates,
         training=training,
-        baselines=beside,
-        physical={"wrong": False},
         report=lines.append,
     )
     return comparison, lines
@@ -303,7 +301,7 @@ def test_another_molecule_a_name_twice_and_an_unknown_cv_are_one_clear_line():
     with pytest.raises(ValueError, match="name of its own"):
         compare(reference, {"reference": reference})
     with pytest.raises(ValueError, match="did you mean 'torsions'"):
-        compare(reference, {"x": reference}, cvs=("torsion",))
+        compare(reference, {"x": reference}, settings=ComparisonSettings(cvs=("torsion",)))
 
 
 @pytest.mark.parametrize(("known", "own"), [(1, 1), (1, 50), (50, 1), (3, 2)])

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from cgsurrogate import workflows
 from cgsurrogate.comparison.compare import compare
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads, Frames
@@ -290,7 +291,7 @@ def test_neither_timescales_nor_lagged_pairs_are_made_of_them(peptide_frames, tm
     x = (x + rng.normal(0, 0.002, x.shape)).astype(np.float32)
     plain = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0)
     mixed = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0, provenance=Provenance(mixed_by=EXCHANGE))
-    comparison = compare(plain, {"plain": plain, "mixed": mixed}, cvs=["gyration"])
+    comparison = compare(plain, {"plain": plain, "mixed": mixed}, settings=ComparisonSettings(cvs=("gyration",)))
     known = {e.name: e for e in comparison.ensembles}
     assert known["plain"].timescales is not None
     assert known["mixed"].timescales is None
