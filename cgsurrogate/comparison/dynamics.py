@@ -106,16 +106,14 @@ class Dynamics:
     def _of_one(
         self, name: str, labels: np.ndarray, lags: np.ndarray, count: int, found: metastable_states.Macrostates | None
     ) -> None:
-        frames, cut, physical = self.frames[name], self.cut[name], self.frames[name].provenance.physical_time
+        frames, cut = self.frames[name], self.cut[name]
         self.counted.setdefault(MICRO, {})[name] = surfaces.state_histogram(labels, count, frames, cut)
         if not frames.time_ordered:
             self.notes[name].append(f"no timescales: {frames.out_of_order} have no time order")
         else:
-            times, notes = implied_timescales.timescales(
-                labels, frames, lags, count, cut, self.rng(name, "timescales"), physical=physical
-            )
+            times, notes = implied_timescales.timescales(labels, frames, lags, count, cut, self.rng(name, "timescales"))
             known = self.timescales[self.reference]
-            if times is not None and known is not None and known.physical and not physical:
+            if times is not None and known is not None and known.physical and not times.physical:
                 times = dataclasses.replace(times, time_scaling=implied_timescales.time_scaling(known, times))
             self.timescales[name] = times
             self.notes[name] += notes
@@ -123,7 +121,7 @@ class Dynamics:
             sets = found.assignment[labels]
             self.counted.setdefault(METASTABLE, {})[name] = surfaces.state_histogram(sets, len(found), frames, cut)
             self.states[name][METASTABLE] = metastable_states.measure(
-                found, labels, frames, cut, self.rng(name, METASTABLE), physical=physical
+                found, labels, frames, cut, self.rng(name, METASTABLE)
             )
 
     def of_definitions(
@@ -155,7 +153,6 @@ class Dynamics:
                 frames,
                 self.cut[name],
                 self.rng(name, NAMED),
-                physical=frames.provenance.physical_time,
             )
 
     def _places(self, labels: np.ndarray, count: int, plane: np.ndarray) -> np.ndarray:

@@ -118,9 +118,8 @@ def test_notes_say_what_the_transitions_do_not_allow():
     assert k.populations.value[2] == 0 and 0.1 < k.populations.high[2] < 0.3  # fifteen independent frames
     assert np.isnan(k.free_energies.value[2]) and np.isnan(k.rates.value[2]).all()
     fast = np.arange(150) % 2
-    own = transitions.measure(
-        fast, ("A", "B"), frames_of((150,)), blocks((150,), 1), np.random.default_rng(5), physical=False
-    )
+    unphysical = frames_of((150,)).with_provenance(physical_time=False)
+    own = transitions.measure(fast, ("A", "B"), unphysical, blocks((150,), 1), np.random.default_rng(5))
     assert any("fewer than three frames" in n for n in own.notes) and any("not physical time" in n for n in own.notes)
     apart = transitions.measure(np.repeat([0, 1], 50), ("A", "B"), frames_of((50, 50)), blocks((50, 50), 9),
                           np.random.default_rng(5))  # fmt: skip

@@ -189,6 +189,23 @@ def test_saving_and_loading_changes_nothing(made, tmp_path):
     assert "NaN" not in text and json.loads(text)["ensembles"][1]["distances"]["TIC 1"]["within"] in (True, False)
 
 
+def results(value):
+    """All dataclasses in a comparison but its frames."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, Frames):
+        yield value
+        yield from results(list(vars(value).values()))
+    elif isinstance(value, (dict, list, tuple)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from results(one)
+
+
+def test_every_result_prints_in_a_few_lines(made):
+    comparison, _ = made
+    found = list(results(comparison))
+    assert len({type(one) for one in found}) > 8 and max(len(repr(one)) for one in found) < 2000
+    assert "good (surrogate, 4,800 frames): " in repr(comparison)
+
+
 def test_incomplete_or_foreign_folders_are_one_clear_line(made, tmp_path):
     with pytest.raises(FileNotFoundError, match="cgsurrogate compare"):
         Comparison.load(tmp_path)

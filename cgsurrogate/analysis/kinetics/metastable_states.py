@@ -10,7 +10,7 @@ import numpy as np
 
 from cgsurrogate.analysis.free_energy import surfaces
 from cgsurrogate.analysis.kinetics import markov_model, transitions
-from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, StateKinetics
+from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, Result, StateKinetics
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
 
@@ -18,8 +18,8 @@ MOST, LEAST_POPULATION, CORE = 5, 0.01, 0.75
 DRAWS, MULTIPLES = 60, 5
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Macrostates:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Macrostates(Result):
     """M sets of S microstates, by falling population in the reference.
 
     Attributes:
@@ -145,8 +145,6 @@ def measure(
     frames: Frames,
     cut: Blocks,
     rng: np.random.Generator,
-    *,
-    physical: bool = True,
 ) -> StateKinetics:
     """Kinetics of any ensemble between the sets of the reference; nan and a note where its data do not allow it.
 
@@ -158,7 +156,7 @@ def measure(
         raise ValueError(f"expected one microstate a frame, ({len(frames)},), got {labels.shape}")
     counted = surfaces.state_histogram(found.assignment[labels], len(found), frames, cut)
     shares, energies = surfaces.populations(counted, rng)
-    seen = transitions.transitions(found.cores[labels], found.names, frames, physical)
+    seen = transitions.transitions(found.cores[labels], found.names, frames)
     notes = transitions.absent(found.names, counted.weights.sum(0)[:-1]) + seen.notes
     model = None
     if frames.time_ordered:
@@ -176,14 +174,14 @@ def measure(
         seen.times,
         seen.survival,
         model.check if model else None,
-        physical,
+        frames.provenance.physical_time,
         notes,
         frames.dt,
     )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Model:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class _Model(Result):
     lag: float
     transitions: Estimate
     mean_first_passage: Estimate

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cgsurrogate.analysis.free_energy import surfaces
-from cgsurrogate.analysis.results import Estimate, StateKinetics
+from cgsurrogate.analysis.results import Estimate, Result, StateKinetics
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
 
@@ -21,8 +21,8 @@ TIMES, FEW = 60, 10
 UNPHYSICAL = "its time is not physical time: compare ratios of times only"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class DwellTimes:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class DwellTimes(Result):
     """Stays in a state, in time order, from the first frame in its core to the first in another core, or a run's end.
 
     Attributes:
@@ -120,15 +120,12 @@ def measure(
     frames: Frames,
     cut: Blocks,
     rng: np.random.Generator,
-    *,
-    physical: bool = True,
 ) -> StateKinetics:
     """Populations and transitions of states that were named beforehand, without a Markov state model.
 
     Args:
         labels: (T,) number of the state of each frame, -1 for none.
         cut: blocks that the errors of the populations come from.
-        physical: False for force-field time.
     """
     names = tuple(names)
     if labels.shape != (len(frames),):
@@ -136,15 +133,15 @@ def measure(
     counted = surfaces.state_histogram(labels, len(names), frames, cut)
     shares, energies = surfaces.populations(counted, rng)
     notes = absent(names, counted.weights.sum(0)[:-1])
-    seen = transitions(labels, names, frames, physical)
+    seen = transitions(labels, names, frames)
     return StateKinetics(
         names, shares, energies, np.nan, None, None, seen.counts, seen.rates, seen.times, seen.survival, None,
-        physical, notes + seen.notes, frames.dt,
+        frames.provenance.physical_time, notes + seen.notes, frames.dt,
     )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Transitions:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Transitions(Result):
     """What was seen of transitions, in the units of ``StateKinetics``."""
 
     counts: np.ndarray
@@ -154,7 +151,7 @@ class Transitions:
     notes: tuple[str, ...]
 
 
-def transitions(labels: np.ndarray, names: tuple[str, ...], frames: Frames, physical: bool) -> Transitions:
+def transitions(labels: np.ndarray, names: tuple[str, ...], frames: Frames) -> Transitions:
     """Counts, rates in 1/ns and survival from (T,) numbers of cores, with what the data do not allow."""
     count = len(names)
     if not frames.time_ordered:
@@ -166,7 +163,9 @@ def transitions(labels: np.ndarray, names: tuple[str, ...], frames: Frames, phys
     seen, steps = counts(dwells, count), frames_in_states(dwells, count)
     grid, curves = survival(dwells, count)
     found = rates(seen, steps * frames.dt / 1000)
-    return Transitions(seen, found, grid * frames.dt, curves, judge(seen, steps, names, physical))
+    return Transitions(
+        seen, found, grid * frames.dt, curves, judge(seen, steps, names, frames.provenance.physical_time)
+    )
 
 
 def judge(seen: np.ndarray, steps: np.ndarray, names: tuple[str, ...], physical: bool) -> tuple[str, ...]:

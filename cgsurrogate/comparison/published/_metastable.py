@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate.analysis.free_energy.surfaces import normalised
+
 CENTRES, STATES, SEED = 100, 10, 137
 MOST_FOR_CENTRES = 50_000
 
@@ -25,7 +27,7 @@ class Metastable:
 
         nearest = cKDTree(self.centres).query(values, workers=1)[1]
         share = np.bincount(self.state[nearest], weight, minlength=int(self.state.max()) + 1)
-        return share / share.sum()
+        return normalised(share)
 
 
 def metastable(values: np.ndarray, runs: Sequence[slice], steps: int) -> Metastable | None:
