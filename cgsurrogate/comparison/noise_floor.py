@@ -31,7 +31,9 @@ def mean_distance(
 ) -> float:
     """Mean over grids of the distance of an ensemble ``a`` from ``b``, which is the reference unless one is given."""
     known = b if reference is None else reference
-    return float(_mean(divergence, [x.probability for x in a], [y.probability for y in b], known))
+    return float(
+        _mean(divergence, [x.weights.sum(0, dtype=float) for x in a], [y.weights.sum(0, dtype=float) for y in b], known)
+    )
 
 
 def _mean(

@@ -31,7 +31,8 @@ def test_rates_of_a_known_chain_lie_within_their_intervals():
     truth = np.array([TWO[0, 1], TWO[1, 0]]) / 0.002  # a frame is 2 ps = 0.002 ns
     paths = simulate(rng, TWO, SHARE, 600 * 4, 250).reshape(600, -1)
     for path in paths:
-        found = transitions.transitions(path, ("A", "B"), frames_of((250,) * 4), True).rates
+        dwells = transitions.dwell_times(path, frames_of((250,) * 4))
+        found = transitions.rates(transitions.counts(dwells, 2), transitions.frames_in_states(dwells, 2) * 0.002)
         low, high = (np.array([end[0, 1], end[1, 0]]) for end in (found.low, found.high))
         inside.append((low <= truth) & (truth <= high))
     assert 0.92 <= np.mean(inside) <= 0.98
