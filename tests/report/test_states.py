@@ -1,4 +1,4 @@
-"""Kinetics, states and fold in the report: what is drawn and printed is what the comparison holds."""
+"""Kinetics, states and contact maps in the report: what is drawn and printed is what the comparison holds."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_the_test_draws_what_was_predicted_and_counted(example):
     np.testing.assert_allclose(drawn[0].get_xdata(), test.lags)
 
 
-def test_clocks_that_differ_do_not_share_an_axis(example):
-    groups = kinetics.clocks(example.ensembles, "metastable")
+def test_times_that_differ_do_not_share_an_axis(example):
+    groups = kinetics.time_axes(example.ensembles, "metastable")
     assert [[e.name for e in g] for g in groups] == [["reference", "force field", "Markov state model"], ["stepper"]]
 
 
@@ -106,7 +106,7 @@ def test_intervals_that_do_not_overlap_are_marked(example):
         slow, passage=Estimate(*(10 * getattr(slow.passage, f) for f in ("value", "low", "high")))
     )
     others = (dataclasses.replace(example.others[0], states={"named": far}), *example.others[1:])
-    table = tables.passage(dataclasses.replace(example, others=others), "named")
+    table = tables.first_passage(dataclasses.replace(example, others=others), "named")
     marks = [[cell.state for cell in cells] for _, cells in table.rows]
     assert marks == [["", "beyond", "", "within"]] * 2  # force-field time is not judged
     assert [row.under for row, _ in table.rows] == ["folding", "unfolding"]
@@ -115,11 +115,11 @@ def test_intervals_that_do_not_overlap_are_marked(example):
 
 
 def test_tables_hold_the_numbers_of_the_comparison(example):
-    sampling = tables.sampling(example)
+    sampling = tables.convergence(example)
     assert [row.text for row, _ in sampling.rows] == [e.name for e in example.ensembles]
     pace = example.others[0].sampling.per_second / example.reference.sampling.per_second
     assert any(cell.under.startswith(numbers.digits(pace)) for cell in sampling.rows[1][1])
-    (recipe,) = tables.recipes(example)
+    (recipe,) = tables.published(example)
     printed = {row.text: cells for row, cells in recipe.rows}["torsions"]
     assert printed[0].text == "0.0500"
     assert "0.107" in printed[-1].text
@@ -130,8 +130,8 @@ def test_tables_hold_the_numbers_of_the_comparison(example):
     assert measures[-1].rows[0][1][1].state == "unknown"
 
 
-def test_the_clock_is_said_in_words(example):
-    (text,) = tables.clocks(example.ensembles)
+def test_a_time_scaling_is_said_in_words(example):
+    (text,) = tables.time_scalings(example.ensembles)
     assert text.startswith("stepper:")
     assert "3.2 ps" in text and "2.1 to 4.8" in text
 
