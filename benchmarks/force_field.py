@@ -29,9 +29,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Sum, forces
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.models import model as store
 from cgsurrogate.models.evaluation import native
 from cgsurrogate.models.evaluation.evaluator import Forces
+from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.run import pick_starts
 
 AMINO = ("ALA", "GLY", "LEU", "SER", "VAL")
@@ -204,7 +204,7 @@ def main(model, start, network, sizes, batches, pdb, device, peers, seconds, rou
     systems = {f"chain of {n}": chain(int(n), network) for n in sizes.split(",") if n}
     if model is not None:
         frames = Frames.load(start)
-        systems = {f"{model.parent.name}, {len(frames.beads)} beads": (store.load(model).module, frames), **systems}
+        systems = {f"{model.parent.name}, {len(frames.beads)} beads": (Model.load(model).module, frames), **systems}
     for energy, _ in systems.values():
         energy.eval().requires_grad_(False).to(device)
     starts = {

@@ -61,4 +61,4 @@ class Mean(_torsion_stepper.Internal):
         return (self._context(now, lag, memory) - target).square().mean()
 
     def log_density(self, now: Tensor, later: Tensor, lag: Tensor, memory: Tensor | None = None) -> Tensor:
-        raise ValueError("a stepper that predicts the mean has no density; take autoregressive or flow")
+        raise ValueError("a stepper that predicts the mean has no density; take autoregressive or graph")

@@ -89,7 +89,7 @@ def make(folder: Path, frames: int, beads: int, runs: int, seed: int) -> Path:
         "lengths": lengths,
         "arrays": {"positions": {"file": path.name, "sha256": "", "shape": [frames, beads, 3]}},
         "beads": dataclasses.asdict(kind),
-        "source": {"made by": "benchmarks/memory.py"},
+        "source": {"made_by": "benchmarks/memory.py"},
     }
     filesystem.write_json(folder / MANIFEST, manifest)
     return folder

@@ -5,7 +5,7 @@ every round; the figures are medians of the rounds.
 
     python benchmarks/simulate.py                                   # 30 beads, springs and a soft repulsion
     python benchmarks/simulate.py MODEL --start FRAMES              # a trained force field or time-stepper
-    python benchmarks/simulate.py MODEL --start FRAMES --integrator baoab:outer=4
+    python benchmarks/simulate.py MODEL --start FRAMES --integrator baoab:timestep=0.004
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
-from cgsurrogate.models import model as store
 from cgsurrogate.models.evaluation.evaluator import Forces
+from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.run import pick_starts, simulate
 
 
@@ -106,22 +106,20 @@ def main(
     else:
         if start is None:
             raise click.UsageError("a MODEL needs --start FRAMES")
-        loaded, frames = store.load(model), Frames.load(start)
+        loaded, frames = Model.load(model), Frames.load(start)
         propagator = workflows.make_propagator(loaded, integrator=None if loaded.is_stepper else integrator)
         beads = loaded.beads
         starts = {size: pick_starts(frames, size, np.random.default_rng(0)) for size in sizes}
     propagator.eval()
-    found = getattr(propagator, "parts", [getattr(propagator, "energy", None)])
-    energies = [Forces(module) for module in found if module is not None]
-    inner = getattr(propagator, "outer", 1)
+    energy = getattr(propagator, "energy", None)
+    evaluate = None if energy is None else Forces(energy)
     times: dict[tuple[str, int], list[float]] = {}
     for _ in range(rounds):
         for size in sizes:
             x = torch.as_tensor(starts[size])
             bare = seconds_a_call(stepping(propagator, x), seconds)
             times.setdefault(("step", size), []).append(bare)
-            alone = [seconds_a_call(lambda e=e, x=x: e(x), seconds / 2) for e in energies]
-            force = sum(alone[1:]) + alone[0] * inner if alone else float("nan")
+            force = float("nan") if evaluate is None else seconds_a_call(lambda x=x: evaluate(x), seconds / 2)
             times.setdefault(("force", size), []).append(force / bare)
             steps = 10 * max(1, round(seconds / bare / 10))
             options = {"time": steps * propagator.lag, "every": 10 * propagator.lag, "temperature": 300.0}

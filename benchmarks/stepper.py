@@ -4,8 +4,7 @@
     python benchmarks/stepper.py --lengths 5 10 20 40 80            # cost alone, of poly-alanine chains
 
 Prints jumps per second, held-out nats, and for every lag the Jensen-Shannon distances beside the noise floor, drift
-between the first and the last tenth of the rollout, and implied timescales beside those of the reference. With
-``--evaluations 1 2 4 8 20`` a flow is rolled out with each of these numbers of evaluations.
+between the first and the last tenth of the rollout, and implied timescales beside those of the reference.
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Stepper
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.simulation.run import pick_starts, simulate
-from cgsurrogate.training.stepper import LaggedPairs, pair_loss, train_stepper
+from cgsurrogate.training.batches import LaggedPairs
+from cgsurrogate.training.settings import StepperSettings
+from cgsurrogate.training.stepper import pair_loss, train_stepper
 
 
 def main() -> None:
@@ -37,7 +38,8 @@ def main() -> None:
     name, options = registry.parse(settings.stepper)
     stepper = registry.build("steppers", name, frames.beads, **options)
     began = time.process_time()
-    history = train_stepper(stepper, training, lag=settings.lag, minutes=settings.minutes, seed=settings.seed)
+    wanted = StepperSettings(lag=settings.lag, minutes=settings.minutes, seed=settings.seed)
+    history = train_stepper(stepper, training, wanted)
     low, high = stepper.lags
     print(
         f"trained to step {history.best['step']:.0f} in {time.process_time() - began:.0f} CPU-s, lags {low}-{high} ps"
@@ -46,12 +48,7 @@ def main() -> None:
     print("held-out log-likelihood, nats:", rows["nats"], "  jumps per CPU-s by batch:", rows["jumps per CPU-s"])
     for lag in sorted({low, stepper.lag, high}):
         stepper.lag = lag
-        for evaluations in settings.evaluations or [None]:
-            if evaluations:
-                stepper.evaluations = evaluations
-                print(f"{evaluations} evaluations, jumps per CPU-s by batch: {speed(stepper, reference, 1.0)}")
-            name = f"{lag:g}" + (f", {evaluations} evaluations" if evaluations else "")
-            rows["lags"][name] = one_lag(stepper, training, reference, settings)
+        rows["lags"][f"{lag:g}"] = one_lag(stepper, training, reference, settings)
     if settings.out:
         settings.out.mkdir(parents=True, exist_ok=True)
         filesystem.write_json(settings.out / "stepper.json", rows)
@@ -72,7 +69,7 @@ def one_lag(stepper: Stepper, training: Frames, reference: Frames, settings: arg
     parts = {"all": rollout, "first tenth": _part(rollout, 0, tenth), "last tenth": _part(rollout, -tenth, None)}
     comparison = compare(reference, parts, training=training, cvs=("tica", "torsions"), seed=settings.seed)
     out: dict = {}
-    print(f"lag {stepper.lag:g} ps: {len(rollout)} frames, quarantined {rollout.source.get('quarantined')}")
+    print(f"lag {stepper.lag:g} ps: {len(rollout)} frames, quarantined {rollout.provenance.quarantined}")
     for ensemble in comparison.others:
         out[ensemble.name] = {metric: [d.value, d.floor] for metric, d in ensemble.distances.items()}
         print(
@@ -180,7 +177,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("frames", type=Path, nargs="?")
     parser.add_argument("--train", type=int, default=1, help="number of runs to train on; the rest is the reference")
     parser.add_argument("--lengths", type=int, nargs="+", help="residues of chains whose cost alone is measured")
-    parser.add_argument("--evaluations", type=int, nargs="+", help="of the field in a jump, for a flow")
     parser.add_argument("--stepper", default="autoregressive", help="kind, with options as name:key=value")
     parser.add_argument("--lag", type=float, help="ps; chosen from the data by default")
     parser.add_argument("--minutes", type=float, default=3.0)

@@ -29,7 +29,7 @@ def main() -> None:
     settings = _arguments()
     rollouts, held_out = [Frames.load(folder) for folder in settings.rollouts], Frames.load(settings.run / "held-out")
     for rollout in rollouts:
-        lost = rollout.source.get("quarantined") or []
+        lost = rollout.provenance.quarantined
         print(f"{len(rollout):,} frames of {len(rollout.lengths)} replicas, {rollout.dt:g} ps apart; {len(lost)} lost")
     tenth = len(rollouts) / PARTS
     first, last = part(rollouts[0], 0, tenth), part(rollouts[-1], 1 - tenth, 1)

@@ -29,14 +29,14 @@ from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.comparison.ensemble import Ensemble
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper
-from cgsurrogate.models import model as store
+from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.run import pick_starts
 
 
 def main() -> None:
     torch.set_num_threads(1)
     settings = _arguments()
-    model = store.load(settings.stepper or settings.run / "stepper").module
+    model = Model.load(settings.stepper or settings.run / "stepper").module
     if settings.lag:
         model.lag = settings.lag
     training = Frames.load(settings.run / "training")

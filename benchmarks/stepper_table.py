@@ -22,15 +22,16 @@ import torch
 
 from cgsurrogate import workflows
 from cgsurrogate.analysis.results import StateKinetics, Timescales
-from cgsurrogate.comparison import baselines as markov
+from cgsurrogate.comparison import baselines
 from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.comparison.dynamics import METASTABLE
 from cgsurrogate.comparison.ensemble import Ensemble
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
-from cgsurrogate.models import model as store
+from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.run import pick_starts, simulate
+from cgsurrogate.training.settings import StepperSettings
 
 METRICS = ("torsions", "TIC 1", "TIC 1-2", "MSM states")
 PROCESSES = 4
@@ -44,8 +45,8 @@ def main() -> None:
     settings.out.mkdir(parents=True, exist_ok=True)
     training, held_out = Frames.load(settings.run / "training"), Frames.load(settings.run / "held-out")
     cpu, jumps = _seconds(settings.out), {}
-    steppers, baselines = {}, {}
-    model = store.load(settings.stepper or settings.run / "stepper")
+    steppers, beside = {}, {}
+    model = Model.load(settings.stepper or settings.run / "stepper")
     main_lag = model.module.lag
     for lag in _lags(model.module, training.dt, settings.lags):
         name = f"stepper, {lag / 1000:g} ns"
@@ -54,18 +55,18 @@ def main() -> None:
     if settings.mean_minutes:
         name = f"mean, {main_lag / 1000:g} ns"
         mean = _mean_stepper(training, main_lag, settings)
-        baselines[name] = _rollout(name, mean, main_lag, training, settings, cpu)
-        jumps[name] = len(baselines[name])
+        beside[name] = _rollout(name, mean, main_lag, training, settings, cpu)
+        jumps[name] = len(beside[name])
     length = settings.replicas * settings.jumps // 10
     with _timed("Markov model", cpu, settings.out):
-        baselines["Markov model"] = markov.resample(training, length=length, lag=main_lag)
-    jumps["Markov model"] = len(baselines["Markov model"])
+        beside["Markov model"] = baselines.resample(training, length=length, lag=main_lag)
+    jumps["Markov model"] = len(beside["Markov model"])
     with _timed("draws", cpu, settings.out):
-        baselines["draws"] = markov.shuffled(training)
+        beside["draws"] = baselines.shuffled(training)
     physical = {}
     if (settings.run / "force-field-simulation" / MANIFEST).exists():
-        baselines["force field"] = Frames.load(settings.run / "force-field-simulation")
-        cpu["force field"], physical["force field"] = baselines["force field"].source.get("wall_seconds", np.nan), False
+        beside["force field"] = Frames.load(settings.run / "force-field-simulation")
+        cpu["force field"], physical["force field"] = beside["force field"].provenance.wall_seconds or np.nan, False
     if settings.ns_per_day:
         for name, frames in (("reference", held_out), ("training runs", training)):
             cpu[name] = len(frames) * frames.dt / 1000 / settings.ns_per_day * 86400
@@ -73,10 +74,10 @@ def main() -> None:
         held_out,
         steppers,
         training=training,
-        baselines=baselines,
+        baselines=beside,
         physical=physical,
         cvs=("tica", "torsions"),
-        sets=settings.sets,
+        macrostates=settings.macrostates,
         seed=settings.seed,
     )
     comparison.save(settings.out / "comparison")
@@ -127,10 +128,11 @@ def _timed(name: str, cpu: Stopwatch, folder: Path, before: float = 0.0) -> Iter
 
 def _mean_stepper(training: Frames, lag: float, settings: argparse.Namespace):
     folder = settings.out / "mean"
-    if (folder / store.MODEL).exists():
-        return store.load(folder)
-    kind, minutes = str(Path(__file__).with_name("mean_stepper.py")), settings.mean_minutes
-    return workflows.make_stepper(training, folder, stepper=kind, lag=lag, minutes=minutes, seed=settings.seed)
+    if (folder / MODEL).exists():
+        return Model.load(folder)
+    kind = str(Path(__file__).with_name("mean_stepper.py"))
+    wanted = StepperSettings(stepper=kind, lag=lag, minutes=settings.mean_minutes, seed=settings.seed)
+    return workflows.make_stepper(training, folder, wanted)
 
 
 def _seconds(folder: Path) -> Stopwatch:
@@ -212,15 +214,25 @@ def _passages(known: Ensemble) -> list[str]:
 def _passage_times(one: Ensemble, known: Ensemble) -> list[str]:
     """Between the two most populated states of the reference, both ways."""
     own, reference = one.states.get(METASTABLE), known.states.get(METASTABLE)
-    if own is None or reference is None or own.passage is None or reference.passage is None or not own.physical:
+    if (
+        own is None
+        or reference is None
+        or own.mean_first_passage is None
+        or reference.mean_first_passage is None
+        or not own.physical
+    ):
         return ["-", "-"]
     return [_passage(own, reference, at, one is known) for at in ((0, 1), (1, 0))]
 
 
 def _passage(own: StateKinetics, reference: StateKinetics, at: tuple[int, int], shown: bool) -> str:
     """The time with its own interval; that of the reference gets no star."""
-    value, low, high = (x[at] for x in (own.passage.value, own.passage.low, own.passage.high))
-    bounds = (np.nan, np.nan) if shown else (reference.passage.low[at], reference.passage.high[at])
+    value, low, high = (
+        x[at] for x in (own.mean_first_passage.value, own.mean_first_passage.low, own.mean_first_passage.high)
+    )
+    bounds = (
+        (np.nan, np.nan) if shown else (reference.mean_first_passage.low[at], reference.mean_first_passage.high[at])
+    )
     return _starred(value, *bounds, f" ({low / 1000:.2g} to {high / 1000:.2g})")
 
 
@@ -242,7 +254,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lags", type=float, nargs="+", help="ps; 1/10, 1/2, 1 and 5 times the main lag by default")
     parser.add_argument("--mean-minutes", type=float, default=1.0, help="training of the mean stepper; 0 leaves it out")
     parser.add_argument("--ns-per-day", type=float, help="speed of the simulation that made the reference")
-    parser.add_argument("--sets", type=int, help="metastable states; by default where the reference has a gap")
+    parser.add_argument("--macrostates", type=int, help="metastable states; by default where the reference has a gap")
     parser.add_argument("--replicas", type=int, default=100)
     parser.add_argument("--jumps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)

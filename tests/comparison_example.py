@@ -86,11 +86,11 @@ def ensemble(name: str, role: str, rng: np.random.Generator, shift: float = 0.0,
         _timescales(role, shift, physical),
         _geometry(rng),
         *_sample(rng, tics, residues),
-        sampling=states_example.sampling(role, shift),
-        shape=states_example.shape(residues, shift),
+        convergence=states_example.convergence(role, shift),
+        contact_map=states_example.contact_map(residues, shift),
         states={which: states_example.kinetics(which, shift, physical) for which in ("metastable", "named")},
         further=states_example.further(distances),
-        recipes={"MDGen": {"torsions": 0.05 + abs(shift), "TIC 1": 0.06}} if role != "reference" else {},
+        published={"MDGen": {"torsions": 0.05 + abs(shift), "TIC 1": 0.06}} if role != "reference" else {},
     )
 
 
@@ -99,8 +99,8 @@ def _timescales(role: str, shift: float, physical: bool) -> Timescales | None:
         return None
     lags = np.array([10.0, 20, 50, 100, 200, 500])
     values = np.stack([900 * (1 - np.exp(-lags / 80)) * (1 + shift), 200 * (1 - np.exp(-lags / 60)) + lags * 0.2], 1)
-    clock = None if physical else Estimate(np.array(3.2), np.array(2.1), np.array(4.8))
-    return Timescales(lags, values, 0.75 * values, 1.4 * values, physical, clock)
+    scaling = None if physical else Estimate(np.array(3.2), np.array(2.1), np.array(4.8))
+    return Timescales(lags, values, 0.75 * values, 1.4 * values, physical, scaling)
 
 
 def _geometry(rng: np.random.Generator) -> dict:
@@ -143,7 +143,7 @@ def comparison(seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("forc
             for i, e in enumerate(others[: len(names)])
         ),
         ("The reference has 3 runs only; its own uncertainty is itself uncertain.",),
-        {"seed": seed, "states": states_example.DESCRIBED, "published": states_example.RECIPES},
+        {"seed": seed, "states": states_example.DESCRIBED, "published": states_example.PUBLISHED},
     )
 
 

@@ -11,6 +11,14 @@ import pytest
 DATA = Path(__file__).parent / "data"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A notebook trains and simulates, so it is slow."""
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def peptide_pdb() -> Path:
     """Ace-Ala5-NMe, 62 atoms."""

@@ -1,11 +1,11 @@
-"""Made-up kinetics, sampling and fold of an ensemble, for tests of the report: exact where that is easy."""
+"""Made-up kinetics, convergence and contact map of an ensemble, for tests of the report: exact where that is easy."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import expm
 
-from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, Sampling, Shape, StateKinetics
+from cgsurrogate.analysis.results import ChapmanKolmogorov, ContactMap, Convergence, Estimate, StateKinetics
 from cgsurrogate.comparison.ensemble import Distance
 
 KT = 2.494
@@ -17,11 +17,11 @@ DESCRIBED = {
         {"name": "C", "description": "RMSD 0.45 nm, helix 0.1"},
     ]
 }
-RECIPES = {
+PUBLISHED = {
     "MDGen": {
         "source": "Jing et al. 2024, arXiv 2409.17808",
         "metrics": {"torsions": "JS distance of the torsions", "TIC 1": "JS distance of TIC 1"},
-        "published": [["MDGen, tetrapeptides", "torsions", 0.107, "Table 1 of Daigavane et al. 2024"]],
+        "figures": [["MDGen, tetrapeptides", "torsions", 0.107, "Table 1 of Daigavane et al. 2024"]],
         "notes": ["backbone beads, so no side-chain torsions"],
     }
 }
@@ -79,13 +79,13 @@ def kinetics(which: str, shift: float = 0.0, physical: bool = True, names: tuple
     )
 
 
-def sampling(role: str, shift: float) -> Sampling:
+def convergence(role: str, shift: float) -> Convergence:
     halves = {"TIC 1": 0.03 + abs(shift), "torsions": 0.02}
     limits = {"TIC 1": 0.05, "torsions": 0.03}
-    return Sampling(400.0 + 1000 * abs(shift), halves, limits, 12, 1800.0 if role == "reference" else 40.0)
+    return Convergence(400.0 + 1000 * abs(shift), halves, limits, 12, 1800.0 if role == "reference" else 40.0)
 
 
-def shape(residues: int, shift: float) -> Shape:
+def contact_map(residues: int, shift: float) -> ContactMap:
     """A hairpin: residues at equal distance from the turn touch."""
     place = np.arange(residues)
     gap = np.abs(place[:, None] - place[None])
@@ -95,7 +95,7 @@ def shape(residues: int, shift: float) -> Shape:
     pairs = np.exp(-0.5 * ((edges[1:] - 0.9 - shift) / 0.25) ** 2)
     fluctuation = 0.08 + 0.1 * np.abs(place - (residues - 1) / 2) / residues + 0.2 * abs(shift)
     names = tuple(f"ALA {k + 1}" for k in place)
-    return Shape(names, contacts, 0.8, around(fluctuation, 0.15), edges, pairs / pairs.sum())
+    return ContactMap(names, contacts, 0.8, around(fluctuation, 0.15), edges, pairs / pairs.sum())
 
 
 def further(distances: dict[str, Distance]) -> dict[str, dict[str, Distance]]:

@@ -21,7 +21,7 @@ ROOMS = {  # from the ground up: what each room may import
     "training": (*PHYSICS, "models", "analysis", "simulation"),
     "report": (*PHYSICS, "analysis", "comparison"),
     "workflows": (*PHYSICS, "data", "models", "analysis", "simulation", "comparison", "training", "report"),
-    "cli": ("core", "data", "models", "analysis", "simulation", "comparison", "report", "workflows"),
+    "cli": ("core", "data", "models", "analysis", "simulation", "comparison", "training", "report", "workflows"),
 }
 CONFINED = {  # package -> the only rooms or files that may import it
     "pytorch_lightning": ("training",),

@@ -1,4 +1,4 @@
-"""The fold in numbers: contacts, fluctuations and distances of residues, the same way for every ensemble."""
+"""The contact map: contacts, fluctuations and distances of residues, the same way for every ensemble."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cgsurrogate.analysis.results import Estimate, Shape
+from cgsurrogate.analysis.results import ContactMap, Estimate
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import Blocks, resamples
-from cgsurrogate.geometry import measures as geometry
-from cgsurrogate.geometry import superposition as targets
+from cgsurrogate.geometry import measures, superposition
 
 CUTOFF = 0.8  # nm from CA to CA, of a contact
 APART = 3  # residues; nearer ones always touch
@@ -19,7 +18,7 @@ MOST_FRAMES = 20_000
 BINS = 100
 
 
-class Fold:
+class ContactMapEstimator:
     """Residues, pairs, bins and the structure to superpose on, all taken from the reference.
 
     A residue is its CA bead; where there are no CA, every bead counts as one.
@@ -28,24 +27,24 @@ class Fold:
     def __init__(self, reference: Frames, cutoff: float = CUTOFF) -> None:
         if not cutoff > 0:
             raise ValueError(f"the cutoff of a contact must be above 0 nm, got {cutoff}")
-        self.chosen = geometry.calphas(reference.beads)
+        self.chosen = measures.calphas(reference.beads)
         self.residues = _names(reference.beads, self.chosen)
         self.cutoff = cutoff
         place = np.zeros(len(reference.beads), int)
         place[self.chosen] = np.arange(len(self.chosen))
-        self.pairs = place[geometry.separated(reference.beads, self.chosen, APART)]
-        self.structure = targets.medoid(reference, self.chosen)
+        self.pairs = place[measures.separated(reference.beads, self.chosen, APART)]
+        self.structure = superposition.medoid(reference, self.chosen)
         index, weight = evenly_spaced(reference)
         total = np.zeros_like(self.structure)
         longest = 0.0
         for part, x in self._chunks(reference, index):
-            total += np.einsum("t,tnd->nd", weight[part], targets.superposed(x, self.structure))
+            total += np.einsum("t,tnd->nd", weight[part], superposition.superposed(x, self.structure))
             if len(self.pairs):
-                longest = max(longest, float(geometry.distances(x, self.pairs).max()))
+                longest = max(longest, float(measures.distances(x, self.pairs).max()))
         self.structure = total
         self.pair_edges = np.linspace(0.0, max(1.05 * longest, cutoff), BINS + 1)
 
-    def measure(self, frames: Frames, cut: Blocks, rng: np.random.Generator) -> Shape:
+    def measure(self, frames: Frames, cut: Blocks, rng: np.random.Generator) -> ContactMap:
         """Contacts, fluctuations and distances over at most ``MOST_FRAMES`` evenly spaced frames, with their weights.
 
         Fluctuation is the root of the mean square distance of a residue from its own mean place, after superposing
@@ -58,12 +57,12 @@ class Fold:
         shares, first, second = np.zeros(len(cut)), np.zeros((len(cut), size, 3)), np.zeros((len(cut), size))
         for part, x in self._chunks(frames, index):
             own = weight[part]
-            moved = targets.superposed(x, self.structure) - self._centred
+            moved = superposition.superposed(x, self.structure) - self._centred
             np.add.at(shares, block[part], own)
             np.add.at(first, block[part], own[:, None, None] * moved)
             np.add.at(second, block[part], own[:, None] * np.sum(moved**2, -1))
             if len(self.pairs):
-                r = geometry.distances(x, self.pairs)
+                r = measures.distances(x, self.pairs)
                 touching += own @ (r <= self.cutoff)
                 place = np.minimum((r / self.pair_edges[1]).astype(int), bins - 1)
                 pooled += np.bincount(place.ravel(), np.repeat(own, len(self.pairs)), minlength=bins)
@@ -71,7 +70,7 @@ class Fold:
         contacts[self.pairs[:, 0], self.pairs[:, 1]] = contacts[self.pairs[:, 1], self.pairs[:, 0]] = touching
         pairs = pooled / len(self.pairs) if len(self.pairs) else np.full(bins, np.nan)
         fluctuation = _fluctuation(shares, first, second, rng)
-        return Shape(self.residues, contacts, self.cutoff, fluctuation, self.pair_edges, pairs)
+        return ContactMap(self.residues, contacts, self.cutoff, fluctuation, self.pair_edges, pairs)
 
     @property
     def _centred(self) -> np.ndarray:
@@ -79,7 +78,7 @@ class Fold:
 
     def _chunks(self, frames: Frames, index: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Pieces of the index, and the chosen beads of their frames (t, R, 3) nm."""
-        step = max(1, geometry.CHUNK // max(9 * len(self.chosen), 6 * len(self.pairs), 1))
+        step = max(1, measures.CHUNK // max(9 * len(self.chosen), 6 * len(self.pairs), 1))
         for start in range(0, len(index), step):
             part = slice(start, min(start + step, len(index)))
             yield part, np.asarray(frames.positions[index[part]][:, self.chosen], float)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
 from cgsurrogate.analysis.free_energy.surfaces import Grid, normalised
-from cgsurrogate.analysis.results import Sampling
+from cgsurrogate.analysis.results import Convergence
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks, kish
 
@@ -26,7 +25,7 @@ def measure(
     halves: Mapping[str, tuple[float, float]],
     ends: tuple[float, float],
     wall: float | None = None,
-) -> Sampling:
+) -> Convergence:
     """All of it for one ensemble.
 
     Args:
@@ -35,7 +34,7 @@ def measure(
         ends: of the first column, from the function ``ends`` of the reference.
         wall: seconds that the frames took to make; what ``wall_seconds`` finds by default.
     """
-    return Sampling(
+    return Convergence(
         effective(frames, cut),
         {name: own for name, (own, _) in halves.items()},
         {name: floor for name, (_, floor) in halves.items()},
@@ -112,23 +111,11 @@ def halves(
 def wall_seconds(frames: Frames) -> float:
     """The wall time that the frames took to make, as far as they know it; nan where they do not.
 
-    What a simulation notes ("wall_seconds"), also when it was mapped or read again, is found wherever it stands in
-    ``frames.source``; "ns_per_day" there, the speed of the simulation, goes before it.
+    The speed of the simulation in their provenance goes before the wall time there.
     """
-    speed = frames.source.get("ns_per_day")
-    if isinstance(speed, int | float) and speed > 0:
+    if speed := frames.provenance.ns_per_day:
         return len(frames) * frames.dt / 1000 / speed * 86400
-    found = list(_noted(frames.source))
-    return float(sum(found)) if found else math.nan
-
-
-def _noted(source: Any) -> list[float]:
-    if isinstance(source, dict):
-        own = source.get("wall_seconds")
-        if isinstance(own, int | float) and own > 0:
-            return [float(own)]
-        return [value for inner in source.values() for value in _noted(inner)]
-    return [value for inner in source for value in _noted(inner)] if isinstance(source, list) else []
+    return frames.provenance.wall_seconds or math.nan
 
 
 def _thinned(frames: Frames) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is known of one ensemble: surfaces, distances, kinetics, sampling and structure, each with its error."""
+"""What is known of one ensemble: surfaces, distances, kinetics, convergence and structure, each with its error."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Surface:
 class Timescales:
     """Implied timescales in ps against lag: ``lags`` (L,) ps, the other arrays (L, K), nan where unknown.
 
-    ``clock`` is, for an ensemble whose time is not physical, physical time over its own time, from the slowest
+    ``time_scaling`` is, for an ensemble whose time is not physical, physical time over its own time, from the slowest
     timescale of the reference over its own; None for physical time or where unknown.
     """
 
@@ -65,7 +65,7 @@ class Timescales:
     low: np.ndarray
     high: np.ndarray
     physical: bool  # False for force-field time, which is not physical time
-    clock: Estimate | None = None
+    time_scaling: Estimate | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,12 +87,12 @@ class StateKinetics:
         free_energies: (M,) kJ/mol above the first state, -kT ln(p / p_first).
         lag: ps, of the Markov state model; nan where there is none.
         transitions: (M, M) probability to be in the column's state one lag after the row's; None without a model.
-        passage: (M, M) ps, mean first-passage time from the row's to the column's state; None without a model.
+        mean_first_passage: (M, M) ps, mean time from the row's to the column's state; None without a model.
         counts: (M, M) transitions from core to core that were seen.
         rates: (M, M) 1/ns, counts over the time in which the row's core was the last one visited, with the interval of
             a Poisson process.
         times: (L,) ps, of ``survival``.
-        survival: (M, L) share of the visits that last at least so long.
+        survival: (M, L) share of the dwell times that are at least so long.
         check: the Chapman-Kolmogorov test; None without a model.
         physical: False for force-field time, which is not physical time.
         notes: what the data do not allow.
@@ -104,7 +104,7 @@ class StateKinetics:
     free_energies: Estimate
     lag: float
     transitions: Estimate | None
-    passage: Estimate | None
+    mean_first_passage: Estimate | None
     counts: np.ndarray
     rates: Estimate
     times: np.ndarray
@@ -116,7 +116,7 @@ class StateKinetics:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sampling:
+class Convergence:
     """How well an ensemble has sampled its own distribution.
 
     Attributes:
@@ -141,8 +141,8 @@ class Sampling:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Shape:
-    """The fold in numbers, over R residues (by their CA bead, or every bead where there is no CA).
+class ContactMap:
+    """Contacts, fluctuations and distances over R residues (by their CA bead, or every bead where there is no CA).
 
     Attributes:
         residues: (R,) names, e.g. "TYR 1".

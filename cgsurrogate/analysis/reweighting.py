@@ -1,6 +1,6 @@
 """Weights that give a rollout the populations of another ensemble: a force field's simulation, or training data.
 
-Weights in all coordinates collapse on a few frames (``corrected.Metropolised.log_weight`` gives them). Here a frame is
+Weights in all coordinates collapse on a few frames. Here a frame is
 weighted by its macrostate only: the ratio of two histograms over k-means states of the first time-lagged independent
 components. Within a state nothing changes.
 """
@@ -39,7 +39,7 @@ def reweight(
         reference: frames whose slowest directions define the states, usually the training data; the target if None.
         states: how many; by default one for every ten independent frames of the target, 2 to 100.
 
-    ``source["correction"]`` of the result gives the effective sample size of Kish (1965), (sum w)^2 / sum w^2, as
+    ``provenance.correction`` of the result gives the effective sample size of Kish (1965), (sum w)^2 / sum w^2, as
     ``effective`` share of the frames, and ``missing``, the share of the target in states that the frames never visit.
 
     Raises:
@@ -79,23 +79,21 @@ def reweight(
         "effective": kish(weights) / len(frames),
         "missing": float(p[np.bincount(own_state, minlength=count) == 0].sum()),
     }
-    source = {
-        **frames.source,
-        "correction": frames.source.get("correction", {}) | about,
-        "physical_time": False,
-        "why_not_physical": "weighted frames have no order in time",
-    }
-    return dataclasses.replace(frames, weights=weights, source=source)
+    return dataclasses.replace(frames, weights=weights).with_provenance(
+        correction={**frames.provenance.correction, **about},
+        physical_time=False,
+        why_not_physical="weighted frames have no order in time",
+    )
 
 
 def store(frames: Frames, folder: str | Path) -> Frames:
-    """Add the weights and the source of ``frames`` to the folder that holds their positions; whole or not at all."""
+    """Add weights and provenance of ``frames`` to the folder that holds their positions; whole or not at all."""
     folder = Path(folder)
     manifest: dict[str, Any] = filesystem.read_json(folder / MANIFEST)
     path = folder / "weights.npy"
     filesystem.write_npy(path, np.asarray(frames.weights, np.float64))
     entry = {"file": path.name, "sha256": filesystem.sha256(path), "shape": [len(frames)]}
-    manifest["arrays"]["weights"], manifest["source"] = entry, frames.source
+    manifest["arrays"]["weights"], manifest["source"] = entry, frames.provenance.to_dict()
     filesystem.write_json(folder / MANIFEST, manifest)
     return Frames.load(folder)
 

@@ -1,18 +1,17 @@
-"""Whether a molecule is still that molecule: bonds, angles, handedness and closest approach against the reference."""
+"""Whether a molecule is still that molecule: bonds, angles, chirality and closest approach against the reference."""
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry import bond_graph
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
+from cgsurrogate.geometry.molecule import Molecule
 
 SIGMAS = np.linspace(-8.0, 8.0, 81)
-HANDS = np.linspace(-1.0, 1.0, 81)
+CHIRALITIES = np.linspace(-1.0, 1.0, 81)
 THINNED = 20_000  # evenly spaced frames are enough for pooled angles and closest approach
 LONG, SHORT = 1.5, 0.5  # a bond is broken beyond these multiples of its mean length in the reference
 
@@ -23,14 +22,14 @@ class Structure:
     def __init__(self, reference: Frames) -> None:
         beads = reference.beads
         self.beads = beads
-        self.bonds = np.array(beads.bonds, int).reshape(-1, 2)
-        self.angles = _angles(beads)
-        self.hands = _hands(beads)
-        self.pairs = bond_graph.pairs(beads, 4)
+        self.bonds = Molecule.of(beads).bonds
+        self.angles = Molecule.of(beads).all_angles
+        self.centres = _chiral_centres(beads)
+        self.pairs = Molecule.of(beads).pairs(4)
         weight = reference.probabilities
-        self.bond_scale = self._scale(reference, weight, self.bonds, geometry.distances)
-        self.angle_scale = self._scale(reference, weight, self.angles, geometry.angles)
-        self.sign = np.sign(self._scale(reference, weight, self.hands, handedness)[0])
+        self.bond_scale = self._scale(reference, weight, self.bonds, measures.distances)
+        self.angle_scale = self._scale(reference, weight, self.angles, measures.angles)
+        self.sign = np.sign(self._scale(reference, weight, self.centres, chirality)[0])
         closest, _ = self._closest(thinned(reference))
         self.approach = float(closest.min()) if len(closest) else 0.0
         top = float(closest.max()) if len(closest) else 1.0
@@ -41,26 +40,26 @@ class Structure:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Weighted mean and standard deviation (terms,) of a geometric function."""
         first, second = np.zeros(len(terms)), np.zeros(len(terms))
-        for part in geometry.chunks(frames, 6 * len(terms)):
+        for part in measures.chunks(frames, 6 * len(terms)):
             values = function(np.asarray(frames.positions[part], float), terms)
             first += weight[part] @ values
             second += weight[part] @ values**2
         return first, np.sqrt(np.maximum(second - first**2, 1e-12))
 
     def measure(self, frames: Frames) -> dict[str, dict[str, Any]]:
-        """{"bonds" | "angles" | "handedness" | "closest approach": {"unit", "edges", "probability", "worst", ...}}.
+        """{"bonds" | "angles" | "chirality" | "closest approach": {"unit", "edges", "probability", "worst", ...}}.
 
-        "bonds" also counts frames with a broken bond ("bad frames"), "handedness" those with a wrong hand; both look at
-        every frame, the others at ``THINNED`` frames.
+        "bonds" also counts frames with a broken bond ("bad frames"), "chirality" those with a mirrored centre; both
+        look at every frame, the others at ``THINNED`` frames.
         """
         few = thinned(frames)
         result: dict[str, dict[str, Any]] = {}
         if len(self.bonds):
-            result["bonds"] = self._deviations(frames, self.bonds, self.bond_scale, geometry.distances, broken=True)
+            result["bonds"] = self._deviations(frames, self.bonds, self.bond_scale, measures.distances, broken=True)
         if len(self.angles):
-            result["angles"] = self._deviations(few, self.angles, self.angle_scale, geometry.angles)
-        if len(self.hands):
-            result["handedness"] = self._handedness(frames)
+            result["angles"] = self._deviations(few, self.angles, self.angle_scale, measures.angles)
+        if len(self.centres):
+            result["chirality"] = self._chirality(frames)
         if len(self.pairs):
             result["closest approach"] = self._approach(few)
         return result
@@ -76,7 +75,7 @@ class Structure:
         mean, spread = scale
         weight = frames.probabilities
         table, first, second, bad = np.zeros(len(SIGMAS) - 1), np.zeros(len(terms)), np.zeros(len(terms)), 0
-        for part in geometry.chunks(frames, 6 * len(terms)):
+        for part in measures.chunks(frames, 6 * len(terms)):
             values = function(np.asarray(frames.positions[part], float), terms)
             z = (values - mean) / spread
             first += weight[part] @ z
@@ -96,22 +95,26 @@ class Structure:
         result |= {"worst": worst, "rms": float(np.sqrt(np.mean(second))), "worst rms": float(rms[k])}
         return result | ({"bad frames": bad} if broken else {})
 
-    def _handedness(self, frames: Frames) -> dict[str, Any]:
-        weight, table = frames.probabilities, np.zeros(len(HANDS) - 1)
-        bad, wrong = 0, np.zeros(len(self.hands))
-        for part in geometry.chunks(frames, 9 * len(self.hands)):
-            values = handedness(np.asarray(frames.positions[part], float), self.hands) * self.sign
-            table += _pool(values, weight[part], HANDS)
+    def _chirality(self, frames: Frames) -> dict[str, Any]:
+        weight, table = frames.probabilities, np.zeros(len(CHIRALITIES) - 1)
+        bad, wrong = 0, np.zeros(len(self.centres))
+        for part in measures.chunks(frames, 9 * len(self.centres)):
+            values = chirality(np.asarray(frames.positions[part], float), self.centres) * self.sign
+            table += _pool(values, weight[part], CHIRALITIES)
             flipped = values < 0
             wrong += flipped.sum(0)
             bad += int(flipped.any(1).sum())
         k = int(np.argmax(wrong))
-        where = self.beads.residues[self.hands[k, 0]] + 1
-        worst = f"CA of residue {where}: {wrong[k] / len(frames):.2%} of the frames" if wrong[k] else "no wrong hand"
+        where = self.beads.residues[self.centres[k, 0]] + 1
+        worst = (
+            f"CA of residue {where}: {wrong[k] / len(frames):.2%} of the frames"
+            if wrong[k]
+            else "none of the wrong chirality"
+        )
         return {
             "unit": "triple product, positive as in the reference",
-            "edges": HANDS,
-            "probability": table / len(self.hands),
+            "edges": CHIRALITIES,
+            "probability": table / len(self.centres),
             "worst": worst,
             "bad frames": bad,
         }
@@ -121,8 +124,8 @@ class Structure:
         if not len(self.pairs):
             return np.empty(0), (0, 0)
         least, best, pair = [], np.inf, 0
-        for part in geometry.chunks(frames, 3 * len(self.pairs)):
-            d = geometry.distances(np.asarray(frames.positions[part], float), self.pairs)
+        for part in measures.chunks(frames, 3 * len(self.pairs)):
+            d = measures.distances(np.asarray(frames.positions[part], float), self.pairs)
             least.append(d.min(1))
             if least[-1].min() < best:
                 best, pair = least[-1].min(), int(np.argmin(d.min(0)))
@@ -157,7 +160,7 @@ def thinned(frames: Frames) -> Frames:
     return Frames(frames.beads, frames.positions[index], (THINNED,), frames.dt, frames.temperature, weights=weights)
 
 
-def handedness(x: np.ndarray, terms: np.ndarray) -> np.ndarray:
+def chirality(x: np.ndarray, terms: np.ndarray) -> np.ndarray:
     """(t, N, 3) and (P, 4) centre and three neighbours -> (t, P) triple product of unit vectors, -1 to 1."""
     arms = [x[:, terms[:, k]] - x[:, terms[:, 0]] for k in (1, 2, 3)]
     a, b, c = (v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-12) for v in arms)
@@ -171,16 +174,7 @@ def _pool(values: np.ndarray, weight: np.ndarray, edges: np.ndarray) -> np.ndarr
     return np.bincount(place.ravel(), np.repeat(weight, values.shape[1]), minlength=bins)
 
 
-def _angles(beads: Beads) -> np.ndarray:
-    near: dict[int, list[int]] = {}
-    for i, j in beads.bonds:
-        near.setdefault(i, []).append(j)
-        near.setdefault(j, []).append(i)
-    found = [(a, centre, b) for centre in sorted(near) for a, b in itertools.combinations(sorted(near[centre]), 2)]
-    return np.array(found, int).reshape(-1, 3)
-
-
-def _hands(beads: Beads) -> np.ndarray:
+def _chiral_centres(beads: Beads) -> np.ndarray:
     """(P, 4): CA, N, C, CB of every residue that has all four."""
     at = {(r, n): i for i, (r, n) in enumerate(zip(beads.residues, beads.names, strict=True))}
     rows = [[at.get((r, n)) for n in ("CA", "N", "C", "CB")] for r in sorted(set(beads.residues))]

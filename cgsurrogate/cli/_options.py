@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,20 @@ PATH = click.Path(path_type=Path)
 out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
 seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
-minutes = click.option(
-    "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Budget of wall time; training ends within it with the best model so far.",
-)
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
+
+
+def setting(settings: type[Any], *flags: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option for the field of a settings dataclass that its flag names; the default is that of the field."""
+    named = [flag for flag in flags if not flag.startswith("-")] or [flag for flag in flags if flag.startswith("--")]
+    name = named[0].split("/")[0].removeprefix("--").replace("-", "_")
+    default = {field.name: field.default for field in dataclasses.fields(settings)}[name]
+    return click.option(*flags, default=default, show_default=default is not None, **more)
+
+
+def settings_from(settings: type[Any], options: dict[str, Any]) -> Any:
+    """The settings dataclass from a command's options, every field of it."""
+    return settings(**{field.name: options[field.name] for field in dataclasses.fields(settings)})
 
 
 def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,6 +79,12 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def _probe() -> None: ...
+
+
+INPUTS = tuple(option.name for option in reversed(input_options(_probe).__click_params__))  # type: ignore[attr-defined]
+
+
 def read_input(
     topology: Path | None,
     trajectories: tuple[Path, ...],
@@ -100,8 +115,7 @@ def read_input(
         aggregate=options["aggregate"],
         report=report,
     )
-    frames.source["mapping"] = mapping
-    return frames
+    return frames.with_provenance(mapping=mapping)
 
 
 def fresh(folder: Path, manifest: str, force: bool) -> None:

@@ -35,11 +35,11 @@ from cgsurrogate.cli._progress import progress
     help='A state of your own, "folded=RMSD<0.2"; & joins conditions. Two or more give free-energy differences, rates.',
 )
 @click.option(
-    "--recipe",
-    "recipes",
+    "--published",
+    "published",
     multiple=True,
     metavar="NAME",
-    help="A published set of metrics (cgsurrogate kinds recipes).",
+    help="A published set of metrics (cgsurrogate kinds published).",
 )
 @click.option(
     "--ns-per-day",
@@ -64,7 +64,7 @@ def command(
     weights: tuple[str, ...],
     cvs: tuple[str, ...],
     states: tuple[str, ...],
-    recipes: tuple[str, ...],
+    published: tuple[str, ...],
     speeds: tuple[str, ...],
     baseline: bool,
     draws: bool,
@@ -98,7 +98,7 @@ def command(
             draws=draws,
             cvs=cvs,
             states=states,
-            recipes=recipes,
+            published=published,
             about={"made": provenance() | {"sha256": hashes(inputs)}},
             seed=seed,
             report=lambda fraction, text: update("comparing", fraction, text),

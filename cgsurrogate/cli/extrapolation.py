@@ -29,10 +29,10 @@ def command(model: Path, frames: Path, worst: int, quiet: bool) -> None:
     import numpy as np
 
     from cgsurrogate.models import extrapolation_scores
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model
 
     _options.one_thread()
-    novelty = store.load(model).novelty
+    novelty = Model.load(model).novelty
     if novelty is None:
         raise ValueError(f"{model} does not say what its training frames cover; train it again")
     with progress(quiet) as update:

@@ -8,7 +8,7 @@ import click
 @click.command("kinds", epilog="Example:  cgsurrogate kinds networks")
 @click.argument("family", required=False)
 def command(family: str | None) -> None:
-    """List the kinds of a FAMILY (mappings, priors, networks, ..., recipes), or of all, with their options."""
+    """List the kinds of a FAMILY (mappings, priors, networks, ..., published), or of all, with their options."""
     import inspect
 
     from cgsurrogate.core import registry

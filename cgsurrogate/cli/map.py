@@ -35,5 +35,5 @@ def command(out: Path, force: bool, quiet: bool, **options: Any) -> None:
         f"{len(frames):,} frames of {len(frames.beads)} beads in {len(frames.lengths)} run(s), "
         f"{frames.dt:g} ps apart, {frames.temperature:g} K{with_}: {out}"
     )
-    if frames.source.get("mean_square_force"):
-        click.echo(force_aggregation.sentence(frames.source["mean_square_force"]))
+    if frames.provenance.mean_square_force:
+        click.echo(force_aggregation.sentence(frames.provenance.mean_square_force))

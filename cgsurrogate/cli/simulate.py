@@ -40,13 +40,14 @@ def _processes(text: str | None) -> int | str | None:
     "--every", type=float, help="ps between saved frames; a whole number of steps. [default: a 500th of --time]"
 )
 @click.option("--lag", type=float, help="ps of one jump of a time-stepper, within the range it was trained on.")
-@click.option("--energy", type=_options.PATH, help="Force field that corrects a time-stepper; needs --correct.")
+@click.option(
+    "--energy", type=_options.PATH, help="Force field that reweights a time-stepper's frames; needs --correct."
+)
 @click.option(
     "--correct",
     metavar="KIND",
-    help="Correct a time-stepper with --energy: relax:steps=20 (force-field steps after each jump), metropolis (the "
-    "force field's distribution, no physical time; :steps=20 for such steps in between), reweight:time=PS (weights to "
-    "the force field, simulated so long); or without --energy, reweight:to=FRAMES.",
+    help="Weights that give a time-stepper's frames the populations of a force field: reweight:time=PS (of --energy, "
+    "simulated so long), or without --energy, reweight:to=FRAMES.",
 )
 @click.option("--integrator", default=None, help="For a force field: kind and options, e.g. baoab:timestep=0.002.")
 @click.option("--temperature", "-T", type=float, help="K; that of the model by default (force fields only).")
@@ -114,12 +115,12 @@ def command(
     from cgsurrogate import workflows
     from cgsurrogate.core.frames import Frames
     from cgsurrogate.models import extrapolation_scores
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model
     from cgsurrogate.simulation import temperature_ladder
     from cgsurrogate.simulation.monte_carlo import sampler, state_moves
 
     _options.one_thread()
-    loaded = store.load(model)
+    loaded = Model.load(model)
     frames = workflows.starting_frames(loaded, start)
     rungs = None if tempering is None else temperature_ladder.parse(tempering, temperature or loaded.temperature)
     with progress(quiet) as update:
@@ -131,7 +132,7 @@ def command(
             time=time_,
             every=every,
             lag=lag,
-            energy=None if energy is None else store.load(energy),
+            energy=None if energy is None else Model.load(energy),
             correct=correct,
             integrator=integrator,
             temperature=temperature,
@@ -151,14 +152,14 @@ def command(
     if correct is not None:
         click.echo(f"corrected: {workflows.describe(result)}")
     if rungs is not None:
-        for line in temperature_ladder.sentences(result.source["exchange"]):
+        for line in temperature_ladder.sentences(result.provenance.exchange):
             click.echo(line)
         click.echo(f"all temperatures, with weights: {out / temperature_ladder.ALL}")
     if turns is not None:
-        click.echo(sampler.sentence(result.source["turns"]))
+        click.echo(sampler.sentence(result.provenance.monte_carlo["pivot"]))
     if jumps is not None:
-        click.echo(state_moves.sentence(result.source["jumps"]))
-    lost = result.source.get("quarantined", [])
+        click.echo(state_moves.sentence(result.provenance.monte_carlo["independence"]))
+    lost = result.provenance.quarantined
     if lost:
-        click.echo(f"warning: {len(lost)} replica(s) were frozen: {lost[0]}", err=True)
+        click.echo(f"warning: {len(lost)} replica(s) were frozen, the first: {lost[0]}", err=True)
         raise click.exceptions.Exit(4)

@@ -7,6 +7,7 @@ import numpy as np
 from cgsurrogate.analysis.kinetics import markov_model
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.provenance import Provenance
 
 
 def resample(
@@ -72,5 +73,5 @@ def _frames(training: Frames, index: np.ndarray, dt: float, note: str) -> Frames
     flat = index.ravel()
     unique, back = np.unique(flat, return_inverse=True)
     positions = np.asarray(training.positions[unique], np.float32)[back]
-    source = {"made by": note}
-    return Frames(training.beads, positions, (index.shape[1],) * len(index), dt, training.temperature, source=source)
+    lengths, known = (index.shape[1],) * len(index), Provenance(made_by=note)
+    return Frames(training.beads, positions, lengths, dt, training.temperature, provenance=known)

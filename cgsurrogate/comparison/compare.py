@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.analysis import convergence
-from cgsurrogate.analysis.contact_map import Fold
+from cgsurrogate.analysis.contact_map import ContactMapEstimator
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.analysis.free_energy.divergences import JENSEN_SHANNON, POPULATIONS
 from cgsurrogate.analysis.kinetics import state_definitions
@@ -18,8 +18,8 @@ from cgsurrogate.analysis.structure import Structure
 from cgsurrogate.comparison import verdict
 from cgsurrogate.comparison.comparison import Comparison, Ensemble
 from cgsurrogate.comparison.dynamics import MICRO, Columns, Dynamics
-from cgsurrogate.comparison.published._base import Recipe
-from cgsurrogate.comparison.thermodynamics import Landscapes
+from cgsurrogate.comparison.published._base import PublishedBenchmark
+from cgsurrogate.comparison.thermodynamics import Thermodynamics
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import Blocks, blocks, groups, statistical_inefficiency
@@ -57,11 +57,12 @@ def build_cvs(reference: Frames, wanted: Sequence[str | CV]) -> tuple[CV, ...]:
     return tuple(made)
 
 
-def build_recipes(reference: Frames, wanted: Sequence[str | Recipe]) -> tuple[Recipe, ...]:
-    """Published recipes by name or as they are."""
-    parsed = [one if isinstance(one, Recipe) else registry.parse(one) for one in dict.fromkeys(wanted)]
+def build_published(reference: Frames, wanted: Sequence[str | PublishedBenchmark]) -> tuple[PublishedBenchmark, ...]:
+    """Published benchmarks by name or as they are."""
+    parsed = [one if isinstance(one, PublishedBenchmark) else registry.parse(one) for one in dict.fromkeys(wanted)]
     return tuple(
-        one if isinstance(one, Recipe) else registry.build("published", one[0], reference, **one[1]) for one in parsed
+        one if isinstance(one, PublishedBenchmark) else registry.build("published", one[0], reference, **one[1])
+        for one in parsed
     )
 
 
@@ -74,8 +75,8 @@ def compare(
     physical: Mapping[str, bool] | None = None,
     cvs: Sequence[str | CV] = CVS,
     states: Sequence[str] = (),
-    recipes: Sequence[str | Recipe] = (),
-    sets: int | None = None,
+    published: Sequence[str | PublishedBenchmark] = (),
+    macrostates: int | None = None,
     seed: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> Comparison:
@@ -88,13 +89,13 @@ def compare(
         physical: by name, False where time is not physical (a force field's); missing names are physical.
         cvs: names (as in ``choose``), or objects made from the reference. The projection (TICA) is always there.
         states: that a user names, "folded=RMSD<0.2"; beside the metastable states of the reference.
-        recipes: names (as in ``choose``), or objects made from the reference.
-        sets: how many metastable states; by default where the gap in the reference's spectrum is largest.
+        published: names (as in ``choose``), or objects made from the reference.
+        macrostates: how many metastable states; by default where the gap in the reference's spectrum is largest.
         report: called with a line of text before each stage.
     """
     rows = _rows(reference, surrogates, training, baselines or {})
     job = _Job(rows, physical or {}, seed, report or (lambda text: None))
-    return job.run(cvs, state_definitions.parse_all(states), recipes, sets)
+    return job.run(cvs, state_definitions.parse_all(states), published, macrostates)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,9 +133,9 @@ class _Job:
     def run(
         self,
         wanted: Sequence[str | CV],
-        states: Sequence[state_definitions.Named],
-        recipes: Sequence[str | Recipe],
-        sets: int | None,
+        states: Sequence[state_definitions.StateDefinition],
+        published: Sequence[str | PublishedBenchmark],
+        macrostates: int | None,
     ) -> Comparison:
         self.report("projection (TICA) of the reference")
         cvs = build_cvs(self.reference, wanted)
@@ -144,25 +145,25 @@ class _Job:
         state_definitions.check_variables(
             states, [label for cv in dict.fromkeys((projection, *cvs)) for label in cv.labels]
         )
-        known = build_recipes(self.reference, recipes)
+        known = build_published(self.reference, published)
         self.projected = {name: projection(frames) for name, frames in self.frames.items()}
         self.cut = {name: self._blocks(name) for name in self.frames}
-        landscapes = Landscapes(self.frames, self.cut, TRAINING if TRAINING in self.frames else None, self.rng)
+        thermodynamics = Thermodynamics(self.frames, self.cut, TRAINING if TRAINING in self.frames else None, self.rng)
         columns = {name: Columns() for name in self.frames}
         for cv in dict.fromkeys((projection, *cvs)):
             self.report(f"surfaces of {', '.join(cv.labels[:3])}{' ...' if len(cv.labels) > 3 else ''}")
             values = self.projected if cv is projection else {name: cv(frames) for name, frames in self.frames.items()}
-            landscapes.add(cv, values)
+            thermodynamics.add(cv, values)
             self._keep(cv, values, columns, states, described=cv is not projection and not cv.average)
         self.report("timescales and states")
         dynamics = Dynamics(self.frames, self.cut, self.physical, self.rng)
-        dynamics.of_projection(projection, self.projected, columns[REFERENCE], sets)
-        dynamics.of_named(states, columns, self.projected)
+        dynamics.of_projection(projection, self.projected, columns[REFERENCE], macrostates)
+        dynamics.of_definitions(states, columns, self.projected)
         for kind, counted in dynamics.counted.items():
             measures = (JENSEN_SHANNON,) if kind == MICRO else (POPULATIONS,)
-            landscapes.add_states(kind, counted, measures)
+            thermodynamics.add_states(kind, counted, measures)
         self.report("bonds, contacts and fluctuations")
-        structure, fold = Structure(self.reference), Fold(self.reference)
+        structure, contacts = Structure(self.reference), ContactMapEstimator(self.reference)
         ends = convergence.ends(self.projected[REFERENCE][:, 0], self.reference)
         ensembles = []
         for name, frames in self.frames.items():
@@ -173,15 +174,17 @@ class _Job:
                     name=name,
                     role=self.roles[name],
                     frames_count=len(frames),
-                    surfaces=landscapes.surfaces[name],
-                    distances=landscapes.distances[name],
-                    further=landscapes.further[name],
+                    surfaces=thermodynamics.surfaces[name],
+                    distances=thermodynamics.distances[name],
+                    further=thermodynamics.further[name],
                     timescales=dynamics.timescales[name],
                     states=dynamics.states[name],
-                    sampling=convergence.measure(frames, self.projected[name], cut, landscapes.halves[name], ends),
+                    convergence=convergence.measure(
+                        frames, self.projected[name], cut, thermodynamics.halves[name], ends
+                    ),
                     geometry=structure.measure(frames),
-                    shape=fold.measure(frames, cut, self.rng(name, "fold")),
-                    recipes={} if name == REFERENCE else self._recipes(known, name),
+                    contact_map=contacts.measure(frames, cut, self.rng(name, "contact map")),
+                    published={} if name == REFERENCE else self._published(known, name),
                     sample=sample,
                     track=track,
                     notes=tuple(dynamics.notes[name]),
@@ -191,9 +194,9 @@ class _Job:
             "seed": self.seed,
             "temperature": self.reference.temperature,
             "collective variables": [note for cv in dict.fromkeys((projection, *cvs)) for note in cv.notes],
-            **landscapes.settings(),
+            **thermodynamics.settings(),
             **dynamics.settings(),
-            **({"published": {recipe.name: _about(recipe) for recipe in known}} if known else {}),
+            **({"published": {benchmark.name: _about(benchmark) for benchmark in known}} if known else {}),
         }
         return Comparison(
             ensembles[0],
@@ -223,7 +226,7 @@ class _Job:
         cv: CV,
         values: Mapping[str, np.ndarray],
         columns: Mapping[str, Columns],
-        states: Sequence[state_definitions.Named],
+        states: Sequence[state_definitions.StateDefinition],
         described: bool,
     ) -> None:
         """Keep what the conditions of a state ask for, and of the reference what describes its metastable states."""
@@ -233,10 +236,10 @@ class _Job:
                 if label.lower() in asked or (described and name == REFERENCE):
                     columns[name].add(label, values[name][:, k], cv)
 
-    def _recipes(self, known: Sequence[Recipe], name: str) -> dict[str, dict[str, float]]:
+    def _published(self, known: Sequence[PublishedBenchmark], name: str) -> dict[str, dict[str, float]]:
         if known:
-            self.report(f"published recipes: {name}")
-        return {recipe.name: dict(recipe(self.frames[name])) for recipe in known}
+            self.report(f"published benchmarks: {name}")
+        return {benchmark.name: dict(benchmark(self.frames[name])) for benchmark in known}
 
     def _sample(self, name: str, frames: Frames) -> tuple[Frames, np.ndarray]:
         """Evenly spaced frames of the longest run, and their first two columns of the projection."""
@@ -250,13 +253,13 @@ class _Job:
         return Frames(frames.beads, positions, (len(index),), frames.dt * stride, frames.temperature), track
 
 
-def _about(recipe: Recipe) -> dict[str, Any]:
-    published = [[p.what, p.metric, p.value, p.source] for p in recipe.published]
+def _about(benchmark: PublishedBenchmark) -> dict[str, Any]:
+    figures = [[p.what, p.metric, p.value, p.source] for p in benchmark.figures]
     return {
-        "source": recipe.source,
-        "metrics": dict(recipe.metrics),
-        "published": published,
-        "notes": list(recipe.notes),
+        "source": benchmark.source,
+        "metrics": dict(benchmark.metrics),
+        "figures": figures,
+        "notes": list(benchmark.notes),
     }
 
 

@@ -43,7 +43,7 @@ class Columns:
 
 @dataclasses.dataclass(eq=False)
 class Dynamics:
-    """What the kinetics of each ensemble are, by its name; filled by ``of_projection`` and ``of_named``.
+    """What the kinetics of each ensemble are, by its name; filled by ``of_projection`` and ``of_definitions``.
 
     Attributes:
         frames, cut: of every ensemble; the first one is the reference.
@@ -60,7 +60,7 @@ class Dynamics:
     states: dict[str, dict[str, StateKinetics]] = dataclasses.field(default_factory=dict)
     notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     described: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
-    counted: dict[str, dict[str, surfaces.Counts]] = dataclasses.field(default_factory=dict)
+    counted: dict[str, dict[str, surfaces.BlockHistogram]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.timescales = dict.fromkeys(self.frames)
@@ -72,14 +72,14 @@ class Dynamics:
         return next(iter(self.frames))
 
     def of_projection(
-        self, projection: CV, projected: Mapping[str, np.ndarray], columns: Columns, sets: int | None = None
+        self, projection: CV, projected: Mapping[str, np.ndarray], columns: Columns, macrostates: int | None = None
     ) -> None:
         """Implied timescales and metastable states from a Markov state model of the reference's microstates.
 
         Args:
             projected: (T, D) values of ``projection`` of every ensemble.
             columns: of the reference, to describe its metastable states with.
-            sets: how many metastable states; None where the gap in the spectrum is largest.
+            macrostates: how many metastable states; None where the gap in the spectrum is largest.
         """
         known = self.frames[self.reference]
         if projection.lag is None:
@@ -91,14 +91,14 @@ class Dynamics:
             return
         micro = markov_model.states(projected[self.reference], self.rng("states"))
         labels = micro(projected[self.reference])
-        found = metastable_states.partition(labels, known, float(lags[len(lags) // 2]), len(micro), sets)
+        found = metastable_states.macrostates(labels, known, float(lags[len(lags) // 2]), len(micro), macrostates)
         if found is None:
             self.notes[self.reference].append("no metastable states: nothing in it is slower than the lag")
         else:
             texts = metastable_states.describe(
                 found, labels, known, columns.values, angles=columns.angles, units=columns.units
             )
-            places = self._places(found.sets[labels], len(found), projected[self.reference])
+            places = self._places(found.assignment[labels], len(found), projected[self.reference])
             self.described[METASTABLE] = _described(found.names, texts, places)
         for name in self.frames:
             if name != self.reference:
@@ -106,10 +106,10 @@ class Dynamics:
             self._of_one(name, labels, lags, len(micro), found)
 
     def _of_one(
-        self, name: str, labels: np.ndarray, lags: np.ndarray, count: int, found: metastable_states.Partition | None
+        self, name: str, labels: np.ndarray, lags: np.ndarray, count: int, found: metastable_states.Macrostates | None
     ) -> None:
         frames, cut, physical = self.frames[name], self.cut[name], self.physical.get(name, True)
-        self.counted.setdefault(MICRO, {})[name] = surfaces.counted_states(labels, count, frames, cut)
+        self.counted.setdefault(MICRO, {})[name] = surfaces.state_histogram(labels, count, frames, cut)
         if not frames.time_ordered:
             self.notes[name].append(f"no timescales: {frames.out_of_order} have no time order")
         else:
@@ -118,19 +118,19 @@ class Dynamics:
             )
             known = self.timescales[self.reference]
             if times is not None and known is not None and not physical:
-                times = dataclasses.replace(times, clock=implied_timescales.clock(known, times))
+                times = dataclasses.replace(times, time_scaling=implied_timescales.time_scaling(known, times))
             self.timescales[name] = times
             self.notes[name] += notes
         if found is not None:
-            sets = found.sets[labels]
-            self.counted.setdefault(METASTABLE, {})[name] = surfaces.counted_states(sets, len(found), frames, cut)
+            sets = found.assignment[labels]
+            self.counted.setdefault(METASTABLE, {})[name] = surfaces.state_histogram(sets, len(found), frames, cut)
             self.states[name][METASTABLE] = metastable_states.measure(
                 found, labels, frames, cut, self.rng(name, METASTABLE), physical=physical
             )
 
-    def of_named(
+    def of_definitions(
         self,
-        states: Sequence[state_definitions.Named],
+        states: Sequence[state_definitions.StateDefinition],
         columns: Mapping[str, Columns],
         projected: Mapping[str, np.ndarray],
     ) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.analysis.results import (
-    Sampling,
-    Shape,
+    ContactMap,
+    Convergence,
     StateKinetics,
     Surface,
     Timescales,
@@ -22,11 +22,11 @@ ROLES = ("reference", "surrogate", "baseline", "floor")
 
 @dataclasses.dataclass(frozen=True)
 class Distance:
-    """How far an ensemble lies from the reference by one measure; 0 for the same.
+    """How far an ensemble lies from the reference by one divergence; 0 for the same.
 
     ``low`` and ``high`` bound its 95 % bootstrap interval. ``floor`` is what an independent all-atom sample would show
-    (``distances.floor`` says how it is made), ``floor_high`` the 95 % quantile of that, ``p`` the share of such samples
-    that would lie at least as far. ``within`` says value <= floor_high.
+    (``noise_floor.floor`` says how it is made), ``floor_high`` the 95 % quantile of that, ``p`` the share of such
+    samples that would lie at least as far. ``within`` says value <= floor_high.
     """
 
     value: float
@@ -65,12 +65,12 @@ class Ensemble:
             standard deviations or units, plus {"worst": text} naming the worst term.
         sample: a few hundred frames for the 3-D view, in time order of one replica.
         track: (len(sample), 2) values of the first two TICs of ``sample``.
-        sampling: how well it has sampled.
-        shape: contacts, fluctuations and pair distances.
+        convergence: how well it has sampled.
+        contact_map: contacts, fluctuations and pair distances.
         states: kinetics between named states, by the name of the set ("metastable", or "named" by the user).
-        further: other measures, by measure and then by metric, each with a floor of its own: "KL divergence",
+        further: other divergences, by divergence and then by metric, each with a floor of its own: "KL divergence",
             "Wasserstein", "free-energy error", "populations".
-        recipes: published metrics, by recipe and then by metric.
+        published: published metrics, by benchmark and then by metric.
     """
 
     name: str
@@ -83,13 +83,13 @@ class Ensemble:
     sample: Frames
     track: np.ndarray
     notes: tuple[str, ...] = ()
-    sampling: Sampling | None = None
-    shape: Shape | None = None
+    convergence: Convergence | None = None
+    contact_map: ContactMap | None = None
     states: dict[str, StateKinetics] = dataclasses.field(default_factory=dict)
     further: dict[str, dict[str, Distance]] = dataclasses.field(default_factory=dict)
-    recipes: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    published: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
     @property
     def effective(self) -> float:
         """About how many independent frames it has; nan where unknown."""
-        return self.sampling.effective if self.sampling else math.nan
+        return self.convergence.effective if self.convergence else math.nan

@@ -1,6 +1,6 @@
-"""How far an ensemble lies from the reference by any of the measures: interval, noise floor and verdict.
+"""How far an ensemble lies from the reference by any of the divergences: interval, noise floor and verdict.
 
-Everything is made from the counts of blocks (``fes``), without looking at the frames again.
+Everything is made from the histograms over blocks, without looking at the frames again.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from itertools import pairwise
 
 import numpy as np
 
-from cgsurrogate.analysis.free_energy.divergences import JENSEN_SHANNON, MEASURES, POPULATIONS, Measure
-from cgsurrogate.analysis.free_energy.surfaces import Counts, normalised
+from cgsurrogate.analysis.free_energy.divergences import DIVERGENCES, JENSEN_SHANNON, POPULATIONS, Divergence
+from cgsurrogate.analysis.free_energy.surfaces import BlockHistogram, normalised
 from cgsurrogate.comparison.ensemble import Distance
 from cgsurrogate.core.statistics import LEAST_RUNS, resamples
 
 __all__ = [
+    "DIVERGENCES",
     "JENSEN_SHANNON",
-    "MEASURES",
     "POPULATIONS",
+    "Divergence",
     "Floor",
-    "Measure",
     "distance",
     "floor",
     "interval",
@@ -35,42 +35,45 @@ STRETCHES = 32
 
 
 def mean_distance(
-    a: Sequence[Counts],
-    b: Sequence[Counts],
-    measure: Measure = JENSEN_SHANNON,
-    reference: Sequence[Counts] | None = None,
+    a: Sequence[BlockHistogram],
+    b: Sequence[BlockHistogram],
+    divergence: Divergence = JENSEN_SHANNON,
+    reference: Sequence[BlockHistogram] | None = None,
 ) -> float:
     """Mean over grids of the distance of an ensemble ``a`` from ``b``, which is the reference unless one is given."""
     known = b if reference is None else reference
     return float(
         np.mean(
-            [measure.function(x.probability, y.probability, r) for x, y, r in zip(a, b, known, strict=True)],
+            [divergence.function(x.probability, y.probability, r) for x, y, r in zip(a, b, known, strict=True)],
         )
     )
 
 
 def interval(
-    a: Sequence[Counts], reference: Sequence[Counts], rng: np.random.Generator, measure: Measure = JENSEN_SHANNON
+    a: Sequence[BlockHistogram],
+    reference: Sequence[BlockHistogram],
+    rng: np.random.Generator,
+    divergence: Divergence = JENSEN_SHANNON,
 ) -> tuple[float, float]:
     """95 % interval of the mean distance by drawing the blocks of both ensembles anew.
 
     Drawing anew adds noise to a figure that is never negative, so the draws are shifted to have the figure as their
     mean: the interval says how the figure would vary on a repetition, and keeps the bias that the floor has as well.
-    A single block leaves all that is possible; nan for a measure without an upper end.
+    A single block leaves all that is possible; nan for a divergence without an upper end.
     """
-    value = mean_distance(a, reference, measure)
+    value = mean_distance(a, reference, divergence)
     if len(a[0].weights) < 2 or len(reference[0].weights) < 2:
-        return 0.0, measure.most if math.isfinite(measure.most) else math.nan
+        return 0.0, divergence.most if math.isfinite(divergence.most) else math.nan
     first, second = resamples(len(a[0].weights), rng), resamples(len(reference[0].weights), rng)
     drawn = np.mean(
         [
-            measure.function(normalised(first @ x.weights), normalised(second @ y.weights), y)
+            divergence.function(normalised(first @ x.weights), normalised(second @ y.weights), y)
             for x, y in zip(a, reference, strict=True)
         ],
         0,
     )
     low, high = np.quantile(drawn - drawn.mean(), (0.025, 0.975))
-    return max(0.0, value + min(low, 0.0)), min(measure.most, value + max(high, 0.0))
+    return max(0.0, value + min(low, 0.0)), min(divergence.most, value + max(high, 0.0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,10 +106,10 @@ class Floor:
 
 
 def floor(
-    reference: Sequence[Counts],
-    training: Sequence[Counts] | None,
+    reference: Sequence[BlockHistogram],
+    training: Sequence[BlockHistogram] | None,
     rng: np.random.Generator,
-    measure: Measure = JENSEN_SHANNON,
+    divergence: Divergence = JENSEN_SHANNON,
 ) -> Floor:
     """The distance that sampling alone makes, for the same mean over grids as the figure it is held against.
 
@@ -122,31 +125,31 @@ def floor(
     they are few, see ``_widened``.
     """
     if training is None:
-        return _floor_of_halves(reference, rng, measure)
+        return _floor_of_halves(reference, rng, divergence)
     sizes = (len(set(training[0].runs.tolist())), len(set(reference[0].runs.tolist())))
     by_runs = sum(sizes) >= LEAST_RUNS
     pooled = [_units(x, by_runs, y) for x, y in zip(training, reference, strict=True)]
     share = sizes if by_runs else tuple(len(_units(x[0], False)) for x in (training, reference))
     masks = _splits(sum(share), share[0], rng)
-    drawn = _between(pooled, masks, 1 - masks, measure, reference)
-    typical = mean_distance(training, reference, measure)
+    drawn = _between(pooled, masks, 1 - masks, divergence, reference)
+    typical = mean_distance(training, reference, divergence)
     note = f"training against reference; {len(masks)} splits of {sum(share)} {'runs' if by_runs else 'stretches'}"
     null = _widened(drawn, sum(share)) + max(0.0, typical - float(np.median(drawn)))
     return Floor(typical, float(np.quantile(null, 0.95)), len(masks), note, null)
 
 
-def _floor_of_halves(reference: Sequence[Counts], rng: np.random.Generator, measure: Measure) -> Floor:
+def _floor_of_halves(reference: Sequence[BlockHistogram], rng: np.random.Generator, divergence: Divergence) -> Floor:
     by_runs = len(set(reference[0].runs.tolist())) >= LEAST_RUNS
     units = [_units(x, by_runs) for x in reference]
-    count_ = len(units[0])
-    if count_ < 2:
+    number = len(units[0])
+    if number < 2:
         return Floor(math.nan, math.nan, 0, "a single block has no halves; add runs")
-    masks = _splits(count_, count_ // 2, rng)
-    drawn = _between(units, masks, 1 - masks, measure, reference)
-    scale = _to_full_size([_units(x, False) for x in reference], rng, measure, reference)
-    null = scale * _widened(drawn, count_)
+    masks = _splits(number, number // 2, rng)
+    drawn = _between(units, masks, 1 - masks, divergence, reference)
+    scale = _to_full_size([_units(x, False) for x in reference], rng, divergence, reference)
+    null = scale * _widened(drawn, number)
     note = (
-        f"halves against halves of the reference; {len(masks)} splits of {count_} {'runs' if by_runs else 'stretches'}"
+        f"halves against halves of the reference; {len(masks)} splits of {number} {'runs' if by_runs else 'stretches'}"
     )
     note = f"{note}, scaled by {scale:.2f} to full size"
     return Floor(scale * float(np.median(drawn)), float(np.quantile(null, 0.95)), len(masks), note, null)
@@ -165,14 +168,14 @@ def _widened(drawn: np.ndarray, units: int) -> np.ndarray:
     return np.median(drawn) + np.where(excess > 0, wide, 1.0) * excess
 
 
-def _units(counts: Counts, by_runs: bool, other: Counts | None = None) -> np.ndarray:
+def _units(histogram: BlockHistogram, by_runs: bool, other: BlockHistogram | None = None) -> np.ndarray:
     """(U, bins) weights of what is split: whole runs or stretches of a run; those of ``other`` follow.
 
     Neighbouring blocks still share a little of their correlation, so stretches are several blocks together where there
     are many (about ``STRETCHES`` in all).
     """
     parts = []
-    for one in (counts,) if other is None else (counts, other):
+    for one in (histogram,) if other is None else (histogram, other):
         _, number = np.unique(one.runs, return_inverse=True)
         if not by_runs:
             number = _stretches(number)
@@ -194,13 +197,13 @@ def _stretches(runs: np.ndarray) -> np.ndarray:
     return number
 
 
-def _splits(count_: int, first: int, rng: np.random.Generator) -> np.ndarray:
+def _splits(number: int, first: int, rng: np.random.Generator) -> np.ndarray:
     """(S, count) ones for the first set: all ways if there are few, else random ones."""
-    if math.comb(count_, first) <= 2 * SPLITS:
-        chosen = [c for c in itertools.combinations(range(count_), first) if 2 * first != count_ or 0 in c]
+    if math.comb(number, first) <= 2 * SPLITS:
+        chosen = [c for c in itertools.combinations(range(number), first) if 2 * first != number or 0 in c]
     else:
-        chosen = [tuple(rng.permutation(count_)[:first]) for _ in range(SPLITS)]
-    masks = np.zeros((len(chosen), count_), np.float32)
+        chosen = [tuple(rng.permutation(number)[:first]) for _ in range(SPLITS)]
+    masks = np.zeros((len(chosen), number), np.float32)
     for mask, index in zip(masks, chosen, strict=True):
         mask[list(index)] = 1
     return masks
@@ -210,13 +213,13 @@ def _between(
     units: Sequence[np.ndarray],
     first: np.ndarray,
     second: np.ndarray,
-    measure: Measure,
-    reference: Sequence[Counts],
+    divergence: Divergence,
+    reference: Sequence[BlockHistogram],
 ) -> np.ndarray:
     """(S,) mean over grids of the distance between two sets of units, given as masks (S, U)."""
     return np.mean(
         [
-            measure.function(normalised(first @ u), normalised(second @ u), r)
+            divergence.function(normalised(first @ u), normalised(second @ u), r)
             for u, r in zip(units, reference, strict=True)
         ],
         0,
@@ -224,23 +227,23 @@ def _between(
 
 
 def _to_full_size(
-    units: Sequence[np.ndarray], rng: np.random.Generator, measure: Measure, reference: Sequence[Counts]
+    units: Sequence[np.ndarray], rng: np.random.Generator, divergence: Divergence, reference: Sequence[BlockHistogram]
 ) -> float:
     """How much smaller the distance between two whole samples is than between two halves of one.
 
     A distance falls as a power of the sample size (one half for smooth densities, less where bins hold few samples).
     The power is measured from eighths to quarters and from quarters to halves of the units; the next step is the
-    straight continuation of these two, kept within 0 and the power of the measure.
+    straight continuation of these two, kept within 0 and the power of the divergence.
     """
-    count_ = len(units[0])
-    if count_ < 8:
-        return 2**-measure.power
-    order = np.argsort(rng.random((SPLITS, count_)), 1)
-    sizes = [count_ // k for k in ((2, 4, 8) if count_ >= 16 else (2, 4))]
+    number = len(units[0])
+    if number < 8:
+        return 2**-divergence.power
+    order = np.argsort(rng.random((SPLITS, number)), 1)
+    sizes = [number // k for k in ((2, 4, 8) if number >= 16 else (2, 4))]
 
     def mean(size: int) -> float:
         first, second = ((order // size == k).astype(np.float32) for k in (0, 1))
-        return float(np.mean(_between(units, first, second, measure, reference)))
+        return float(np.mean(_between(units, first, second, divergence, reference)))
 
     found = [mean(size) for size in sizes]
     if not min(found) > 0:
@@ -249,17 +252,17 @@ def _to_full_size(
         math.log(b / a) / math.log(m / n) for (a, b), (m, n) in zip(pairwise(found), pairwise(sizes), strict=True)
     ]
     power = powers[0] if len(powers) < 2 else 2 * powers[0] - powers[1]
-    return 2 ** -min(max(power, 0.0), measure.power)
+    return 2 ** -min(max(power, 0.0), divergence.power)
 
 
 def distance(
-    a: Sequence[Counts],
-    reference: Sequence[Counts],
+    a: Sequence[BlockHistogram],
+    reference: Sequence[BlockHistogram],
     bound: Floor,
     rng: np.random.Generator,
-    measure: Measure = JENSEN_SHANNON,
+    divergence: Divergence = JENSEN_SHANNON,
 ) -> Distance:
-    """The mean distance over grids, with interval and floor; ``bound`` is the floor by the same measure."""
-    value = mean_distance(a, reference, measure)
-    low, high = interval(a, reference, rng, measure)
+    """The mean distance over grids, with interval and floor; ``bound`` is the floor by the same divergence."""
+    value = mean_distance(a, reference, divergence)
+    low, high = interval(a, reference, rng, divergence)
     return Distance(value, low, high, bound.typical, bound.high, bound.p(value))

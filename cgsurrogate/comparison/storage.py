@@ -13,7 +13,16 @@ from cgsurrogate.comparison.ensemble import Ensemble
 from cgsurrogate.core import filesystem, serialization
 from cgsurrogate.core.frames import Frames
 
-FORMAT = 2
+FORMAT = 3
+OLDER = {  # names in a comparison of format 2: where they stand, with * for any key, and what they are called now
+    ("shape",): "contact_map",
+    ("sampling",): "convergence",
+    ("recipes",): "published",
+    ("timescales", "clock"): "time_scaling",
+    ("states", "*", "passage"): "mean_first_passage",
+    ("geometry", "handedness"): "chirality",
+    ("geometry", "uncertainty"): "extrapolation",
+}
 METRICS, SURFACES, SAMPLES = "metrics.json", "surfaces.npz", "samples"
 
 
@@ -74,7 +83,7 @@ def table(comparison: Compared) -> str:
         rows.append([name, _number(d.floor), _number(d.floor_high), *(_cell(one, name) for one in others)])
     if any(one.timescales is not None for one in comparison.ensembles):
         rows.append(["slowest timescale (ps)", _slowest(comparison.reference), "", *(_slowest(one) for one in others)])
-    for label, part in (("broken bonds (frames)", "bonds"), ("wrong hand (frames)", "handedness")):
+    for label, part in (("broken bonds (frames)", "bonds"), ("wrong chirality (frames)", "chirality")):
         if any(part in one.geometry for one in others):
             counts = [str(one.geometry.get(part, {}).get("bad frames", 0)) for one in others]
             rows.append([label, "", "", *counts])
@@ -139,7 +148,9 @@ def load(folder: str | Path) -> tuple[Ensemble, tuple[Ensemble, ...], tuple[str,
             raise FileNotFoundError(f"{folder} holds no {name}; make it with: cgsurrogate compare")
     record = filesystem.read_json(folder / METRICS)
     try:
-        if record["format"] != FORMAT:
+        if record["format"] == 2:
+            _renew(record)
+        elif record["format"] != FORMAT:
             raise ValueError(
                 f"expected a comparison of format {FORMAT}, got {record['format']};"
                 " make it again with: cgsurrogate compare"
@@ -150,3 +161,22 @@ def load(folder: str | Path) -> tuple[Ensemble, tuple[Ensemble, ...], tuple[str,
         return rows[0], tuple(rows[1:]), tuple(record["verdict"]), tuple(record["warnings"]), record["settings"]
     except (KeyError, TypeError, IndexError, OSError) as error:
         raise ValueError(f"{folder} is not a comparison ({error!r}); make it again") from None
+
+
+def _renew(record: dict[str, Any]) -> None:
+    """Give everything in a record of format 2 the name that it has now."""
+    for row in record["ensembles"]:
+        for place, name in OLDER.items():
+            _rename(row, place, name)
+    for about in record["settings"].setdefault("published", record["settings"].pop("recipes", {})).values():
+        _rename(about, ("published",), "figures")
+
+
+def _rename(record: Any, place: tuple[str, ...], name: str) -> None:
+    if not isinstance(record, dict):
+        return
+    if len(place) == 1 and place[0] in record:
+        record[name] = record.pop(place[0])
+    elif len(place) > 1:
+        for inner in list(record.values()) if place[0] == "*" else [record.get(place[0])]:
+            _rename(inner, place[1:], name)

@@ -16,19 +16,19 @@ from cgsurrogate.comparison.ensemble import Distance
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
 
-MEASURES = tuple(m for m in divergences.MEASURES.values() if m is not divergences.POPULATIONS)
+OF_SURFACES = tuple(m for m in divergences.DIVERGENCES.values() if m is not divergences.POPULATIONS)
 Rng = Callable[..., np.random.Generator]
 
 
-class Landscapes:
+class Thermodynamics:
     """What the free energies of each ensemble are, by its name; filled by ``add``.
 
     Attributes:
         surfaces: by ensemble and surface.
         distances: Jensen-Shannon, by ensemble and metric.
-        further: other measures, by ensemble, measure and metric.
+        further: other divergences, by ensemble, divergence and metric.
         floors: of the Jensen-Shannon distance, by metric.
-        halves: by ensemble and metric, what ``sampling.halves`` gives.
+        halves: by ensemble and metric, what ``convergence.halves`` gives.
     """
 
     def __init__(self, frames: Mapping[str, Frames], cut: Mapping[str, Blocks], training: str | None, rng: Rng) -> None:
@@ -51,46 +51,51 @@ class Landscapes:
         wanted: dict[str, tuple[int, ...]] = {cv.labels[k]: (k,) for k in range(shown)}
         wanted |= {f"{cv.labels[a]} / {cv.labels[b]}": (a, b) for a, b in cv.pairs}
         grids: dict[str, surfaces.Grid] = {}
-        counted: dict[str, dict[str, surfaces.Counts]] = {}
+        histograms: dict[str, dict[str, surfaces.BlockHistogram]] = {}
         for surface_name, columns in wanted.items():
             labels = tuple(cv.labels[k] for k in columns)
             grid = grids[surface_name] = surfaces.Grid.over(values[self.reference][:, columns], labels, cv.period)
-            counted[surface_name] = {}
+            histograms[surface_name] = {}
             for name, frames in self.frames.items():
-                counts = surfaces.count(values[name][:, columns], frames, grid, self.cut[name], smooth=True)
-                counted[surface_name][name] = counts
-                self.surfaces[name][surface_name] = surfaces.surface(counts, frames.kT, self.rng(name, surface_name))
+                histogram = surfaces.block_histogram(
+                    values[name][:, columns], frames, grid, self.cut[name], smooth=True
+                )
+                histograms[surface_name][name] = histogram
+                self.surfaces[name][surface_name] = surfaces.surface(histogram, frames.kT, self.rng(name, surface_name))
         for metric, parts in metrics(cv, shown).items():
-            self._distances(metric, [counted[part] for part in parts], MEASURES)
+            self._distances(metric, [histograms[part] for part in parts], OF_SURFACES)
             for name, frames in self.frames.items():
                 pieces = [(grids[part], values[name][:, wanted[part]]) for part in parts]
                 self.halves[name][metric] = convergence.halves(pieces, frames, self.cut[name], self.rng(name, "halves"))
 
     def add_states(
-        self, metric: str, counted: Mapping[str, surfaces.Counts], wanted: Sequence[divergences.Measure]
+        self, metric: str, histograms: Mapping[str, surfaces.BlockHistogram], wanted: Sequence[divergences.Divergence]
     ) -> None:
-        """Distances over the populations of states, ``counted`` in every ensemble."""
-        self._distances(metric, [counted], wanted)
+        """Distances over the populations of states, ``histograms`` of every ensemble."""
+        self._distances(metric, [histograms], wanted)
 
     def _distances(
-        self, metric: str, parts: Sequence[Mapping[str, surfaces.Counts]], wanted: Sequence[divergences.Measure]
+        self,
+        metric: str,
+        parts: Sequence[Mapping[str, surfaces.BlockHistogram]],
+        wanted: Sequence[divergences.Divergence],
     ) -> None:
         reference = [part[self.reference] for part in parts]
         training = None if self.training is None else [part[self.training] for part in parts]
-        for measure in wanted:
-            if any(len(counts.grid.shape) not in measure.dimensions for counts in reference):
+        for divergence in wanted:
+            if any(len(histogram.grid.shape) not in divergence.dimensions for histogram in reference):
                 continue
-            verdict = measure is divergences.JENSEN_SHANNON
-            purpose = metric if verdict else f"{metric}, {measure.name}"
-            floor = noise_floor.floor(reference, training, self.rng("floor", purpose), measure)
+            verdict = divergence is divergences.JENSEN_SHANNON
+            purpose = metric if verdict else f"{metric}, {divergence.name}"
+            floor = noise_floor.floor(reference, training, self.rng("floor", purpose), divergence)
             if verdict:
                 self.floors[metric] = floor
             for name in self.frames:
                 if name == self.reference:
                     continue
                 own = [part[name] for part in parts]
-                found = noise_floor.distance(own, reference, floor, self.rng(name, purpose), measure)
-                group = self.distances[name] if verdict else self.further[name].setdefault(measure.name, {})
+                found = noise_floor.distance(own, reference, floor, self.rng(name, purpose), divergence)
+                group = self.distances[name] if verdict else self.further[name].setdefault(divergence.name, {})
                 group[metric] = found
 
     def settings(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ DEEP = 4.0  # kT; above this a reference of usual length knows its own surface b
 SIGNIFICANT = 3.0  # standard errors; of a hundred bins some are two standard errors off by chance
 KNOWN = 0.35  # kT; about eight independent visits
 OUTSIDE = 0.01
-MOST_NAMED = 4  # passages in one sentence
+MOST_NAMED = 4  # first-passage times in one sentence
 
 
 def sentences(ensembles: Sequence[Ensemble], kT: float) -> tuple[str, ...]:
@@ -91,8 +91,8 @@ def significant(own: Surface, known: Surface, kT: float) -> tuple[np.ndarray, np
 def timescale(one: Ensemble, reference: Ensemble) -> str:
     """The slowest timescale against that of the reference, at the longest lag of the reference and the nearest own."""
     known, own = reference.timescales, one.timescales
-    if own is not None and own.clock is not None:
-        value, low, high = (float(x) for x in (own.clock.value, own.clock.low, own.clock.high))
+    if own is not None and own.time_scaling is not None:
+        value, low, high = (float(x) for x in (own.time_scaling.value, own.time_scaling.low, own.time_scaling.high))
         return (
             f"Its time is not physical: by the slowest process, 1 ps of it is worth {value:.3g} ps"
             f" ({low:.3g} to {high:.3g})."
@@ -113,7 +113,7 @@ def timescale(one: Ensemble, reference: Ensemble) -> str:
 
 
 def states(one: Ensemble, reference: Ensemble) -> list[str]:
-    """States whose population, and passages whose time, have an interval that does not overlap the reference's."""
+    """Populations of states, mean first-passage times, with an interval that does not overlap the reference's."""
     parts = []
     for kind, known in reference.states.items():
         own = one.states.get(kind)
@@ -126,13 +126,13 @@ def states(one: Ensemble, reference: Ensemble) -> list[str]:
         ]
         if wrong:
             parts.append(f"Populations of {kind} states that differ: {'; '.join(wrong)}.")
-        if own.physical and own.passage is not None and known.passage is not None:
+        if own.physical and own.mean_first_passage is not None and known.mean_first_passage is not None:
             pairs = [(a, b) for a in range(len(known.names)) for b in range(len(known.names)) if a != b]
             off = [
-                f"{known.names[a]} to {known.names[b]} {_passage(own.passage, a, b)} against"
-                f" {_passage(known.passage, a, b)}"
+                f"{known.names[a]} to {known.names[b]} {_first_passage(own.mean_first_passage, a, b)} against"
+                f" {_first_passage(known.mean_first_passage, a, b)}"
                 for a, b in pairs
-                if apart(own.passage, known.passage, (a, b))
+                if apart(own.mean_first_passage, known.mean_first_passage, (a, b))
             ]
             if off:
                 parts.append(f"Mean first-passage times that differ: {'; '.join(off[:MOST_NAMED])}.")
@@ -148,7 +148,7 @@ def _share(e: Estimate, k: int) -> str:
     return f"{e.value[k]:.2g} ({e.low[k]:.2g} to {e.high[k]:.2g})"
 
 
-def _passage(e: Estimate, a: int, b: int) -> str:
+def _first_passage(e: Estimate, a: int, b: int) -> str:
     value, low, high = (x[a, b] / 1000 for x in (e.value, e.low, e.high))
     return f"{value:.2g} ns ({low:.2g} to {high:.2g})"
 
@@ -165,11 +165,11 @@ def _at(value: float, surface: Surface) -> str:
 def _structure(one: Ensemble) -> list[str]:
     parts = []
     broken = one.geometry.get("bonds", {}).get("bad frames", 0)
-    flipped = one.geometry.get("handedness", {}).get("bad frames", 0)
+    flipped = one.geometry.get("chirality", {}).get("bad frames", 0)
     if broken:
         parts.append(f"{broken} of {one.frames_count} frames have a broken bond.")
     if flipped:
-        parts.append(f"{flipped} of {one.frames_count} frames have a residue of the wrong hand.")
+        parts.append(f"{flipped} of {one.frames_count} frames have a residue of the wrong chirality.")
     close = one.geometry.get("closest approach", {})
     if close.get("below half"):
         parts.append(f"Beads come closer than half of the reference's least distance ({close['worst']}).")
@@ -231,10 +231,10 @@ def warnings(
 
 def _halves(one: Ensemble) -> list[str]:
     """Whether the first half of the runs and the second tell different stories."""
-    if one.sampling is None:
+    if one.convergence is None:
         return []
-    limits = one.sampling.halves_floor
-    moved = {n: v for n, v in one.sampling.halves.items() if v > limits[n]}
+    limits = one.convergence.halves_floor
+    moved = {n: v for n, v in one.convergence.halves.items() if v > limits[n]}
     if len(moved) < max(2, len(limits) / 4):  # one in twenty lies beyond by chance
         return []
     worst = max(moved, key=lambda n: moved[n] / limits[n])

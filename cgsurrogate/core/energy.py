@@ -49,7 +49,7 @@ class Analytic(abc.ABC):
 class Energy(nn.Module, abc.ABC):
     """A potential energy of one molecule (its ``Beads`` are bound when it is built).
 
-    ``stiff`` marks terms that vary fast and cost little, so that an integrator may evaluate them more often.
+    ``stiff`` marks the terms that hold the local geometry: bonds, angles, impropers.
     ``handed`` says whether the energy can tell a molecule from its mirror image.
     """
 

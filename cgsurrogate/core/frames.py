@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.core import filesystem, units
+from cgsurrogate.core.provenance import Provenance
 
 MANIFEST = "frames.json"
 FORMAT = 1
@@ -73,7 +74,7 @@ class Frames:
         temperature: K.
         forces: (T, N, 3) kJ/mol/nm, or None.
         weights: (T,) statistical weights of biased data, not negative, or None for equal weights.
-        source: where the frames come from, for people; anything JSON can hold.
+        provenance: where the frames come from, and what that did to their order in time.
         uncertainty: (T, N) without a unit, how new each bead's surroundings are to the model (``novelty.py``), or None.
     """
 
@@ -84,7 +85,7 @@ class Frames:
     temperature: float
     forces: np.ndarray | None = None
     weights: np.ndarray | None = None
-    source: dict[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Provenance = dataclasses.field(default_factory=Provenance)
     uncertainty: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -129,13 +130,7 @@ class Frames:
         """What these frames are, if their order is not that of time: "weighted frames", ...; empty if it is."""
         if self.weights is not None:
             return "weighted frames"
-        if self.source.get("time_ordered", True):
-            return ""
-        if "exchange" not in self.source:
-            for moves in ("turns", "jumps"):
-                if moves in self.source:
-                    return f"frames of Monte Carlo {moves}"
-        return "frames of exchanging replicas"
+        return f"frames of {self.provenance.mixed_by}" if self.provenance.mixed_by else ""
 
     @property
     def time_ordered(self) -> bool:
@@ -225,6 +220,10 @@ class Frames:
             lengths=(part.stop - part.start,),
         )
 
+    def with_provenance(self, **fields: Any) -> Frames:
+        """The same frames with these fields of their provenance."""
+        return dataclasses.replace(self, provenance=dataclasses.replace(self.provenance, **fields))
+
     def save(self, folder: str | Path) -> Path:
         """Write one ``.npy`` block an array, then the manifest that names them; the manifest appears last."""
         folder = Path(folder)
@@ -246,7 +245,7 @@ class Frames:
             "lengths": list(self.lengths),
             "arrays": arrays,
             "beads": dataclasses.asdict(self.beads),
-            "source": self.source,
+            "source": self.provenance.to_dict(),
         }
         filesystem.write_json(folder / MANIFEST, manifest)
         return folder
@@ -281,7 +280,7 @@ class Frames:
                 lengths=tuple(manifest["lengths"]),
                 dt=float(manifest["dt"]),
                 temperature=float(manifest["temperature"]),
-                source=manifest.get("source", {}),
+                provenance=Provenance.from_dict(manifest.get("source", {})),
                 **arrays,
             )
         except (KeyError, TypeError, AttributeError) as error:

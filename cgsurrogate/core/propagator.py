@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 
 
 class State(NamedTuple):
@@ -51,9 +52,20 @@ class Propagator(nn.Module, abc.ABC):
     def step(self, state: State, rng: Generator) -> State:
         """The state one ``lag`` later; the given one is left alone."""
 
-    def notes(self, state: State) -> dict[str, Any]:
-        """What the frames of a finished simulation, which ended in ``state``, should say; JSON can hold it."""
-        return {}
+    def moved(self, state: State, positions: Tensor) -> State:
+        """The state after something else, such as a Monte Carlo move, has put it at positions (B, N, 3) nm.
+
+        Velocities stay, and what belongs to positions is found anew. Only an integrator whose velocities are
+        independent of positions in equilibrium, and that carries nothing else, may offer this.
+        """
+        raise ValueError(
+            f"{type(self).__name__} cannot go on from positions that something else has moved; for Monte Carlo moves "
+            "use an integrator such as baoab"
+        )
+
+    def notes(self, state: State, known: Provenance) -> Provenance:
+        """What is known of the frames of a finished simulation, and what this propagator, in ``state``, adds to it."""
+        return known
 
 
 class Stepper(Propagator):
@@ -99,20 +111,6 @@ class Stepper(Propagator):
     @abc.abstractmethod
     def loss(self, now: Tensor, later: Tensor, lag: Tensor, rng: Generator, memory: Tensor | None = None) -> Tensor:
         """What training makes small, a number of order one a coordinate; arguments as for ``log_density``."""
-
-    def propose(self, state: State, rng: Generator) -> State:
-        """One draw with exactly the density that ``log_density`` gives: a step without any selection or memory.
-
-        A draw at which that density does not hold (it was cut off) is given back as the old positions.
-        """
-        return self.step(state, rng)
-
-    def log_volume(self, positions: Tensor) -> Tensor:
-        """(B, N, 3) nm -> (B,) log |d positions / d (encoding, shift, turn)|, up to a constant.
-
-        ``log_density - log_volume`` is a log density of positions, as a Boltzmann factor is one.
-        """
-        raise ValueError(f"{type(self).__name__} does not say how much space a unit of its encoding takes")
 
 
 def supported_lags(frames: Frames) -> tuple[float, float]:

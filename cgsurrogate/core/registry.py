@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import importlib
@@ -9,7 +10,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,20 @@ FAMILIES = {  # stored models name families, never folders, so that folders can 
 }
 PLAIN = (bool, int, float, str, type(None))  # defaults that can be stored
 
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """How something was built: its family, the name of its kind there, and all of its options."""
+
+    family: str
+    name: str
+    options: Mapping[str, Any]
+
+    def build(self, *arguments: Any) -> Any:
+        """Another one, of these arguments."""
+        return build(self.family, self.name, *arguments, **self.options)
+
+
 _user_modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
 
 
@@ -37,11 +52,15 @@ def kinds(family: str) -> tuple[str, ...]:
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """``name:key=value,key=value`` -> name and options; values are numbers, true, false, or text."""
+    """``name:key=value,key=value`` -> name and options; values are numbers, true, false, or text.
+
+    >>> parse("baoab:timestep=0.002,centre=false")
+    ('baoab', {'timestep': 0.002, 'centre': False})
+    >>> parse("backbone")
+    ('backbone', {})
+    """
     name, _, rest = text.partition(":")
-    if name.endswith(".py") or not rest:
-        return (text, {}) if not rest else (name, _options(rest, text))
-    return name, _options(rest, text)
+    return (name, _options(rest, text)) if rest else (text, {})
 
 
 def _options(rest: str, text: str) -> dict[str, Any]:
@@ -124,7 +143,7 @@ def builder(family: str, name: str) -> Callable[..., Any]:
 
 
 def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
-    """Build a kind by name; what is built remembers its ``recipe`` so that it can be stored, also the options left out.
+    """Build a kind by name; what is built remembers its ``spec`` so that it can be stored, also the options left out.
 
     Raises:
         ValueError: no such kind, or an option that its ``build`` does not have.
@@ -136,9 +155,9 @@ def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
         known = [p.name for p in list(inspect.signature(make).parameters.values())[len(arguments) :]]
         raise ValueError(f"{family} {name!r}: {error}; its options are: {', '.join(known) or 'none'}") from None
     built = make(*arguments, **options)
-    if not hasattr(built, "recipe"):
+    if not hasattr(built, "spec"):
         bound.apply_defaults()
         defaults = list(bound.arguments.items())[len(arguments) :]
         whole = {key: value for key, value in defaults if isinstance(value, PLAIN)} | options
-        object.__setattr__(built, "recipe", {"family": family, "name": name, "options": whole})
+        object.__setattr__(built, "spec", Spec(family, name, whole))
     return built

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from cgsurrogate.core.frames import Frames
+
+if TYPE_CHECKING:  # a report draws with numpy, and torch takes seconds to import
+    from torch import Generator, Tensor
 
 MOST_BLOCKS, LEAST_BLOCKS = 128, 8
 LEAST_GROUPS = 3  # fewer groups of runs say nothing about their spread
@@ -73,12 +77,11 @@ def groups(frames: Frames) -> tuple[int, ...] | None:
 
     Ladders are independent of one another; frames of one ladder are not, in whatever order they are taken.
     """
-    exchange, ladders = frames.source.get("exchange"), frames.source.get("ladders")
-    if exchange is None:
+    known = frames.provenance
+    if known.exchange is None:
         return None
-    if ladders is None and len(frames.source.get("replicas", ())) == len(frames.lengths):
-        ladders = [int(replica) // len(exchange["temperatures"]) for replica in frames.source["replicas"]]
-    return tuple(int(one) for one in ladders) if ladders is not None and len(ladders) == len(frames.lengths) else None
+    ladders = known.ladders or tuple(replica // len(known.exchange["temperatures"]) for replica in known.replicas)
+    return ladders if len(ladders) == len(frames.lengths) else None
 
 
 def correlation_time(values: np.ndarray, runs: tuple[slice, ...]) -> np.ndarray:
@@ -116,3 +119,62 @@ def kish(weights: np.ndarray) -> float:
     """How many equally weighted frames are worth as much as these weights, (sum w)^2 / sum w^2 (Kish 1965)."""
     weights = np.asarray(weights)
     return float(np.sum(weights, dtype=float) ** 2 / np.sum(np.square(weights, dtype=float)))
+
+
+@overload
+def draw(cumulative: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray: ...
+@overload
+def draw(cumulative: Tensor, count: int, rng: Generator) -> Tensor: ...
+def draw(cumulative: Any, count: int, rng: Any) -> Any:
+    """Indices of ``count`` independent draws with replacement, arrays of numpy or of torch as what is given.
+
+    Args:
+        cumulative: (T,) running sums of the probabilities, which may sum to anything above 0. They are made once where
+            many draws are wanted.
+
+    >>> draw(np.cumsum([0.0, 2.0, 0.0]), 3, np.random.default_rng(0))
+    array([1, 1, 1])
+    """
+    return _at(cumulative, _uniform(cumulative, count, rng))
+
+
+@overload
+def systematic(cumulative: np.ndarray, count: int, rng: np.random.Generator | None = None) -> np.ndarray: ...
+@overload
+def systematic(cumulative: Tensor, count: int, rng: Generator | None = None) -> Tensor: ...
+def systematic(cumulative: Any, count: int, rng: Any = None) -> Any:
+    """Rising indices of ``count`` draws by systematic resampling: each index comes count p times, rounded up or down.
+
+    The draws spread evenly over what is drawn from. The rounding is at random and without bias; without ``rng`` it is
+    the same every time. Arguments as for ``draw``.
+
+    >>> systematic(np.cumsum([1.0, 1.0, 2.0]), 4)
+    array([0, 1, 2, 2])
+    """
+    ticks: Any = np.arange(count)
+    if not isinstance(cumulative, np.ndarray):
+        ticks = cumulative.new_tensor(ticks)
+    shift = 0.5 if rng is None else _uniform(cumulative, 1, rng)
+    return _at(cumulative, (ticks + shift) / count)
+
+
+def _uniform(like: Any, count: int, rng: Any) -> Any:
+    if isinstance(like, np.ndarray):
+        return rng.random(count)
+    import torch
+
+    return torch.rand(count, generator=rng, dtype=like.dtype, device=like.device)
+
+
+def _at(cumulative: Any, share: Any) -> Any:
+    """The index at each share of the sum; never one without probability."""
+    points = share * cumulative[-1]
+    if isinstance(cumulative, np.ndarray):
+        return np.minimum(
+            np.searchsorted(cumulative, points, side="right"), np.searchsorted(cumulative, cumulative[-1])
+        )
+    import torch
+
+    return torch.minimum(
+        torch.searchsorted(cumulative, points, right=True), torch.searchsorted(cumulative, cumulative[-1])
+    )

@@ -100,8 +100,7 @@ def load_example(
         aggregate=aggregate,
         report=report,
     )
-    frames.source.update({"example": name, "title": entry.title})
-    return frames
+    return frames.with_provenance(example=name, title=entry.title)
 
 
 def write_example(name: str, out: str | Path, folder: Path = FOLDER) -> list[Path]:

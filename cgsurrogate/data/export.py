@@ -12,6 +12,7 @@ import numpy as np
 
 from cgsurrogate.core import bead_types, filesystem
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats.sources import Reader, Source, sources
 from cgsurrogate.data.formats.topology import load_topology
@@ -238,7 +239,7 @@ def _beads_as_they_are(paths: list, structure, beads: Beads, temperature: float,
         lengths=tuple(lengths),
         dt=steps[0],
         temperature=float(temperature),
-        source={"trajectories": [Path(run.name).name for run in runs]},
+        provenance=Provenance(trajectories=tuple(Path(run.name).name for run in runs)),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from cgsurrogate.core import units
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays
@@ -21,7 +22,7 @@ from cgsurrogate.data.formats.topology import load_topology
 from cgsurrogate.data.generation import throughput
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
-from cgsurrogate.geometry.periodic import Whole
+from cgsurrogate.geometry.periodic import Unwrap
 
 AGGREGATIONS = ("auto", "basic", "optimal")
 SAMPLE = 5000  # frames from which the optimal aggregation is found
@@ -106,24 +107,13 @@ def read(
     if weights:
         weight_parts = arrays.frame_weights(list(weights), arrays.split(list(weights), counts, (), "weights"), kT)
 
-    origin: dict[str, Any] = {
-        "topology": Path(topology).name,
-        "trajectories": [Path(run.name).name for run in runs],
-        "aggregate": None,
-    }
-    known = throughput.known(trajectories)
-    if known is not None:
-        origin["ns_per_day"] = known
+    noise: dict[str, Any] = {}
     if force_parts is not None:
-        mapping, origin["mean_square_force"] = _aggregated(
-            aggregate, mapping, structure, force_parts, weight_parts, windows
-        )
-        origin["aggregate"] = origin["mean_square_force"].get("used", "basic")
+        mapping, noise = _aggregated(aggregate, mapping, structure, force_parts, weight_parts, windows)
     positions, mapped_forces = _map_all(structure, mapping, runs, windows, force_parts, report)
     kept = None
     if weight_parts is not None:
         kept = np.concatenate([part[w.slice] for part, w in zip(weight_parts, windows, strict=True)])
-        origin["effective_fraction"] = arrays.effective_fraction(kept)
     return Frames(
         beads=mapping.beads,
         positions=positions,
@@ -132,7 +122,14 @@ def read(
         temperature=float(temperature),
         forces=mapped_forces,
         weights=kept,
-        source=origin,
+        provenance=Provenance(
+            topology=Path(topology).name,
+            trajectories=tuple(Path(run.name).name for run in runs),
+            ns_per_day=throughput.known(trajectories),
+            aggregate="" if force_parts is None else noise.get("used", "basic"),
+            mean_square_force=noise,
+            effective_fraction=None if kept is None else arrays.effective_fraction(kept),
+        ),
     )
 
 
@@ -151,13 +148,13 @@ def _map_all(
     used = _heavy_atoms(structure, mapping)
     few = dataclasses.replace(mapping, weights=mapping.weights[:, used], force_weights=mapping.force_weights[:, used])
     bonds, labels = _bonds(structure, used), [str(structure.atom(int(i))) for i in used]
-    whole, done = Whole(len(used), bonds), 0
+    unwrap, done = Unwrap(len(used), bonds), 0
     with Reader() as reader:
         for number, (run, window) in enumerate(zip(runs, windows, strict=True)):
             frame, start = window.first, done
             for xyz, cells in reader.blocks(run, used, window.first, window.last, window.stride):
                 validation.finite(run.name, xyz, frame, window.stride, labels, "coordinates")
-                xyz = whole(xyz, cells)
+                xyz = unwrap(xyz, cells)
                 if frame == window.first:
                     validation.scale(run.name, xyz[0], bonds, labels)
                 validation.whole(run.name, xyz, bonds, labels, frame, window.stride)

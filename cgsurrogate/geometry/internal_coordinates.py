@@ -20,7 +20,7 @@ class Differences(nn.Module):
         super().__init__()
         matrix = torch.zeros(count, len(pairs))
         column = torch.arange(len(pairs))
-        index = torch.as_tensor(np.asarray(pairs).reshape(-1, 2), dtype=torch.long)
+        index = torch.tensor(np.reshape(pairs, (-1, 2)), dtype=torch.long)
         matrix[index[:, 1], column] = 1.0
         matrix[index[:, 0], column] = -1.0
         self.register_buffer("matrix", matrix, persistent=False)  # (N, M)

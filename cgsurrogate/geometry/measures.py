@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.geometry.molecule import Molecule
 
 CHUNK = 1 << 21  # numbers of one chunk of positions
 
@@ -81,30 +82,15 @@ def chain(beads: Beads) -> list[np.ndarray]:
     Neighbours belong together when their residues are neighbours and, where the beads name bonds, when those join them.
     """
     chosen = calphas(beads)
-    group = _components(beads)
+    part = Molecule.of(beads).parts if beads.bonds else np.zeros(len(beads), int)
     if len(chosen) == len(beads) and not all(name == "CA" for name in beads.names):
-        linked = [group[a] == group[b] for a, b in itertools.pairwise(chosen)]
+        linked = [part[a] == part[b] for a, b in itertools.pairwise(chosen)]
     else:
         linked = [
-            beads.residues[b] - beads.residues[a] == 1 and group[a] == group[b] for a, b in itertools.pairwise(chosen)
+            beads.residues[b] - beads.residues[a] == 1 and part[a] == part[b] for a, b in itertools.pairwise(chosen)
         ]
     cuts = [k + 1 for k, joined in enumerate(linked) if not joined]
     return np.split(chosen, cuts)
-
-
-def _components(beads: Beads) -> np.ndarray:
-    """(N,) number of the bonded molecule of each bead; all zero where there are no bonds."""
-    label = np.arange(len(beads))
-    if not beads.bonds:
-        return np.zeros_like(label)
-    bonds = np.array(beads.bonds)
-    while True:
-        low = label.copy()
-        np.minimum.at(low, bonds[:, 0], label[bonds[:, 1]])
-        np.minimum.at(low, bonds[:, 1], label[bonds[:, 0]])
-        if np.array_equal(low, label):
-            return label
-        label = low
 
 
 def backbone_torsions(beads: Beads) -> dict[tuple[str, int], tuple[int, int, int, int]]:

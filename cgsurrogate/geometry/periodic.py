@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from cgsurrogate.geometry import bond_graph
+
 CUT = 0.3  # nm; no bond between heavy atoms is longer
 
 
-class Whole:
+class Unwrap:
     """Puts atoms next to those that they are bonded to, and chains next to the chain before.
 
     Args:
@@ -17,24 +19,9 @@ class Whole:
 
     def __init__(self, atoms: int, bonds: np.ndarray):
         self.bonds = bonds
-        neighbours: list[list[int]] = [[] for _ in range(atoms)]
-        for i, j in bonds:
-            neighbours[i].append(int(j))
-            neighbours[j].append(int(i))
-        self.steps: list[tuple[int, int]] = []  # (parent, child), parents first
-        self.molecules: list[list[int]] = []
-        seen = [False] * atoms
-        for start in range(atoms):
-            if seen[start]:
-                continue
-            seen[start], members = True, [start]
-            for atom in members:  # grows while it is read
-                for other in neighbours[atom]:
-                    if not seen[other]:
-                        seen[other] = True
-                        members.append(other)
-                        self.steps.append((atom, other))
-            self.molecules.append(members)
+        walks = bond_graph.parts(bond_graph.adjacency(atoms, bonds))
+        self.molecules = [list(walk) for walk in walks]
+        self.steps = [(parent, child) for walk in walks for child, parent in walk.items() if parent >= 0]
 
     def __call__(self, xyz: np.ndarray, cells: np.ndarray | None) -> np.ndarray:
         """(n, A, 3) nm and cell vectors as rows (n, 3, 3) nm -> (n, A, 3) nm.

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 
 
 class Moves(nn.Module):
@@ -24,10 +24,7 @@ class Moves(nn.Module):
 
     def __init__(self, beads: Beads):
         super().__init__()
-        turns, bends = bond_graph.dihedrals(beads), bond_graph.angles(beads)
-        free, sides = bond_graph.turned(beads, turns)
-        arm_free, arms = bond_graph.swung(beads, bends)
-        turns, sides, bends, arms = turns[free], sides[free], bends[arm_free], arms[arm_free]
+        (turns, sides), (bends, arms) = Molecule.of(beads).rotatable, Molecule.of(beads).openable
         self.turns, self.bends = len(turns), len(bends)
         self.turn_rows, self.bend_rows = turns, bends
         if not len(turns) + len(bends):

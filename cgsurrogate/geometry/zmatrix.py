@@ -6,7 +6,6 @@ the sign of every dihedral is kept, and branches are placed by an improper dihed
 
 from __future__ import annotations
 
-import collections
 import math
 
 import numpy as np
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate.core.frames import Beads
+from cgsurrogate.geometry.bond_graph import Graph, walk
+from cgsurrogate.geometry.molecule import Molecule
 
 
 class ZMatrix(nn.Module):
@@ -35,7 +36,7 @@ class ZMatrix(nn.Module):
 
     def __init__(self, beads: Beads, from_start: bool = False):
         super().__init__()
-        self.refs, self.torsion = _rows(len(beads), beads.bonds, from_start)
+        self.refs, self.torsion = _rows(Molecule.of(beads).near, from_start)
         for name, rows in (
             ("_bonds", self.refs[1:, :2]),
             ("_angles", self.refs[2:, :3]),
@@ -98,13 +99,6 @@ class ZMatrix(nn.Module):
         y = nn.functional.normalize(torch.linalg.cross(z, c - b), dim=-1)
         return torch.stack([torch.linalg.cross(y, z), y, z], 1)
 
-    def log_volume(self, bonds: Tensor, angles: Tensor) -> Tensor:
-        """(B,) log |d positions / d (internal coordinates, shift, turn)| = sum 2 log bond + sum log sin angle.
-
-        ``log p(positions) = log p(internal) - log_volume``, up to the constant volume of the turns (8 pi^2).
-        """
-        return 2 * bonds.log().sum(1) + angles.sin().log().sum(1)
-
 
 def wrap(angle: Tensor) -> Tensor:
     """Radians into [-pi, pi]."""
@@ -135,15 +129,12 @@ def _extend(p: Tensor, q: Tensor, r: Tensor, local: Tensor) -> Tensor:
     return p.addcmul(a, along).addcmul(b, across).addcmul(c, normal)
 
 
-def _rows(count: int, bonds: tuple[tuple[int, int], ...], from_start: bool) -> tuple[np.ndarray, np.ndarray]:
+def _rows(near: Graph, from_start: bool) -> tuple[np.ndarray, np.ndarray]:
     """Rows (i, p, q, r) in the order of placement, sorted by level; and which of the dihedrals are torsions."""
+    count = len(near)
     if count < 4:
         raise ValueError(f"internal coordinates need at least four beads, got {count}; choose a finer mapping")
-    near: list[list[int]] = [[] for _ in range(count)]
-    for i, j in bonds:
-        near[i].append(j)
-        near[j].append(i)
-    reached = list(_walk(near, 0))
+    reached = list(walk(near, 0))
     if len(reached) < count:
         lost = sorted(set(range(count)) - set(reached))
         raise ValueError(
@@ -152,7 +143,7 @@ def _rows(count: int, bonds: tuple[tuple[int, int], ...], from_start: bool) -> t
         )
     if from_start:
         b = next(i for i in range(count) if len(near[i]) > 1)
-        parents = _walk(near, b)
+        parents = walk(near, b)
     else:
         b, parents = _middle(near, reached[-1])
     height = dict.fromkeys(parents, 0)
@@ -180,27 +171,14 @@ def _rows(count: int, bonds: tuple[tuple[int, int], ...], from_start: bool) -> t
     return np.array([rows[i] for i in (b, a, c, *rest)]), np.array([torsion[i] for i in rest], bool)
 
 
-def _middle(near: list[list[int]], far: int) -> tuple[int, dict[int, int]]:
+def _middle(near: Graph, far: int) -> tuple[int, dict[int, int]]:
     """The bead in the middle of the longest chain, and the tree that is rooted there; ``far`` is one of its ends."""
-    parents = _walk(near, far)
+    parents = walk(near, far)
     chain = [list(parents)[-1]]
     while parents[chain[-1]] >= 0:
         chain.append(parents[chain[-1]])
     root = chain[(len(chain) - 1) // 2]
-    return root, _walk(near, root)
-
-
-def _walk(near: list[list[int]], start: int) -> dict[int, int]:
-    """Breadth first from ``start``: each bead reached and its parent (-1 for the start), in the order reached."""
-    parents = {start: -1}
-    queue = collections.deque([start])
-    while queue:
-        i = queue.popleft()
-        for j in sorted(near[i]):
-            if j not in parents:
-                parents[j] = i
-                queue.append(j)
-    return parents
+    return root, walk(near, root)
 
 
 def _set_level(bead: int, rows: dict[int, tuple[int, ...]], level: dict[int, int]) -> None:

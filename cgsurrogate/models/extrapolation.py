@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 
 LEVEL = 0.999  # share of held-out frames below the limit
 BEAD_LEVEL = 0.95  # share of held-out frames below score 1, at each bead
@@ -47,14 +47,14 @@ class Surroundings:
 
     def __init__(self, beads: Beads, means: Tensor | None = None, widths: Tensor | None = None):
         """``means`` and ``widths`` (A + B,) of angles in radian and bonds in nm; set by ``fit``."""
-        count = len(beads)
-        dihedrals = np.concatenate([bond_graph.dihedrals(beads), bond_graph.impropers(beads)])
-        angles, self.bonds = bond_graph.angles(beads), bond_graph.bonds(beads)
+        count, molecule = len(beads), Molecule.of(beads)
+        dihedrals = np.concatenate([molecule.dihedrals, molecule.impropers])
+        angles, self.bonds = molecule.angles, torch.tensor(molecule.bonds)
         self.count, self.means, self.widths = count, means, widths
         self.dihedrals = Dihedrals(count, dihedrals) if len(dihedrals) else None
         self.angles = Cosines(count, angles) if len(angles) else None
         self.size = len(angles) + len(self.bonds)  # of the stiff coordinates
-        apart, t = bond_graph.separations(beads), len(dihedrals)
+        apart, t = molecule.separations, len(dihedrals)
         rows: list[list[int]] = []  # columns: cosines, sines, angles, bonds
         for bead in range(count):
             turns = [k for k, row in enumerate(dihedrals) if min(apart[bead, row[1]], apart[bead, row[2]]) <= 1]

@@ -1,7 +1,7 @@
 """Frames on the disk get the scores of a model's ``Novelty``, and words about the worst of them.
 
-``uncertainty.npy`` (T, N, half precision, no unit) lies beside the positions, and ``source["uncertainty"]`` in the
-manifest holds the summary. It is made after a simulation, from its final positions, so a simulation that was stopped
+``uncertainty.npy`` (T, N, half precision, no unit) lies beside the positions, and ``uncertainty`` of their provenance
+is the summary. It is made after a simulation, from its final positions, so a simulation that was stopped
 and continued has the same scores as an unbroken one; whoever is killed before it is there makes it with the same call.
 """
 
@@ -38,7 +38,7 @@ def add_uncertainty(
             f"the frames in {folder} have other beads ({len(frames.beads)}) than the model ({len(novelty.beads)}); "
             "map them with the mapping that the model was trained with"
         )
-    known = frames.source.get("uncertainty", {})
+    known = frames.provenance.uncertainty
     if frames.uncertainty is not None and known.get("novelty") == novelty.digest:
         return frames
     with filesystem.locked(folder):
@@ -49,7 +49,7 @@ def add_uncertainty(
             "sha256": filesystem.sha256(folder / FILE),
             "shape": list(frames.positions.shape[:2]),
         }
-        manifest["source"] = {**manifest.get("source", {}), "uncertainty": notes}
+        manifest["source"] = dataclasses.replace(frames.provenance, uncertainty=notes).to_dict()
         filesystem.write_json(folder / MANIFEST, manifest)
     return Frames.load(folder)
 
@@ -88,7 +88,7 @@ def _worst(frames: Frames, novelty: Novelty, index: int) -> dict[str, Any]:
     channel, bead = np.unravel_index(int(scores.argmax()), scores.shape)
     run = next(k for k, part in enumerate(frames.runs) if part.start <= index < part.stop)
     within = index - frames.runs[run].start
-    replicas = frames.source.get("replicas")
+    replicas = frames.provenance.replicas
     return {
         "frame": within,
         "replica" if replicas else "run": int(replicas[run]) if replicas else run,
@@ -115,7 +115,7 @@ class Words:
 
 def words(frames: Frames) -> Words | None:
     """What the scores of frames say; None where there are none."""
-    known = frames.source.get("uncertainty")
+    known = frames.provenance.uncertainty
     if not known:
         return None
     worst, limit, share = known["worst"], known["limit"], known["above"] / known["of"]
@@ -141,7 +141,7 @@ def words(frames: Frames) -> Words | None:
 def check(frames: Frames) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Histograms of frame scores, of these frames and of the held-out frames of the calibration, to be drawn beside
     those of bonds and angles (``Ensemble.geometry``); None where there are no scores."""
-    known = frames.source.get("uncertainty")
+    known = frames.provenance.uncertainty
     if not known:
         return None
     worst, shared = known["worst"], {"unit": "score", "edges": known["edges"]}

@@ -1,4 +1,4 @@
-"""A model on the disk: ``model.json`` says what to build, ``weights.safetensors`` fills it. No pickle."""
+"""A model in a folder: ``model.json`` says what to build, ``weights.safetensors`` fills it. No pickle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from cgsurrogate.core.propagator import Stepper
 from cgsurrogate.models.extrapolation import Novelty
 
 MODEL, WEIGHTS, FORMAT = "model.json", "weights.safetensors", 2
-LEFT_OUT = {"residues": {"width": 32, "layers": 2}}  # by format 1, which did not note the options that nobody had given
 NOVELTY = "novelty.safetensors"
 
 
@@ -44,34 +43,59 @@ class Model:
         count = sum(p.numel() for p in self.module.parameters())
         return f"<b>Model</b>: {kind} of {len(self.beads)} beads at {self.temperature:g} K, {count:,} weights"
 
+    def save(self, folder: str | Path) -> Path:
+        """Write all that ``load`` needs to give the same numbers."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        terms = self.module.terms if isinstance(self.module, Sum) else [self.module]
+        content: dict[str, Any] = {
+            "format": FORMAT,
+            "kind": "stepper" if self.is_stepper else "energy",
+            "recipes": [dataclasses.asdict(term.spec) for term in terms],
+            "temperature": self.temperature,
+            "beads": dataclasses.asdict(self.beads),
+            "weights": _store(folder / WEIGHTS, self.module.state_dict()),
+            "info": self.info,
+        }
+        if self.novelty is not None:
+            content["novelty"] = {**_store(folder / NOVELTY, self.novelty.tensors()), "about": self.novelty.about}
+        if isinstance(self.module, Stepper):
+            content["lag"], content["lags"] = self.module.lag, list(self.module.lags)
+        filesystem.write_json(folder / MODEL, content)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Model:
+        """Read a model; its weights are checked against the recorded sha256.
+
+        Raises:
+            FileNotFoundError: there is no model at this place.
+            ValueError: the weights changed since they were written, or do not fit what is built.
+        """
+        folder = Path(folder)
+        if not (folder / MODEL).exists():
+            raise FileNotFoundError(f"{folder} holds no {MODEL}; make a model with: cgsurrogate train energy|stepper")
+        content = filesystem.read_json(folder / MODEL)
+        try:
+            if content["format"] != FORMAT:
+                raise ValueError(f"expected a model of format {FORMAT}, got {content['format']}; train it again")
+            beads = Beads.from_dict(content["beads"])
+            built = [registry.build(r["family"], r["name"], beads, **r["options"]) for r in content["recipes"]]
+            module = Sum(*built) if content["kind"] == "energy" else built[0]
+            _fill(module, _restore(folder, content["weights"]))
+            found = content.get("novelty")
+            novelty = None if found is None else Novelty.build(beads, _restore(folder, found), found["about"])
+        except (KeyError, TypeError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
+            raise ValueError(f"{folder} is not a model that this version can read: {error}") from None
+        if isinstance(module, Stepper):
+            module.lags, module.lag = tuple(content["lags"]), content["lag"]
+        module.eval()
+        return cls(module, beads, float(content["temperature"]), content.get("info", {}), novelty)
+
 
 def compose(beads: Beads, recipes: list[tuple[str, str, dict[str, Any]]]) -> Sum:
     """The sum of energies built from (family, name, options)."""
     return Sum(*(registry.build(family, name, beads, **options) for family, name, options in recipes))
-
-
-def save(model: Model, folder: str | Path) -> Path:
-    """Write a model; everything that ``load`` needs to give the same numbers."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = _store(folder / WEIGHTS, model.module.state_dict())
-    terms = model.module.terms if isinstance(model.module, Sum) else [model.module]
-    content: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": "stepper" if model.is_stepper else "energy",
-        "recipes": [term.recipe for term in terms],
-        "temperature": model.temperature,
-        "beads": dataclasses.asdict(model.beads),
-        "weights": weights,
-        "info": model.info,
-    }
-    if model.novelty is not None:
-        content["novelty"] = {**_store(folder / NOVELTY, model.novelty.tensors()), "about": model.novelty.about}
-    if isinstance(model.module, Stepper):
-        low, high = model.module.lags
-        content["lag"], content["lags"] = model.module.lag, [low, high]
-    filesystem.write_json(folder / MODEL, content)
-    return folder
 
 
 def _store(path: Path, tensors: dict[str, Any]) -> dict[str, str]:
@@ -88,41 +112,6 @@ def _restore(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     if filesystem.sha256(path) != entry["sha256"]:
         raise ValueError(f"{path} has changed since it was written; restore it or train again")
     return safetensors.torch.load_file(path)
-
-
-def load(folder: str | Path) -> Model:
-    """Read a model; its weights are checked against the recorded sha256.
-
-    Raises:
-        FileNotFoundError: there is no model at this place.
-        ValueError: the weights changed since they were written, or do not fit what is built.
-    """
-    folder = Path(folder)
-    if not (folder / MODEL).exists():
-        raise FileNotFoundError(f"{folder} holds no {MODEL}; make a model with: cgsurrogate train energy|stepper")
-    content = filesystem.read_json(folder / MODEL)
-    try:
-        if content["format"] not in (1, FORMAT):
-            raise ValueError(f"expected a model of format {FORMAT}, got {content['format']}; update cgsurrogate")
-        tensors = _restore(folder, content["weights"])
-        beads = Beads.from_dict(content["beads"])
-        built = [
-            registry.build(r["family"], r["name"], beads, **_options(r, content["format"])) for r in content["recipes"]
-        ]
-        module = Sum(*built) if content["kind"] == "energy" else built[0]
-        _fill(module, tensors)
-        found = content.get("novelty")
-        novelty = None if found is None else Novelty.build(beads, _restore(folder, found), found["about"])
-    except (KeyError, TypeError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{folder} is not a model that this version can read: {error}") from None
-    if isinstance(module, Stepper):
-        module.lags, module.lag = tuple(content["lags"]), content["lag"]
-    module.eval()
-    return Model(module, beads, float(content["temperature"]), content.get("info", {}), novelty)
-
-
-def _options(recipe: dict[str, Any], version: int) -> dict[str, Any]:
-    return (LEFT_OUT.get(recipe["name"], {}) if version == 1 else {}) | recipe["options"]
 
 
 def _fill(module: Energy | Stepper, tensors: dict[str, Any]) -> None:

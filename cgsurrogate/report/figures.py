@@ -99,7 +99,7 @@ def _places(comparison: Comparison, which: str) -> np.ndarray | None:
 
 
 def _contact_map(comparison: Comparison) -> Iterator[Group]:
-    found = comparison.reference.shape
+    found = comparison.reference.contact_map
     if found is None:
         return
     if contact_maps.has_contacts(comparison.reference):

@@ -18,7 +18,7 @@ from cgsurrogate.report.plots import kinetics
 __all__ = ["write_player", "write_report"]
 
 MOST = 2_900_000  # characters of the page
-ELSEWHERE = ("states", "published", "recipes", "splits")  # settings that the page says in other places
+ELSEWHERE = ("states", "published", "splits")  # settings that the page says in other places
 
 
 @dataclasses.dataclass(frozen=True)

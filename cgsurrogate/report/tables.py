@@ -107,7 +107,9 @@ def geometry(comparison: Comparison) -> Table | None:
 
 def first_passage(comparison: Comparison, which: str) -> Table | None:
     """Mean first-passage times of every ensemble, marked where the interval does not overlap the reference's."""
-    return _transitions(comparison, which, "passage", "Mean first-passage times", captions.FIRST_PASSAGE_TABLE)
+    return _transitions(
+        comparison, which, "mean_first_passage", "Mean first-passage times", captions.FIRST_PASSAGE_TABLE
+    )
 
 
 def rates(comparison: Comparison, which: str) -> Table | None:
@@ -138,7 +140,7 @@ def _transitions(comparison: Comparison, which: str, field: str, title: str, cap
 
 def _transition(own: StateKinetics, known: StateKinetics | None, field: str, i: int, j: int) -> Cell:
     values: Estimate = getattr(own, field)
-    if field == "passage":
+    if field == "mean_first_passage":
         text, under = numbers.duration(*numbers.at(values, i, j))
     else:
         text, bounds = numbers.rate(*numbers.at(values, i, j))
@@ -192,7 +194,7 @@ def time_scalings(ensembles: Sequence[Ensemble]) -> list[str]:
         if all(part is None or part.physical for part in parts):
             continue
         text = f"{one.name}: its time is not physical time."
-        scaling = one.timescales.clock if one.timescales is not None else None
+        scaling = one.timescales.time_scaling if one.timescales is not None else None
         value, low, high = numbers.at(scaling) if scaling is not None else (math.nan,) * 3
         if math.isfinite(value):
             bounds = numbers.interval(low, high)
@@ -205,8 +207,8 @@ def time_scalings(ensembles: Sequence[Ensemble]) -> list[str]:
 
 def convergence(comparison: Comparison) -> Table | None:
     """How much each ensemble was sampled: independent frames, their rate, halves against their limit, round trips."""
-    drawn = [(e, e.sampling) for e in comparison.ensembles if e.sampling is not None]
-    known = comparison.reference.sampling
+    drawn = [(e, e.convergence) for e in comparison.ensembles if e.convergence is not None]
+    known = comparison.reference.convergence
     pace = known.per_second if known is not None else math.nan
     rows = []
     for one, own in drawn:
@@ -246,15 +248,15 @@ def _sentence(text: str) -> str:
 
 def published(comparison: Comparison) -> list[Table]:
     """Published metrics of every ensemble beside the figures that papers print."""
-    settings = comparison.settings.get("published", comparison.settings.get("recipes")) or {}
+    settings = comparison.settings.get("published") or {}
     found = []
-    for benchmark in dict.fromkeys(name for e in comparison.others for name in e.recipes):
+    for benchmark in dict.fromkeys(name for e in comparison.others for name in e.published):
         about = settings.get(benchmark) or {}
-        having = [e for e in comparison.ensembles if e.recipes.get(benchmark)]
-        meaning, printed = about.get("metrics") or {}, about.get("published") or []
+        having = [e for e in comparison.ensembles if e.published.get(benchmark)]
+        meaning, printed = about.get("metrics") or {}, about.get("figures") or []
         rows = []
-        for metric in dict.fromkeys(m for e in having for m in e.recipes[benchmark]):
-            cells = [Cell(numbers.digits(float(e.recipes[benchmark].get(metric, math.nan)), 3)) for e in having]
+        for metric in dict.fromkeys(m for e in having for m in e.published[benchmark]):
+            cells = [Cell(numbers.digits(float(e.published[benchmark].get(metric, math.nan)), 3)) for e in having]
             own = [row for row in printed if len(row) == 4 and row[1] == metric]
             if printed:
                 text = "; ".join(f"{row[0]}: {numbers.digits(float(row[2]), 3)}" for row in own)

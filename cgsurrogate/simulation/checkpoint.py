@@ -23,6 +23,7 @@ from torch import Generator, Tensor
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import State
+from cgsurrogate.core.provenance import Provenance, Quarantined
 from cgsurrogate.simulation import frame_store
 
 SETTINGS, CHECKPOINT = "simulation.json", "checkpoint.safetensors"
@@ -57,18 +58,16 @@ class Progress:
         cut = {entry["replica"]: entry["frame"] for entry in self.quarantined}
         return [(r, n) for r in range(replicas) if (n := cut.get(r, self.frames))]
 
-    def notes(self, replicas: int, dt: float) -> dict[str, Any]:
-        """What the frames say about how it went."""
-        quarantined = [
-            {"replica": q["replica"], "time": (q["frame"] + 1) * dt, "reason": q["reason"]} for q in self.quarantined
-        ]
-        notes: dict[str, Any] = {"replicas": [r for r, _ in self.runs(replicas)], "quarantined": quarantined}
-        notes["wall_seconds"] = self.seconds
-        if self.heat[1]:
-            notes["kinetic_temperature"] = self.heat[0] / self.heat[1]
-        if self.close:
-            notes["too_close"] = self.close
-        return notes
+    def notes(self, known: Provenance, replicas: int, dt: float) -> Provenance:
+        """What is known of the frames, and how it went."""
+        return dataclasses.replace(
+            known,
+            replicas=tuple(r for r, _ in self.runs(replicas)),
+            quarantined=tuple(Quarantined(q["replica"], (q["frame"] + 1) * dt, q["reason"]) for q in self.quarantined),
+            wall_seconds=self.seconds,
+            kinetic_temperature=self.heat[0] / self.heat[1] if self.heat[1] else None,
+            too_close=tuple(self.close or ()),
+        )
 
 
 Finish = Callable[[Frames, np.ndarray, Path | None], Frames]
@@ -98,7 +97,7 @@ class Sink(abc.ABC):
 
     @abc.abstractmethod
     def frames(
-        self, beads: Beads, dt: float, temperature: float, source: dict[str, Any], finish: Finish | None = None
+        self, beads: Beads, dt: float, temperature: float, known: Provenance, finish: Finish | None = None
     ) -> Frames:
         """All frames, a run a replica, without those from the first bad one on; ``finish`` makes others of them."""
 
@@ -124,7 +123,7 @@ class Memory(Sink):
         pass
 
     def frames(
-        self, beads: Beads, dt: float, temperature: float, source: dict[str, Any], finish: Finish | None = None
+        self, beads: Beads, dt: float, temperature: float, known: Provenance, finish: Finish | None = None
     ) -> Frames:
         runs = self.progress.runs(len(self.array))
         if self.progress.quarantined:
@@ -132,8 +131,8 @@ class Memory(Sink):
         else:
             positions = self.array.reshape(-1, *self.array.shape[2:])
         lengths = tuple(count for _, count in runs)
-        source = source | self.progress.notes(len(self.array), dt)
-        whole = Frames(beads, positions, lengths, dt, temperature, source=source)
+        known = self.progress.notes(known, len(self.array), dt)
+        whole = Frames(beads, positions, lengths, dt, temperature, provenance=known)
         return finish(whole, frame_store.turn_labels([(self.labels, runs)]), None) if finish else whole
 
 
@@ -178,9 +177,9 @@ class Folder(Sink):
         _write(self.checkpoint, state, rng, self.progress)
 
     def frames(
-        self, beads: Beads, dt: float, temperature: float, source: dict[str, Any], finish: Finish | None = None
+        self, beads: Beads, dt: float, temperature: float, known: Provenance, finish: Finish | None = None
     ) -> Frames:
-        return assembled(self.folder, [self], self.progress, beads, dt, temperature, source, finish)
+        return assembled(self.folder, [self], self.progress, beads, dt, temperature, known, finish)
 
     def blocks(self) -> list[np.ndarray]:
         """Of all frames, each (n, R, N, 3) nm; checked."""
@@ -212,7 +211,7 @@ def assembled(
     beads: Beads,
     dt: float,
     temperature: float,
-    source: dict[str, Any],
+    known: Provenance,
     finish: Finish | None = None,
 ) -> Frames:
     """One folder of frames from those of one or several simulations, whose replicas follow one another.
@@ -230,8 +229,8 @@ def assembled(
         shutil.rmtree(part.folder / "chunks", ignore_errors=True)
     positions = np.load(turned, mmap_mode="r", allow_pickle=False)
     lengths = tuple(count for _, count in itertools.chain(*runs))
-    source = source | progress.notes(sum(part.replicas for part in parts), dt)
-    whole = Frames(beads, positions, lengths, dt, temperature, source=source)
+    known = progress.notes(known, sum(part.replicas for part in parts), dt)
+    whole = Frames(beads, positions, lengths, dt, temperature, provenance=known)
     if finish:
         finish(whole, np.load(turned_labels, allow_pickle=False), folder)
     else:

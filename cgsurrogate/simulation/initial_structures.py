@@ -12,8 +12,8 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
 
 BEND = 2.0  # radian, first guess of every angle
@@ -28,8 +28,7 @@ def extended(beads: Beads, energy: Energy) -> np.ndarray:
     impropers) are minimised; the other terms have no say.
     """
     stiff = copy.deepcopy(energy.part(stiff=True) if isinstance(energy, Sum) else Sum()).double().requires_grad_(False)
-    rows = bond_graph.dihedrals(beads)
-    measure = Dihedrals(len(beads), rows[bond_graph.turned(beads, rows)[0]]).double()
+    measure = Dihedrals(len(beads), Molecule.of(beads).rotatable[0]).double()
     x = _guess(beads).requires_grad_(True)
     search = torch.optim.LBFGS([x], max_iter=1000, tolerance_grad=1e-4, line_search_fn="strong_wolfe")
 

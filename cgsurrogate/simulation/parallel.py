@@ -28,6 +28,7 @@ from torch import Generator
 from cgsurrogate.core import filesystem, interrupts
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import checkpoint
 from cgsurrogate.simulation.run import Report, finished, refuse_lost, simulate
 from cgsurrogate.simulation.specification import Plan, make_plan
@@ -57,15 +58,15 @@ def simulate_parts(
     report: Report | None = None,
     max_hours: float | None = None,
     checkpoint_every: float = 60.0,
-    source: dict[str, Any] | None = None,
+    known: Provenance | None = None,
     **settings: Any,
 ) -> Frames:
     """As ``simulate``, in as many processes as are asked for.
 
     They are spawned: a script must call this below ``if __name__ == "__main__":``, or each of them would run it again.
 
-    ``source["simulation"]["processes"]`` is their number where there are several, and ``source["wall_seconds"]`` the
-    time of the slowest.
+    ``simulation["processes"]`` in the provenance is their number where there are several, ``wall_seconds`` the time of
+    the slowest.
 
     Args:
         processes: how many; "auto" for one a core; None for one. A folder that is begun keeps its number with both.
@@ -82,7 +83,7 @@ def simulate_parts(
     number = _chosen(processes, folder, len(plan.first) // _together(propagator))
     how: dict[str, Any] = {"report": report, "max_hours": max_hours, "checkpoint_every": checkpoint_every}
     if number == 1:
-        return simulate(propagator, start, beads, folder=folder, source=source, **how, **settings)
+        return simulate(propagator, start, beads, folder=folder, known=known, **how, **settings)
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # as ``multiprocessing.spawn`` asks
         raise RuntimeError('a script that wants several processes must ask below: if __name__ == "__main__":')
     if plan.device.type != "cpu":
@@ -101,7 +102,7 @@ def simulate_parts(
         opened = [checkpoint.Folder(part.folder, part.plan.settings) for part in parts]
         progress, end = _joined(opened)
         refuse_lost(plan, progress)
-        about = beads, plan.settings["every"], plan.settings["temperature"], plan.notes(end, source)
+        about = beads, plan.settings["every"], plan.settings["temperature"], plan.notes(end, known or Provenance())
         frames = checkpoint.assembled(folder, opened, progress, *about, plan.finish(end))
         shutil.rmtree(folder / PARTS)
         (folder / checkpoint.SETTINGS).unlink()
@@ -137,7 +138,7 @@ def _chosen(asked: int | str | None, folder: Path, most: int) -> int:
 def _begun(folder: Path) -> int | None:
     """With how many processes a simulation in the folder was begun; None where there is none."""
     if (folder / MANIFEST).exists():
-        settings = Frames.load(folder).source.get("simulation")
+        settings = Frames.load(folder).provenance.simulation
     else:
         settings = (
             filesystem.read_json(folder / checkpoint.SETTINGS) if (folder / checkpoint.SETTINGS).exists() else None

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -25,6 +24,7 @@ from torch import Generator, Tensor
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.propagator import Propagator, State, divisor_near
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import temperature_ladder
 from cgsurrogate.simulation.temperature_ladder import COUNTS, END, EXCHANGES, PLACE, TRIPS
 
@@ -55,7 +55,7 @@ class Tempering(Propagator):
             raise ValueError(f"expected a whole number of steps between exchanges, at least 1, got {period}")
         self.moves, self.energy, self.period = moves, energy, int(period)
         self.temperatures, self.lag = tuple(kelvin), moves.lag * int(period)
-        self.recipe = getattr(moves, "recipe", None)
+        self.spec = getattr(moves, "spec", None)
         self.register_buffer("kelvin", torch.tensor(kelvin, dtype=torch.float64), persistent=False)
 
     def extra_repr(self) -> str:
@@ -80,8 +80,8 @@ class Tempering(Propagator):
             state = self.moves.step(state, rng)
         return self.exchange(self._with_energy(state), rng)
 
-    def notes(self, state: State) -> dict[str, Any]:
-        return self.moves.notes(state)
+    def notes(self, state: State, known: Provenance) -> Provenance:
+        return self.moves.notes(state, known)
 
     def exchange(self, state: State, rng: Generator) -> State:
         """Neighbours in each ladder exchange temperatures, or do not; replicas that were taken out take no part."""

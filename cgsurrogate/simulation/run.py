@@ -22,6 +22,8 @@ from torch import Generator, Tensor
 from cgsurrogate.core import filesystem, interrupts
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.statistics import systematic
 from cgsurrogate.simulation import checkpoint
 from cgsurrogate.simulation.specification import Plan, make_plan
 
@@ -41,14 +43,11 @@ class Unstable(RuntimeError):
 def pick_starts(frames: Frames, replicas: int, rng: np.random.Generator) -> np.ndarray:
     """(R, N, 3) nm starting positions, drawn from the frames with their weights, in random order.
 
-    Systematic resampling: frame i is drawn R p_i times, rounded up or down at random without bias, so that no frame
-    comes twice unless its weight asks for it, and the draws spread evenly over the runs.
+    By systematic resampling, so no frame comes twice unless its weight asks for it.
     """
     if replicas < 1:
         raise ValueError(f"expected at least one replica, got {replicas}")
-    edges = np.cumsum(frames.probabilities)
-    ticks = (np.arange(replicas) + rng.random()) / replicas * edges[-1]
-    chosen = np.minimum(np.searchsorted(edges, ticks, side="right"), len(frames) - 1)
+    chosen = systematic(np.cumsum(frames.probabilities), replicas, rng)
     return np.array(frames.positions[chosen], np.float32)[rng.permutation(replicas)]
 
 
@@ -68,15 +67,15 @@ def simulate(
     report: Report | None = None,
     max_hours: float | None = None,
     checkpoint_every: float = 60.0,
-    source: dict[str, Any] | None = None,
+    known: Provenance | None = None,
 ) -> Frames:
     """Run all replicas for ``time`` and keep a frame ``every`` so often; the start is not a frame. A run is a replica.
 
     A replica whose positions are no longer finite, whose watched bonds leave (1/2, 2) times their reference length, or
     whose kinetic temperature is absurd is frozen before its first bad frame. Its run is then shorter, or missing if it
-    had no good frame; ``source["quarantined"]`` says which replica, when and why, and ``source["replicas"]`` which
-    replica each run is. The others go on bitwise unchanged, but for those on the same ladder of temperatures.
-    ``source["wall_seconds"]`` is what it took, all pieces.
+    had no good frame; its provenance says which replica was ``quarantined``, when and why, and which of the
+    ``replicas`` each run is. The others go on bitwise unchanged, but for those on the same ladder of temperatures.
+    ``wall_seconds`` there is what it took, all pieces.
 
     Where replicas exchange temperatures, the frames are those at the lowest one, a run a ladder, and those of all are
     saved in a folder inside (``ladder.assemble``).
@@ -93,7 +92,7 @@ def simulate(
         report: progress, see ``Report``.
         max_hours: wall time after which to stop, resumable; needs a folder.
         checkpoint_every: seconds of wall time between checkpoints, which is what a kill can lose.
-        source: what else to note in the frames, anything JSON can hold.
+        known: what else is known of the frames.
 
     Raises:
         ValueError: settings that do not fit together, or do not fit what the folder holds.
@@ -118,7 +117,7 @@ def simulate(
     if folder is None:
         sink: checkpoint.Sink = checkpoint.Memory(len(plan.first), plan.total, len(beads))
         end = advance(plan, sink, report, math.inf, interrupts.Watch())
-        return sink.frames(beads, every, temperature, plan.notes(end, source), plan.finish(end))
+        return sink.frames(beads, every, temperature, plan.notes(end, known or Provenance()), plan.finish(end))
     folder = Path(folder)
     if (done := finished(folder, plan.settings, report)) is not None:
         return done
@@ -127,7 +126,7 @@ def simulate(
         sink = checkpoint.Folder(folder, plan.settings)
         with interrupts.watching(max_hours) as asked:
             end = advance(plan, sink, report, checkpoint_every, asked)
-        return sink.frames(beads, every, temperature, plan.notes(end, source), plan.finish(end))
+        return sink.frames(beads, every, temperature, plan.notes(end, known or Provenance()), plan.finish(end))
 
 
 def finished(folder: Path, settings: dict[str, Any], report: Report | None) -> Frames | None:
@@ -135,7 +134,7 @@ def finished(folder: Path, settings: dict[str, Any], report: Report | None) -> F
     if not (folder / MANIFEST).exists():
         return None
     done = Frames.load(folder)
-    checkpoint.refuse_other(folder, done.source.get("simulation"), settings)
+    checkpoint.refuse_other(folder, done.provenance.simulation, settings)
     if report:
         report(settings["time"], settings["time"], 0.0, None, "already complete")
     return done

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import checkpoint, temperature_ladder
 from cgsurrogate.simulation.monitor import Health
 
@@ -40,9 +41,9 @@ class Plan:
         tensors = [*self.propagator.parameters(), *self.propagator.buffers()]
         return next(iter(tensors), self.first).device
 
-    def notes(self, end: State, source: dict[str, Any] | None) -> dict[str, Any]:
-        """What the frames of a simulation that ended in this state say."""
-        return dict(source or {}) | {"simulation": self.settings} | self.propagator.notes(end)
+    def notes(self, end: State, known: Provenance) -> Provenance:
+        """What is known of the frames of a simulation that ended in this state."""
+        return self.propagator.notes(end, dataclasses.replace(known, simulation=self.settings))
 
     def finish(self, end: State) -> checkpoint.Finish | None:
         """What makes the final frames of replicas that exchanged on a ladder of temperatures; None without."""
@@ -129,11 +130,11 @@ def _digest(tensors: dict[str, Tensor]) -> str:
 def _describe(propagator: Propagator) -> dict[str, Any]:
     """What decides about its steps: its class, its printed options, how it was built, and its numbers."""
     tensors = dict(propagator.named_parameters()) | dict(propagator.named_buffers())
-    kind = type(propagator)
+    kind, spec = type(propagator), getattr(propagator, "spec", None)
     return {
         "kind": f"{kind.__module__}.{kind.__qualname__}",
         "options": propagator.extra_repr(),
-        "recipe": repr(getattr(propagator, "recipe", None)),
+        "recipe": repr(None if spec is None else dataclasses.asdict(spec)),
         "lag": propagator.lag,
         "weights": _digest(tensors),
     }

@@ -16,12 +16,12 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cgsurrogate.core import filesystem, units
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.provenance import EXCHANGE, Exchange
 from cgsurrogate.core.statistics import kish
 
 ALL = "all-temperatures"  # the folder, inside that of the target temperature, of the frames of all rungs
@@ -58,8 +58,8 @@ def check_replicas(replicas: int, number: int) -> None:
         raise ValueError(f"{replicas} replicas do not fill ladders of {number} temperatures; use {near}")
 
 
-def notes(table: np.ndarray, temperatures: Sequence[float]) -> dict[str, Any]:
-    """What an exchange achieved, from the (B, C) whole numbers of ``State.ladder``; anything JSON can hold."""
+def notes(table: np.ndarray, temperatures: Sequence[float]) -> Exchange:
+    """What an exchange achieved, from the (B, C) whole numbers of ``State.ladder``."""
     pairs = len(temperatures) - 1
     tried, done = table[:, COUNTS:].sum(0).reshape(2, pairs)
     return {
@@ -71,7 +71,7 @@ def notes(table: np.ndarray, temperatures: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def sentences(exchange: dict[str, Any]) -> list[str]:
+def sentences(exchange: Exchange) -> list[str]:
     """``notes`` in words, with a warning where neighbours are too far apart."""
     rungs, shares = exchange["temperatures"], [a or 0.0 for a in exchange["acceptance"]]
     lines = [
@@ -116,24 +116,25 @@ class Tempered:
     every: Frames
     energies: np.ndarray
     places: np.ndarray
+    exchange: Exchange
 
     def save(self, folder: Path) -> None:
         """``every`` with its energies and temperatures in a folder inside, then ``target``."""
         inside = self.every.save(folder / ALL)
         filesystem.write_npy(inside / "energies.npy", self.energies)
-        rungs = np.array(self.every.source["exchange"]["temperatures"])
+        rungs = np.array(self.exchange["temperatures"])
         filesystem.write_npy(inside / "temperatures.npy", rungs[self.places])
         self.target.save(folder)
 
 
-def assemble(whole: Frames, labels: np.ndarray, exchange: dict[str, Any]) -> Tempered:
+def assemble(whole: Frames, labels: np.ndarray, exchange: Exchange) -> Tempered:
     """Sort simulated frames by temperature and weight them.
 
     Frames of the time before the energies have settled (``pymbar.timeseries.detect_equilibration`` on their mean over
     all replicas, in units of kT) get no weight; the frames of the lowest rung are given as they are, all of them.
 
     Args:
-        whole: a run a replica, ``source["replicas"]`` naming them; ``temperature`` is the target.
+        whole: a run a replica, ``provenance.replicas`` naming them; ``temperature`` is the target.
         labels: (T, 2) rung and potential energy in kJ/mol of each frame.
         exchange: what ``notes`` gave.
     """
@@ -144,12 +145,15 @@ def assemble(whole: Frames, labels: np.ndarray, exchange: dict[str, Any]) -> Tem
     used = (when >= settled) & np.isfinite(energies)
     share = np.zeros(len(whole))
     share[used] = weights(energies[used], places[used], rungs, whole.temperature)
-    exchange = exchange | {"settled": settled * whole.dt, "frames_at_target": int((places == 0).sum())}
-    exchange["effective_frames"] = kish(share)
-    source = whole.source | {"exchange": exchange, "time_ordered": False}
-    every = dataclasses.replace(whole, weights=share, source=source)
-    target = _lowest(dataclasses.replace(whole, source=source), places, when, len(rungs))
-    return Tempered(target, every, energies, places)
+    achieved: Exchange = {
+        **exchange,
+        "settled": settled * whole.dt,
+        "frames_at_target": int((places == 0).sum()),
+        "effective_frames": kish(share),
+    }
+    whole = whole.with_provenance(exchange=achieved, mixed_by=EXCHANGE)
+    target = _lowest(whole, places, when, len(rungs))
+    return Tempered(target, dataclasses.replace(whole, weights=share), energies, places, achieved)
 
 
 def _settled(reduced: np.ndarray, when: np.ndarray) -> int:
@@ -166,14 +170,14 @@ def _settled(reduced: np.ndarray, when: np.ndarray) -> int:
 
 def _lowest(whole: Frames, places: np.ndarray, when: np.ndarray, number: int) -> Frames:
     """The frames at the lowest rung, ladder by ladder in order of time; a frame that is missing ends a run."""
-    ladder = np.repeat(np.array(whole.source["replicas"], int) // number, whole.lengths)
+    ladder = np.repeat(np.array(whole.provenance.replicas, int) // number, whole.lengths)
     chosen = np.flatnonzero(places == 0)
     if not len(chosen):
         raise ValueError("no frame at the lowest temperature is left; use a shorter timestep, or train for longer")
     chosen = chosen[np.lexsort((when[chosen], ladder[chosen]))]
     new = (np.diff(ladder[chosen]) != 0) | (np.diff(when[chosen]) != 1)
     edges = np.flatnonzero(np.concatenate([[True], new, [True]]))
-    source = {key: value for key, value in whole.source.items() if key != "replicas"}
-    source["ladders"] = [int(g) for g in ladder[chosen][edges[:-1]]]
+    ladders = tuple(int(g) for g in ladder[chosen][edges[:-1]])
     lengths = tuple(int(n) for n in np.diff(edges))
-    return dataclasses.replace(whole, positions=np.asarray(whole.positions[chosen]), lengths=lengths, source=source)
+    target = dataclasses.replace(whole, positions=np.asarray(whole.positions[chosen]), lengths=lengths)
+    return target.with_provenance(replicas=(), ladders=ladders)

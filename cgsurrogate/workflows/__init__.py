@@ -1,26 +1,29 @@
 """The steps of a study as functions: each takes objects, calls the library, and writes one folder.
 
-The commands and the notebook call these; ``pipeline`` strings them together.
+The commands and the notebook call these; ``study`` strings them together. What a name stands for is imported when it is
+first used, so that the help of a command is quick.
 """
 
-from cgsurrogate.workflows.compare import make_comparison, make_report
-from cgsurrogate.workflows.corrections import describe
-from cgsurrogate.workflows.inputs import (
-    load_ensembles,
-    load_example,
-    load_reference,
-    mapping_builder,
-    with_speed,
-    with_speeds,
-)
-from cgsurrogate.workflows.samplers import parse_turns
-from cgsurrogate.workflows.simulate import make_propagator, make_simulation, starting_frames, steps_per_second
-from cgsurrogate.workflows.train import INTEGRATOR, NETWORK, PRIORS, make_energy, make_stepper
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cgsurrogate.workflows.compare import make_comparison, make_report
+    from cgsurrogate.workflows.corrections import describe
+    from cgsurrogate.workflows.inputs import (
+        load_ensembles,
+        load_example,
+        load_reference,
+        mapping_builder,
+        with_speed,
+        with_speeds,
+    )
+    from cgsurrogate.workflows.samplers import parse_turns
+    from cgsurrogate.workflows.simulate import make_propagator, make_simulation, starting_frames, steps_per_second
+    from cgsurrogate.workflows.train import INTEGRATOR, make_energy, make_stepper
 
 __all__ = [
     "INTEGRATOR",
-    "NETWORK",
-    "PRIORS",
     "describe",
     "load_ensembles",
     "load_example",
@@ -38,3 +41,14 @@ __all__ = [
     "with_speed",
     "with_speeds",
 ]
+
+
+FILES = ("compare", "corrections", "inputs", "samplers", "simulate", "train")
+
+
+def __getattr__(name: str) -> Any:
+    modules = (importlib.import_module(f"{__name__}.{file}") for file in FILES if name in __all__)
+    for module in modules:
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -31,7 +31,7 @@ def make_comparison(
     draws: bool = False,
     cvs: Sequence[str] = (),
     states: Sequence[str] = (),
-    recipes: Sequence[str] = (),
+    published: Sequence[str] = (),
     about: dict[str, Any] | None = None,
     seed: int = 0,
     report: Report = silent,
@@ -42,35 +42,35 @@ def make_comparison(
         draws: a second baseline, the training frames in random order: the right populations without dynamics.
         cvs: collective variables beside the usual ones, as names of ``choose``.
         states: ``NAME=CONDITION``, e.g. "folded=RMSD<0.2".
-        recipes: published sets of metrics, as names of ``choose``.
+        published: sets of metrics, as names of ``choose``.
         about: what else to note in the settings, e.g. ``provenance``.
     """
-    from cgsurrogate.comparison import baselines as markov
+    from cgsurrogate.comparison import baselines
     from cgsurrogate.comparison.compare import CVS, compare
 
-    physical = {name: bool(frames.source.get("physical_time", True)) for name, frames in surrogates.items()}
-    baselines = {}
+    physical = {name: frames.provenance.physical_time for name, frames in surrogates.items()}
+    beside = {}
     if training is not None and baseline:
         report(None, "Markov state model of the training runs")
-        baselines["Markov state model"] = markov.resample(training, length=max(map(len, surrogates.values())) // 10)
+        beside["Markov state model"] = baselines.resample(training, length=max(map(len, surrogates.values())) // 10)
     if training is not None and draws:
-        baselines["independent draws"] = markov.shuffled(training, seed=seed)
+        beside["independent draws"] = baselines.shuffled(training, seed=seed)
     comparison = compare(
         reference,
         surrogates,
         training=training,
-        baselines=baselines,
+        baselines=beside,
         physical=physical,
         cvs=(*CVS, *cvs),
         states=states,
-        recipes=recipes,
+        published=published,
         seed=seed,
         report=lambda text: report(None, text),
     )
     frozen = tuple(
-        f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0]['time']:g} ps ({lost[0]['reason']})"
+        f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0].time:g} ps ({lost[0].reason})"
         for name, frames in surrogates.items()
-        if (lost := frames.source.get("quarantined"))
+        if (lost := frames.provenance.quarantined)
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
     said = {name: extrapolation_scores.words(frames) for name, frames in surrogates.items()}
@@ -85,13 +85,13 @@ def make_comparison(
 
 
 def _with_scores(comparison: Comparison, surrogates: dict[str, Frames]) -> Comparison:
-    """The comparison with the uncertainty of simulated frames among its checks, beside that of held-out frames."""
+    """The comparison with the extrapolation score of simulated frames beside that of held-out frames."""
     reference, others = comparison.reference, []
     for one in comparison.others:
         found = extrapolation_scores.check(surrogates[one.name]) if one.name in surrogates else None
         if found:
-            one = dataclasses.replace(one, geometry={**one.geometry, "uncertainty": found[0]})
-            reference = dataclasses.replace(reference, geometry={**reference.geometry, "uncertainty": found[1]})
+            one = dataclasses.replace(one, geometry={**one.geometry, "extrapolation": found[0]})
+            reference = dataclasses.replace(reference, geometry={**reference.geometry, "extrapolation": found[1]})
         others.append(one)
     return dataclasses.replace(comparison, reference=reference, others=tuple(others))
 

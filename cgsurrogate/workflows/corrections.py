@@ -1,4 +1,4 @@
-"""What ``--correct`` asks for: checked, and turned into a propagator or into weights."""
+"""What ``--correct`` asks for: checked, and turned into weights."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Any
 
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.models.model import Model
 
-OPTIONS = {"relax": {"steps": int}, "metropolis": {"steps": int}, "reweight": {"to": str, "time": float, "states": int}}
-DEFAULTS = {"relax": {"steps": 20}, "metropolis": {}, "reweight": {}}
-EXAMPLES = "relax:steps=20, metropolis, metropolis:steps=20, reweight:to=FRAMES or reweight:time=PS"
+OPTIONS = {"reweight": {"to": str, "time": float, "states": int}}
+EXAMPLES = "reweight:to=FRAMES or reweight:time=PS"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +46,7 @@ def make_correction(text: str, model: Model, energy: Model | None, integrator: s
             raise ValueError(f"--correct {kind}: expected a number for {key}, got {value!r}")
     if not model.is_stepper:
         raise ValueError("--correct is for time-steppers; a force field needs no correction by itself")
-    correction = Correction(kind, DEFAULTS[kind] | options, energy)
+    correction = Correction(kind, options, energy)
     if kind == "reweight" and ("to" in options) == ("time" in options):
         raise ValueError(
             "--correct reweight needs a sample of the target: to=FRAMES (a simulation of the force field, or training "
@@ -57,7 +55,7 @@ def make_correction(text: str, model: Model, energy: Model | None, integrator: s
     _check_energy(correction, model)
     if "to" in options:
         _check_target(Frames.load(str(options["to"])), model)
-    if integrator is not None and not ({"steps", "time"} & correction.options.keys()):
+    if integrator is not None and not ({"time"} & correction.options.keys()):
         raise ValueError(f"--correct {kind} has no integrator; leave --integrator out")
     return correction
 
@@ -92,20 +90,6 @@ def _check_target(target: Frames, model: Model) -> None:
         )
 
 
-def corrected(propagator: Propagator, correction: Correction, integrator: Callable[[Model], Propagator]) -> Propagator:
-    """The stepper inside its correction; itself where weights come afterwards. ``integrator`` moves a force field."""
-    from cgsurrogate.models.corrected import Metropolised, Relaxed
-
-    energy = correction.energy
-    if energy is None or correction.kind == "reweight":
-        return propagator
-    if correction.kind == "metropolis":
-        propagator = Metropolised(propagator, energy.module, energy.temperature)  # type: ignore[arg-type]
-    if "steps" not in correction.options:
-        return propagator
-    return Relaxed(propagator, integrator(energy), correction.options["steps"])
-
-
 def add_weights(
     frames: Frames, target: Callable[[], Frames], start: Frames, out: Path, correction: Correction
 ) -> Frames:
@@ -120,17 +104,11 @@ def add_weights(
 
 def describe(frames: Frames) -> str | None:
     """One line about the correction of a rollout, for people; None where there was none."""
-    about = frames.source.get("correction")
+    about = frames.provenance.correction
     if not about:
         return None
-    if about["kind"] not in OPTIONS:
+    if about["kind"] != "reweight":
         return str(about["kind"])
-    if about["kind"] == "relax":
-        return f"{about['steps']} force-field steps after each jump"
-    if about["kind"] == "metropolis":
-        stuck = f", {about['never_moved']} replica(s) never moved" if about.get("never_moved") else ""
-        between = f" with {about['steps']} force-field steps between them" if "steps" in about else ""
-        return f"Metropolis{between}, {about['acceptance']:.2g} of the jumps accepted{stuck}; its time is not physical"
     lost = f", {about['missing']:.2g} of the target in states never visited" if about.get("missing") else ""
     return (
         f"reweighted on {about['states']} states of {about['coordinates']}, effective sample {about['effective']:.2g}"

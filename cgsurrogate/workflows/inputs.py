@@ -31,8 +31,7 @@ def load_example(
     from cgsurrogate.data import examples
 
     frames = examples.load_example(name, mapping_builder(mapping), aggregate=aggregate, report=report)
-    frames.source["mapping"] = mapping
-    return frames
+    return frames.with_provenance(mapping=mapping)
 
 
 def load_reference(
@@ -49,8 +48,7 @@ def load_reference(
     from cgsurrogate.data.export import load_any
 
     frames = load_any(path, topology, temperature=temperature, dt=dt, build=mapping_builder(mapping))
-    frames.source["mapping"] = mapping
-    return frames
+    return frames.with_provenance(mapping=mapping)
 
 
 def load_ensembles(
@@ -85,7 +83,7 @@ def with_speed(frames: Frames, ns_per_day: float) -> Frames:
     """The frames, noting how fast the simulation that made them was, ns a day."""
     if not ns_per_day > 0:
         raise ValueError(f"expected a speed above 0 ns a day, got {ns_per_day}")
-    return dataclasses.replace(frames, source={**frames.source, "ns_per_day": float(ns_per_day)})
+    return frames.with_provenance(ns_per_day=float(ns_per_day))
 
 
 def with_speeds(rows: dict[str, Frames], speeds: Sequence[str]) -> dict[str, Frames]:
@@ -119,7 +117,7 @@ def _one_ensemble(text: str, reference: Frames, topology: Path | None, dt: float
         return Frames.load(text)
     from cgsurrogate.data.export import load_any
 
-    mapping = reference.source.get("mapping")
+    mapping = reference.provenance.mapping
     build = mapping_builder(mapping) if mapping else None
     paths: list[str | Path] = list(text.split(",")) if not Path(text).exists() else [text]
     return load_any(paths, topology, like=reference, dt=dt, build=build)

@@ -14,11 +14,12 @@ import torch
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, Stepper, divisor_near
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.sampler import PERIOD, Turning
 from cgsurrogate.simulation.temperature_ladder import ALL
-from cgsurrogate.workflows.corrections import Correction, add_weights, corrected, make_correction
+from cgsurrogate.workflows.corrections import Correction, add_weights, make_correction
 from cgsurrogate.workflows.samplers import Turns, fitted, jumping, parse_turns, tempered
 from cgsurrogate.workflows.train import INTEGRATOR, Report, silent
 
@@ -98,9 +99,8 @@ def make_simulation(
 ) -> Frames:
     """Simulate ``replicas`` copies for ``time`` ps from frames drawn from ``start``; continues where it was stopped.
 
-    ``correct`` corrects a time-stepper with the force field ``energy``: ``relax:steps=N``, ``metropolis``, or
-    ``reweight:time=PS``, which also simulates the force field in the folder ``OUT-force-field``; ``reweight:to=FRAMES``
-    takes the target from a folder instead.
+    ``correct`` gives a time-stepper's frames the weights of a force field: ``reweight:time=PS`` simulates ``energy`` in
+    the folder ``OUT-force-field``; ``reweight:to=FRAMES`` takes the target from a folder instead.
 
     Args:
         replicas: ``REPLICAS`` by default, or the next number above that fills whole ladders.
@@ -119,7 +119,7 @@ def make_simulation(
         model = _of_molecule(model, start.beads)
     correction = None if correct is None else make_correction(correct, model, energy, integrator)
     if energy is not None and correction is None:
-        raise ValueError("--energy corrects a time-stepper and needs --correct relax:steps=20, metropolis or reweight")
+        raise ValueError("--energy corrects a time-stepper and needs --correct reweight:time=PS")
     if ladder is None and exchange is not None:
         raise ValueError("--exchange is the time between exchanges of temperatures; give those with --tempering")
     if ladder is not None:
@@ -131,7 +131,6 @@ def make_simulation(
     own = integrator if correction is None else None
     propagator = make_propagator(model, lag=lag, integrator=own, temperature=temperature)
     if correction is not None:
-        propagator = corrected(propagator, correction, lambda field: make_propagator(field, integrator=integrator))
         _refuse_other_correction(out, correction)
     rounds = parse_turns(turns, model)
     if every is None:
@@ -148,13 +147,12 @@ def make_simulation(
         propagator = tempered(propagator, model, ladder, every, exchange)
     if replicas is None:
         replicas = REPLICAS if ladder is None else -(-REPLICAS // len(ladder)) * len(ladder)
-    source = {
-        "propagator": "time-stepper" if model.is_stepper else "force field",
-        "physical_time": model.is_stepper and model.info.get("physical_time", True),
-        "lag": propagator.lag,
-    }
-    if correction is not None:
-        source["correction"] = correction.about
+    known = Provenance(
+        propagator="time-stepper" if model.is_stepper else "force field",
+        physical_time=bool(model.is_stepper and model.info.get("physical_time", True)),
+        lag=propagator.lag,
+        correction={} if correction is None else correction.about,
+    )
     frames = simulate_parts(
         propagator,
         pick_starts(start, replicas, np.random.default_rng(seed)),
@@ -165,7 +163,7 @@ def make_simulation(
         seed=seed,
         folder=out,
         processes=processes,
-        source=source,
+        known=known,
         closest=model.info.get("closest"),
         max_hours=max_hours,
         report=lambda done, total, speed, kelvin, note: report(
@@ -212,7 +210,7 @@ def _of_molecule(model: Model, beads: Beads) -> Model:
 def _refuse_other_correction(out: Path, correction: Correction) -> None:
     """A finished rollout keeps the correction that it was made with."""
     if (out / MANIFEST).exists():
-        there = Frames.load(out).source.get("correction") or {}
+        there = Frames.load(out).provenance.correction
         if any(there.get(key) != value for key, value in correction.about.items()):
             raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cgsurrogate.analysis import contact_map as module
-from cgsurrogate.analysis.contact_map import Fold
+from cgsurrogate.analysis.contact_map import ContactMapEstimator
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import blocks
 
@@ -28,12 +28,12 @@ def chain(rng, frames, noise=0.02, weights=None, lengths=None, loose=()):
 
 
 def measured(reference, frames, seed=0):
-    return Fold(reference).measure(frames, blocks(frames.lengths), np.random.default_rng(seed))
+    return ContactMapEstimator(reference).measure(frames, blocks(frames.lengths), np.random.default_rng(seed))
 
 
 def test_contacts_and_distances_are_the_counted_ones():
     frames = chain(np.random.default_rng(0), 300, noise=0.08)
-    fold = Fold(frames, cutoff=1.2)
+    fold = ContactMapEstimator(frames, cutoff=1.2)
     shape = fold.measure(frames, blocks(frames.lengths), np.random.default_rng(0))
     x = np.asarray(frames.positions, float)
     r = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1)
@@ -71,7 +71,7 @@ def test_fluctuations_are_those_of_independent_noise_and_a_loose_bead_stands_out
 def test_the_interval_of_a_fluctuation_holds_the_truth():
     rng = np.random.default_rng(3)
     reference = chain(rng, 500)
-    fold = Fold(reference)
+    fold = ContactMapEstimator(reference)
     truth = measured(reference, chain(rng, 20_000)).fluctuation.value
     inside = []
     for seed in range(100):
@@ -100,7 +100,7 @@ def test_weights_count_and_frames_without_weight_do_not(monkeypatch):
 def test_every_ensemble_has_the_pairs_and_bins_of_the_reference_and_chunks_change_nothing(monkeypatch):
     rng = np.random.default_rng(5)
     reference, other = chain(rng, 300), chain(rng, 300, noise=0.3)
-    fold = Fold(reference)
+    fold = ContactMapEstimator(reference)
     one, two = (fold.measure(f, blocks(f.lengths), np.random.default_rng(0)) for f in (reference, other))
     assert np.array_equal(one.pair_edges, two.pair_edges) and two.pairs.sum() == pytest.approx(1)
     monkeypatch.setattr("cgsurrogate.geometry.measures.CHUNK", 1000)
@@ -123,4 +123,4 @@ def test_beads_without_ca_and_very_small_molecules():
     single = Frames(two.beads, two.positions[:1], (1,), 1.0, 300.0)
     assert np.isnan(measured(two, single).fluctuation.low).all()
     with pytest.raises(ValueError, match="cutoff of a contact"):
-        Fold(two, cutoff=0)
+        ContactMapEstimator(two, cutoff=0)

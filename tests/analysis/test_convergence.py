@@ -10,16 +10,17 @@ from simulation.test_run import Walk, interrupted, run
 from cgsurrogate.analysis import convergence
 from cgsurrogate.analysis.free_energy.surfaces import Grid
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.core.statistics import blocks, statistical_inefficiency
 from cgsurrogate.simulation.checkpoint import _read
 
 BEAD = Beads(("CA",), (0,), (12.0,), (0,), ("ALA",))
 
 
-def frames_of(lengths, weights=None, source=None):
+def frames_of(lengths, weights=None, **known):
     total = sum(lengths)
     positions = np.zeros((total, 1, 3), np.float32)
-    return Frames(BEAD, positions, tuple(lengths), 1.0, 300.0, weights=weights, source=source or {})
+    return Frames(BEAD, positions, tuple(lengths), 1.0, 300.0, weights=weights, provenance=Provenance(**known))
 
 
 def process(rng, length, decay=0.9):
@@ -115,7 +116,7 @@ def test_effective_frames_of_a_known_process_and_of_weights():
 
 def test_all_of_it_for_one_ensemble():
     values = np.tile([0.0, 1.0], 50)[:, None]
-    frames = frames_of((100,), source={"simulation": {"seed": 1}, "wall_seconds": 20.0})
+    frames = frames_of((100,), simulation={"seed": 1}, wall_seconds=20.0)
     cut = blocks((100,), 2.0)
     made = convergence.measure(frames, values, cut, {"TIC 1": (0.1, 0.2)}, (0.0, 1.0))
     assert made.effective == 50 and made.per_second == 2.5 and made.round_trips == 49
@@ -124,18 +125,16 @@ def test_all_of_it_for_one_ensemble():
 
 
 @pytest.mark.parametrize(
-    ("source", "expected"),
+    ("known", "expected"),
     [
         ({}, math.nan),
         ({"wall_seconds": 3}, 3.0),
         ({"wall_seconds": 0.0}, math.nan),
-        ({"wall_seconds": "long"}, math.nan),
-        ({"mapped from": {"wall_seconds": 2.5}}, 2.5),
-        ({"parts": [{"wall_seconds": 1.0}, {"wall_seconds": 2.0}, {}]}, 3.0),
+        ({"wall_seconds": 3.0, "ns_per_day": 0.0864}, 5000.0),
     ],
 )
-def test_wall_time_is_found_where_it_is_noted(source, expected):
-    assert convergence.wall_seconds(frames_of((5,), source=source)) == pytest.approx(expected, nan_ok=True)
+def test_wall_time_is_found_where_it_is_noted(known, expected):
+    assert convergence.wall_seconds(frames_of((5,), **known)) == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_simulation_notes_its_wall_time_over_all_pieces(tmp_path, monkeypatch):

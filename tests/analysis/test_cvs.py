@@ -7,7 +7,7 @@ from cgsurrogate.analysis.cvs._base import TooSmall
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import correlation_time, statistical_inefficiency
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 
 
 def ca_chain(count):
@@ -177,7 +177,7 @@ def test_chunks_change_nothing(monkeypatch, peptide_frames):
         return registry.build("cvs", name, frames, **WIDE.get(name, {}))(frames)
 
     whole = {name: values_of(name) for name in registry.kinds("cvs")}
-    monkeypatch.setattr(geometry, "CHUNK", 400)
+    monkeypatch.setattr(measures, "CHUNK", 400)
     for name, values in whole.items():
         again = values_of(name)
         assert np.allclose(np.abs(again), np.abs(values), atol=1e-3 * np.abs(values).max()), name
@@ -189,9 +189,9 @@ def test_torsions_stop_at_a_chain_break():
         *(getattr(beads, f) for f in ("names", "types", "masses", "residues", "residue_names")), beads.bonds[:3]
     )
     with_gap = Beads(beads.names, beads.types, beads.masses, (0, 1, 2, 3, 9, 10, 11, 12), beads.residue_names, ())
-    assert len(geometry.torsion_quads(beads)[0]) == 5
-    assert len(geometry.torsion_quads(broken)[0]) == 1
-    assert len(geometry.torsion_quads(with_gap)[0]) == 2
+    assert len(measures.torsion_quads(beads)[0]) == 5
+    assert len(measures.torsion_quads(broken)[0]) == 1
+    assert len(measures.torsion_quads(with_gap)[0]) == 2
 
 
 def hidden_process(rng, frames, slow=200, fast=2):
@@ -301,7 +301,7 @@ def test_native_contacts_are_the_sum_of_best_hummer_and_eaton():
 def test_native_contacts_use_heavy_atoms_as_published_where_side_chains_are(peptide):
     heavy = registry.build("mappings", "heavy", peptide.topology)
     beads = heavy.beads
-    assert not geometry.side_chains(beads) and not geometry.side_chains(ca_chain(6))  # alanine has no more than CB
+    assert not measures.side_chains(beads) and not measures.side_chains(ca_chain(6))  # alanine has no more than CB
     names = tuple("CG" if k == 8 else name for k, name in enumerate(beads.names))
     beads = Beads(names, beads.types, beads.masses, beads.residues, beads.residue_names, beads.bonds)
     x = heavy.positions(peptide.xyz) * 0.3  # shrunk, so that there are contacts

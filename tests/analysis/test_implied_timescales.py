@@ -99,12 +99,13 @@ def test_intervals_of_timescales_hold_the_truth_of_a_known_chain(runs, length):
     matrix, stationary = reversible(CHAIN)
     inside, made = _coverage(100, matrix, stationary, np.eye(3)[:, :2], runs, length, np.array([2.0, 10.0]), 2, 1)
     assert np.isfinite(inside).all() and 0.90 <= inside.mean() <= 0.98
-    clocks = [implied_timescales.clock(a, b) for a, b in zip(made[::2], made[1::2], strict=True)]
+    clocks = [implied_timescales.time_scaling(a, b) for a, b in zip(made[::2], made[1::2], strict=True)]
     assert 0.86 <= np.mean([c.low < 1 < c.high for c in clocks]) <= 1.0  # 50 pairs: 95 -+ 3 %
     truth = exact_timescales(matrix)
     assert np.allclose(np.median([t.values for t in made], 0), truth, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_intervals_of_timescales_hold_the_truth_of_a_double_well():
     """Fokker-Planck dynamics in 16 bins, the slowest timescale at two lags, 100 repeats: 95 -+ 2 %."""
     x, matrix, stationary = double_well(16)
@@ -122,9 +123,9 @@ def test_the_clock_of_other_time_units_is_their_factor():
         labels = simulate(rng, matrix, stationary, 6, 4000)
         lags = np.array([1.0, 5.0]) * dt
         result.append(implied_timescales.timescales(labels, frames, lags, 3, blocks_of(labels, frames), rng)[0])
-    factor = implied_timescales.clock(*result)
+    factor = implied_timescales.time_scaling(*result)
     assert factor.low < 4 < factor.high and factor.high / factor.low < 2
-    back = implied_timescales.clock(*result[::-1])
+    back = implied_timescales.time_scaling(*result[::-1])
     assert np.allclose([back.value, back.low, back.high], [1 / factor.value, 1 / factor.high, 1 / factor.low])
 
 
@@ -136,10 +137,10 @@ def test_the_clock_reads_the_plateau_and_is_none_where_a_timescale_is_unknown():
         return Timescales(lags, values, values / spread, values * spread, True)
 
     rising = times([10.0, 50.0, 98.0, 100.0])
-    assert implied_timescales.clock(rising, times([7.0] * 4)).value == pytest.approx(98 / 7)
-    assert implied_timescales.clock(rising, Timescales(lags, unknown, unknown, unknown, True)) is None
+    assert implied_timescales.time_scaling(rising, times([7.0] * 4)).value == pytest.approx(98 / 7)
+    assert implied_timescales.time_scaling(rising, Timescales(lags, unknown, unknown, unknown, True)) is None
     only = Timescales(lags, rising.values, unknown, unknown, True)
-    assert implied_timescales.clock(only, rising) is None
+    assert implied_timescales.time_scaling(only, rising) is None
 
 
 def test_notes_say_what_the_data_do_not_allow():
@@ -207,7 +208,7 @@ def test_the_resampled_model_has_the_populations_and_the_timescale_of_its_traini
     rng = np.random.default_rng(6)
     training, state = two_state_molecule(rng, 4, 4000)
     made = baselines.resample(training, runs=20, length=3000, lag=4.0, states=10, seed=1)
-    assert made.lengths == (3000,) * 20 and made.dt == 4.0 and "states" in made.source["made by"]
+    assert made.lengths == (3000,) * 20 and made.dt == 4.0 and "states" in made.provenance.made_by
     bent = made.positions[:, 5, 1] - made.positions[:, 3, 1] > 0.3
     assert bent.mean() == pytest.approx(state.mean(), abs=0.04)
     flips = np.mean([np.mean(bent[run][1:] != bent[run][:-1]) for run in made.runs])

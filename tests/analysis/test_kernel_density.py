@@ -21,7 +21,7 @@ MIDDLES = (LINE.edges[0][1:] + LINE.edges[0][:-1]) / 2
 def counts_of(values, grid, weights=None, lengths=None):
     lengths = lengths or (len(values),)
     frames = Frames(ONE, np.zeros((len(values), 1, 3), np.float32), lengths, 1.0, 300.0, weights=weights)
-    return surfaces.count(values.reshape(len(values), -1), frames, grid, blocks(lengths))
+    return surfaces.block_histogram(values.reshape(len(values), -1), frames, grid, blocks(lengths))
 
 
 def density(counts):
@@ -153,5 +153,5 @@ def test_a_variable_of_few_values_has_no_kernel_estimate_and_says_so_without_a_w
     grid = surfaces.Grid.over(values, ("share",), None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = surfaces.surface(surfaces.count(values, frames, grid, blocks(frames.lengths)), 2.5, rng)
+        found = surfaces.surface(surfaces.block_histogram(values, frames, grid, blocks(frames.lengths)), 2.5, rng)
     assert np.isnan(found.kernel).all() and np.isfinite(found.free_energy).sum() == 5

@@ -9,7 +9,7 @@ from known_chains import CHAIN, blocks_of, double_well, frames_of, reversible, s
 from cgsurrogate.analysis.kinetics import metastable_states
 from cgsurrogate.core.statistics import blocks
 
-NAMES = ("populations", "free_energies", "transitions", "passage", "rates")
+NAMES = ("populations", "free_energies", "transitions", "mean_first_passage", "rates")
 
 
 def three_wells():
@@ -28,12 +28,12 @@ def wells():
     matrix, stationary = three_wells()
     labels = simulate(np.random.default_rng(0), matrix, stationary, 4, 20_000)
     frames = frames_of((20_000,) * 4)
-    return labels, frames, metastable_states.partition(labels, frames, 8.0, 9)
+    return labels, frames, metastable_states.macrostates(labels, frames, 8.0, 9)
 
 
 def by_hand(cores, lag=2.0):
     names = tuple("ABCDE"[: max(cores) + 1])
-    return metastable_states.Partition(
+    return metastable_states.Macrostates(
         names, np.array(cores, np.int8), np.array(cores, np.int8), lag, np.full(3, np.nan)
     )
 
@@ -41,16 +41,16 @@ def by_hand(cores, lag=2.0):
 def test_slow_groups_are_found_and_named_by_falling_population(wells):
     _, _, found = wells
     assert found.names == ("A", "B", "C") and found.lag == 8.0
-    assert found.sets.tolist() == [0, 0, 0, 2, 2, 2, 1, 1, 1]
+    assert found.assignment.tolist() == [0, 0, 0, 2, 2, 2, 1, 1, 1]
     assert (found.timescales[:2] > 40).all() and not found.timescales[2] > 20
 
 
 def test_the_border_between_two_wells_is_in_no_core():
     x, matrix, stationary = double_well()
     labels = simulate(np.random.default_rng(1), matrix, stationary, 5, 8000)
-    found = metastable_states.partition(labels, frames_of((8000,) * 5), 20.0, len(x))
+    found = metastable_states.macrostates(labels, frames_of((8000,) * 5), 20.0, len(x))
     assert len(found) == 2
-    assert len(set(found.sets[x < -0.3])) == 1 and set(found.sets[x > 0.3]) == {1 - found.sets[0]}
+    assert len(set(found.assignment[x < -0.3])) == 1 and set(found.assignment[x > 0.3]) == {1 - found.assignment[0]}
     outside = x[(found.cores < 0) & (np.abs(x) < 1.3)]
     assert 1 <= len(outside) < 8 and np.abs(outside).max() < 0.5
     assert (found.cores[np.abs(np.abs(x) - 1) < 0.2] >= 0).all()
@@ -60,26 +60,26 @@ def test_there_are_no_sets_where_nothing_is_slow_or_time_has_no_order(wells):
     rng = np.random.default_rng(2)
     frames = frames_of((3000, 3000))
     noise = rng.integers(0, 6, 6000)
-    assert metastable_states.partition(noise, frames, 2.0, 6) is None
+    assert metastable_states.macrostates(noise, frames, 2.0, 6) is None
     labels, long, _ = wells
     weighted = dataclasses.replace(long, weights=np.ones(len(long)))
-    assert metastable_states.partition(labels, weighted, 8.0, 9) is None
-    assert metastable_states.partition(labels, long, 1e6, 9) is None
-    assert len(metastable_states.partition(labels, long, 8.0, 9, sets=2)) == 2
+    assert metastable_states.macrostates(labels, weighted, 8.0, 9) is None
+    assert metastable_states.macrostates(labels, long, 1e6, 9) is None
+    assert len(metastable_states.macrostates(labels, long, 8.0, 9, sets=2)) == 2
     with pytest.raises(ValueError, match="at least 2"):
-        metastable_states.partition(labels, long, 8.0, 9, sets=1)
+        metastable_states.macrostates(labels, long, 8.0, 9, sets=1)
 
 
 def test_passage_times_are_those_of_theory_and_of_deeptime():
     from deeptime.markov.tools.analysis import mfpt
 
     two = np.array([[0.98, 0.02], [0.05, 0.95]])
-    steps = metastable_states.passages(two, np.array([5, 2]) / 7, np.array([0, 1]), 2)
+    steps = metastable_states.mean_first_passage_times(two, np.array([5, 2]) / 7, np.array([0, 1]), 2)
     assert np.allclose(steps[[0, 1], [1, 0]], [50, 20]) and np.isnan(steps.diagonal()).all()
     _, matrix, stationary = double_well()
     cores = np.full(24, -1)
     cores[3:8], cores[15:22] = 0, 1
-    steps = metastable_states.passages(matrix, stationary, cores, 3)
+    steps = metastable_states.mean_first_passage_times(matrix, stationary, cores, 3)
     for a, b in ((0, 1), (1, 0)):
         origin, target = np.flatnonzero(cores == a), np.flatnonzero(cores == b)
         assert steps[a, b] == pytest.approx(mfpt(matrix, target, origin=origin, mu=stationary), rel=1e-8)
@@ -101,13 +101,14 @@ def test_lumped_probabilities_are_those_of_the_chain_in_equilibrium():
 def exact(matrix, stationary, found, frames, multiples):
     step = round(found.lag / frames.dt)
     later, count = np.linalg.matrix_power(matrix, step), len(found)
-    share = np.bincount(found.sets, stationary, minlength=count)
-    powers = metastable_states.lumped(later, stationary, found.sets, count, multiples)
+    share = np.bincount(found.assignment, stationary, minlength=count)
+    powers = metastable_states.lumped(later, stationary, found.assignment, count, multiples)
     return {
         "populations": share,
         "free_energies": -frames.kT * np.log(share / share[0]),
         "transitions": powers[0],
-        "passage": metastable_states.passages(later, stationary, found.cores, count) * found.lag,
+        "mean_first_passage": metastable_states.mean_first_passage_times(later, stationary, found.cores, count)
+        * found.lag,
         "predicted": np.diagonal(powers, axis1=1, axis2=2).T,
     }
 
@@ -117,6 +118,7 @@ def covered(estimate, truth):
     return np.mean(((estimate.low < truth) & (truth < estimate.high))[known])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("runs", "length"), [(3, 3000), (15, 400)])
 def test_intervals_hold_the_exact_numbers_of_a_known_chain(runs, length):
     """120 repeats; 95 % of 120 has a standard deviation of 2 %, and several numbers are pooled in each."""
@@ -142,7 +144,9 @@ def test_intervals_hold_the_exact_numbers_of_a_double_well():
     truth, inside = exact(matrix, stationary, found, frames, 5), []
     for labels in simulate(rng, matrix, stationary, 80 * 12, 4000).reshape(80, -1):
         k = metastable_states.measure(found, labels, frames, blocks_of(x[labels], frames), rng)
-        inside.append([covered(getattr(k, name), truth[name]) for name in ("populations", "free_energies", "passage")])
+        inside.append(
+            [covered(getattr(k, name), truth[name]) for name in ("populations", "free_energies", "mean_first_passage")]
+        )
     assert 0.90 <= np.mean(inside) <= 0.98
 
 
@@ -170,7 +174,7 @@ def test_another_time_between_frames_rounds_the_lag(wells):
     full = metastable_states.measure(found, labels, frames, blocks_of(labels, frames), np.random.default_rng(8))
     assert full.lag == 8.0 and not any("lag" in n for n in full.notes)
     off = ~np.eye(3, dtype=bool)
-    assert np.allclose(k.passage.value[off], full.passage.value[off], rtol=0.1)
+    assert np.allclose(k.mean_first_passage.value[off], full.mean_first_passage.value[off], rtol=0.1)
     coarse = frames_of((400,) * 4, 50.0)
     assert (
         metastable_states.measure(found, labels[:1600], coarse, blocks((400,) * 4, 9), np.random.default_rng(9)).lag
@@ -182,13 +186,13 @@ def test_runs_shorter_than_the_lag_and_weights_give_populations_only(wells):
     labels, frames, found = wells
     short = frames_of((4,) * 100)
     k = metastable_states.measure(found, labels[:400], short, blocks(short.lengths, 2), np.random.default_rng(10))
-    assert k.check is k.transitions is k.passage is None and np.isnan(k.lag)
+    assert k.check is k.transitions is k.mean_first_passage is None and np.isnan(k.lag)
     assert any("shorter than the lag" in n for n in k.notes) and np.isfinite(k.populations.low).all()
-    weights = np.where(found.sets[labels] == 0, 0.2, 1.0)
+    weights = np.where(found.assignment[labels] == 0, 0.2, 1.0)
     k = metastable_states.measure(
         found, labels, frames_of(frames.lengths, weights=weights), blocks_of(labels, frames), np.random.default_rng(11)
     )
-    share = np.mean(found.sets[labels] == 0)
+    share = np.mean(found.assignment[labels] == 0)
     assert k.populations.value[0] == pytest.approx(0.2 * share / (1 - 0.8 * share))
     assert k.populations.low[0] < 0.1 / 0.6 < k.populations.high[0]  # half of the unweighted frames in equilibrium
     assert k.transitions is None and any("time order" in n for n in k.notes)
@@ -203,20 +207,20 @@ def test_states_that_are_missing_or_never_left_give_nan_and_a_note(wells):
     k = metastable_states.measure(found, labels, frames, blocks((1000, 1000), 5), rng)
     assert k.populations.value.tolist() == [1, 0, 0] and any("no frame is in B, C" in n for n in k.notes)
     assert np.isnan(k.transitions.value[1:]).all() and k.transitions.value[0, 0] == 1
-    assert np.isnan(k.passage.value).all() and np.isnan(k.free_energies.value[1:]).all()
+    assert np.isnan(k.mean_first_passage.value).all() and np.isnan(k.free_energies.value[1:]).all()
     oneway = np.concatenate([labels[:700], labels[:300] + 6])  # one run: A, then C for ever
     k = metastable_states.measure(found, np.tile(oneway, 2), frames, blocks((1000, 1000), 50), rng)
     assert k.counts[0, 1] == 2 and k.counts[1, 0] == 0 and any("not connected both ways" in n for n in k.notes)
-    assert np.isnan(k.passage.value[0, 1])
+    assert np.isnan(k.mean_first_passage.value[0, 1])
     constant = metastable_states.measure(found, np.zeros(2000, int), frames, blocks((1000, 1000), 5), rng)
     assert constant.transitions is None and any("no two states are connected" in n for n in constant.notes)
 
 
 def test_a_state_is_described_by_means_over_its_core(wells):
     labels, frames, found = wells
-    angle = np.where(found.sets[labels] == 0, np.pi - 0.1, 1.0)
-    angle[::2] = np.where(found.sets[labels[::2]] == 0, -np.pi + 0.1, 1.0)
-    columns = {"RMSD": 0.1 + 0.2 * found.sets[labels], "phi 2": angle}
+    angle = np.where(found.assignment[labels] == 0, np.pi - 0.1, 1.0)
+    angle[::2] = np.where(found.assignment[labels[::2]] == 0, -np.pi + 0.1, 1.0)
+    columns = {"RMSD": 0.1 + 0.2 * found.assignment[labels], "phi 2": angle}
     texts = metastable_states.describe(found, labels, frames, columns, angles=("phi 2",), units={"RMSD": "nm"})
     assert texts[1] == "RMSD 0.3 nm, phi 2 57°"
     assert texts[0] in ("RMSD 0.1 nm, phi 2 180°", "RMSD 0.1 nm, phi 2 -180°", "RMSD 0.1 nm, phi 2 179°",

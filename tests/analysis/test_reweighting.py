@@ -46,7 +46,7 @@ def test_populations_become_those_of_the_target():
 def test_the_effective_sample_size_is_that_of_the_ratio():
     target, wells = walk(P, 8_000, 0)
     frames, state = walk(Q, 8_000, 1)
-    about = reweight(frames, target).source["correction"]
+    about = reweight(frames, target).provenance.correction
     p, q = shares(target, wells), shares(frames, state)
     assert about["effective"] == pytest.approx(1 / (p**2 / q).sum(), abs=0.05)
     assert about["missing"] == 0.0
@@ -62,7 +62,7 @@ def test_weights_that_are_there_count():
     frames, state = walk(Q, 8_000, 1, weights=(P / Q)[state])
     weighted = reweight(frames, target)
     assert np.abs(shares(weighted, state) - P).max() < 0.05
-    assert weighted.source["correction"]["largest_weight"] < 2 * (P / Q).max()
+    assert weighted.provenance.correction["largest_weight"] < 2 * (P / Q).max()
 
 
 def test_little_data_change_little():
@@ -81,13 +81,13 @@ def test_little_data_change_little():
 def test_states_that_the_frames_never_visit_are_told():
     target, _ = walk(P, 8000, 0)
     frames, _ = walk(np.array([0.4, 0.6, 0.0]), 8000, 1)
-    assert reweight(frames, target, states=12).source["correction"]["missing"] == pytest.approx(0.2, abs=0.05)
-    assert reweight(target, frames, states=12).source["correction"]["missing"] == 0.0
+    assert reweight(frames, target, states=12).provenance.correction["missing"] == pytest.approx(0.2, abs=0.05)
+    assert reweight(target, frames, states=12).provenance.correction["missing"] == 0.0
 
 
 def test_weighted_frames_have_no_physical_time():
     weighted = reweight(walk(Q, 2000, 1)[0], walk(P, 2000, 0)[0])
-    assert weighted.source["physical_time"] is False and "no order in time" in weighted.source["why_not_physical"]
+    assert weighted.provenance.physical_time is False and "no order in time" in weighted.provenance.why_not_physical
 
 
 def test_what_does_not_fit_is_refused():
@@ -107,10 +107,10 @@ def test_weights_are_added_to_the_folder(tmp_path, monkeypatch):
     frames.save(tmp_path)
     weighted = reweight(Frames.load(tmp_path), walk(P, 2000, 0)[0])
     with monkeypatch.context() as patch:  # killed before the manifest: still the frames without weights
-        patch.setattr(module.files, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(module.filesystem, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store(weighted, tmp_path)
     assert Frames.load(tmp_path, verify=True).weights is None
     again = store(weighted, tmp_path)
-    assert np.array_equal(again.weights, weighted.weights) and again.source == weighted.source
+    assert np.array_equal(again.weights, weighted.weights) and again.provenance == weighted.provenance
     assert np.array_equal(Frames.load(tmp_path, verify=True).positions, frames.positions)

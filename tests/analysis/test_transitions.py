@@ -14,14 +14,14 @@ SHARE = np.array([5, 2]) / 7
 def test_visits_go_from_core_to_core_and_never_across_runs():
     """Run 1: none, A, none, A, B, B, none, A; run 2: B, B, none."""
     labels = np.array([-1, 0, -1, 0, 1, 1, -1, 0, 1, 1, -1])
-    stays = transitions.visits(labels, frames_of((8, 3)))
-    assert stays.state.tolist() == [0, 1, 0, 1] and stays.run.tolist() == [0, 0, 0, 1]
-    assert stays.steps.tolist() == [3, 3, 0, 2]  # up to the next core, or to the last frame of the run
-    assert stays.left.tolist() == [True, True, False, False]
-    assert stays.entered.tolist() == [True, True, True, False]
-    assert transitions.counts(stays, 2).tolist() == [[0, 1], [1, 0]]
-    assert transitions.times(stays, 2).tolist() == [3, 5]
-    nothing = transitions.visits(np.full(11, -1), frames_of((8, 3)))
+    dwells = transitions.dwell_times(labels, frames_of((8, 3)))
+    assert dwells.state.tolist() == [0, 1, 0, 1] and dwells.run.tolist() == [0, 0, 0, 1]
+    assert dwells.steps.tolist() == [3, 3, 0, 2]  # up to the next core, or to the last frame of the run
+    assert dwells.left.tolist() == [True, True, False, False]
+    assert dwells.entered.tolist() == [True, True, True, False]
+    assert transitions.counts(dwells, 2).tolist() == [[0, 1], [1, 0]]
+    assert transitions.frames_in_states(dwells, 2).tolist() == [3, 5]
+    nothing = transitions.dwell_times(np.full(11, -1), frames_of((8, 3)))
     assert len(nothing) == 0 and not transitions.counts(nothing, 2).any()
 
 
@@ -55,27 +55,27 @@ def test_rates_between_cores_of_a_double_well_are_the_exact_flux():
     flux = (stationary * (core == 0)) @ (matrix @ committor)
     exact = flux / (stationary @ (1 - committor))  # 1 / frame; the well is symmetric
     path = simulate(np.random.default_rng(1), matrix, stationary, 20, 20_000)
-    stays = transitions.visits(core[path], frames_of((20_000,) * 20))
-    seen, steps = transitions.counts(stays, 2), transitions.times(stays, 2)
+    dwells = transitions.dwell_times(core[path], frames_of((20_000,) * 20))
+    seen, steps = transitions.counts(dwells, 2), transitions.frames_in_states(dwells, 2)
     events = seen[0, 1] + seen[1, 0]
     assert events > 1000
     assert events / steps.sum() == pytest.approx(exact, rel=3.5 / np.sqrt(events))
-    sides = transitions.visits((x[path] > 0).astype(int), frames_of((20_000,) * 20))
+    sides = transitions.dwell_times((x[path] > 0).astype(int), frames_of((20_000,) * 20))
     assert transitions.counts(sides, 2).sum() > 1.5 * events  # without cores, recrossings count
 
 
 def test_survival_is_that_of_kaplan_and_meier():
     """Stays of 1, 2, 2+, 4, 5+ steps (+ not seen to end), by hand."""
     steps, left = np.array([1, 2, 2, 4, 5]), np.array([True, True, False, True, False])
-    stays = transitions.Visits(np.zeros(5, int), np.zeros(5, int), steps, np.ones(5, bool), left)
-    grid, curves = transitions.survival(stays, 2)
+    dwells = transitions.DwellTimes(np.zeros(5, int), np.zeros(5, int), steps, np.ones(5, bool), left)
+    grid, curves = transitions.survival(dwells, 2)
     assert grid.tolist() == [0, 1, 2, 3, 4, 5]
     assert np.allclose(curves[0], [1, 1, 0.8, 0.6, 0.6, 0.3]) and np.isnan(curves[1]).all()
 
 
 def test_survival_of_a_chain_is_geometric_though_runs_end():
     path = simulate(np.random.default_rng(2), TWO, SHARE, 3000, 60)
-    grid, curves = transitions.survival(transitions.visits(path, frames_of((60,) * 3000)), 2)
+    grid, curves = transitions.survival(transitions.dwell_times(path, frames_of((60,) * 3000)), 2)
     good = grid <= 40
     for state, stay in enumerate((0.98, 0.95)):
         assert np.allclose(curves[state, good], stay ** (np.maximum(grid[good] - 1, 0)), atol=0.03)

@@ -147,14 +147,14 @@ def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
             "comparison3",
             "-q",
         ),
-        *("--weights", "other=weights.npy", "--cv", "./mine.py", "--recipe", "two_for_one"),
+        *("--weights", "other=weights.npy", "--cv", "./mine.py", "--published", "two_for_one"),
         *("--state", "alpha=psi 2<60&psi 2>-100", "--state", "beta=psi 2>100"),
     )
     assert (
         "weighted" in out and "mine changes when the molecule is turned" in Path("comparison3/metrics.json").read_text()
     )
     other = json.loads(Path("comparison3/metrics.json").read_text())["ensembles"][1]
-    assert set(other["recipes"]) == {"Two-for-One"} and other["states"]["named"]["names"] == ["alpha", "beta"]
+    assert set(other["published"]) == {"Two-for-One"} and other["states"]["named"]["names"] == ["alpha", "beta"]
     assert other["frames_count"] == count and 0 < other["states"]["named"]["populations"]["value"][0] < 1
     code, _, err = call(capsys, "compare", "frames", "ff", "--state", "alpha=psi 9<60", "-o", "none", "-q")
     assert code == 3 and err.count("\n") == 1 and "psi 2" in err and not Path("none").exists()
@@ -201,6 +201,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing(capsys, tmp_path, monkey
     assert code == 2 and "simulate" in err
 
 
+@pytest.mark.slow
 def test_run_stops_continues_and_refuses_other_settings(tmp_path):
     out = tmp_path / "RUN"
     command = [sys.executable, "-m", "cgsurrogate", "run", "--example", "alanine-dipeptide", "--minutes", "0.6",

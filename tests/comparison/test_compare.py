@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cgsurrogate.analysis.structure import Structure
-from cgsurrogate.comparison import baselines as markov
+from cgsurrogate.comparison import baselines
 from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.core import filesystem
@@ -36,7 +36,7 @@ def place(a, b, c, length, angle, torsion):
 
 
 def peptide(rng, runs, length, *, helical=0.5, slow=0.02, wide=0.35):
-    """Four residues with L handedness; all torsions follow one slow switch between helix and strand."""
+    """Four residues with L chirality; all torsions follow one slow switch between helix and strand."""
     total = runs * length
     state = np.empty((runs, length), bool)
     state[:, 0] = rng.random(runs) < helical
@@ -76,13 +76,13 @@ def made():
     rng = np.random.default_rng(0)
     reference, training = peptide(rng, 8, 600), peptide(rng, 8, 600)
     surrogates = {"good": peptide(rng, 8, 600), "wrong": peptide(rng, 8, 600, helical=0.95, wide=0.5)}
-    baselines = {"MSM": markov.resample(training, runs=8, length=600)}
+    beside = {"MSM": baselines.resample(training, runs=8, length=600)}
     lines = []
     comparison = compare(
         reference,
         surrogates,
         training=training,
-        baselines=baselines,
+        baselines=beside,
         physical={"wrong": False},
         report=lines.append,
     )
@@ -116,12 +116,12 @@ def test_the_kinetics_of_a_true_copy_agree_and_its_states_are_described(made):
     assert (own.populations.low <= known.populations.high).all() and (
         known.populations.low <= own.populations.high
     ).all()
-    assert np.isfinite(known.passage.value[0, 1]) and known.check is not None
+    assert np.isfinite(known.mean_first_passage.value[0, 1]) and known.check is not None
     assert not wrong.states["metastable"].physical and own.physical
-    assert wrong.timescales.clock is not None and good.timescales.clock is None
+    assert wrong.timescales.time_scaling is not None and good.timescales.time_scaling is None
     assert good.further["populations"]["metastable"].within and set(good.further) >= {"Wasserstein", "KL divergence"}
     assert all(0 < d.p <= 1 and (d.p > 0.05) == d.within for d in good.distances.values())
-    assert good.sampling.round_trips > 0 and 0 < good.effective < good.frames_count
+    assert good.convergence.round_trips > 0 and 0 < good.effective < good.frames_count
 
 
 def test_every_ensemble_has_the_same_surfaces_on_the_grid_of_the_reference(made):
@@ -197,11 +197,31 @@ def test_incomplete_or_foreign_folders_are_one_clear_line(made, tmp_path):
     folder = made[0].save(tmp_path / "c")
     record = filesystem.read_json(folder / "metrics.json")
     filesystem.write_json(folder / "metrics.json", record | {"format": 99})
-    with pytest.raises(ValueError, match="format 2"):
+    with pytest.raises(ValueError, match="format 3"):
         Comparison.load(folder)
     filesystem.write_json(folder / "metrics.json", record | {"ensembles": [{}]})
     with pytest.raises(ValueError, match="not a comparison"):
         Comparison.load(folder)
+
+
+def test_a_comparison_of_format_2_loads_by_its_old_names(made, tmp_path):
+    comparison, _ = made
+    folder = comparison.save(tmp_path / "c")
+    record = filesystem.read_json(folder / "metrics.json") | {"format": 2}
+    for row in record["ensembles"]:
+        row["shape"], row["sampling"], row["recipes"] = (
+            row.pop(k) for k in ("contact_map", "convergence", "published")
+        )
+        row["geometry"]["handedness"] = row["geometry"].pop("chirality")
+        for kinetics in row["states"].values():
+            kinetics["passage"] = kinetics.pop("mean_first_passage")
+        if row["timescales"]:
+            row["timescales"]["clock"] = row["timescales"].pop("time_scaling")
+    record["settings"]["recipes"] = {"MDGen": {"source": "a paper", "published": [["MDGen", "torsions", 0.1, "here"]]}}
+    filesystem.write_json(folder / "metrics.json", record)
+    again = Comparison.load(folder)
+    assert again.metrics()["ensembles"] == comparison.metrics()["ensembles"]
+    assert again.settings["published"]["MDGen"]["figures"][0][2] == 0.1 and "recipes" not in again.settings
 
 
 def test_the_table_shows_every_figure_and_marks_what_is_beyond(made):
@@ -223,7 +243,7 @@ def test_broken_bonds_wrong_hands_and_clashes_are_counted():
     reference = peptide(rng, 2, 300)
     structure = Structure(reference)
     fine = structure.measure(reference)
-    assert fine["bonds"]["bad frames"] == 0 and fine["handedness"]["bad frames"] == 0
+    assert fine["bonds"]["bad frames"] == 0 and fine["chirality"]["bad frames"] == 0
     assert fine["bonds"]["rms"] == pytest.approx(1, abs=0.01) and fine["closest approach"]["below half"] == 0
     for entry in fine.values():
         assert np.sum(entry["probability"]) == pytest.approx(1) and len(entry["edges"]) == len(entry["probability"]) + 1
@@ -239,7 +259,7 @@ def test_broken_bonds_wrong_hands_and_clashes_are_counted():
 
     stretched = structure.measure(broken(reference, stretch))["bonds"]
     assert stretched["bad frames"] == 7 and "ALA4.CA-ALA4.C" in stretched["worst"]
-    assert structure.measure(broken(reference, mirror))["handedness"]["bad frames"] == 5
+    assert structure.measure(broken(reference, mirror))["chirality"]["bad frames"] == 5
     close = structure.measure(broken(reference, clash))["closest approach"]
     assert close["below half"] >= 1 and close["least"] < 0.05 and "ALA1.N-ALA4.C" in close["worst"]
     comparison = compare(reference, {"torn": broken(reference, stretch)})

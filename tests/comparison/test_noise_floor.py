@@ -1,4 +1,4 @@
-"""Distances by every measure: exact answers, intervals, floors, and how often they judge right."""
+"""Distances by every divergence: exact answers, intervals, floors, and how often they judge right."""
 
 import math
 
@@ -19,7 +19,7 @@ def frames_of(lengths, weights=None):
 
 
 def counts_of(values, lengths, grid, inefficiency=1.0):
-    return surfaces.count(values, frames_of(lengths), grid, blocks(lengths, inefficiency), smooth=False)
+    return surfaces.block_histogram(values, frames_of(lengths), grid, blocks(lengths, inefficiency), smooth=False)
 
 
 def test_jensen_shannon_of_equal_disjoint_and_known_probabilities():
@@ -79,6 +79,7 @@ def test_two_samples_of_one_distribution_are_within_the_noise_about_95_times_in_
     assert beyond >= 15
 
 
+@pytest.mark.slow
 def test_the_floor_is_what_an_independent_sample_of_the_same_size_shows():
     rng = np.random.default_rng(7)
     cases = (({}, 0.1), ({"training": True}, 0.1), ({"columns": 2}, 0.1), ({"slow": 1.0}, 0.3))
@@ -127,20 +128,20 @@ KT = frames_of((1,)).kT
 def line(probability, edges, periodic=False, effective=1000.0):
     """A reference of known probabilities."""
     grid = surfaces.Grid(("x",), (np.asarray(edges, float),), (periodic,))
-    return surfaces.Counts(grid, np.array([probability], np.float32), np.zeros(1, int), 0.0, effective, KT)
+    return surfaces.BlockHistogram(grid, np.array([probability], np.float32), np.zeros(1, int), 0.0, effective, KT)
 
 
 def test_every_measure_is_zero_for_the_same_and_never_negative():
     rng = np.random.default_rng(12)
     p, q = rng.dirichlet(np.ones(30), 2)
-    for measure in divergences.MEASURES.values():
+    for divergence in divergences.DIVERGENCES.values():
         for periodic in (False, True):
             reference = line(q, np.linspace(0, 1, 31), periodic)
             known = reference.probability
-            assert measure.function(known, known, reference) == pytest.approx(0, abs=1e-7), measure.name
-            assert 0 < measure.function(p, known, reference) <= measure.most
-            both = measure.function(np.stack([p, known]), known, reference)
-            assert both.shape == (2,) and both[0] == pytest.approx(measure.function(p, known, reference))
+            assert divergence.function(known, known, reference) == pytest.approx(0, abs=1e-7), divergence.name
+            assert 0 < divergence.function(p, known, reference) <= divergence.most
+            both = divergence.function(np.stack([p, known]), known, reference)
+            assert both.shape == (2,) and both[0] == pytest.approx(divergence.function(p, known, reference))
 
 
 def test_kl_divergence_of_known_probabilities_and_of_an_empty_bin():
@@ -207,7 +208,7 @@ def test_free_energy_error_is_blind_to_a_shift_and_looks_only_where_the_referenc
 
 def test_population_error_is_the_share_in_the_wrong_state():
     frames = frames_of((60,))
-    one, other = (surfaces.counted_states(np.arange(60) % 3 % n, 3, frames, blocks((60,))) for n in (3, 2))
+    one, other = (surfaces.state_histogram(np.arange(60) % 3 % n, 3, frames, blocks((60,))) for n in (3, 2))
     assert noise_floor.mean_distance([other], [one], divergences.POPULATIONS) == pytest.approx(1 / 3, abs=1e-6)
 
 
@@ -222,7 +223,7 @@ def correlated(rng, runs, length, shift=0.0, tau=10.0):
 
 
 def by_every_measure(rng, runs, length, training, shift=0.0):
-    """{measure: Distance} of one independent sample to another, both correlated."""
+    """{divergence: Distance} of one independent sample to another, both correlated."""
 
     def sample(shift=0.0):
         return correlated(rng, runs, length, shift), (length,) * runs
@@ -234,12 +235,12 @@ def by_every_measure(rng, runs, length, training, shift=0.0):
     counted = [[counts_of(*s, grid, inefficiency)] for s in samples]
     cut = blocks(first[1], inefficiency)
     labels = [np.digitize(s[0][:, 0], (-0.7, 0.7)) for s in samples]
-    states = [[surfaces.counted_states(one, 3, frames_of(first[1]), cut)] for one in labels]
+    states = [[surfaces.state_histogram(one, 3, frames_of(first[1]), cut)] for one in labels]
     result = {}
-    for name, measure in divergences.MEASURES.items():
+    for name, divergence in divergences.DIVERGENCES.items():
         reference, own, *beside = states if name == "populations" else counted
-        bound = noise_floor.floor(reference, beside[0] if beside else None, rng, measure)
-        result[name] = noise_floor.distance(own, reference, bound, rng, measure)
+        bound = noise_floor.floor(reference, beside[0] if beside else None, rng, divergence)
+        result[name] = noise_floor.distance(own, reference, bound, rng, divergence)
     return result
 
 
@@ -247,13 +248,13 @@ def by_every_measure(rng, runs, length, training, shift=0.0):
 def test_each_measure_judges_correlated_samples_of_one_distribution_within_about_95_in_100(runs, length, training):
     rng, repeats = np.random.default_rng(16), 60
     found = [by_every_measure(rng, runs, length, training) for _ in range(repeats)]
-    for name in divergences.MEASURES:
+    for name in divergences.DIVERGENCES:
         # three standard errors of 60 draws below 95 in 100; all 60 within happens by chance
         assert np.mean([d[name].within for d in found]) >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / repeats), name
         middle = np.median([d[name].p for d in found])
         assert 0.2 < middle < 0.85, (name, middle)
     shifted = [by_every_measure(rng, runs, length, training, shift=0.8) for _ in range(15)]
-    for name in divergences.MEASURES:
+    for name in divergences.DIVERGENCES:
         assert np.mean([not d[name].within for d in shifted]) >= 0.6, name
 
 
@@ -271,6 +272,6 @@ def test_p_says_the_same_as_the_verdict_and_falls_with_the_distance():
 def test_a_single_block_gives_no_floor_and_no_p():
     one = line([0.5, 0.5], np.arange(3))
     rng = np.random.default_rng(18)
-    for measure in divergences.MEASURES.values():
-        found = noise_floor.distance([one], [one], noise_floor.floor([one], None, rng, measure), rng, measure)
+    for divergence in divergences.DIVERGENCES.values():
+        found = noise_floor.distance([one], [one], noise_floor.floor([one], None, rng, divergence), rng, divergence)
         assert found.value == pytest.approx(0, abs=1e-7) and not found.judged and math.isnan(found.p)

@@ -1,5 +1,6 @@
-"""Published recipes: equal samples, disjoint ones, cases by hand, and figures that fall with the size of a sample."""
+"""Published benchmarks: equal samples, disjoint ones, cases by hand, figures that fall with the size of a sample."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -8,10 +9,11 @@ from scipy.spatial.distance import jensenshannon
 
 from cgsurrogate.analysis.cvs._base import TooSmall
 from cgsurrogate.comparison.published import _histograms as shared
-from cgsurrogate.comparison.published._base import Recipe
+from cgsurrogate.comparison.published._base import PublishedBenchmark
 from cgsurrogate.comparison.published._metastable import sets
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 
 COUNT = 8
 LN2 = math.log(2)
@@ -45,11 +47,11 @@ def switching(rng, runs, length, helical=0.5, slow=0.05, noise=0.02, **extra):
 
 @pytest.fixture(scope="module")
 def reference():
-    return switching(np.random.default_rng(0), 6, 800, source={"wall_seconds": 100.0})
+    return switching(np.random.default_rng(0), 6, 800, provenance=Provenance(wall_seconds=100.0))
 
 
 @pytest.fixture(scope="module")
-def recipes(reference):
+def benchmarks(reference):
     return {name: registry.build("published", name, reference, **OPTIONS.get(name, {})) for name in KINDS}
 
 
@@ -64,32 +66,32 @@ def kind_of(text):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_recipe_says_what_it_measures_and_where_it_comes_from(name, recipes, reference):
-    recipe = recipes[name]
-    assert isinstance(recipe, Recipe) and recipe.name and recipe.source and recipe.notes
-    assert set(recipe(reference)) == set(recipe.metrics) and all(recipe.metrics.values())
-    for figure in recipe.published:
-        assert figure.metric in recipe.metrics and figure.what and figure.source
+def test_every_benchmark_says_what_it_measures_and_where_it_comes_from(name, benchmarks, reference):
+    benchmark = benchmarks[name]
+    assert isinstance(benchmark, PublishedBenchmark) and benchmark.name and benchmark.source and benchmark.notes
+    assert set(benchmark(reference)) == set(benchmark.metrics) and all(benchmark.metrics.values())
+    for figure in benchmark.figures:
+        assert figure.metric in benchmark.metrics and figure.what and figure.source
     other = registry.build("published", name, reference, **OPTIONS.get(name, {}))
-    assert other(reference) == pytest.approx(recipe(reference), nan_ok=True)
+    assert other(reference) == pytest.approx(benchmark(reference), nan_ok=True)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_reference_itself_is_no_distance_away(name, recipes, reference):
-    values = recipes[name](reference)
-    for metric, text in recipes[name].metrics.items():
+def test_the_reference_itself_is_no_distance_away(name, benchmarks, reference):
+    values = benchmarks[name](reference)
+    for metric, text in benchmarks[name].metrics.items():
         if kind_of(text) or "error" in metric or metric == "decorrelation":
             assert values[metric] == pytest.approx(0, abs=1e-6), metric
     assert values.get("coverage", 1.0) == values.get("covered", 1.0) == values.get("speed-up", 1.0) == 1
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_sample_with_nothing_in_common_is_as_far_as_can_be(name, recipes):
+def test_a_sample_with_nothing_in_common_is_as_far_as_can_be(name, benchmarks):
     rng = np.random.default_rng(1)
     x = spiral(150, 0.02, 2.0) + rng.normal(size=(500, COUNT, 3)) * 0.002
     far = Frames(beads_of(), x.astype(np.float32), (500,), 100.0, 300.0)
-    values = recipes[name](far)
-    for metric, text in recipes[name].metrics.items():
+    values = benchmarks[name](far)
+    for metric, text in benchmarks[name].metrics.items():
         if kind := kind_of(text):
             most = DISJOINT[kind]
             if metric == "MSM states":  # a frame belongs to the nearest state however far that is
@@ -105,57 +107,57 @@ def test_a_sample_with_nothing_in_common_is_as_far_as_can_be(name, recipes):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_an_independent_sample_comes_closer_the_larger_it_is(name, recipes):
+def test_an_independent_sample_comes_closer_the_larger_it_is(name, benchmarks):
     rng = np.random.default_rng(2)
     sizes = (30, 300, 3000)
-    rows = [recipes[name](switching(rng, 4, n)) for n in sizes]
-    for metric, text in recipes[name].metrics.items():
+    rows = [benchmarks[name](switching(rng, 4, n)) for n in sizes]
+    for metric, text in benchmarks[name].metrics.items():
         if kind_of(text) or "error" in metric:
             assert rows[0][metric] > rows[2][metric] or metric == "MSM states", metric
             assert rows[2][metric] < 0.35, metric
-    wrong = recipes[name](switching(rng, 4, 3000, helical=0.9))
-    for metric, text in recipes[name].metrics.items():
+    wrong = benchmarks[name](switching(rng, 4, 3000, helical=0.9))
+    for metric, text in benchmarks[name].metrics.items():
         if kind_of(text) or "error" in metric:
             assert wrong[metric] > rows[2][metric], metric
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_weights_count(name, recipes):
+def test_weights_count(name, benchmarks):
     """Frames of a wrong population, weighted to the right one, come closer than without weights."""
     rng = np.random.default_rng(3)
     wrong = switching(rng, 6, 800, helical=0.9)
     helical = np.linalg.norm(wrong.positions[:, -1] - wrong.positions[:, 0], axis=-1) < 1.5
     weights = np.where(helical, 1 / helical.mean(), 1 / (1 - helical.mean()))
     weighted = Frames(wrong.beads, wrong.positions, wrong.lengths, 100.0, 300.0, weights=weights)
-    before, after = recipes[name](wrong), recipes[name](weighted)
-    for metric, text in recipes[name].metrics.items():
+    before, after = benchmarks[name](wrong), benchmarks[name](weighted)
+    for metric, text in benchmarks[name].metrics.items():
         if (kind_of(text) or "error" in metric) and "101 x 101" not in text:  # mostly the noise of nearly empty bins
             assert after[metric] < 0.8 * before[metric], metric
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_weighted_or_short_reference_gives_numbers_or_nan_and_says_why(name, recipes):
+def test_a_weighted_or_short_reference_gives_numbers_or_nan_and_says_why(name, benchmarks):
     rng = np.random.default_rng(4)
     for changes in ({"weights": rng.random(400)}, {}):
         frames = switching(rng, 4, 100, **changes)
         if not changes:
             frames = Frames(frames.beads, frames.positions[:40], (10,) * 4, 100.0, 300.0)
-        recipe = registry.build("published", name, frames, **OPTIONS.get(name, {}))
-        values = recipe(frames)
-        assert set(values) == set(recipe.metrics)
-        assert any("principal components" in note for note in recipe.notes)
-        for metric, text in recipe.metrics.items():
+        benchmark = registry.build("published", name, frames, **OPTIONS.get(name, {}))
+        values = benchmark(frames)
+        assert set(values) == set(benchmark.metrics)
+        assert any("principal components" in note for note in benchmark.notes)
+        for metric, text in benchmark.metrics.items():
             if kind_of(text) and metric != "MSM states":
                 assert values[metric] == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_thinning_changes_little(name, recipes, reference, monkeypatch):
+def test_thinning_changes_little(name, benchmarks, reference, monkeypatch):
     frames = switching(np.random.default_rng(5), 4, 2000)
-    whole = recipes[name](frames)
+    whole = benchmarks[name](frames)
     monkeypatch.setattr(shared, "MOST_FRAMES", 4000)
-    few = recipes[name](frames)
-    for metric, text in recipes[name].metrics.items():
+    few = benchmarks[name](frames)
+    for metric, text in benchmarks[name].metrics.items():
         if kind_of(text):
             assert few[metric] == pytest.approx(whole[metric], abs=0.1), metric
 
@@ -176,12 +178,14 @@ def test_torsions_of_mdgen_by_hand():
     """One torsion: the reference in two bins of a hundred, half each; a sample that is in one of them only."""
     both = four(0.3, np.tile([0.5, -1.5], 50))
     one = four(0.3, np.full(100, 0.5))
-    recipe = registry.build("published", "mdgen", both)
-    assert np.allclose(np.abs(recipe.torsions(one)), 0.5, atol=1e-4)
+    benchmark = registry.build("published", "mdgen", both)
+    assert np.allclose(np.abs(benchmark.torsions(one)), 0.5, atol=1e-4)
     expected = (
-        jensenshannon([0.5, 0.5], [1, 0]) if recipe.torsions(one)[0, 0] * recipe.torsions(both)[0, 0] > 0 else None
+        jensenshannon([0.5, 0.5], [1, 0])
+        if benchmark.torsions(one)[0, 0] * benchmark.torsions(both)[0, 0] > 0
+        else None
     )
-    assert recipe(one)["torsions"] == pytest.approx(expected, abs=1e-6)
+    assert benchmark(one)["torsions"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_pair_distances_of_two_for_one_by_hand():
@@ -194,19 +198,19 @@ def test_pair_distances_of_two_for_one_by_hand():
         x[:, 3, 0] = ends
         return Frames(beads_of(4), np.tile(x, (10, 1, 1)).astype(np.float32), (10 * len(ends),), 100.0, 300.0)
 
-    recipe = registry.build("published", "two_for_one", at(0.305, 0.315))
-    assert recipe(at(0.309, 0.318))["pair distances"] == pytest.approx(0, abs=1e-9)
-    assert recipe(at(0.302))["pair distances"] == pytest.approx(jensenshannon([0.5, 0.5], [1, 0]) ** 2)
-    assert recipe(at(0.455))["pair distances"] == pytest.approx(LN2)
+    benchmark = registry.build("published", "two_for_one", at(0.305, 0.315))
+    assert benchmark(at(0.309, 0.318))["pair distances"] == pytest.approx(0, abs=1e-9)
+    assert benchmark(at(0.302))["pair distances"] == pytest.approx(jensenshannon([0.5, 0.5], [1, 0]) ** 2)
+    assert benchmark(at(0.455))["pair distances"] == pytest.approx(LN2)
 
 
 def test_the_free_energy_error_of_bioemu_for_two_basins_of_known_populations(reference):
     """Half and half against four to one: the difference of the energies jumps by kT ln 4 between the basins, and the
     best shift leaves that over the bins of the smaller one."""
     rng = np.random.default_rng(6)
-    recipe = registry.build("published", "bioemu", reference)
-    values = recipe(switching(rng, 6, 4000, helical=0.8))
-    bins = recipe.low.reshape(50, 50).sum(1)
+    benchmark = registry.build("published", "bioemu", reference)
+    values = benchmark(switching(rng, 6, 4000, helical=0.8))
+    bins = benchmark.low.reshape(50, 50).sum(1)
     share = bins[:25].sum() / bins.sum()  # of the bins that count, in one of the basins
     expected = reference.kT / 4.184 * math.log(4) * min(share, 1 - share)
     assert values["free-energy error"] == pytest.approx(expected, rel=0.2)
@@ -217,37 +221,37 @@ def test_effective_samples_of_timewarp_for_a_known_process():
     """A two-state chain: its autocorrelation falls by (1 - 2 slow) a frame, 1 + 2 sum of which is known."""
     rng = np.random.default_rng(7)
     slow = 0.1
-    frames = switching(rng, 8, 4000, slow=slow, source={"wall_seconds": 10.0})
-    recipe = registry.build("published", "timewarp", frames)
+    frames = switching(rng, 8, 4000, slow=slow, provenance=Provenance(wall_seconds=10.0))
+    benchmark = registry.build("published", "timewarp", frames)
     decay = 1 - 2 * slow
     expected = len(frames) * (1 - decay) / (1 + decay)
-    values = recipe(frames)
+    values = benchmark(frames)
     assert values["effective samples"] == pytest.approx(expected, rel=0.3)
     assert values["effective samples per second"] == pytest.approx(values["effective samples"] / 10)
-    twice = Frames(frames.beads, frames.positions, frames.lengths, 100.0, 300.0, source={"wall_seconds": 5.0})
-    assert recipe(twice)["speed-up"] == pytest.approx(2)
+    twice = dataclasses.replace(frames, dt=100.0, provenance=Provenance(wall_seconds=5.0))
+    assert benchmark(twice)["speed-up"] == pytest.approx(2)
     unknown = Frames(frames.beads, frames.positions, frames.lengths, 100.0, 300.0)
-    assert math.isnan(recipe(unknown)["speed-up"])
+    assert math.isnan(benchmark(unknown)["speed-up"])
     half = frames.positions[np.linalg.norm(frames.positions[:, -1] - frames.positions[:, 0], axis=-1) < 1.5]
-    missed = recipe(Frames(frames.beads, half, (len(half),), 100.0, 300.0, source={"wall_seconds": 10.0}))
+    missed = benchmark(Frames(frames.beads, half, (len(half),), 100.0, 300.0, provenance=Provenance(wall_seconds=10.0)))
     assert missed["effective samples"] == missed["speed-up"] == 0 and 0 < missed["covered"] < 1
 
 
-def test_decorrelation_of_mdgen_counts_a_slower_clock(reference, recipes):
+def test_decorrelation_of_mdgen_counts_a_slower_clock(reference, benchmarks):
     rng = np.random.default_rng(8)
     same, slower = (switching(rng, 6, 2000, slow=s) for s in (0.05, 0.005))
-    assert recipes["mdgen"](same)["decorrelation"] < 0.2
-    assert recipes["mdgen"](slower)["decorrelation"] == pytest.approx(1, abs=0.35)
-    stepless = Frames(same.beads, same.positions, same.lengths, 100.0, 300.0, source={"physical_time": False})
-    assert math.isnan(recipes["mdgen"](stepless)["decorrelation"])
+    assert benchmarks["mdgen"](same)["decorrelation"] < 0.2
+    assert benchmarks["mdgen"](slower)["decorrelation"] == pytest.approx(1, abs=0.35)
+    stepless = dataclasses.replace(same, dt=100.0, provenance=Provenance(physical_time=False))
+    assert math.isnan(benchmarks["mdgen"](stepless)["decorrelation"])
 
 
-def test_metastable_states_of_mdgen_are_those_of_the_chain(recipes, reference):
+def test_metastable_states_of_mdgen_are_those_of_the_chain(benchmarks, reference):
     """Populations of ten states, summed over those that are helical, are the helical share."""
-    recipe = recipes["mdgen"]
-    assert recipe.populations.sum() == pytest.approx(1) and 2 <= len(recipe.populations) <= 10
+    benchmark = benchmarks["mdgen"]
+    assert benchmark.populations.sum() == pytest.approx(1) and 2 <= len(benchmark.populations) <= 10
     helix = Frames(beads_of(), np.tile(HELIX, (50, 1, 1)).astype(np.float32), (50,), 100.0, 300.0)
-    shares = recipe.states.populations(recipe.projection(helix), helix.probabilities)
+    shares = benchmark.states.populations(benchmark.projection(helix), helix.probabilities)
     assert shares.max() == pytest.approx(1)
 
 

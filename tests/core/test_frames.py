@@ -11,6 +11,7 @@ import pytest
 
 from cgsurrogate.core import bead_types, filesystem, units
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 
 
 def beads(count=3, **changes) -> Beads:
@@ -98,13 +99,10 @@ def test_pairs_never_cross_runs_and_miss_none(lag):
     assert sorted(now.tolist()) == possible
 
 
-@pytest.mark.parametrize(
-    ("done", "words"),
-    [("turns", "Monte Carlo turns"), ("jumps", "Monte Carlo jumps"), ("exchange", "exchanging replicas")],
-)
-def test_frames_say_what_took_their_order_in_time(done, words):
-    assert frames(source={"time_ordered": False, done: {}}).out_of_order == f"frames of {words}"
-    assert frames(source={done: {}}).time_ordered
+def test_frames_say_what_took_their_order_in_time():
+    assert frames().time_ordered
+    mixed = frames(provenance=Provenance(mixed_by="exchanging replicas"))
+    assert mixed.out_of_order == "frames of exchanging replicas" and not mixed.time_ordered
 
 
 def test_a_lag_longer_than_every_run_is_an_error():
@@ -155,13 +153,13 @@ def test_probabilities_sum_to_one():
 
 
 def test_a_folder_gives_back_what_was_saved(tmp_path):
-    data = frames(weights=np.arange(15.0), source={"from": "here"})
+    data = frames(weights=np.arange(15.0), provenance=Provenance(mapping="ca", notes={"from": "here"}))
     data = dataclasses.replace(data, forces=-data.positions)
     back = Frames.load(data.save(tmp_path / "deep" / "frames"), verify=True)
     for name in ("positions", "forces", "weights"):
         np.testing.assert_array_equal(getattr(back, name), getattr(data, name))
     assert isinstance(back.positions, np.memmap)
-    for name in ("beads", "lengths", "dt", "temperature", "source"):
+    for name in ("beads", "lengths", "dt", "temperature", "provenance"):
         assert getattr(back, name) == getattr(data, name)
 
 

@@ -26,7 +26,8 @@ def test_a_kind_from_a_users_file(tmp_path):
     path.write_text("class T: pass\ndef build(beads, answer=42):\n    t = T()\n    t.answer = answer\n    return t\n")
     built = registry.build("networks", str(path), None, answer=3)
     assert built.answer == 3
-    assert built.recipe == {"family": "networks", "name": str(path), "options": {"answer": 3}}
+    assert built.spec == registry.Spec("networks", str(path), {"answer": 3})
+    assert built.spec.build(None).answer == 3
 
 
 def test_every_family_has_kinds():

@@ -95,7 +95,7 @@ def test_the_same_command_again_does_nothing(made, dipeptide_pdb):
 def test_a_killed_generation_keeps_its_chunks_and_goes_on(made, dipeptide_pdb, tmp_path):
     """``kill -9`` after the first chunks; the same command again keeps them and ends with the same frames."""
     code = (
-        "import sys\nfrom cgsurrogate.reference import generate as g\nfrom tests_protocol import SHORT\n"
+        "import sys\nfrom cgsurrogate.data.generation import openmm as g\nfrom tests_protocol import SHORT\n"
         "g.HOT_PS = 0.4\n"
         "g.generate(sys.argv[1], sys.argv[2], SHORT, platform='CPU')\n"
     )

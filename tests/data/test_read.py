@@ -202,8 +202,8 @@ def test_the_optimal_aggregation_is_measured_and_needs_forces(peptide, peptide_p
     with pytest.raises(ValueError, match="--forces"):
         read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, aggregate="optimal")
     frames = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], aggregate="optimal")
-    noise = frames.source["mean_square_force"]
-    assert noise["optimal"] < 0.5 * noise["basic"] and noise["used"] == frames.source["aggregate"] == "optimal"
+    noise = frames.provenance.mean_square_force
+    assert noise["optimal"] < 0.5 * noise["basic"] and noise["used"] == frames.provenance.aggregate == "optimal"
     assert noise["slice"] > 0 and noise["frames"] == 80
     basic = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], aggregate="basic").forces
     assert (frames.forces**2).mean() < 0.5 * (basic**2).mean()
@@ -314,7 +314,7 @@ def test_a_damaged_file_is_an_error_here_and_not_the_end_of_the_interpreter(traj
 
 def test_a_parser_that_dies_is_one_line(monkeypatch, trajectory, peptide_pdb, tmp_path):
     trajectory.save(str(tmp_path / "t.xtc"))
-    (tmp_path / "child.py").write_text(
+    (tmp_path / "parser_process.py").write_text(
         "import os, signal, sys\nsys.stdin.readline()\nos.kill(os.getpid(), signal.SIGSEGV)\n"
     )
     from cgsurrogate.data.formats import sources as module
@@ -476,7 +476,7 @@ def test_an_example_is_packed_listed_read_and_written(generated, peptide, tmp_pa
     assert (entry.name, entry.title, entry.temperature, entry.dt) == ("toy", "A toy", 300.0, 2.0)
     assert [path.stem for path in entry.trajectories] == ["run0", "run1", "run10"]
     frames = examples.load_example("toy", BACKBONE, folder=store)
-    assert frames.lengths == (40, 40, 40) and frames.source["example"] == "toy"
+    assert frames.lengths == (40, 40, 40) and frames.provenance.example == "toy"
     exact = BACKBONE(peptide.topology).forces(np.load(generated / "run1.forces.npy"))
     assert np.abs(frames.forces[frames.runs[1]] - exact).max() < 1e-3 * np.abs(exact).max()
     made = examples.write_example("toy", tmp_path / "out", store)
@@ -509,4 +509,4 @@ def test_frames_of_a_read_are_saved_and_loaded(peptide_pdb, atoms, tmp_path):
     frames = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1)
     back = Frames.load(frames.save(tmp_path / "frames"), verify=True)
     np.testing.assert_array_equal(back.positions, frames.positions)
-    assert back.beads == frames.beads and back.source == frames.source
+    assert back.beads == frames.beads and back.provenance == frames.provenance

@@ -91,26 +91,6 @@ def test_structure_turns_with_the_molecule_it_is_placed_like(beads):
     assert (one.mean(1) - x.mean(1)).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("from_start", [False, True])
-def test_log_volume_is_the_determinant(beads, from_start):
-    """With bead b in the origin, a on z and c in xz, the map of 3N-6 numbers to 3N-6 has a determinant by autograd."""
-    z, x = ZMatrix(beads, from_start), random_positions(beads, batch=3)
-    bonds, angles, dihedrals = z.to_internal(x)
-    sizes = [bonds.shape[1], angles.shape[1], dihedrals.shape[1]]
-    b, a, c = z.refs[:3, 0]
-    rest = [i for i in range(len(beads)) if i not in (b, a, c)]
-
-    def free(flat):
-        y = z.to_positions(*(part[None] for part in flat.split(sizes)))[0]
-        return torch.cat([y[a, 2:], y[c, [0, 2]], y[rest].flatten()])
-
-    for k in range(len(x)):
-        jacobian = torch.autograd.functional.jacobian(free, torch.cat([bonds[k], angles[k], dihedrals[k]]))
-        turns = 2 * bonds[k, 0].log() + bonds[k, 1].log() + angles[k, 0].sin().log()  # of a, and of c about a
-        expected = torch.linalg.slogdet(jacobian).logabsdet + turns
-        assert z.log_volume(bonds, angles)[k].item() == pytest.approx(expected.item(), abs=1e-8)
-
-
 def test_few_levels_for_a_long_chain():
     """The root lies in the middle, so a chain needs half as many sequential steps as it has beads."""
     beads = make_beads(101, [(i, i + 1) for i in range(100)])

@@ -10,9 +10,10 @@ import pytest
 from cgsurrogate import workflows
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models import extrapolation, extrapolation_scores
-from cgsurrogate.models import model as store
 from cgsurrogate.models.extrapolation import fit_novelty
+from cgsurrogate.models.model import NOVELTY, Model, compose
 from cgsurrogate.workflows import compare
 
 COUNT, STATE = 8, -1.8  # beads; radian, where the third dihedral is when it is in the state that is left out
@@ -166,20 +167,21 @@ def test_frames_of_little_weight_change_what_is_usual_as_little(frames):
 
 
 def test_it_is_stored_with_the_model(known, fresh, tmp_path):
-    model = store.Model(store.compose(BEADS, []), BEADS, 300.0, {}, known)
-    again = store.load(store.save(model, tmp_path / "m")).novelty
+    model = Model(compose(BEADS, []), BEADS, 300.0, {}, known)
+    again = Model.load(model.save(tmp_path / "m")).novelty
     np.testing.assert_array_equal(again.score(fresh.positions[:50]), known.score(fresh.positions[:50]))
     assert again.limit == known.limit and again.digest == known.digest
-    path = tmp_path / "m" / store.NOVELTY
+    path = tmp_path / "m" / NOVELTY
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(ValueError, match="changed since"):
-        store.load(tmp_path / "m")
-    without = store.save(store.Model(model.module, BEADS, 300.0, {}), tmp_path / "old")
-    assert store.load(without).novelty is None
+        Model.load(tmp_path / "m")
+    without = Model(model.module, BEADS, 300.0, {}).save(tmp_path / "old")
+    assert Model.load(without).novelty is None
 
 
 def simulated(folder, positions, lengths):
-    frames = Frames(BEADS, positions, lengths, 0.5, 300.0, source={"replicas": list(range(10, 10 + len(lengths)))})
+    known = Provenance(replicas=tuple(range(10, 10 + len(lengths))))
+    frames = Frames(BEADS, positions, lengths, 0.5, 300.0, provenance=known)
     return frames.save(folder)
 
 
@@ -195,7 +197,7 @@ def test_frames_get_their_scores_and_keep_them(known, fresh, tmp_path):
     extrapolation_scores.add_uncertainty(folder, known)
     assert (folder / extrapolation_scores.FILE).stat().st_mtime_ns == before
     other = dataclasses.replace(known, limit=known.limit + 1, about={**known.about, "limit": known.limit + 1})
-    assert extrapolation_scores.add_uncertainty(folder, other).source["uncertainty"]["limit"] == other.limit
+    assert extrapolation_scores.add_uncertainty(folder, other).provenance.uncertainty["limit"] == other.limit
     with pytest.raises(ValueError, match="other beads"):
         energy_contract.frames(20).save(tmp_path / "beads")
         extrapolation_scores.add_uncertainty(tmp_path / "beads", known)
@@ -217,7 +219,7 @@ def test_a_kill_while_scores_are_written_leaves_frames_that_can_be_scored(known,
     assert Frames.load(folder, verify=True).uncertainty is None
     again = extrapolation_scores.add_uncertainty(folder, known)
     np.testing.assert_array_equal(again.uncertainty, whole.uncertainty)
-    assert again.source["uncertainty"] == whole.source["uncertainty"]
+    assert again.provenance.uncertainty == whole.provenance.uncertainty
 
 
 def test_a_warning_names_the_frame_the_replica_and_the_bead(known, fresh, tmp_path):
@@ -236,10 +238,10 @@ def test_a_warning_names_the_frame_the_replica_and_the_bead(known, fresh, tmp_pa
 
 def test_a_simulation_is_scored_and_a_finished_one_is_not_scored_again(tmp_path):
     frames = energy_contract.frames(400)
-    energy = store.compose(frames.beads, [("priors", "bonds", {}), ("priors", "angles", {})])
+    energy = compose(frames.beads, [("priors", "bonds", {}), ("priors", "angles", {})])
     for term in energy.terms:
         term.fit(frames)
-    model = store.Model(energy, frames.beads, 300.0, {}, fit_novelty(frames.split(0.2)[0], frames))
+    model = Model(energy, frames.beads, 300.0, {}, fit_novelty(frames.split(0.2)[0], frames))
     options = {"replicas": 3, "time": 0.2, "every": 0.04, "integrator": "baoab:timestep=0.002"}
     result = workflows.make_simulation(model, frames, tmp_path / "s", **options)
     assert result.uncertainty.shape == (15, 12)
@@ -256,7 +258,7 @@ def test_a_comparison_shows_scores_beside_those_of_held_out_frames(known, fresh,
     comparison = comparison_example.comparison()
     name = next(e.name for e in comparison.others if e.role == "surrogate")
     shown = compare._with_scores(comparison, {name: scored})
-    of = {e.name: e.geometry.get("uncertainty") for e in shown.ensembles}
+    of = {e.name: e.geometry.get("extrapolation") for e in shown.ensembles}
     assert [n for n, found in of.items() if found] == [shown.reference.name, name]
     for found in (of[name], of[shown.reference.name]):
         assert sum(found["probability"]) == pytest.approx(1, abs=1e-3)

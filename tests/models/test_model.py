@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.models import model as store
+from cgsurrogate.models.model import MODEL, WEIGHTS, Model, compose
 
 
 @pytest.fixture
 def energy_model(peptide_frames: Frames):
-    energy = store.compose(
+    energy = compose(
         peptide_frames.beads,
         [("priors", "bonds", {}), ("priors", "dihedrals", {}), ("networks", "schnet", {"width": 8})],
     )
@@ -20,42 +20,34 @@ def energy_model(peptide_frames: Frames):
     with torch.no_grad():
         for parameter in energy.parameters():
             parameter.add_(0.1)
-    return store.Model(energy, peptide_frames.beads, 300.0, {"note": "x"})
+    return Model(energy, peptide_frames.beads, 300.0, {"note": "x"})
 
 
 def test_an_energy_survives(energy_model, peptide_frames, tmp_path):
-    store.save(energy_model, tmp_path / "m")
-    again = store.load(tmp_path / "m")
+    energy_model.save(tmp_path / "m")
+    again = Model.load(tmp_path / "m")
     x = torch.tensor(peptide_frames.positions[:5])
     assert torch.equal(energy_model.module(x), again.module(x))
     assert again.beads == energy_model.beads and again.info == {"note": "x"} and not again.is_stepper
 
 
 def test_a_flipped_bit_is_refused(energy_model, tmp_path):
-    store.save(energy_model, tmp_path / "m")
-    path = tmp_path / "m" / store.WEIGHTS
+    energy_model.save(tmp_path / "m")
+    path = tmp_path / "m" / WEIGHTS
     content = bytearray(path.read_bytes())
     content[-5] ^= 4
     path.write_bytes(bytes(content))
     with pytest.raises(ValueError, match="changed since"):
-        store.load(tmp_path / "m")
+        Model.load(tmp_path / "m")
 
 
 def test_a_folder_without_a_model_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="train"):
-        store.load(tmp_path)
+        Model.load(tmp_path)
 
 
 def test_a_later_default_does_not_change_a_stored_model(peptide_frames, tmp_path):
-    def stored(options):
-        torch.manual_seed(0)
-        energy = store.compose(peptide_frames.beads, [("networks", "residues", options)])
-        folder = store.save(store.Model(energy, peptide_frames.beads, 300.0), tmp_path / str(len(options)))
-        return energy.terms[0].recipe["options"], json.loads((folder / store.MODEL).read_text()), folder
-
-    options, content, _ = stored({})
-    assert content["recipes"][0]["options"] == options and {"width", "layers", "radial", "cutoff"} <= set(options)
-    _, content, folder = stored(store.LEFT_OUT["residues"])  # as an earlier format left it
-    content |= {"format": 1, "recipes": [{"family": "networks", "name": "residues", "options": {}}]}
-    (folder / store.MODEL).write_text(json.dumps(content))
-    assert store.load(folder).module.terms[0].hidden.weight.shape == (32, 32)
+    energy = compose(peptide_frames.beads, [("networks", "residues", {})])
+    folder = Model(energy, peptide_frames.beads, 300.0).save(tmp_path)
+    options = json.loads((folder / MODEL).read_text())["recipes"][0]["options"]
+    assert options == energy.terms[0].spec.options and {"width", "layers", "radial", "cutoff"} <= set(options)

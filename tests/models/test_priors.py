@@ -13,8 +13,8 @@ import torch
 from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 
 KINDS = registry.kinds("priors")
 KT = units.thermal_energy(300.0)
@@ -130,7 +130,7 @@ def test_dihedrals_recover_von_mises():
 
 def test_impropers_recover_their_spring_and_keep_the_hand():
     beads, x = contract.peptide(), contract.conformations(20_000, shake=0.004)
-    rows = bond_graph.impropers(beads)
+    rows = Molecule.of(beads).impropers
     prior = fitted("impropers", Frames(beads, x.numpy().astype(np.float32), (len(x),), 1.0, 300.0)).double()
     cosine, sine = Dihedrals(len(beads), rows).double()(x)
     seen = torch.atan2(sine, cosine)[:, 0]
@@ -150,6 +150,6 @@ def test_repulsion_acts_only_below_what_was_seen():
 
 def test_every_bead_is_placed_by_three_internal_coordinates():
     beads = contract.peptide()
-    count = len(bond_graph.bonds(beads)) + len(bond_graph.angles(beads))
-    count += len(bond_graph.dihedrals(beads)) + len(bond_graph.impropers(beads))
+    count = len(Molecule.of(beads).bonds) + len(Molecule.of(beads).angles)
+    count += len(Molecule.of(beads).dihedrals) + len(Molecule.of(beads).impropers)
     assert count == 3 * len(beads) - 6

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from cgsurrogate.analysis.kinetics.one_step_relaxation import persistence, slow
+from cgsurrogate.analysis.kinetics.one_step_relaxation import one_step_relaxation, slow_processes
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.steppers import _heads, _wrapped_normal
-from cgsurrogate.training.stepper import LaggedPairs, check, pair_loss, train_stepper
+from cgsurrogate.training.batches import LaggedPairs
+from cgsurrogate.training.settings import StepperSettings
+from cgsurrogate.training.stepper import check, pair_loss, train_stepper
 
 CHAIN = ((0, 1), (1, 2), (2, 3))
 BRANCHED = ((0, 1), (1, 2), (1, 3), (2, 4), (4, 5), (4, 6), (5, 7))
@@ -156,13 +158,13 @@ def test_an_uncalibrated_stepper_says_so(kind):
 
 
 def test_the_store_brings_it_back(kind, tmp_path):
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model
 
     frames = make_frames(torsion=np.random.default_rng(0).normal(0, 0.01, 600))  # no soft coordinate at all
     for data in (make_frames(), frames):
         stepper, _ = make_stepper(kind, frames=data)
-        store.save(store.Model(stepper, data.beads, 300.0), tmp_path)
-        again = store.load(tmp_path).module
+        Model(stepper, data.beads, 300.0).save(tmp_path)
+        again = Model.load(tmp_path).module
         state = stepper.start(first(data), generator())
         assert torch.equal(stepper.step(state, generator(1)).positions, again.step(state, generator(1)).positions)
 
@@ -275,52 +277,6 @@ def test_draws_follow_the_density_jointly():
     assert abs(ratio.mean().item() - 1) < 5 * ratio.std().item() / math.sqrt(count)
 
 
-@pytest.mark.parametrize("evaluations", [1, 2, 8])
-def test_the_density_of_a_flow_is_that_of_its_draws(evaluations):
-    """As above, however coarse the solver; and a field that stands still leaves the density of the source."""
-    frames = make_frames(bonds=(*CHAIN, (3, 4)))
-    stepper, _ = make_stepper("flow", frames=frames, rough=0.1, width=32, blocks=1, evaluations=evaluations)
-    count = 4000
-    now = stepper.encode(first(frames, 1)[:1]).expand(count, -1)
-    lag = torch.full((count,), 4.0)
-    drawn = stepper.draw(now, lag, generator())
-    with torch.no_grad():
-        p, q = stepper.log_density(now, drawn, lag), stepper.log_density(now + 1.0, drawn, lag)
-        still, _ = make_stepper("flow", frames=frames, width=32, blocks=1)
-        source, _ = still.log_density_parts(now[:3], drawn[:3], lag[:3])
-    ratio = (q - p).exp()
-    assert torch.isfinite(p).all() and (q - p).std() > 0.05
-    assert abs(ratio.mean().item() - 1) < 5 * ratio.std().item() / math.sqrt(count)
-    assert torch.allclose(source, torch.full((3,), -2 * math.log(2 * math.pi)), atol=1e-4)
-
-
-def test_the_density_of_a_flow_sums_to_one():
-    """On a grid of its only soft angle, with a field that is far from straight."""
-    frames = make_frames(CHAIN)
-    stepper, _ = make_stepper("flow", frames=frames, rough=0.12, width=32, blocks=1, evaluations=4)
-    grid = (torch.arange(400) + 0.5) / 400 * 2 * math.pi - math.pi
-    now = stepper.encode(first(frames, 1)[:1]).expand(400, -1)
-    later = torch.cat([grid[:, None], now[:, 1:]], 1)
-    with torch.no_grad():
-        soft, _ = stepper.log_density_parts(now, later, torch.full((400,), 4.0))
-    assert soft.std() > 0.05
-    assert soft.exp().mean().item() * 2 * math.pi == pytest.approx(1.0, abs=2e-3)
-
-
-@pytest.mark.filterwarnings("ignore:at the lag")
-def test_a_flow_learns_a_flipping_torsion():
-    frames = two_wells((0, 1, 0), (3000, 3000, 3000), (0.1, 0.05))
-    stepper = registry.build("steppers", "flow", frames.beads, width=48, blocks=1)
-    train_stepper(stepper, frames, lag=4.0, steps=500, seed=1)
-    z, rng = ZMatrix(frames.beads), generator()
-    state = stepper.start(torch.as_tensor(frames.positions[:1000].copy()), rng)
-    inside = []
-    for _ in range(40):
-        state = stepper.step(state, rng)
-        inside.append((wrap(z.to_internal(state.positions)[2][:, 0] - 2.0).abs() < 1.6).double().mean())
-    assert torch.stack(inside[20:]).mean().item() == pytest.approx(2 / 3, abs=0.07)
-
-
 def test_encoding_round_trip():
     stepper, frames = make_stepper()
     x = first(frames).double()
@@ -408,12 +364,13 @@ def test_concerns_about_the_data_are_said_before_training(starts, lengths, out, 
     assert found.equilibrium == (words != "not at equilibrium")
 
 
+@pytest.mark.slow
 def test_runs_out_of_equilibrium_still_give_the_right_populations():
     """Many short runs that all start in one well: forward pairs teach the exchange, backward ones would not."""
     frames = two_wells((0,) * 400, (25,) * 400, (0.02, 0.02))  # in 18 % of all frames, they have left the well
     stepper = registry.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
     with pytest.warns(UserWarning, match="not at equilibrium"):
-        history = train_stepper(stepper, frames, lag=6.0, steps=400, seed=1)
+        history = train_stepper(stepper, frames, StepperSettings(lag=6.0, steps=400, seed=1))
     assert history.notes
     state, z = stepper.start(first(frames, 2000), generator()), ZMatrix(frames.beads)
     rng, inside = generator(), []
@@ -445,7 +402,7 @@ def toy():
     torsion = wrap(torch.tensor(np.array([-1.2, 2.6])[states] + rng.normal(0, 0.3, count))).numpy()
     frames = make_frames(CHAIN, (4000, 4000, 4000), torsion=torsion)
     stepper = registry.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
-    history = train_stepper(stepper, frames, lag=4.0, steps=600, seed=1)
+    history = train_stepper(stepper, frames, StepperSettings(lag=4.0, steps=600, seed=1))
     return stepper, frames, history
 
 
@@ -509,15 +466,15 @@ def test_few_frames_are_not_learned_by_heart():
 def test_one_jump_shows_the_rates_of_a_stepper(toy):
     """The trained toy keeps as much of its only slow process as the data; one that was not trained forgets at once."""
     stepper, frames, _ = toy
-    processes = slow(stepper, frames, 2.0, processes=1)
-    assert slow(stepper, dataclasses.replace(frames, weights=np.ones(len(frames))), 2.0) is None
-    found = persistence(stepper, frames, 2.0, processes, starts=4000)
+    processes = slow_processes(stepper, frames, 2.0, processes=1)
+    assert slow_processes(stepper, dataclasses.replace(frames, weights=np.ones(len(frames))), 2.0) is None
+    found = one_step_relaxation(stepper, frames, 2.0, processes, starts=4000)
     assert found.data[0] == pytest.approx(0.85, abs=0.02) and found.lag == 2.0
     assert found.model[0] == pytest.approx(found.data[0], abs=0.03 + 3 * found.error[0])
     assert found.rates[0] == pytest.approx(1.0, abs=0.25) and not found.words and stepper.lag != 2.0
     fresh = registry.build("steppers", "autoregressive", frames.beads, lag=4.0)
     fresh.calibrate(frames)
-    assert any("times as fast" in line for line in persistence(fresh, frames, 2.0, processes).words)
+    assert any("times as fast" in line for line in one_step_relaxation(fresh, frames, 2.0, processes).words)
 
 
 def test_collisions_do_not_make_compact_structures_rarer():

@@ -144,7 +144,7 @@ def estimate(stem: str, values) -> dict[str, np.ndarray]:
 
 def expected_numbers(ensemble) -> dict[str, dict[str, np.ndarray]]:
     """Figure -> key -> array, of what the comparison holds."""
-    name, surface, shape = key(ensemble.name), ensemble.surfaces["TIC 1 / TIC 2"], ensemble.shape
+    name, surface, shape = key(ensemble.name), ensemble.surfaces["TIC 1 / TIC 2"], ensemble.contact_map
     found = {
         "surface_tic_1_tic_2": {
             f"{name}_tic_1_tic_2_{field}": getattr(surface, field) for field in ("free_energy", "error", "kernel")
@@ -155,7 +155,7 @@ def expected_numbers(ensemble) -> dict[str, dict[str, np.ndarray]]:
     }
     for which, states in ensemble.states.items():
         found[f"populations_{which}"] = estimate(f"{name}_populations", states.populations)
-        found[f"network_{which}"] = estimate(f"{name}_passage", states.passage)
+        found[f"network_{which}"] = estimate(f"{name}_mean_first_passage", states.mean_first_passage)
         found[f"network_{which}"] |= {f"{name}_counts": states.counts}
         found[f"dwell_times_{which}"] = {f"{name}_survival": states.survival}
         found[f"chapman_kolmogorov_{which}"] = estimate(f"{name}_predicted", states.check.predicted)
@@ -204,11 +204,11 @@ def test_a_broken_molecule_is_never_within(example):
 PARTS = {
     "timescales": None,
     "geometry": {},
-    "sampling": None,
-    "shape": None,
+    "convergence": None,
+    "contact_map": None,
     "states": {},
     "further": {},
-    "recipes": {},
+    "published": {},
 }
 
 
@@ -241,7 +241,7 @@ def test_each_part_may_be_absent_alone_and_for_some_only(example, part):
         assert not any(section.empty for section in found)
         assert tables.distances(made)
         kept = {section.key for section in found}
-        gone = {"sampling": "convergence", "recipes": "published", "states": "states"}.get(part)
+        gone = {"convergence": "convergence", "published": "published", "states": "states"}.get(part)
         assert gone is None or (gone in kept) == (lacking.stop is not None)
         assert bool(tables.further(made)) == (part != "further" or lacking.stop is not None)
 

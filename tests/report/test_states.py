@@ -27,7 +27,7 @@ def axes():
 
 
 def test_panels_return_their_axes_and_draw_something(example):
-    shapes = [e.shape for e in example.ensembles[:2]]
+    shapes = [e.contact_map for e in example.ensembles[:2]]
     for draw in (
         lambda ax: kinetics.check(ax, "metastable", 0, example.ensembles),
         lambda ax: kinetics.survival(ax, "metastable", 1, example.ensembles),
@@ -91,7 +91,7 @@ def test_places_of_states_are_moved_apart_where_they_coincide():
 
 
 def test_contacts_hold_the_reference_above_the_diagonal(example):
-    one, other = (states_example.shape(12, shift) for shift in (0.0, 0.2))
+    one, other = (states_example.contact_map(12, shift) for shift in (0.0, 0.2))
     shown = contact_maps.triangles(one, other)
     above, below = np.triu_indices(12, 1), np.tril_indices(12, -1)
     np.testing.assert_array_equal(shown[above], one.contacts[above])
@@ -103,21 +103,21 @@ def test_contacts_hold_the_reference_above_the_diagonal(example):
 def test_intervals_that_do_not_overlap_are_marked(example):
     slow = example.others[0].states["named"]
     far = dataclasses.replace(
-        slow, passage=Estimate(*(10 * getattr(slow.passage, f) for f in ("value", "low", "high")))
+        slow, mean_first_passage=Estimate(*(10 * getattr(slow.mean_first_passage, f) for f in ("value", "low", "high")))
     )
     others = (dataclasses.replace(example.others[0], states={"named": far}), *example.others[1:])
     table = tables.first_passage(dataclasses.replace(example, others=others), "named")
     marks = [[cell.state for cell in cells] for _, cells in table.rows]
     assert marks == [["", "beyond", "", "within"]] * 2  # force-field time is not judged
     assert [row.under for row, _ in table.rows] == ["folding", "unfolding"]
-    value = example.reference.states["named"].passage.value[0, 1]
+    value = example.reference.states["named"].mean_first_passage.value[0, 1]
     assert table.rows[0][1][0].text == numbers.duration(value)[0]
 
 
 def test_tables_hold_the_numbers_of_the_comparison(example):
     sampling = tables.convergence(example)
     assert [row.text for row, _ in sampling.rows] == [e.name for e in example.ensembles]
-    pace = example.others[0].sampling.per_second / example.reference.sampling.per_second
+    pace = example.others[0].convergence.per_second / example.reference.convergence.per_second
     assert any(cell.under.startswith(numbers.digits(pace)) for cell in sampling.rows[1][1])
     (recipe,) = tables.published(example)
     printed = {row.text: cells for row, cells in recipe.rows}["torsions"]

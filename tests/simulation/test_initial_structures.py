@@ -7,8 +7,8 @@ import torch
 from cgsurrogate import workflows
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Sum
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation import initial_structures
 
@@ -26,14 +26,14 @@ def energy(peptide_frames):
 def test_the_extended_chain_has_the_geometry_of_the_model(peptide_frames, energy):
     beads = peptide_frames.beads
     x = torch.from_numpy(np.stack([initial_structures.extended(beads, energy), peptide_frames.positions.mean(0)]))
-    cosine, _ = Dihedrals(len(beads), bond_graph.dihedrals(beads))(x)
+    cosine, _ = Dihedrals(len(beads), Molecule.of(beads).dihedrals)(x)
     assert float(cosine[0].max()) < np.cos(np.radians(160))
-    rows = bond_graph.bonds(beads)
+    rows = Molecule.of(beads).bonds
     lengths = (x[:, rows[:, 1]] - x[:, rows[:, 0]]).norm(dim=2)
     assert torch.allclose(lengths[0], lengths[1], rtol=0.05)
-    bends = Cosines(len(beads), bond_graph.angles(beads))(x).acos()
+    bends = Cosines(len(beads), Molecule.of(beads).angles)(x).acos()
     assert float((bends[0] - bends[1]).abs().max()) < np.radians(15)
-    hands = torch.atan2(*Dihedrals(len(beads), bond_graph.impropers(beads))(x)[::-1])
+    hands = torch.atan2(*Dihedrals(len(beads), Molecule.of(beads).impropers)(x)[::-1])
     assert float((hands[0] - hands[1]).abs().max()) < np.radians(15)
 
 

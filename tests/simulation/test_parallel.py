@@ -6,6 +6,7 @@ Most of it is about what is put together, for which the parts may run in this pr
 from __future__ import annotations
 
 import copy
+import dataclasses
 import multiprocessing
 import os
 import pickle
@@ -26,6 +27,7 @@ from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import Stopped
 from cgsurrogate.core.propagator import State
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import parallel as parts
 from cgsurrogate.simulation import worker_processes
 from cgsurrogate.simulation.checkpoint import Folder
@@ -47,9 +49,9 @@ class Counted(Walk):
         up = new.positions[:, 0, 2] > state.positions[:, 0, 2]
         return new._replace(counts=state.counts + torch.stack((up, torch.ones_like(up)), 1))
 
-    def notes(self, state: State) -> dict:
+    def notes(self, state: State, known: Provenance) -> Provenance:
         up, every = state.counts.sum(0).tolist()
-        return {"ups": {"up": up, "share": up / every}}
+        return dataclasses.replace(known, notes={**known.notes, "ups": {"up": up, "share": up / every}})
 
 
 def several(folder: Path, moves: Walk | None = None, *, replicas: int = 5, **changes) -> Frames:
@@ -88,19 +90,21 @@ def test_parts_are_simulations_with_seeds_of_their_own(tmp_path, here):
     """Positions bit for bit, replicas by their number in the whole, and sums of what was counted."""
     told = []
     fail = (1, 7.5, "hot")  # the second of each part
-    frames = several(tmp_path / "new", Counted(fail), report=lambda *entry: told.append(entry), source={"model": "w"})
+    known = Provenance(notes={"model": "w"})
+    frames = several(tmp_path / "new", Counted(fail), report=lambda *entry: told.append(entry), known=known)
     own = alone(Counted(fail))
     assert np.array_equal(frames.positions, np.concatenate([f.positions for f in own]))
     assert frames.lengths == (20, 7, 20, 20, 7)
-    assert [(q["replica"], q["time"]) for q in frames.source["quarantined"]] == [(1, 8.0), (4, 8.0)]
-    assert frames.source["replicas"] == [0, 1, 2, 3, 4]
-    ups = [f.source["ups"] for f in own]
-    assert frames.source["ups"] == {"up": ups[0]["up"] + ups[1]["up"], "share": (ups[0]["up"] + ups[1]["up"]) / 200}
-    heat = [f.source["kinetic_temperature"] for f in own]
-    assert frames.source["kinetic_temperature"] == pytest.approx((heat[0] * 47 + heat[1] * 27) / 74)
-    assert frames.source["model"] == "w"
-    assert frames.source["simulation"]["seed"] == SETTINGS["seed"]
-    assert frames.source["simulation"]["processes"] == 2
+    assert [(q.replica, q.time) for q in frames.provenance.quarantined] == [(1, 8.0), (4, 8.0)]
+    assert frames.provenance.replicas == (0, 1, 2, 3, 4)
+    ups = [f.provenance.notes["ups"] for f in own]
+    up = ups[0]["up"] + ups[1]["up"]
+    assert frames.provenance.notes["ups"] == {"up": up, "share": up / 200}
+    heat = [f.provenance.kinetic_temperature for f in own]
+    assert frames.provenance.kinetic_temperature == pytest.approx((heat[0] * 47 + heat[1] * 27) / 74)
+    assert frames.provenance.notes["model"] == "w"
+    assert frames.provenance.simulation["seed"] == SETTINGS["seed"]
+    assert frames.provenance.simulation["processes"] == 2
     assert sorted(content(tmp_path / "new")) == ["frames.json", "positions.npy"]
     words = "; ".join(entry[-1] for entry in told)
     assert "replica 1 quarantined" in words
@@ -113,10 +117,8 @@ def test_one_process_is_the_plain_simulation(tmp_path):
     for number in (None, 1):
         frames = several(tmp_path / str(number), replicas=4, processes=number)
         assert np.array_equal(frames.positions, expected.positions)
-        own, plain = (dict(f.source) for f in (frames, expected))
-        assert own.pop("wall_seconds") > 0
-        assert plain.pop("wall_seconds") > 0
-        assert own == plain
+        assert min(f.provenance.wall_seconds for f in (frames, expected)) > 0
+        assert frames.with_provenance(wall_seconds=expected.provenance.wall_seconds).provenance == expected.provenance
 
 
 def test_seeds_of_parts_are_all_different():
@@ -128,7 +130,7 @@ def test_seeds_of_parts_are_all_different():
 def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     """Three ladders in two parts: frames at the lowest temperature, a run a ladder, and counts as of the two parts."""
     from simulation.test_replica_exchange import integrate
-    from test_tempering_runs import ONE, DoubleWell
+    from simulation.test_replica_exchange_runs import ONE, DoubleWell
 
     rungs = (300.0, 500.0, 800.0)
     moves = integrate("baoab", DoubleWell(5.0), rungs, ONE, period=2)
@@ -137,15 +139,15 @@ def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     frames = simulate_parts(moves, x, ONE, folder=tmp_path, processes=2, seed=1, **settings)
     own = [simulate(moves, x[:n], ONE, seed=part_seed(1, k), **settings) for k, n in enumerate((6, 3))]
     assert np.array_equal(frames.positions, np.concatenate([f.positions for f in own]))
-    assert frames.source["ladders"] == [0, 1, 2]
-    exchange, parts_ = frames.source["exchange"], [f.source["exchange"] for f in own]
+    assert frames.provenance.ladders == (0, 1, 2)
+    exchange, parts_ = frames.provenance.exchange, [f.provenance.exchange for f in own]
     for key in ("attempts", "round_trips", "frames_at_target"):
         assert np.array_equal(exchange[key], np.sum([p[key] for p in parts_], axis=0)), key
     done = sum(np.multiply(p["attempts"], p["acceptance"]) for p in parts_)
     assert np.allclose(exchange["acceptance"], done / exchange["attempts"])
     assert exchange["exchanges"] == parts_[0]["exchanges"]
     every = Frames.load(tmp_path / "all-temperatures")
-    assert every.source["replicas"] == list(range(9))
+    assert every.provenance.replicas == tuple(range(9))
     assert every.weights.sum() == pytest.approx(1.0)
 
 
@@ -187,8 +189,8 @@ def test_a_part_without_replicas_leaves_the_others(tmp_path, here):
     x = np.concatenate([starts(2), starts(2) + np.array([0, 0, 1])])
     frames = simulate_parts(Lost(high), x, BEADS, folder=tmp_path / "one", processes=2, **SETTINGS)
     assert frames.lengths == (20, 20)
-    assert frames.source["replicas"] == [0, 1]
-    assert [q["replica"] for q in frames.source["quarantined"]] == [2, 3]
+    assert frames.provenance.replicas == (0, 1)
+    assert [q.replica for q in frames.provenance.quarantined] == [2, 3]
     for _ in range(2):
         with pytest.raises(Unstable, match="all 4 replicas"):
             simulate_parts(Lost(-9.0), x, BEADS, folder=tmp_path / "none", processes=2, **SETTINGS)
@@ -218,7 +220,7 @@ sys.path[:0] = {paths!r}
 if __name__ == "__main__":
     import torch
     torch.set_num_threads(1)
-    from test_parts import LONG, several
+    from tests.simulation.test_parallel import LONG, several
     from simulation.test_run import Walk
     several(sys.argv[1], Walk(wait=0.01), **LONG)
 """
@@ -231,6 +233,7 @@ def waiting(seconds: float, until) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_stops_and_kills_and_a_second_command(tmp_path):
     """In one folder: Ctrl-C, a worker that is killed, then the command itself; the frames are as if nothing was."""
     folder, told = tmp_path / "run", []
@@ -304,7 +307,7 @@ def test_a_worker_tells_of_a_fault_in_one_line(tmp_path):
 def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monkeypatch):
     """``workflow``: what two processes give is what their parts give in this one; the folder knows its number."""
     from cgsurrogate import workflows
-    from cgsurrogate.models import model as store
+    from cgsurrogate.models.model import Model, compose
 
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(
@@ -320,7 +323,7 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
     )
     beads = peptide_frames.beads
     recipes = [("networks", "./mine.py", {}), ("priors", "repulsion", {})]
-    model = store.Model(store.compose(beads, recipes), beads, 300.0)
+    model = Model(compose(beads, recipes), beads, 300.0)
     model.module.terms[1].fit(peptide_frames)
 
     def simulated(out: str, **changes) -> Frames:
@@ -328,14 +331,14 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
         return workflows.make_simulation(model, peptide_frames, Path(out), **how)
 
     frames = simulated("several")
-    assert simulated("several", processes=None).source == frames.source
-    assert simulated("several", processes="auto").source == frames.source
+    assert simulated("several", processes=None).provenance == frames.provenance
+    assert simulated("several", processes="auto").provenance == frames.provenance
     with pytest.raises(ValueError, match=r"begun with 2 process\(es\), not 3.*give 2"):
         simulated("several", processes=3)
     monkeypatch.setattr(parts, "advance_parts", lambda cut, *_: [advance_here(part) for part in cut])
     same = simulated("here")
     assert np.array_equal(frames.positions, same.positions)
-    assert frames.source["turns"] == same.source["turns"]
+    assert frames.provenance.monte_carlo["pivot"] == same.provenance.monte_carlo["pivot"]
 
 
 def advance_here(part) -> None:
@@ -369,10 +372,10 @@ def test_the_option_takes_a_number_or_auto(text):
 def test_auto_is_the_cores_of_this_process_and_no_more_than_ladders(tmp_path, here, monkeypatch):
     assert parts.cores() == len(os.sched_getaffinity(0))
     monkeypatch.setattr(parts, "cores", lambda: 4)
-    assert several(tmp_path / "a", processes="auto").source["simulation"]["processes"] == 4
-    assert several(tmp_path / "b", processes="auto", replicas=3).source["simulation"]["processes"] == 3
+    assert several(tmp_path / "a", processes="auto").provenance.simulation["processes"] == 4
+    assert several(tmp_path / "b", processes="auto", replicas=3).provenance.simulation["processes"] == 3
     monkeypatch.setattr(parts, "cores", lambda: 1)
-    assert "processes" not in several(tmp_path / "c", processes="auto").source["simulation"]
+    assert "processes" not in several(tmp_path / "c", processes="auto").provenance.simulation
 
 
 @pytest.mark.parametrize("finished", [False, True])

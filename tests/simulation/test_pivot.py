@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from energy_contract import frames as contract_frames
-from models.test_corrected import BEADS, KELVIN, KT, Killed, Known, angle_term, bond_term, exact, p_value, torsion_term
+from known_molecule import BEADS, KELVIN, KT, Killed, Known, angle_term, bond_term, exact, p_value, torsion_term
 from scipy import stats
 from torch import Generator, Tensor
 
@@ -17,18 +17,19 @@ from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State, Stepper
-from cgsurrogate.geometry import bond_graph
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
-from cgsurrogate.models import model as store
 from cgsurrogate.models.evaluation.analytic import Curves
+from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo import hmm
 from cgsurrogate.simulation.monte_carlo.pivot import GRID, Turns
 from cgsurrogate.simulation.monte_carlo.sampler import Turning, sentence, usual_period
 from cgsurrogate.simulation.replica_exchange import Tempering
 from cgsurrogate.simulation.run import simulate
 
-ROWS = bond_graph.dihedrals(BEADS)
+ROWS = Molecule.of(BEADS).dihedrals
 MANY = 4000
 
 
@@ -37,7 +38,7 @@ def generator(seed: int = 0) -> Generator:
 
 
 class Part(Energy):
-    """The bonds, the angles or the torsions of ``test_corrected.Known``, with a fast form where asked for."""
+    """The bonds, the angles or the torsions of ``known_molecule.Known``, with a fast form where asked for."""
 
     def __init__(self, place: int, fast: bool = True):
         super().__init__()
@@ -48,7 +49,7 @@ class Part(Energy):
         return KT * (bond_term, angle_term, torsion_term)[self.place](values).sum(1)
 
     def analytic(self) -> Curves | None:
-        rows = (bond_graph.bonds(BEADS), bond_graph.angles(BEADS), ROWS)[self.place]
+        rows = (Molecule.of(BEADS).bonds, Molecule.of(BEADS).angles, ROWS)[self.place]
         return Curves(rows, self.curve) if self.fast else None
 
     def curve(self, at: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,9 +92,9 @@ def peptide() -> tuple[Beads, Tensor]:
 
 def coordinates(beads: Beads, x: Tensor) -> dict[str, Tensor]:
     out = {"bonds": (x[:, beads.bonds][:, :, 0] - x[:, beads.bonds][:, :, 1]).norm(dim=2)}
-    out["angles"] = Cosines(x.shape[1], bond_graph.angles(beads)).double()(x).arccos()
+    out["angles"] = Cosines(x.shape[1], Molecule.of(beads).angles).double()(x).arccos()
     for name in ("dihedrals", "impropers"):
-        rows = getattr(bond_graph, name)(beads)
+        rows = getattr(Molecule.of(beads), name)
         if len(rows):
             cosine, sine = Dihedrals(x.shape[1], rows).double()(x)
             out[name] = torch.atan2(sine, cosine)
@@ -103,7 +104,7 @@ def coordinates(beads: Beads, x: Tensor) -> dict[str, Tensor]:
 def test_a_turn_changes_its_dihedral_by_the_amount_and_nothing_else(peptide):
     beads, x = peptide
     turns = Turns(beads, Sum(), KELVIN)
-    assert turns.dihedrals == len(turns) == len(bond_graph.dihedrals(beads))
+    assert turns.dihedrals == len(turns) == len(Molecule.of(beads).dihedrals)
     before = coordinates(beads, x)
     for number in range(len(turns)):
         move = torch.full((len(x),), number)
@@ -199,7 +200,7 @@ def test_a_known_density_is_left_and_reached(fast):
     state = moves.start(exact(MANY), rng)
     state = moves.step(state, rng)
     assert p_value(state.positions) > 1e-4
-    accepted = moves.notes(state)["turns"]["acceptance_drawn"]
+    accepted = moves.notes(state, Provenance()).monte_carlo["pivot"]["acceptance_drawn"]
     assert accepted > 0.97 if fast else 0.1 < accepted < 0.9
     start = exact(MANY, seed=1)
     bonds, angles, torsions = ZMatrix(BEADS).to_internal(start)
@@ -254,7 +255,7 @@ def test_replicas_do_not_see_each_other_and_energies_that_are_not_finite_are_ref
     others = torch.arange(8) != 3
     torch.testing.assert_close(ends[0].positions[others], ends[1].positions[others])
     assert torch.equal(ends[1].positions[3], exact(8)[3])
-    assert moves.notes(ends[1])["turns"]["never_turned"] == 1
+    assert moves.notes(ends[1], Provenance()).monte_carlo["pivot"]["never_turned"] == 1
 
 
 # windows
@@ -295,7 +296,7 @@ def test_windows_leave_a_coupled_density_and_find_it(coupled, monkeypatch):
     for share in (0.5, 0.0, 0.0, 1.0, 1.0):
         monkeypatch.setattr("cgsurrogate.simulation.monte_carlo.sampler.WINDOWED", share)
         state = moves.step(state, rng)
-    about = moves.notes(state)["turns"]
+    about = moves.notes(state, Provenance()).monte_carlo["pivot"]
     assert 0.05 < about["acceptance_window"] < 0.95
     phi = energy.zmatrix.to_internal(state.positions)[2]
     order = torch.as_tensor(np.argsort(energy.zmatrix.refs[3:].mean(1)))
@@ -395,10 +396,10 @@ def test_a_simulation_goes_on_bit_for_bit_and_says_that_it_has_no_time(tmp_path,
         simulate(Killed(dynamics(), 9), start, BEADS, folder=tmp_path, checkpoint_every=0, **settings)
     again = simulate(dynamics(), start, BEADS, folder=tmp_path, **settings)
     assert np.array_equal(again.positions, whole.positions)
-    about = again.source["turns"]
-    assert about == whole.source["turns"] and 0.3 < about["acceptance"] < 1
-    assert not again.source["physical_time"] and not again.time_ordered
-    assert again.out_of_order == "frames of Monte Carlo turns"
+    about = again.provenance.monte_carlo["pivot"]
+    assert about == whole.provenance.monte_carlo["pivot"] and 0.3 < about["acceptance"] < 1
+    assert not again.provenance.physical_time and not again.time_ordered
+    assert again.out_of_order == "frames of Monte Carlo pivot moves"
     assert "no physical time" in sentence(about)
 
 
@@ -418,14 +419,14 @@ def test_turns_within_parallel_tempering():
     torsions = ZMatrix(BEADS).to_internal(state.positions)[2]
     for place, heat in enumerate((1.0, 2.0)):
         assert torsion_p(torsions[state.ladder[:, 0] == place], heat) > 1e-4
-    assert moves.notes(state)["turns"]["attempts"] == 4
+    assert moves.notes(state, Provenance()).monte_carlo["pivot"]["attempts"] == 4
 
 
 # the workflow
 
 
 def simulated(folder, beads: Beads = BEADS, module: torch.nn.Module | None = None, **changes) -> Frames:
-    model = store.Model(known() if module is None else module, beads, KELVIN, {})
+    model = Model(known() if module is None else module, beads, KELVIN, {})
     positions = exact(40).float().numpy()[:, : len(beads)]
     start = Frames(beads, positions, (40,), 1.0, KELVIN)
     settings = {"time": 0.2, "replicas": 4, "integrator": "baoab:timestep=0.002,friction=20", "turns": "4"} | changes
@@ -434,13 +435,14 @@ def simulated(folder, beads: Beads = BEADS, module: torch.nn.Module | None = Non
 
 def test_the_workflow_fits_turns_between_frames(tmp_path):
     first = simulated(tmp_path / "a")
-    assert first.source["turns"]["steps"] == 5 and "acceptance_window" not in first.source["turns"]
-    assert "of those near" in sentence(first.source["turns"])
-    assert simulated(tmp_path / "b", turns="4:10", every=0.04).source["turns"]["steps"] == 10
+    about = first.provenance.monte_carlo["pivot"]
+    assert about["steps"] == 5 and "acceptance_window" not in about and "of those near" in sentence(about)
+    assert simulated(tmp_path / "b", turns="4:10", every=0.04).provenance.monte_carlo["pivot"]["steps"] == 10
     both = simulated(tmp_path / "c", every=0.04, ladder=(KELVIN, 400.0))
-    assert both.source["turns"]["attempts"] == 4 and both.out_of_order == "frames of exchanging replicas"
+    assert both.provenance.monte_carlo["pivot"]["attempts"] == 4
+    assert both.out_of_order == "frames of exchanging replicas"
     for number, turns in enumerate((None, "0")):
-        assert "turns" not in simulated(tmp_path / str(number), turns=turns).source
+        assert not simulated(tmp_path / str(number), turns=turns).provenance.monte_carlo
 
 
 class Jump(Stepper):

@@ -18,7 +18,8 @@ from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
-from cgsurrogate.models import model as store
+from cgsurrogate.core.provenance import EXCHANGE, Provenance
+from cgsurrogate.models.model import Model
 from cgsurrogate.simulation import temperature_ladder
 from cgsurrogate.simulation.replica_exchange import Tempering, usual_period
 from cgsurrogate.simulation.run import simulate
@@ -106,7 +107,7 @@ def test_weighted_populations_are_exact(tempered):
     places = np.array([int(np.argmin(abs(np.array(RUNGS) - k))) for k in kelvin])
     right = np.asarray(every.positions)[:, 0, 0] > 0
     late = np.concatenate([np.arange(n) >= 33 for n in every.lengths])
-    group = np.repeat(np.array(every.source["replicas"]) // 8, every.lengths)
+    group = np.repeat(np.array(every.provenance.replicas) // 8, every.lengths)
     for target in (COLD, 700.0):
         w = temperature_ladder.weights(energies[late], places[late], RUNGS, target)
         shares = np.array(
@@ -136,14 +137,14 @@ def test_what_the_frames_say(tempered):
     assert every.lengths == (100,) * (8 * LADDERS)
     assert not target.time_ordered
     assert not every.time_ordered
-    found = target.source["exchange"]
-    assert found == every.source["exchange"]
+    found = target.provenance.exchange
+    assert found == every.provenance.exchange
     assert found["temperatures"] == pytest.approx(RUNGS)
     assert found["round_trips"] > 10 * LADDERS
     assert all(0.3 < a < 1 for a in found["acceptance"])
     assert found["frames_at_target"] == len(target) == 100 * LADDERS
     assert found["frames_at_target"] < found["effective_frames"] < len(every)
-    assert abs(target.source["kinetic_temperature"] / COLD - 1) < 0.05  # of all, scaled to the lowest temperature
+    assert abs(target.provenance.kinetic_temperature / COLD - 1) < 0.05  # of all, scaled to the lowest temperature
     places = [np.load(folder / temperature_ladder.ALL / "temperatures.npy")[part] == COLD for part in every.runs]
     first = [np.asarray(every.positions[part])[cold] for part, cold in zip(every.runs[:8], places[:8], strict=True)]
     order = np.argsort(np.concatenate([np.flatnonzero(cold) for cold in places[:8]]))
@@ -236,14 +237,14 @@ def test_a_replica_that_fails_ends_and_the_other_ladders_go_on_unchanged(tmp_pat
     whole = Frames.load(tmp_path / "good" / temperature_ladder.ALL)
     target = run(bad, 12, tmp_path / "bad", **BRIEF)
     every = Frames.load(tmp_path / "bad" / temperature_ladder.ALL)
-    (entry,) = target.source["quarantined"]
-    assert (entry["replica"], entry["time"]) == (5, 2.0)
+    (entry,) = target.provenance.quarantined
+    assert (entry.replica, entry.time) == (5, 2.0)
     assert every.lengths == (30,) * 5 + (9,) + (30,) * 6
     assert not np.isnan(every.positions).any()
     assert np.isfinite(every.weights).all()
     for replica in {*range(12)} - {3, 4, 5}:
         assert np.array_equal(every.positions[every.runs[replica]], whole.positions[whole.runs[replica]])
-    counts = np.bincount(target.source["ladders"], target.lengths, minlength=4)
+    counts = np.bincount(target.provenance.ladders, target.lengths, minlength=4)
     assert list(counts[[0, 2, 3]]) == [30, 30, 30]
     assert counts[1] in (9, 30)  # the lowest place of its ladder was its own, or not
     places = np.load(tmp_path / "bad" / temperature_ladder.ALL / "temperatures.npy")
@@ -266,7 +267,7 @@ def test_a_frozen_replica_is_taken_out_of_the_exchanges():
 
     moves = Tempering(Breaking(), Well(), (300.0, 310.0, 320.0), 1)
     frames = simulate(moves, np.zeros((6, 1, 3), np.float32), ONE, time=12.0, every=1.0, temperature=COLD)
-    assert [entry["replica"] for entry in frames.source["quarantined"]] == [1]
+    assert [entry.replica for entry in frames.provenance.quarantined] == [1]
     assert all(int(places[1]) == -1 for places in seen[4:])
     assert all(int(places.min()) == 0 for places in seen[:4])
 
@@ -275,21 +276,20 @@ def test_a_hot_replica_is_judged_by_its_own_temperature():
     """A replica at eight times the temperature is healthy there, and would be frozen at the lowest."""
     moves = integrate("baoab", DoubleWell(3 * KT), (300.0, 9000.0), ONE)
     hot = run(moves, 8, time=6.0, every=0.2)
-    assert not hot.source["quarantined"]
+    assert not hot.provenance.quarantined
     plain = registry.build("integrators", "baoab", ONE, DoubleWell(3 * KT), 9000.0, centre=False, **FAST).double()
-    assert run(plain, 8, time=6.0, every=0.2).source["quarantined"]
+    assert run(plain, 8, time=6.0, every=0.2).provenance.quarantined
 
 
 # time
 
 
 def test_neither_timescales_nor_lagged_pairs_are_made_of_them(peptide_frames, tmp_path):
-    source = {"time_ordered": False}
     rng = np.random.default_rng(0)
     x = np.concatenate([np.asarray(peptide_frames.positions)] * 6)
     x = (x + rng.normal(0, 0.002, x.shape)).astype(np.float32)
     plain = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0)
-    mixed = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0, source=source)
+    mixed = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0, provenance=Provenance(mixed_by=EXCHANGE))
     comparison = compare(plain, {"plain": plain, "mixed": mixed}, cvs=["gyration"])
     known = {e.name: e for e in comparison.ensembles}
     assert known["plain"].timescales is not None
@@ -353,7 +353,7 @@ INTEGRATOR = "baoab:timestep=0.02,friction=10,centre=false"
 
 
 def simulated(folder: Path, module: torch.nn.Module | None = None, **changes) -> Frames:
-    model = store.Model(module or DoubleWell(3 * KT).float(), ONE, COLD, {})
+    model = Model(module or DoubleWell(3 * KT).float(), ONE, COLD, {})
     start = Frames(ONE, np.full((40, 1, 3), 0.1, np.float32), (40,), 1.0, COLD)
     settings = {"time": 1.0, "every": 0.2, "ladder": (300.0, 400.0, 500.0), "integrator": INTEGRATOR} | changes
     return workflows.make_simulation(model, start, folder, **settings)
@@ -363,9 +363,9 @@ def test_the_workflow_chooses_what_was_left_out(tmp_path):
     frames = simulated(tmp_path / "a")
     assert len(frames.lengths) == 34  # 102 replicas, the next above 100
     assert frames.temperature == COLD
-    assert not frames.source["physical_time"]
-    assert frames.source["exchange"]["exchanges"] == 5  # every ten steps, so often as a frame
-    assert simulated(tmp_path / "b", replicas=6, exchange=0.1).source["exchange"]["exchanges"] == 10
+    assert not frames.provenance.physical_time
+    assert frames.provenance.exchange["exchanges"] == 5  # every ten steps, so often as a frame
+    assert simulated(tmp_path / "b", replicas=6, exchange=0.1).provenance.exchange["exchanges"] == 10
     assert simulated(tmp_path / "c", replicas=6, temperature=COLD).temperature == COLD
 
 

@@ -19,6 +19,7 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.interrupts import Stopped
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import run as module
 from cgsurrogate.simulation.run import Unstable, pick_starts, simulate
 
@@ -87,7 +88,7 @@ def test_frames_are_every_so_often_and_a_run_is_a_replica():
     frames = run()
     assert frames.lengths == (20,) * 4
     assert frames.dt == 1.0
-    assert frames.source["quarantined"] == []
+    assert frames.provenance.quarantined == ()
     moves, rng = Walk(), Generator().manual_seed(4)
     state = moves.start(torch.tensor(starts()), rng)
     for frame in range(20):
@@ -108,7 +109,7 @@ def test_a_folder_holds_the_same_frames_and_nothing_else(tmp_path):
     assert sorted(content(tmp_path / "new" / "run")) == ["frames.json", "positions.npy"]
     loaded = Frames.load(tmp_path / "new" / "run", verify=True)
     assert np.array_equal(loaded.positions, frames.positions)
-    assert loaded.source["simulation"]["seed"] == 4
+    assert loaded.provenance.simulation["seed"] == 4
 
 
 def test_turning_blocks_into_runs_in_pieces(tmp_path, monkeypatch):
@@ -122,8 +123,8 @@ def test_turning_blocks_into_runs_in_pieces(tmp_path, monkeypatch):
         assert np.array_equal(frames.positions, expected)
 
 
-def test_source_is_kept():
-    assert run(source={"model": "walk"}).source["model"] == "walk"
+def test_provenance_is_kept():
+    assert run(known=Provenance(notes={"model": "walk"})).provenance.notes["model"] == "walk"
 
 
 def test_starting_frames_are_accepted():
@@ -284,7 +285,7 @@ import sys
 sys.path[:0] = {paths!r}
 import torch
 torch.set_num_threads(1)
-from simulation.test_run import Walk, run
+from tests.simulation.test_run import Walk, run
 from cgsurrogate.core.interrupts import Stopped
 try:
     run(Walk(wait=0.01), sys.argv[1], checkpoint_every=0.05, time=600.0)
@@ -338,9 +339,9 @@ def test_a_bad_replica_is_frozen_and_the_others_do_not_notice(monkeypatch, what,
     for replica in range(4):
         expected = good.positions[good.runs[replica]][: frames.lengths[replica]]
         assert np.array_equal(frames.positions[frames.runs[replica]], expected)
-    (entry,) = frames.source["quarantined"]
-    assert (entry["replica"], entry["time"]) == (2, 8.0)
-    assert words in entry["reason"]
+    (entry,) = frames.provenance.quarantined
+    assert (entry.replica, entry.time) == (2, 8.0)
+    assert words in entry.reason
 
 
 def test_a_frozen_replica_is_not_evaluated_where_it_failed(monkeypatch):
@@ -366,14 +367,14 @@ def test_quarantine_and_kill_together(tmp_path):
     frames = run(Walk((2, 7.5, "nan")), tmp_path, checkpoint_every=0)
     assert np.array_equal(frames.positions, expected.positions)
     assert frames.lengths == expected.lengths
-    assert frames.source["quarantined"] == expected.source["quarantined"]
-    json.dumps(frames.source, allow_nan=False)
+    assert frames.provenance.quarantined == expected.provenance.quarantined
+    json.dumps(frames.provenance.to_dict(), allow_nan=False)
 
 
 def test_a_replica_without_a_good_frame_has_no_run():
     frames = run(Walk((1, 0.0, "nan")))
     assert frames.lengths == (20, 20, 20)
-    assert frames.source["replicas"] == [0, 2, 3]
+    assert frames.provenance.replicas == (0, 2, 3)
 
 
 def test_all_lost_is_an_error_that_a_second_call_repeats(tmp_path):
@@ -390,19 +391,19 @@ def test_healthy_replicas_are_left_alone():
     """Bonds at 0.75 and 1.5 times their reference, and a single bead at three times its mean temperature."""
     lengths = np.linalg.norm(np.diff(starts(), axis=1), axis=-1).mean(0)
     for factor in (0.75, 1.5):
-        assert not run(bond_lengths=lengths / factor).source["quarantined"]
+        assert not run(bond_lengths=lengths / factor).provenance.quarantined
     for factor in (0.3, 3.0):
         with pytest.raises(ValueError, match="replica 0: bond"):
             run(bond_lengths=lengths / factor)
-    assert not run(temperature=100.0).source["quarantined"]
+    assert not run(temperature=100.0).provenance.quarantined
 
 
 def test_a_close_approach_is_told_once():
     told = []
     frames = run(closest=0.1, report=lambda *entry: told.append(entry[-1]))
-    assert "too_close" not in frames.source
+    assert not frames.provenance.too_close
     frames = run(closest=0.6, report=lambda *entry: told.append(entry[-1]))
-    assert frames.source["too_close"][:2] == [0, 2]  # bonded pairs do not count
+    assert frames.provenance.too_close[:2] == (0, 2)  # bonded pairs do not count
     assert sum("training has seen" in text for text in told) == 1
     assert frames.lengths == (20,) * 4
 

@@ -10,10 +10,12 @@ from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.torsion_moves import Moves
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.state_moves import Jumping
-from cgsurrogate.training.objectives.maximum_likelihood import fine_tune
+from cgsurrogate.training.loop import fit
+from cgsurrogate.training.objectives.maximum_likelihood import SETTINGS, MaximumLikelihood
 
 KELVIN = 300.0
 KT = units.thermal_energy(KELVIN)
@@ -81,7 +83,7 @@ def test_a_known_density_is_reached_from_one_well(jumping):
     values, state = run(jumping, 120)
     late = values[60:]
     a, b = late[..., 0], late[..., 1]
-    assert jumping.notes(state)["jumps"]["acceptance"] > 0.1
+    assert jumping.notes(state, Provenance()).monte_carlo["independence"]["acceptance"] > 0.1
     for name, seen, exact in (
         ("coupling", (a - b).cos(), 0.8100),  # I1(3) / I0(3)
         ("wells", (2 * a).cos(), 0.8635),  # I1(4) / I0(4)
@@ -126,9 +128,9 @@ def test_the_workflow_says_that_jumps_have_no_time(tmp_path):
     out = workflows.make_simulation(
         model, frames(50), tmp_path / "out", replicas=4, time=0.04, every=0.02, jumps=frames(), integrator="baoab"
     )
-    assert not out.source["physical_time"]
+    assert not out.provenance.physical_time
     assert not out.time_ordered
-    assert out.source["jumps"]["acceptance"] > 0
+    assert out.provenance.monte_carlo["independence"]["acceptance"] > 0
 
 
 @pytest.mark.parametrize(("turns", "steps"), [(None, 5), ("1:5", 5), ("1:1", 5), ("1:10", 10)])
@@ -137,13 +139,13 @@ def test_jumps_come_as_often_whatever_else_moves_the_replicas(tmp_path, turns, s
     out = workflows.make_simulation(
         model, known, tmp_path / "out", replicas=2, time=0.16, every=0.08, turns=turns, jumps=known
     )
-    assert out.source["jumps"]["steps"] == steps
+    assert out.provenance.monte_carlo["independence"]["steps"] == steps
 
 
 def test_frames_are_a_whole_number_of_jumps_apart_where_no_time_is_asked_for(tmp_path):
     model, known = Model(Sum(Wells()), BEADS, KELVIN, {}), frames(200)
     out = workflows.make_simulation(model, known, tmp_path / "out", replicas=2, time=0.2, jumps=known)
-    assert out.source["jumps"]["steps"] == 5
+    assert out.provenance.monte_carlo["independence"]["steps"] == 5
     assert out.dt == pytest.approx(0.02)
 
 
@@ -166,5 +168,5 @@ def test_maximum_likelihood_with_jumps_finds_the_strength_behind_the_data():
     data = Frames(BEADS, x.numpy(), (2000, 2000), 1.0, KELVIN)
     tilt = Tilt()
     dynamics = Jumping(Still(), Sum(tilt), data, attempts=1, period=1)
-    fine_tune(tilt, dynamics, data, minutes=None, steps=250, seed=0, rate=0.05, average=0.95, moves=1)
+    fit(tilt, MaximumLikelihood(dynamics, data), SETTINGS.within(None, 250, rate=0.05, average=0.95))
     assert float(tilt.strength) == pytest.approx(2.0, abs=0.25)

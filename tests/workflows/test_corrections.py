@@ -12,7 +12,6 @@ from cgsurrogate import workflows
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.models import model as store
 from cgsurrogate.models.model import Model
 
 
@@ -31,12 +30,12 @@ def folder(tmp_path_factory):
     )
     stepper.calibrate(frames)
     for name, module, kelvin in (("ff", energy, 300.0), ("warm", energy, 320.0), ("stepper", stepper, 300.0)):
-        store.save(Model(module, frames.beads, kelvin), folder / name)
+        Model(module, frames.beads, kelvin).save(folder / name)
     other = Frames(_renamed(frames.beads), np.asarray(frames.positions), frames.lengths, frames.dt, frames.temperature)
     other.save(folder / "other-frames")
     fitted = registry.build("priors", "bonds", other.beads)
     fitted.fit(other)
-    store.save(Model(Sum(fitted), other.beads, 300.0), folder / "other")
+    Model(Sum(fitted), other.beads, 300.0).save(folder / "other")
     return folder
 
 
@@ -57,22 +56,6 @@ def simulate(folder, *arguments, out="out"):
     return CliRunner().invoke(group, words)
 
 
-def test_relax(folder):
-    result = simulate(folder, "--energy", folder / "ff", "--correct", "relax:steps=3", out="relaxed")
-    assert result.exit_code == 0, result.output
-    assert "corrected: 3 force-field steps after each jump" in result.output
-    frames = Frames.load(folder / "relaxed")
-    assert frames.source["correction"]["steps"] == 3 and frames.source["physical_time"] is True
-
-
-def test_metropolis(folder):
-    result = simulate(folder, "--energy", folder / "ff", "--correct", "metropolis", out="metropolised")
-    assert result.exit_code == 0, result.output
-    assert "of the jumps accepted" in result.output and "not physical" in result.output
-    frames = Frames.load(folder / "metropolised")
-    assert 0 < frames.source["correction"]["acceptance"] <= 1 and frames.source["physical_time"] is False
-
-
 @pytest.mark.parametrize("how", ["to", "time"])
 def test_reweight_and_again(folder, how):
     words = {
@@ -84,7 +67,7 @@ def test_reweight_and_again(folder, how):
     assert result.exit_code == 0, result.output
     assert "effective sample" in result.output
     frames = Frames.load(folder / out, verify=True)
-    assert len(frames.weights) == len(frames) and frames.source["correction"]["effective"] <= 1
+    assert len(frames.weights) == len(frames) and frames.provenance.correction["effective"] <= 1
     assert (folder / f"{out}-force-field" / "frames.json").exists() is (how == "time")
     before = (folder / out / "weights.npy").stat().st_mtime_ns
     assert simulate(folder, *words, out=out).output == result.output
@@ -98,30 +81,25 @@ def test_reweight_and_again(folder, how):
 
 
 def test_a_finished_rollout_keeps_its_correction(folder):
-    for words in ([], ["--energy", folder / "ff", "--correct", "metropolis"]):
+    for words in ([], ["--correct", f"reweight:to={folder / 'frames'},states=3"]):
         shutil.rmtree(folder / "kept", ignore_errors=True)
         assert simulate(folder, *words, out="kept").exit_code == 0
-        result = simulate(folder, "--correct", f"reweight:to={folder / 'frames'}", out="kept")
+        result = simulate(folder, "--correct", f"reweight:to={folder / 'frames'},states=2", out="kept")
         assert isinstance(result.exception, ValueError) and "another correction" in str(result.exception)
-    result = simulate(folder, out="kept")
-    assert isinstance(result.exception, ValueError) and "other settings" in str(result.exception)
 
 
 CASES = {
-    "needs the force field that corrects: --energy": ["--correct", "metropolis"],
-    "--energy FORCEFIELD": ["--correct", "relax:steps=5"],
+    "needs the force field that corrects: --energy": ["--correct", "reweight:time=1"],
     "needs --correct": ["--energy", "ff"],
-    "other beads": ["--energy", "other", "--correct", "metropolis"],
-    "320 K, the stepper at 300 K": ["--energy", "warm", "--correct", "metropolis"],
-    "got a time-stepper": ["--energy", "stepper", "--correct", "metropolis"],
-    "expected --correct relax": ["--energy", "ff", "--correct", "relaxx"],
-    "its options are: steps": ["--energy", "ff", "--correct", "relax:step=3"],
-    "expected a number for steps": ["--energy", "ff", "--correct", "relax:steps=many"],
-    "at least 1": ["--energy", "ff", "--correct", "relax:steps=0"],
+    "other beads": ["--energy", "other", "--correct", "reweight:time=1"],
+    "320 K, the stepper at 300 K": ["--energy", "warm", "--correct", "reweight:time=1"],
+    "got a time-stepper": ["--energy", "stepper", "--correct", "reweight:time=1"],
+    "expected --correct reweight": ["--energy", "ff", "--correct", "relax"],
+    "expected a number for states": ["--correct", "reweight:to=frames,states=many"],
     "needs a sample of the target": ["--energy", "ff", "--correct", "reweight"],
     "leave --energy out": ["--energy", "ff", "--correct", "reweight:to=frames"],
-    "has no option 'tries'": ["--energy", "ff", "--correct", "metropolis:tries=3"],
-    "has no integrator": ["--energy", "ff", "--correct", "metropolis", "--integrator", "baoab"],
+    "has no option 'tries'": ["--energy", "ff", "--correct", "reweight:tries=3"],
+    "has no integrator": ["--correct", "reweight:to=frames", "--integrator", "baoab"],
     "expected frames of the stepper's 12 beads": ["--correct", "reweight:to=other-frames"],
     "there is none": ["--correct", "reweight:to=nowhere"],
 }
@@ -137,17 +115,17 @@ def test_what_is_wrong_is_one_clear_line_and_leaves_nothing(folder, monkeypatch,
 
 
 def test_a_force_field_is_not_corrected(folder):
-    model, frames = store.load(folder / "ff"), Frames.load(folder / "frames")
+    model, frames = Model.load(folder / "ff"), Frames.load(folder / "frames")
     with pytest.raises(ValueError, match="for time-steppers"):
-        workflows.make_simulation(model, frames, folder / "nothing", time=1.0, energy=model, correct="metropolis")
+        workflows.make_simulation(model, frames, folder / "nothing", time=1.0, energy=model, correct="reweight:time=1")
 
 
 def test_a_comparison_says_which_correction_was_used(folder):
-    for name, words in (("said", ["--energy", folder / "ff", "--correct", "metropolis"]), ("plain", [])):
+    for name, words in (("said", ["--correct", f"reweight:to={folder / 'frames'}"]), ("plain", [])):
         assert simulate(folder, *words, out=name).exit_code == 0
     rows = {name: Frames.load(folder / name) for name in ("said", "plain")}
     comparison = workflows.make_comparison(Frames.load(folder / "frames"), rows, folder / "comparison")
     (line,) = [w for w in comparison.warnings if "corrected" in w]
-    assert line.startswith("said: corrected: Metropolis,") and "of the jumps accepted" in line
+    assert line.startswith("said: corrected: reweighted on")
     physical = {one.name: one.timescales.physical for one in comparison.others if one.timescales}
     assert physical.get("said", False) is False

@@ -10,7 +10,7 @@ import numpy as np
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import correlation_time
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 
 MOST_DISTANCES = 500
 PROBE = 20_000  # frames that are looked at to choose a lag
@@ -35,9 +35,9 @@ class Features:
         apart: int | None = 2,
         of_distance: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        _, quads, _ = geometry.torsion_quads(beads)
+        _, quads, _ = measures.torsion_quads(beads)
         self.quads = quads if torsions else quads[:0]
-        chosen, self.of_distance = geometry.calphas(beads), of_distance
+        chosen, self.of_distance = measures.calphas(beads), of_distance
         pairs = np.empty((0, 2), int) if apart is None else _pairs(chosen, apart)
         if apart is not None and not len(pairs):
             pairs = _pairs(chosen, 1)
@@ -50,7 +50,7 @@ class Features:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(t, N, 3) nm -> (t, count)."""
-        turn, length = geometry.dihedrals(x, self.quads), geometry.distances(x, self.pairs)
+        turn, length = measures.dihedrals(x, self.quads), measures.distances(x, self.pairs)
         if self.of_distance is not None:
             length = self.of_distance(length)
         return np.concatenate([np.cos(turn), np.sin(turn), length], 1)
@@ -88,7 +88,7 @@ class Projection(CV):
 
     def __call__(self, frames: Frames) -> np.ndarray:
         values = np.empty((len(frames), len(self.labels)), np.float32)
-        for part in geometry.chunks(frames, 8 * self.features.count):
+        for part in measures.chunks(frames, 8 * self.features.count):
             values[part] = (self.features(np.asarray(frames.positions[part], float)) - self.mean) @ self.matrix
         return values
 
@@ -137,7 +137,7 @@ def covariances(reference: Frames, features: Features, steps: int, *, reversible
     estimator = Covariance(
         lagtime=steps, compute_c0t=True, compute_ctt=not reversible, reversible=reversible, remove_data_mean=True
     )
-    piece = max(10 * steps, geometry.CHUNK // max(8 * features.count, 1))
+    piece = max(10 * steps, measures.CHUNK // max(8 * features.count, 1))
     for run in reference.runs:
         for start in range(run.start, run.stop - steps, piece):
             x = features(np.asarray(reference.positions[start : min(start + piece + steps, run.stop)], float))
@@ -175,7 +175,7 @@ def principal(reference: Frames, features: Features, dimensions: int, why: str) 
     """Weighted principal components, largest first."""
     weight = reference.probabilities
     first, second = np.zeros(features.count), np.zeros((features.count, features.count))
-    for part in geometry.chunks(reference, 8 * features.count):
+    for part in measures.chunks(reference, 8 * features.count):
         x = features(np.asarray(reference.positions[part], float))
         first += weight[part] @ x
         second += (weight[part, None] * x).T @ x

@@ -12,7 +12,7 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 
 TRIED = 8  # frames that the function is tried on
 TURN = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
@@ -65,7 +65,7 @@ class Function(CV):
         def value(x: np.ndarray) -> np.ndarray:
             return _checked(self.function(x), len(x), self.where)
 
-        return geometry.evaluate(frames, len(self.labels), value)
+        return measures.evaluate(frames, len(self.labels), value)
 
 
 def _checked(values: Any, count: int, where: str) -> np.ndarray:

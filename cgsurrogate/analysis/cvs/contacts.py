@@ -6,7 +6,7 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 
 SEPARATION = 3  # residues; nearer ones always touch
 
@@ -21,7 +21,7 @@ def build(reference: Frames, cutoff: float = 0.8, share: bool = False, beta: flo
     """
     if not cutoff > 0:
         raise ValueError(f"the cutoff of a contact must be above 0 nm, got {cutoff}")
-    pairs = geometry.separated(reference.beads, geometry.calphas(reference.beads), SEPARATION)
+    pairs = measures.separated(reference.beads, measures.calphas(reference.beads), SEPARATION)
     if not len(pairs):
         raise TooSmall("contacts need residues at least three apart; leave this collective variable out")
     return Contacts(pairs, cutoff, share, beta)
@@ -37,8 +37,8 @@ class Contacts(CV):
 
     def __call__(self, frames: Frames) -> np.ndarray:
         def count(x: np.ndarray) -> np.ndarray:
-            r = geometry.distances(x, self.pairs_of_beads)
-            touching = geometry.switched(r, self.cutoff, self.beta) if self.beta else (r <= self.cutoff).astype(float)
+            r = measures.distances(x, self.pairs_of_beads)
+            touching = measures.switched(r, self.cutoff, self.beta) if self.beta else (r <= self.cutoff).astype(float)
             return touching.mean(1) if self.share else touching.sum(1)
 
-        return geometry.evaluate(frames, 1, count, 6 * len(self.pairs_of_beads))
+        return measures.evaluate(frames, 1, count, 6 * len(self.pairs_of_beads))

@@ -6,12 +6,12 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 
 
 def build(reference: Frames) -> EndToEnd:
     """End-to-end distance in nm."""
-    ends = geometry.calphas(reference.beads)[[0, -1]]
+    ends = measures.calphas(reference.beads)[[0, -1]]
     if ends[0] == ends[1]:
         raise TooSmall("an end-to-end distance needs at least two beads; leave this collective variable out")
     return EndToEnd(ends)
@@ -26,4 +26,4 @@ class EndToEnd(CV):
         self.pair = ends[None]
 
     def __call__(self, frames: Frames) -> np.ndarray:
-        return geometry.evaluate(frames, 1, lambda x: geometry.distances(x, self.pair))
+        return measures.evaluate(frames, 1, lambda x: measures.distances(x, self.pair))

@@ -6,7 +6,7 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 
 
 def build(reference: Frames) -> Gyration:
@@ -27,4 +27,4 @@ class Gyration(CV):
             centred = x - np.einsum("n,tnd->td", self.share, x)[:, None]
             return np.sqrt(np.einsum("n,tnd,tnd->t", self.share, centred, centred))
 
-        return geometry.evaluate(frames, 1, radius)
+        return measures.evaluate(frames, 1, radius)

@@ -6,7 +6,7 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 
 TORSION = np.deg2rad((20.0, 80.0))  # an ideal right-handed alpha helix has 50 degrees over four CA
 REACH = (0.49, 0.60)  # nm from CA i to i + 2; the ideal is 0.545
@@ -21,7 +21,7 @@ def build(reference: Frames, row: int = 1) -> Helix:
     """
     if row < 1:
         raise ValueError(f"expected at least one window in a row, got {row}")
-    quads = [s[k : k + 4] for s in geometry.chain(reference.beads) for k in range(len(s) - 3)]
+    quads = [s[k : k + 4] for s in measures.chain(reference.beads) for k in range(len(s) - 3)]
     if not quads or "CA" not in reference.beads.names:
         raise TooSmall("helix content needs at least four CA beads in a row; leave this collective variable out")
     if row > len(quads):
@@ -39,15 +39,15 @@ class Helix(CV):
 
     def __call__(self, frames: Frames) -> np.ndarray:
         def share(x: np.ndarray) -> np.ndarray:
-            turn = geometry.dihedrals(x, self.quads)
-            first = geometry.distances(x, self.quads[:, [0, 2]])
-            second = geometry.distances(x, self.quads[:, [1, 3]])
+            turn = measures.dihedrals(x, self.quads)
+            first = measures.distances(x, self.quads[:, [0, 2]])
+            second = measures.distances(x, self.quads[:, [1, 3]])
             right = (turn > TORSION[0]) & (turn < TORSION[1])
             for reach in (first, second):
                 right &= (reach > REACH[0]) & (reach < REACH[1])
             return self._in_a_row(right).mean(1)
 
-        return geometry.evaluate(frames, 1, share)
+        return measures.evaluate(frames, 1, share)
 
     def _in_a_row(self, right: np.ndarray) -> np.ndarray:
         """(t, W) windows -> those that lie in a stretch of ``row`` or more."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 from cgsurrogate.geometry.superposition import target
 
 SEPARATION = 3  # residues; contacts lie further apart than this
@@ -35,11 +35,11 @@ def build(
     beads = reference.beads
     if atoms not in ("auto", "ca", "all"):
         raise ValueError(f"expected the atoms of native contacts to be auto, ca or all, got {atoms!r}")
-    whole = atoms == "all" or (atoms == "auto" and geometry.side_chains(beads))
-    chosen = np.arange(len(beads)) if whole else geometry.calphas(beads)
+    whole = atoms == "all" or (atoms == "auto" and measures.side_chains(beads))
+    chosen = np.arange(len(beads)) if whole else measures.calphas(beads)
     usual = HEAVY if whole else CA
     cutoff, stretch = cutoff or usual[0], stretch or usual[1]
-    apart = geometry.separated(beads, chosen, SEPARATION + 1)
+    apart = measures.separated(beads, chosen, SEPARATION + 1)
     if not len(apart):
         raise TooSmall("native contacts need beads more than three residues apart; leave this collective variable out")
     native, what = target(reference, np.arange(len(beads)), to) if whole else _among(reference, chosen, to)
@@ -70,6 +70,6 @@ class NativeContacts(CV):
 
     def __call__(self, frames: Frames) -> np.ndarray:
         def fraction(x: np.ndarray) -> np.ndarray:
-            return geometry.switched(geometry.distances(x, self.pairs_of_beads), self.ends, self.beta).mean(1)
+            return measures.switched(measures.distances(x, self.pairs_of_beads), self.ends, self.beta).mean(1)
 
-        return geometry.evaluate(frames, 1, fraction, 6 * len(self.ends))
+        return measures.evaluate(frames, 1, fraction, 6 * len(self.ends))

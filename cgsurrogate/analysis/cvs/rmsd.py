@@ -6,7 +6,7 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 from cgsurrogate.geometry.superposition import deviation, target
 
 
@@ -17,7 +17,7 @@ def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> RMSD:
         to: "medoid" (the frame of the reference with the least mean RMSD to a few hundred others), "first", the
             number of a frame of the reference, the path of a structure file that holds these atoms, or (N, 3) nm.
     """
-    chosen = geometry.calphas(reference.beads)
+    chosen = measures.calphas(reference.beads)
     return RMSD(chosen, *target(reference, chosen, to))
 
 
@@ -32,4 +32,4 @@ class RMSD(CV):
         self.notes = (f"RMSD of {len(chosen)} beads to {to}",)
 
     def __call__(self, frames: Frames) -> np.ndarray:
-        return geometry.evaluate(frames, 1, lambda x: deviation(x[:, self.chosen], self.target))
+        return measures.evaluate(frames, 1, lambda x: deviation(x[:, self.chosen], self.target))

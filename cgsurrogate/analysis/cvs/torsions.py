@@ -8,12 +8,12 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 
 
 def build(reference: Frames) -> Torsions:
     """Torsions in radians; a surface in two dimensions for each residue, or for neighbours along a CA chain."""
-    return Torsions(*geometry.torsion_quads(reference.beads))
+    return Torsions(*measures.torsion_quads(reference.beads))
 
 
 class Torsions(CV):
@@ -28,4 +28,4 @@ class Torsions(CV):
         self.labels, self.quads, self.pairs = labels, quads, pairs
 
     def __call__(self, frames: Frames) -> np.ndarray:
-        return geometry.evaluate(frames, len(self.labels), lambda x: geometry.dihedrals(x, self.quads))
+        return measures.evaluate(frames, len(self.labels), lambda x: measures.dihedrals(x, self.quads))

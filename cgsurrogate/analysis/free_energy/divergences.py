@@ -1,6 +1,6 @@
 """What a distance between two sets of probabilities over the same bins is: one function and one entry each.
 
-``MEASURES`` holds them by name; ``distances`` gives each an interval, a noise floor of its own, and a verdict.
+``DIVERGENCES`` holds them by name; ``distances`` gives each an interval, a noise floor of its own, and a verdict.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cgsurrogate.analysis.free_energy.surfaces import Counts
+from cgsurrogate.analysis.free_energy.surfaces import BlockHistogram
 
 DEEP = 4.0  # kT; the free-energy error looks at bins that the reference visits below this
 
 
 @dataclasses.dataclass(frozen=True)
-class Measure:
+class Divergence:
     """``function(p, q, reference)`` of an ensemble p and a reference q, both (..., bins), is (...,); 0 for the same.
 
     Attributes:
@@ -29,13 +29,13 @@ class Measure:
 
     name: str
     unit: str
-    function: Callable[[np.ndarray, np.ndarray, Counts], np.ndarray]
+    function: Callable[[np.ndarray, np.ndarray, BlockHistogram], np.ndarray]
     most: float = math.inf
     power: float = 0.5
     dimensions: tuple[int, ...] = (1, 2)
 
 
-def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+def jensen_shannon_divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Jensen-Shannon divergence (natural logarithm, 0 to ln 2) over the last axis of two sets of probabilities."""
     p, q = np.asarray(p, float), np.asarray(q, float)
     m = (p + q) / 2
@@ -47,12 +47,12 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.clip((relative(p) + relative(q)) / 2, 0, math.log(2))
 
 
-def jensen_shannon(p: np.ndarray, q: np.ndarray, reference: Counts | None = None) -> np.ndarray:
+def jensen_shannon(p: np.ndarray, q: np.ndarray, reference: BlockHistogram | None = None) -> np.ndarray:
     """Square root of the divergence: 0 for equal, sqrt(ln 2) = 0.833 for disjoint probabilities."""
-    return np.sqrt(divergence(p, q))
+    return np.sqrt(jensen_shannon_divergence(p, q))
 
 
-def filled(p: np.ndarray, reference: Counts) -> np.ndarray:
+def filled(p: np.ndarray, reference: BlockHistogram) -> np.ndarray:
     """``p`` with one more independent frame, spread as the reference is, so that no bin of the reference is empty.
 
     The number of independent frames before is that of the reference, so that all ensembles are treated alike.
@@ -61,7 +61,7 @@ def filled(p: np.ndarray, reference: Counts) -> np.ndarray:
     return (1 - share) * p + share * reference.probability
 
 
-def kullback_leibler(p: np.ndarray, q: np.ndarray, reference: Counts) -> np.ndarray:
+def kullback_leibler(p: np.ndarray, q: np.ndarray, reference: BlockHistogram) -> np.ndarray:
     """Relative entropy of the reference to the ensemble, sum q ln(q / p), of the ``filled`` probabilities.
 
     Over the bins that the whole reference has seen, as nothing else has a part in the sum. At most ln(n + 1), for n
@@ -72,7 +72,7 @@ def kullback_leibler(p: np.ndarray, q: np.ndarray, reference: Counts) -> np.ndar
     return np.maximum(np.sum(q * np.log(q / p), -1), 0.0)
 
 
-def wasserstein(p: np.ndarray, q: np.ndarray, reference: Counts) -> np.ndarray:
+def wasserstein(p: np.ndarray, q: np.ndarray, reference: BlockHistogram) -> np.ndarray:
     """First Wasserstein distance in the units of the variable: the mean way that probability must go.
 
     The integral of |P - Q| over the cumulative sums; on a circle of |P - Q - median(P - Q)| (Rabin et al. 2011), as
@@ -85,7 +85,7 @@ def wasserstein(p: np.ndarray, q: np.ndarray, reference: Counts) -> np.ndarray:
     return np.sum(np.abs(gap), -1) * (edges[-1] - edges[0]) / (len(edges) - 1)
 
 
-def free_energy_error(p: np.ndarray, q: np.ndarray, reference: Counts) -> np.ndarray:
+def free_energy_error(p: np.ndarray, q: np.ndarray, reference: BlockHistogram) -> np.ndarray:
     """Root mean squared difference of -kT ln p and -kT ln q in kJ/mol, after the shift that makes it least.
 
     Mean over the whole reference, as far as it lies less than ``DEEP`` kT above its minimum; of the ``filled``
@@ -99,14 +99,14 @@ def free_energy_error(p: np.ndarray, q: np.ndarray, reference: Counts) -> np.nda
     return reference.kT * np.sqrt((q - p - first[..., None]) ** 2 @ weight)
 
 
-def total_variation(p: np.ndarray, q: np.ndarray, reference: Counts) -> np.ndarray:
+def total_variation(p: np.ndarray, q: np.ndarray, reference: BlockHistogram) -> np.ndarray:
     """Half the sum of |p - q|: the share of the probability that lies in the wrong state or bin."""
     return np.sum(np.abs(np.asarray(p, float) - q), -1) / 2
 
 
-JENSEN_SHANNON = Measure("Jensen-Shannon", "", jensen_shannon, most=math.sqrt(math.log(2)))
-KULLBACK_LEIBLER = Measure("KL divergence", "", kullback_leibler, power=1.0)
-WASSERSTEIN = Measure("Wasserstein", "axis", wasserstein, dimensions=(1,))
-FREE_ENERGY = Measure("free-energy error", "kJ/mol", free_energy_error)
-POPULATIONS = Measure("populations", "", total_variation, most=1.0, dimensions=(1,))
-MEASURES = {m.name: m for m in (JENSEN_SHANNON, KULLBACK_LEIBLER, WASSERSTEIN, FREE_ENERGY, POPULATIONS)}
+JENSEN_SHANNON = Divergence("Jensen-Shannon", "", jensen_shannon, most=math.sqrt(math.log(2)))
+KULLBACK_LEIBLER = Divergence("KL divergence", "", kullback_leibler, power=1.0)
+WASSERSTEIN = Divergence("Wasserstein", "axis", wasserstein, dimensions=(1,))
+FREE_ENERGY = Divergence("free-energy error", "kJ/mol", free_energy_error)
+POPULATIONS = Divergence("populations", "", total_variation, most=1.0, dimensions=(1,))
+DIVERGENCES = {m.name: m for m in (JENSEN_SHANNON, KULLBACK_LEIBLER, WASSERSTEIN, FREE_ENERGY, POPULATIONS)}

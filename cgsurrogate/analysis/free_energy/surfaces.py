@@ -81,7 +81,7 @@ class Grid:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Counts:
+class BlockHistogram:
     """Weight of every bin in every block, a mean of one a frame.
 
     Attributes:
@@ -116,7 +116,9 @@ def normalised(weights: np.ndarray) -> np.ndarray:
     return weights / np.where(total > 0, total, 1.0)
 
 
-def count(values: np.ndarray, frames: Frames, grid: Grid, cut: Blocks, *, smooth: bool = True) -> Counts:
+def block_histogram(
+    values: np.ndarray, frames: Frames, grid: Grid, cut: Blocks, *, smooth: bool = True
+) -> BlockHistogram:
     """Sort (T, d) values of the frames into the bins of the grid, block by block; ``smooth`` adds a kernel estimate."""
     parts = FINE[len(grid.edges) - 1] if smooth else 1
     bins = math.prod(n * parts for n in grid.shape)
@@ -137,7 +139,7 @@ def count(values: np.ndarray, frames: Frames, grid: Grid, cut: Blocks, *, smooth
             total = table.sum(0, dtype=float)
             inner = table * np.maximum(1 - beyond / np.where(total > 0, total, 1), 0).astype(np.float32)
         density, widths = kernel_density.smooth(inner, grid.fine, grid.edges, grid.periodic, samples)
-    return Counts(
+    return BlockHistogram(
         grid,
         grid.coarse(table, parts),
         cut.runs,
@@ -158,23 +160,23 @@ def _samples(frames: Frames) -> float:
     return float(len(frames)) if frames.weights is None else kish(frames.weights)
 
 
-def surface(counts: Counts, kT: float, rng: np.random.Generator) -> Surface:
+def surface(histogram: BlockHistogram, kT: float, rng: np.random.Generator) -> Surface:
     """Free energy -kT ln p above its minimum, in kJ/mol; its error is that of -kT ln p by drawing blocks anew.
 
     The error is kT sd(p) / p over the draws, times sqrt(K / (K - 1)) for K blocks; nan in empty bins and for one block.
     """
-    drawn = resamples(len(counts.weights), rng) if len(counts.weights) > 1 else None
-    p, shape = counts.probability, counts.grid.shape
-    energy, error = _energy(counts.weights, kT, drawn)
-    smooth = () if counts.smooth is None else _energy(counts.smooth, kT, drawn)
+    drawn = resamples(len(histogram.weights), rng) if len(histogram.weights) > 1 else None
+    p, shape = histogram.probability, histogram.grid.shape
+    energy, error = _energy(histogram.weights, kT, drawn)
+    smooth = () if histogram.smooth is None else _energy(histogram.smooth, kT, drawn)
     return Surface(
-        counts.grid.labels,
-        counts.grid.edges,
+        histogram.grid.labels,
+        histogram.grid.edges,
         p.reshape(shape),
         energy.reshape(shape),
         error.reshape(shape),
-        counts.outside,
-        counts.grid.periodic,
+        histogram.outside,
+        histogram.grid.periodic,
         *(one.reshape(shape) for one in smooth),
     )
 
@@ -182,39 +184,39 @@ def surface(counts: Counts, kT: float, rng: np.random.Generator) -> Surface:
 def _energy(table: np.ndarray, kT: float, draws: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """(K, bins) weights of blocks -> free energy and its error; nan where there is nothing."""
     table = np.nan_to_num(table)
-    p, count_ = normalised(table.sum(0, dtype=float)), len(table)
+    p, number = normalised(table.sum(0, dtype=float)), len(table)
     with np.errstate(divide="ignore", invalid="ignore"):
         energy = np.where(p > 0, kT * (np.log(p.max()) - np.log(p)), np.nan)
         error = np.full_like(p, np.nan)
         if draws is not None:
             spread = normalised(draws @ table).std(0)
-            error = np.where(p > 0, kT * spread * math.sqrt(count_ / (count_ - 1)) / p, np.nan)
+            error = np.where(p > 0, kT * spread * math.sqrt(number / (number - 1)) / p, np.nan)
     return energy, error
 
 
-def populations(counts: Counts, rng: np.random.Generator) -> tuple[Estimate, Estimate]:
-    """Populations of ``counted_states``, and free energies in kJ/mol above the first state, -kT ln(p / p_first).
+def populations(histogram: BlockHistogram, rng: np.random.Generator) -> tuple[Estimate, Estimate]:
+    """Populations of ``state_histogram``, and free energies in kJ/mol above the first state, -kT ln(p / p_first).
 
     A population is a share of all frames, also of those in no state. Intervals as in ``log_ratio``: of p on the scale
     ln(p / (1 - p)). A state that was never seen has population 0,
     bounded above as for so many independent draws as it has independent frames (Clopper and Pearson 1934), and no free
     energy.
     """
-    everything, kT = counts.weights.astype(float), counts.kT
+    everything, kT = histogram.weights.astype(float), histogram.kT
     own, size = everything[:, :-1], everything.sum()
     total = own.sum(0)
-    odds = log_ratio(own, everything.sum(1, keepdims=True) - own, counts.runs, rng)
+    odds = log_ratio(own, everything.sum(1, keepdims=True) - own, histogram.runs, rng)
     with np.errstate(over="ignore"):
         p, low, high = total / size, 1 / (1 + np.exp(-odds.low)), 1 / (1 + np.exp(-odds.high))
-    none, all_, most = total == 0, total == size, 1 - 0.025 ** (1 / counts.effective)
+    none, all_, most = total == 0, total == size, 1 - 0.025 ** (1 / histogram.effective)
     low, high = np.where(none, 0.0, low), np.where(none, most, high)
     low, high = np.where(all_, 1 - most, low), np.where(all_, 1.0, high)
-    ratio = log_ratio(own, np.broadcast_to(own[:, :1], own.shape), counts.runs, rng)
+    ratio = log_ratio(own, np.broadcast_to(own[:, :1], own.shape), histogram.runs, rng)
     return Estimate(p, low, high), Estimate(-kT * ratio.value, -kT * ratio.high, -kT * ratio.low)
 
 
-def counted_states(labels: np.ndarray, count: int, frames: Frames, cut: Blocks) -> Counts:
-    """Counts whose bins are states, and one more for frames with a negative label (``outside`` is their share)."""
+def state_histogram(labels: np.ndarray, count: int, frames: Frames, cut: Blocks) -> BlockHistogram:
+    """A histogram whose bins are states, and one more for frames with a negative label (``outside`` is their share)."""
     labels = np.asarray(labels)
     if labels.shape != (len(frames),) or not np.issubdtype(labels.dtype, np.integer) or labels.max() >= count:
         raise ValueError(
@@ -229,16 +231,18 @@ def counted_states(labels: np.ndarray, count: int, frames: Frames, cut: Blocks) 
         table[k] = np.bincount(np.where(part < 0, count, part), weight, minlength=count + 1)
     grid = Grid(("state",), (np.arange(count + 2) - 0.5,), (False,))
     outside = float(table[:, count].sum(dtype=float) / len(frames))
-    return Counts(grid, table, cut.runs, outside, max(_samples(frames) / cut.inefficiency, 1.0), frames.kT)
+    return BlockHistogram(grid, table, cut.runs, outside, max(_samples(frames) / cut.inefficiency, 1.0), frames.kT)
 
 
-def difference(counts: Counts, a: np.ndarray, b: np.ndarray, kT: float, rng: np.random.Generator) -> Estimate:
+def difference(
+    histogram: BlockHistogram, a: np.ndarray, b: np.ndarray, kT: float, rng: np.random.Generator
+) -> Estimate:
     """Free energy of region ``a`` above region ``b`` in kJ/mol, -kT ln(p_a / p_b); masks over the bins of the grid."""
     masks = [np.asarray(m, bool).reshape(-1) for m in (a, b)]
-    if any(m.shape != counts.weights.shape[1:] for m in masks):
-        raise ValueError(f"expected masks over the bins, {counts.grid.shape}, got {np.shape(a)} and {np.shape(b)}")
-    own, other = (counts.weights[:, m].sum(1, keepdims=True, dtype=float) for m in masks)
-    ratio = log_ratio(own, other, counts.runs, rng)
+    if any(m.shape != histogram.weights.shape[1:] for m in masks):
+        raise ValueError(f"expected masks over the bins, {histogram.grid.shape}, got {np.shape(a)} and {np.shape(b)}")
+    own, other = (histogram.weights[:, m].sum(1, keepdims=True, dtype=float) for m in masks)
+    ratio = log_ratio(own, other, histogram.runs, rng)
     return Estimate(-kT * ratio.value[0], -kT * ratio.high[0], -kT * ratio.low[0])
 
 

@@ -17,7 +17,7 @@ SHARE = 0.02  # of the frames, that a group of states must hold to be worth a wo
 
 
 @dataclasses.dataclass(frozen=True)
-class Coverage:
+class Connectivity:
     """``groups`` (G,) share of the frames in sets of states between which no run passes, falling; ``returning`` share
     of the frames in the largest set of states that all reach one another; ``apart`` total variation, from 0 to 1,
     between how often its states were seen and the stationary distribution of the transitions that were seen."""
@@ -54,17 +54,17 @@ class Coverage:
         return tuple(said)
 
 
-def coverage(values: np.ndarray, frames: Frames, rng: np.random.Generator, lag: int = 1) -> Coverage:
+def connectivity(values: np.ndarray, frames: Frames, rng: np.random.Generator, lag: int = 1) -> Connectivity:
     """From (T, D) values of the frames in which near means alike; ``lag`` in frames. Weighted frames have no time."""
     if frames.weights is not None or max(frames.lengths) <= lag:
-        return Coverage((1.0,), 1.0, 0.0)
+        return Connectivity((1.0,), 1.0, 0.0)
     found = markov_model.states(values, rng, STATES)
     labels = found(values)
     seen = np.bincount(labels, minlength=len(found)) / len(labels)
     counts = markov_model.transition_counts(labels, frames, lag, len(found))[0].astype(float)
     inside = markov_model.connected(counts)
     returning = float(seen[inside].sum())
-    return Coverage(_groups(counts, seen), returning, _distance(counts[np.ix_(inside, inside)], seen[inside]))
+    return Connectivity(_groups(counts, seen), returning, _distance(counts[np.ix_(inside, inside)], seen[inside]))
 
 
 def _groups(counts: np.ndarray, seen: np.ndarray) -> tuple[float, ...]:

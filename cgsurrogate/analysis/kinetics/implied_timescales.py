@@ -89,7 +89,7 @@ def _crossings(labels: np.ndarray, frames: Frames, step: int, count: int) -> int
     along = (along - along.min()) / max(float(np.ptp(along)), 1e-12)
     cores = np.full(count, -1, np.int8)
     cores[chosen] = np.where(along < 0.25, 0, np.where(along > 0.75, 1, -1))
-    return int(transitions.counts(transitions.visits(cores[labels], frames), 2).sum())
+    return int(transitions.counts(transitions.dwell_times(cores[labels], frames), 2).sum())
 
 
 def judge(times: Timescales, frames: Frames, share: float, crossings: int | None = None) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ def judge(times: Timescales, frames: Frames, share: float, crossings: int | None
     return tuple(notes)
 
 
-def clock(reference: Timescales, own: Timescales) -> Estimate | None:
+def time_scaling(reference: Timescales, own: Timescales) -> Estimate | None:
     """Physical time over an ensemble's own time: its factor, from the slowest timescales, with a 95 % interval.
 
     Each slowest timescale is taken at the first lag from which on it no longer rises beyond its errors. The errors of

@@ -9,8 +9,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from cgsurrogate.analysis.free_energy import surfaces
-from cgsurrogate.analysis.kinetics import markov_model
-from cgsurrogate.analysis.kinetics import transitions as rates
+from cgsurrogate.analysis.kinetics import markov_model, transitions
 from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, StateKinetics
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
@@ -20,32 +19,36 @@ DRAWS, MULTIPLES = 60, 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Partition:
+class Macrostates:
     """M sets of S microstates, by falling population in the reference.
 
     Attributes:
         names: of the sets, "A", "B", ...
-        sets: (S,) set of each microstate, -1 for those that the reference does not connect with the others.
+        assignment: (S,) macrostate of each microstate, -1 where the reference does not connect it with the others.
         cores: (S,) the same, and -1 also for microstates of low membership: between two cores, nothing changes.
         lag: ps, of the Markov state model.
         timescales: ps, of the reference at this lag, the slowest first; the first M - 1 lie between the sets.
     """
 
     names: tuple[str, ...]
-    sets: np.ndarray
+    assignment: np.ndarray
     cores: np.ndarray
     lag: float
     timescales: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.sets.shape != self.cores.shape or not self.lag > 0:
-            raise ValueError(f"expected one set and one core a microstate and a lag, got {self.sets.shape}, {self.lag}")
+        if self.assignment.shape != self.cores.shape or not self.lag > 0:
+            raise ValueError(
+                f"expected one macrostate and one core a microstate and a lag, got {self.assignment.shape}, {self.lag}"
+            )
 
     def __len__(self) -> int:
         return len(self.names)
 
 
-def partition(labels: np.ndarray, frames: Frames, lag: float, count: int, sets: int | None = None) -> Partition | None:
+def macrostates(
+    labels: np.ndarray, frames: Frames, lag: float, count: int, sets: int | None = None
+) -> Macrostates | None:
     """Sets of microstates between which the reference moves slowly, by PCCA+ (Roeblitz and Weber 2013).
 
     Args:
@@ -88,7 +91,7 @@ def _by_gap(slow: np.ndarray, lag: float) -> list[int]:
     return sorted(ratios, key=lambda number: -ratios[number])
 
 
-def _made(members: np.ndarray, chosen: np.ndarray, count: int, lag: float, slow: np.ndarray) -> Partition:
+def _made(members: np.ndarray, chosen: np.ndarray, count: int, lag: float, slow: np.ndarray) -> Macrostates:
     sets, cores = np.full(count, -1, np.int8), np.full(count, -1, np.int8)
     sets[chosen] = members.argmax(1)
     core = np.where(members.max(1) >= CORE, members.argmax(1), -1)
@@ -97,11 +100,11 @@ def _made(members: np.ndarray, chosen: np.ndarray, count: int, lag: float, slow:
             core[members[:, number].argmax()] = number
     cores[chosen] = core
     names = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: members.shape[1]])
-    return Partition(names, sets, cores, lag, slow)
+    return Macrostates(names, sets, cores, lag, slow)
 
 
 def describe(
-    found: Partition,
+    found: Macrostates,
     labels: np.ndarray,
     frames: Frames,
     columns: Mapping[str, np.ndarray],
@@ -137,7 +140,7 @@ def describe(
 
 
 def measure(
-    found: Partition,
+    found: Macrostates,
     labels: np.ndarray,
     frames: Frames,
     cut: Blocks,
@@ -153,10 +156,10 @@ def measure(
     """
     if labels.shape != (len(frames),):
         raise ValueError(f"expected one microstate a frame, ({len(frames)},), got {labels.shape}")
-    counted = surfaces.counted_states(found.sets[labels], len(found), frames, cut)
+    counted = surfaces.state_histogram(found.assignment[labels], len(found), frames, cut)
     shares, energies = surfaces.populations(counted, rng)
-    seen = rates.transitions(found.cores[labels], found.names, frames, physical)
-    notes = rates.absent(found.names, counted.weights.sum(0)[:-1]) + seen.notes
+    seen = transitions.transitions(found.cores[labels], found.names, frames, physical)
+    notes = transitions.absent(found.names, counted.weights.sum(0)[:-1]) + seen.notes
     model = None
     if frames.time_ordered:
         model, further = _model(found, labels, frames, cut, markov_model.block_weights(len(cut), rng, DRAWS))
@@ -167,7 +170,7 @@ def measure(
         energies,
         model.lag if model else math.nan,
         model.transitions if model else None,
-        model.passage if model else None,
+        model.mean_first_passage if model else None,
         seen.counts,
         seen.rates,
         seen.times,
@@ -183,12 +186,12 @@ def measure(
 class _Model:
     lag: float
     transitions: Estimate
-    passage: Estimate
+    mean_first_passage: Estimate
     check: ChapmanKolmogorov
 
 
 def _model(
-    found: Partition, labels: np.ndarray, frames: Frames, cut: Blocks, weights: np.ndarray
+    found: Macrostates, labels: np.ndarray, frames: Frames, cut: Blocks, weights: np.ndarray
 ) -> tuple[_Model | None, tuple[str, ...]]:
     step = max(1, round(found.lag / frames.dt))
     if step >= max(frames.lengths):
@@ -196,7 +199,7 @@ def _model(
     notes = []
     if abs(step * frames.dt / found.lag - 1) > 0.2:
         notes.append(f"its lag is {step * frames.dt:g} ps, not {found.lag:g} ps: frames are {frames.dt:g} ps apart")
-    size = len(found.sets)
+    size = len(found.assignment)
     table = markov_model.transition_counts(labels, frames, step, size, cut)
     total = table.sum(0)
     chosen = markov_model.connected(total)
@@ -213,9 +216,13 @@ def _model(
 
     def solve(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         matrix, stationary = markov_model.transition_matrix(flat.reshape(len(chosen), len(chosen)))
-        sets, cores = found.sets[chosen], found.cores[chosen]
+        sets, cores = found.assignment[chosen], found.cores[chosen]
         powers = lumped(matrix, stationary, sets, len(found), most)
-        return powers[0], passages(matrix, stationary, cores, len(found)) * step * frames.dt, _diagonals(powers)
+        return (
+            powers[0],
+            mean_first_passage_times(matrix, stationary, cores, len(found)) * step * frames.dt,
+            _diagonals(powers),
+        )
 
     value = solve(inner.sum(0))
     drawn = [solve(one) for one in weights @ inner]
@@ -241,7 +248,7 @@ def lumped(matrix: np.ndarray, stationary: np.ndarray, sets: np.ndarray, count: 
     return np.clip(np.array(result), 0, 1)
 
 
-def passages(matrix: np.ndarray, stationary: np.ndarray, cores: np.ndarray, count: int) -> np.ndarray:
+def mean_first_passage_times(matrix: np.ndarray, stationary: np.ndarray, cores: np.ndarray, count: int) -> np.ndarray:
     """(M, M) mean first-passage times in steps from core to core, from (I - P) m = 1 outside the target; -1 is no core.
 
     The start is the stationary distribution within the first core. nan on the diagonal and without states.
@@ -266,7 +273,7 @@ def _diagonals(powers: np.ndarray) -> np.ndarray:
 
 
 def _counted(
-    found: Partition,
+    found: Macrostates,
     labels: np.ndarray,
     frames: Frames,
     cut: Blocks,
@@ -276,8 +283,8 @@ def _counted(
     most: int,
 ) -> Estimate:
     """(M, L) share of the frames in a set that lie in it again after 1, ..., ``most`` lags."""
-    reached = np.full_like(found.sets, -1)
-    reached[chosen] = found.sets[chosen]
+    reached = np.full_like(found.assignment, -1)
+    reached[chosen] = found.assignment[chosen]
     inside, made = reached[labels], []
     for k in range(1, most + 1):
         table = markov_model.transition_counts(inside, frames, k * step, len(found), cut)

@@ -26,7 +26,7 @@ TOO_FAST = 1.5  # factor of the rate of the slowest process from which on it is 
 
 
 @dataclasses.dataclass(frozen=True)
-class Persistence:
+class OneStepRelaxation:
     """Autocorrelations (P,) of the slowest processes of the data after a ``lag`` (ps): of the data, and of the stepper
     with its standard error."""
 
@@ -55,7 +55,7 @@ class Persistence:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Slow:
+class SlowProcesses:
     """The slowest processes of runs: ``psi`` (S, P) of the states that ``labels`` (T,) are numbers of, normalised."""
 
     project: Callable[[Frames], np.ndarray]
@@ -68,7 +68,9 @@ class Slow:
         return self.states(self.project(frames))
 
 
-def slow(stepper: Stepper, frames: Frames, lag: float, seed: int = 0, processes: int = PROCESSES) -> Slow | None:
+def slow_processes(
+    stepper: Stepper, frames: Frames, lag: float, seed: int = 0, processes: int = PROCESSES
+) -> SlowProcesses | None:
     """From a Markov model at ``lag`` ps in the slowest directions; None where the frames have weights, and so no time,
     or no run is long enough, or no states are connected."""
     step = max(1, round(lag / frames.dt))
@@ -85,12 +87,12 @@ def slow(stepper: Stepper, frames: Frames, lag: float, seed: int = 0, processes:
     _, vectors = markov_model.spectrum(*markov_model.transition_matrix(counts[np.ix_(inside, inside)]))
     psi = np.zeros((len(states), min(processes, len(inside) - 1)))
     psi[inside] = vectors[:, 1 : psi.shape[1] + 1]
-    return Slow(project, states, labels, psi)
+    return SlowProcesses(project, states, labels, psi)
 
 
-def persistence(
-    stepper: Stepper, frames: Frames, lag: float, found: Slow, seed: int = 0, starts: int = STARTS
-) -> Persistence:
+def one_step_relaxation(
+    stepper: Stepper, frames: Frames, lag: float, found: SlowProcesses, seed: int = 0, starts: int = STARTS
+) -> OneStepRelaxation:
     """One jump of ``lag`` ps from ``frames``, whose slow processes were ``found``. A memory begins empty."""
     rng, generator = np.random.default_rng(seed), Generator().manual_seed(seed)
     now, later = frames.pairs(max(1, round(lag / frames.dt)))
@@ -108,7 +110,7 @@ def persistence(
             rows.append(((value[now] * value[later]).sum() / squares.sum(), kept.mean(), kept.std() / starts**0.5))
     finally:
         stepper.lag = before
-    return Persistence(lag, *np.array(rows).T)
+    return OneStepRelaxation(lag, *np.array(rows).T)
 
 
 def projection(stepper: Stepper, frames: Frames) -> Callable[[Frames], np.ndarray]:

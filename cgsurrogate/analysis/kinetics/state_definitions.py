@@ -26,7 +26,7 @@ class Condition:
 
 
 @dataclasses.dataclass(frozen=True)
-class Named:
+class StateDefinition:
     """A state: the frames that meet every condition."""
 
     name: str
@@ -40,7 +40,7 @@ class Named:
         return f"{self.name}={'&'.join(map(str, self.conditions))}"
 
 
-def parse(text: str) -> Named:
+def parse(text: str) -> StateDefinition:
     """``helix=phi 2<-30&helix>0.6`` -> the state; angles are in degrees.
 
     Raises:
@@ -49,7 +49,7 @@ def parse(text: str) -> Named:
     name, equals, rest = text.partition("=")
     if not equals or not name.strip() or re.search(r"[<>&]", name):
         raise ValueError(f"{FORM}, got {text!r}")
-    return Named(name.strip(), tuple(_condition(part, text) for part in rest.split("&")))
+    return StateDefinition(name.strip(), tuple(_condition(part, text) for part in rest.split("&")))
 
 
 def _condition(part: str, text: str) -> Condition:
@@ -63,7 +63,7 @@ def _condition(part: str, text: str) -> Condition:
     return Condition(match[1], match[2] == ">", bound)
 
 
-def parse_all(texts: Sequence[str]) -> tuple[Named, ...]:
+def parse_all(texts: Sequence[str]) -> tuple[StateDefinition, ...]:
     """Several states, each with a name of its own."""
     states = tuple(parse(text) for text in texts)
     names = [state.name for state in states]
@@ -73,7 +73,9 @@ def parse_all(texts: Sequence[str]) -> tuple[Named, ...]:
     return states
 
 
-def labels(states: Sequence[Named], columns: Mapping[str, np.ndarray], angles: Collection[str] = ()) -> np.ndarray:
+def labels(
+    states: Sequence[StateDefinition], columns: Mapping[str, np.ndarray], angles: Collection[str] = ()
+) -> np.ndarray:
     """(T,) int8, number of the first state whose conditions a frame meets, -1 for none.
 
     Args:
@@ -88,7 +90,7 @@ def labels(states: Sequence[Named], columns: Mapping[str, np.ndarray], angles: C
     return result
 
 
-def inside(state: Named, columns: Mapping[str, np.ndarray], angles: Collection[str] = ()) -> np.ndarray:
+def inside(state: StateDefinition, columns: Mapping[str, np.ndarray], angles: Collection[str] = ()) -> np.ndarray:
     """(T,) whether each frame meets every condition."""
     good: np.ndarray | None = None
     for condition in state.conditions:
@@ -100,13 +102,13 @@ def inside(state: Named, columns: Mapping[str, np.ndarray], angles: Collection[s
     return good
 
 
-def check(states: Sequence[Named], columns: Mapping[str, np.ndarray], angles: Collection[str] = ()) -> None:
+def check(states: Sequence[StateDefinition], columns: Mapping[str, np.ndarray], angles: Collection[str] = ()) -> None:
     """That every state is visited, and that no frame lies in two, in the reference.
 
     Raises:
         ValueError: one is not, or two overlap.
     """
-    seen: list[tuple[Named, np.ndarray]] = []
+    seen: list[tuple[StateDefinition, np.ndarray]] = []
     for state in states:
         mask = inside(state, columns, angles)
         if not mask.any():
@@ -122,7 +124,7 @@ def check(states: Sequence[Named], columns: Mapping[str, np.ndarray], angles: Co
         seen.append((state, mask))
 
 
-def check_variables(states: Sequence[Named], known: Collection[str]) -> None:
+def check_variables(states: Sequence[StateDefinition], known: Collection[str]) -> None:
     """That every condition names one of the ``known`` collective variables.
 
     Raises:
@@ -133,7 +135,7 @@ def check_variables(states: Sequence[Named], known: Collection[str]) -> None:
             _known(condition.variable, known, state)
 
 
-def _known(variable: str, columns: Collection[str], state: Named) -> str:
+def _known(variable: str, columns: Collection[str], state: StateDefinition) -> str:
     if variable in columns:
         return variable
     lowered = {name.lower(): name for name in columns}
@@ -146,7 +148,7 @@ def _known(variable: str, columns: Collection[str], state: Named) -> str:
     )
 
 
-def _ranges(state: Named, columns: Mapping[str, np.ndarray], angles: Collection[str]) -> str:
+def _ranges(state: StateDefinition, columns: Mapping[str, np.ndarray], angles: Collection[str]) -> str:
     """What its variables reach, as " (RMSD is 0.05 to 0.9)"."""
     texts = []
     for name in dict.fromkeys(_known(c.variable, columns, state) for c in state.conditions):

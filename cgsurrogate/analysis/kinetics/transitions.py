@@ -22,7 +22,7 @@ UNPHYSICAL = "its time is not physical time: compare ratios of times only"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Visits:
+class DwellTimes:
     """Stays in a state, in time order, from the first frame in its core to the first in another core, or a run's end.
 
     Attributes:
@@ -41,7 +41,7 @@ class Visits:
         return len(self.state)
 
 
-def visits(labels: np.ndarray, frames: Frames) -> Visits:
+def dwell_times(labels: np.ndarray, frames: Frames) -> DwellTimes:
     """Stays from (T,) numbers of cores, -1 for none; never across runs, and from the first core of a run on."""
     ends = np.cumsum(frames.lengths)
     starts = ends - frames.lengths
@@ -60,19 +60,19 @@ def visits(labels: np.ndarray, frames: Frames) -> Visits:
     left[:-1] = run[1:] == run[:-1]
     stop = ends[run] - 1
     stop[:-1] = np.where(left[:-1], first[1:], stop[:-1])
-    return Visits(state, run, stop - first, first > starts[run], left)
+    return DwellTimes(state, run, stop - first, first > starts[run], left)
 
 
-def counts(stays: Visits, count: int) -> np.ndarray:
+def counts(dwells: DwellTimes, count: int) -> np.ndarray:
     """(M, M) transitions from the row's to the column's state."""
-    before = np.flatnonzero(stays.left)
-    code = stays.state[before] * count + stays.state[before + 1]
+    before = np.flatnonzero(dwells.left)
+    code = dwells.state[before] * count + dwells.state[before + 1]
     return np.bincount(code, minlength=count * count).reshape(count, count)
 
 
-def times(stays: Visits, count: int) -> np.ndarray:
+def frames_in_states(dwells: DwellTimes, count: int) -> np.ndarray:
     """(M,) frames spent in each state, whether or not the end of the stay was seen."""
-    return np.bincount(stays.state, stays.steps, minlength=count)
+    return np.bincount(dwells.state, dwells.steps, minlength=count)
 
 
 def rates(seen: np.ndarray, time: np.ndarray) -> Estimate:
@@ -89,24 +89,24 @@ def rates(seen: np.ndarray, time: np.ndarray) -> Estimate:
     return Estimate(seen / span, low / span, gamma.ppf(0.975, seen + 0.5) / span)
 
 
-def survival(stays: Visits, count: int, points: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
+def survival(dwells: DwellTimes, count: int, points: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
     """(L,) frames and (M, L) share of the stays that last at least so long (Kaplan and Meier 1958).
 
     Stays that a run's end cuts off count as long as they were seen. Only stays whose beginning was seen count; where
     there are fewer than three of a state, all of them. nan beyond the longest stay of a state.
     """
-    longest = int(stays.steps.max()) if len(stays) else 0
+    longest = int(dwells.steps.max()) if len(dwells) else 0
     if longest < 1:
         return np.zeros(1), np.ones((count, 1))
     grid = np.unique(np.concatenate([[0], np.geomspace(1, longest, points).round()]))
     curves = np.full((count, len(grid)), np.nan)
     for state in range(count):
-        own = stays.state == state
-        if (own & stays.entered).sum() >= 3:
-            own &= stays.entered
+        own = dwells.state == state
+        if (own & dwells.entered).sum() >= 3:
+            own &= dwells.entered
         if not own.any():
             continue
-        steps, left = stays.steps[own], stays.left[own]
+        steps, left = dwells.steps[own], dwells.left[own]
         when, ended = np.unique(steps[left], return_counts=True)
         at_risk = len(steps) - np.searchsorted(np.sort(steps), when)
         share = np.concatenate([[1.0], np.cumprod(1 - ended / at_risk)])
@@ -133,7 +133,7 @@ def measure(
     names = tuple(names)
     if labels.shape != (len(frames),):
         raise ValueError(f"expected one state a frame, ({len(frames)},), got {labels.shape}")
-    counted = surfaces.counted_states(labels, len(names), frames, cut)
+    counted = surfaces.state_histogram(labels, len(names), frames, cut)
     shares, energies = surfaces.populations(counted, rng)
     notes = absent(names, counted.weights.sum(0)[:-1])
     seen = transitions(labels, names, frames, physical)
@@ -162,9 +162,9 @@ def transitions(labels: np.ndarray, names: tuple[str, ...], frames: Frames, phys
         none = Estimate(unknown, unknown, unknown)
         note = f"no transitions: {frames.out_of_order} have no time order"
         return Transitions(unknown, none, np.zeros(1), np.full((count, 1), np.nan), (note,))
-    stays = visits(labels, frames)
-    seen, steps = counts(stays, count), times(stays, count)
-    grid, curves = survival(stays, count)
+    dwells = dwell_times(labels, frames)
+    seen, steps = counts(dwells, count), frames_in_states(dwells, count)
+    grid, curves = survival(dwells, count)
     found = rates(seen, steps * frames.dt / 1000)
     return Transitions(seen, found, grid * frames.dt, curves, judge(seen, steps, names, physical))
 

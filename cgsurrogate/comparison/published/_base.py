@@ -1,4 +1,4 @@
-"""A published recipe: the metrics of one paper, computed as the paper does, to stand beside its table."""
+"""A published benchmark: the metrics of one paper, computed as the paper does, to stand beside its table."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cgsurrogate.core.frames import Frames
 
 
 @dataclasses.dataclass(frozen=True)
-class Published:
-    """One figure that a paper prints: for which system and model, which metric of the recipe, and where it stands."""
+class PublishedFigure:
+    """One figure that a paper prints: of which system and model, by which metric of the benchmark, and where."""
 
     what: str
     metric: str
@@ -18,11 +18,11 @@ class Published:
     source: str
 
 
-class Recipe(abc.ABC):
+class PublishedBenchmark(abc.ABC):
     """Made from the reference, then applied to any ensemble of the same molecule.
 
     Attributes:
-        name: of the recipe, as its authors call it.
+        name: of the benchmark, as its authors call it.
         source: the paper.
         metrics: what each metric is, with its unit, by the key that a call returns.
         published: figures to stand beside.
@@ -32,7 +32,7 @@ class Recipe(abc.ABC):
     name: str
     source: str
     metrics: dict[str, str]
-    published: tuple[Published, ...] = ()
+    figures: tuple[PublishedFigure, ...] = ()
     notes: tuple[str, ...] = ()
 
     @abc.abstractmethod

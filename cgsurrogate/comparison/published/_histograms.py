@@ -1,4 +1,4 @@
-"""What several recipes need: thinned frames, projections with a fallback, histograms and autocovariances."""
+"""What several benchmarks need: thinned frames, projections with a fallback, histograms and autocovariances."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cgsurrogate.analysis.cvs import _linear_projection as projections
-from cgsurrogate.analysis.free_energy.divergences import divergence, jensen_shannon
 from cgsurrogate.analysis.free_energy.surfaces import normalised
 from cgsurrogate.core.frames import Frames
 
 MOST_FRAMES, MOST_BYTES = 200_000, 128 << 20  # of positions; enough for any histogram
 Compare = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-__all__ = ["divergence", "jensen_shannon"]
 
 
 def strided(frames: Frames, keep: int = 1, most: int = MOST_FRAMES) -> Frames:
@@ -37,7 +34,7 @@ def strided(frames: Frames, keep: int = 1, most: int = MOST_FRAMES) -> Frames:
         frames.dt * stride,
         frames.temperature,
         weights=weights,
-        source=frames.source,
+        provenance=frames.provenance,
     )
 
 

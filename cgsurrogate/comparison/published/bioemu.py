@@ -7,17 +7,17 @@ import numpy as np
 from cgsurrogate.analysis.cvs import _linear_projection as projections
 from cgsurrogate.analysis.cvs._base import TooSmall
 from cgsurrogate.comparison.published import _histograms as shared
-from cgsurrogate.comparison.published._base import Published, Recipe
+from cgsurrogate.comparison.published._base import PublishedBenchmark, PublishedFigure
 from cgsurrogate.core.frames import Frames
 
 DRAWN, NOISE, BINS, HIGHEST, PADDING = 1_000_000, 0.25, 50, 4.0, 0.5
 KILOCALORIE = 4.184  # kJ
 REACH = 0.8  # nm; a distance r enters as exp(-r / REACH)
 PLATITO = "12 fast folders; PLaTITO"
-PUBLISHED = (
-    Published("BioEmu", "free-energy error", 1.11, PLATITO),
-    Published("PLaTITO, worst of its models", "free-energy error", 0.95, PLATITO),
-    Published("PLaTITO, best of its models", "free-energy error", 0.81, PLATITO),
+FIGURES = (
+    PublishedFigure("BioEmu", "free-energy error", 1.11, PLATITO),
+    PublishedFigure("PLaTITO, worst of its models", "free-energy error", 0.95, PLATITO),
+    PublishedFigure("PLaTITO, best of its models", "free-energy error", 0.81, PLATITO),
 )
 
 
@@ -31,7 +31,7 @@ def build(reference: Frames, lag: float | None = None, seed: int = 42) -> BioEmu
     return BioEmu(reference, lag, seed)
 
 
-class BioEmu(Recipe):
+class BioEmu(PublishedBenchmark):
     name = "BioEmu"
     source = "Lewis et al. 2025, Science 389, eadv9817 (benchmark of emulating molecular dynamics)"
     metrics = {  # noqa: RUF012
@@ -39,14 +39,14 @@ class BioEmu(Recipe):
         " after the best shift; 50 x 50 bins",
         "coverage": "share of those bins that have samples",
     }
-    published = PUBLISHED
+    figures = FIGURES
 
     def __init__(self, reference: Frames, lag: float | None, seed: int) -> None:
         features = projections.Features(
             reference.beads, torsions=False, apart=3, of_distance=lambda r: np.exp(-r / REACH)
         )
         if features.count < 2:
-            raise TooSmall("BioEmu needs at least two distances of beads; leave this recipe out")
+            raise TooSmall("BioEmu needs at least two distances of beads; leave this benchmark out")
         self.projection, notes = shared.project(reference, features, lag, kinetic_map=False)
         self.seed = seed
         few = shared.strided(reference)

@@ -7,18 +7,19 @@ import math
 import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.analysis.free_energy.divergences import jensen_shannon_divergence
 from cgsurrogate.comparison.published import _histograms as shared
-from cgsurrogate.comparison.published._base import Published, Recipe
+from cgsurrogate.comparison.published._base import PublishedBenchmark, PublishedFigure
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 
 BINS = 100
 EQUIJUMP = "12 fast folders, mean; dos Santos Costa et al. 2024 (EquiJump)"
-PUBLISHED = (
-    Published("Majewski et al. 2023, multi-protein model", "TIC 1", 0.30, EQUIJUMP),
-    Published("Majewski et al. 2023, multi-protein model", "RMSD", 0.20, EQUIJUMP),
-    Published("Majewski et al. 2023, multi-protein model", "native contacts", 0.27, EQUIJUMP),
-    Published("EquiJump", "TIC 1", 0.03, EQUIJUMP),
+FIGURES = (
+    PublishedFigure("Majewski et al. 2023, multi-protein model", "TIC 1", 0.30, EQUIJUMP),
+    PublishedFigure("Majewski et al. 2023, multi-protein model", "RMSD", 0.20, EQUIJUMP),
+    PublishedFigure("Majewski et al. 2023, multi-protein model", "native contacts", 0.27, EQUIJUMP),
+    PublishedFigure("EquiJump", "TIC 1", 0.03, EQUIJUMP),
 )
 
 
@@ -31,7 +32,7 @@ def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> FastFolde
     return FastFolders(reference, to)
 
 
-class FastFolders(Recipe):
+class FastFolders(PublishedBenchmark):
     name = "fast folders"
     source = "Majewski et al. 2023, Nat. Commun. 14, 5739; dos Santos Costa et al. 2024, arXiv 2410.09667"
     metrics = {  # noqa: RUF012
@@ -40,7 +41,7 @@ class FastFolders(Recipe):
         "native contacts": "Jensen-Shannon divergence of the fraction of native contacts",
         "Rg": "Jensen-Shannon divergence of the radius of gyration",
     }
-    published = PUBLISHED
+    figures = FIGURES
 
     def __init__(self, reference: Frames, to: str | int | np.ndarray) -> None:
         few = shared.strided(reference)
@@ -66,5 +67,5 @@ class FastFolders(Recipe):
         result = dict.fromkeys(self.metrics, math.nan)
         for metric, cv in self.cvs.items():
             own = shared.sample(cv, few)
-            result[metric] = shared.on_joint_range(own, self.known[metric], BINS, [0], shared.divergence)
+            result[metric] = shared.on_joint_range(own, self.known[metric], BINS, [0], jensen_shannon_divergence)
         return result

@@ -7,21 +7,22 @@ import math
 import numpy as np
 
 from cgsurrogate.analysis.cvs import _linear_projection as projections
+from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
 from cgsurrogate.comparison.published import _histograms as shared
 from cgsurrogate.comparison.published import _metastable as states
-from cgsurrogate.comparison.published._base import Published, Recipe
+from cgsurrogate.comparison.published._base import PublishedBenchmark, PublishedFigure
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 
 JAMUN = "tetrapeptides; MDGen run again by Daigavane et al. 2024 (JAMUN), Table 1"
-PUBLISHED = (
-    Published("MDGen", "torsions", 0.129, JAMUN),
-    Published("MDGen", "TIC 1", 0.228, JAMUN),
-    Published("MDGen", "TIC 1-2", 0.320, JAMUN),
-    Published("MDGen", "MSM states", 0.233, JAMUN),
-    Published("MDGen, side chains", "torsions", 0.089, JAMUN),
-    Published("MDGen, all torsions", "torsions", 0.107, JAMUN),
-    Published("molecular dynamics ten times shorter, all torsions", "torsions", 0.095, JAMUN),
+FIGURES = (
+    PublishedFigure("MDGen", "torsions", 0.129, JAMUN),
+    PublishedFigure("MDGen", "TIC 1", 0.228, JAMUN),
+    PublishedFigure("MDGen", "TIC 1-2", 0.320, JAMUN),
+    PublishedFigure("MDGen", "MSM states", 0.233, JAMUN),
+    PublishedFigure("MDGen, side chains", "torsions", 0.089, JAMUN),
+    PublishedFigure("MDGen, all torsions", "torsions", 0.107, JAMUN),
+    PublishedFigure("molecular dynamics ten times shorter, all torsions", "torsions", 0.095, JAMUN),
 )
 
 
@@ -34,7 +35,7 @@ def build(reference: Frames, lag: float = 100.0) -> MDGen:
     return MDGen(reference, lag)
 
 
-class MDGen(Recipe):
+class MDGen(PublishedBenchmark):
     name = "MDGen"
     source = "Jing et al. 2024, arXiv 2409.17808"
     metrics = {  # noqa: RUF012
@@ -44,7 +45,7 @@ class MDGen(Recipe):
         "MSM states": "Jensen-Shannon distance of the populations of 10 metastable states",
         "decorrelation": "mean |log10| of the ratio of torsion decorrelation times (to 1/e) to the reference's",
     }
-    published = PUBLISHED
+    figures = FIGURES
 
     def __init__(self, reference: Frames, lag: float) -> None:
         self.torsions = registry.build("cvs", "torsions", reference)
@@ -74,18 +75,17 @@ class MDGen(Recipe):
     def __call__(self, frames: Frames) -> dict[str, float]:
         few = shared.strided(frames)
         angles, own = self.torsions(few), shared.sample(self.projection, few)
-        js = shared.jensen_shannon
         tables = self._tables(angles, few)
-        torsions = [shared.between(a, b, js) for a, b in zip(tables, self.tables, strict=True)]
+        torsions = [shared.between(a, b, jensen_shannon) for a, b in zip(tables, self.tables, strict=True)]
         two = own.values.shape[1] > 1
         populations = math.nan
         if self.states is not None:
             shares = self.states.populations(own.values, own.weight)
-            populations = shared.between(shares, self.populations, js)
+            populations = shared.between(shares, self.populations, jensen_shannon)
         return {
             "torsions": float(np.mean(torsions)),
-            "TIC 1": shared.on_joint_range(own, self.known, 100, [0], js),
-            "TIC 1-2": shared.on_joint_range(own, self.known, 50, [0, 1], js) if two else math.nan,
+            "TIC 1": shared.on_joint_range(own, self.known, 100, [0], jensen_shannon),
+            "TIC 1-2": shared.on_joint_range(own, self.known, 50, [0, 1], jensen_shannon) if two else math.nan,
             "MSM states": populations,
             "decorrelation": _ratio(_decorrelation(angles, few), self.times, max(few.dt, self.resolution)),
         }
@@ -101,7 +101,7 @@ def _decorrelation(angles: np.ndarray, frames: Frames) -> np.ndarray:
     The autocorrelation is (C(t) - b) / (1 - b) with C(t) the mean of cos(a(t') - a(t' + t)) and b = |<exp(ia)>|^2.
     """
     count = angles.shape[1]
-    if not frames.time_ordered or not frames.source.get("physical_time", True) or max(frames.lengths) < 4:
+    if not frames.time_ordered or not frames.provenance.physical_time or max(frames.lengths) < 4:
         return np.full(count, math.nan)
     times = np.full(count, math.nan)
     for k in range(count):

@@ -9,12 +9,14 @@ import numpy as np
 from cgsurrogate.analysis.convergence import wall_seconds
 from cgsurrogate.analysis.cvs import _linear_projection as projections
 from cgsurrogate.comparison.published import _histograms as shared
-from cgsurrogate.comparison.published._base import Published, Recipe
+from cgsurrogate.comparison.published._base import PublishedBenchmark, PublishedFigure
 from cgsurrogate.core.frames import Frames
 
 REGIONS, SHARE = 8, 0.01
 MOST_FRAMES = 1_000_000  # of a time series; more are thinned evenly
-PUBLISHED = (Published("Timewarp, tetrapeptides, median", "speed-up", 5.0, "Klein et al. 2023 (Timewarp); MD is 1"),)
+FIGURES = (
+    PublishedFigure("Timewarp, tetrapeptides, median", "speed-up", 5.0, "Klein et al. 2023 (Timewarp); MD is 1"),
+)
 
 
 def build(reference: Frames, lag: float | None = None) -> Timewarp:
@@ -26,7 +28,7 @@ def build(reference: Frames, lag: float | None = None) -> Timewarp:
     return Timewarp(reference, lag)
 
 
-class Timewarp(Recipe):
+class Timewarp(PublishedBenchmark):
     name = "Timewarp"
     source = "Klein et al. 2023, arXiv 2302.01170"
     metrics = {  # noqa: RUF012
@@ -36,7 +38,7 @@ class Timewarp(Recipe):
         "speed-up": "effective samples per second over those of the reference",
         "covered": "share of the regions of the reference that are visited",
     }
-    published = PUBLISHED
+    figures = FIGURES
 
     def __init__(self, reference: Frames, lag: float | None) -> None:
         self.projection, notes = shared.project(reference, projections.Features(reference.beads), lag)

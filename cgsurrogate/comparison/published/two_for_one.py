@@ -8,11 +8,12 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs import _linear_projection as projections
 from cgsurrogate.analysis.cvs._base import TooSmall
+from cgsurrogate.analysis.free_energy.divergences import jensen_shannon_divergence
 from cgsurrogate.comparison.published import _histograms as shared
-from cgsurrogate.comparison.published._base import Recipe
+from cgsurrogate.comparison.published._base import PublishedBenchmark
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures as geometry
+from cgsurrogate.geometry import measures
 
 OFFSET, WIDTH = 3, 0.01  # neighbours along the chain; nm
 TIC_BINS, RMSD_BINS = 101, 100
@@ -28,7 +29,7 @@ def build(reference: Frames, lag: float = 20_000.0, to: str | int | np.ndarray =
     return TwoForOne(reference, lag, to)
 
 
-class TwoForOne(Recipe):
+class TwoForOne(PublishedBenchmark):
     name = "Two-for-One"
     source = "Arts et al. 2023, J. Chem. Theory Comput. 19, 6151 (arXiv 2302.00600)"
     metrics = {  # noqa: RUF012
@@ -38,10 +39,10 @@ class TwoForOne(Recipe):
     }
 
     def __init__(self, reference: Frames, lag: float, to: str | int | np.ndarray) -> None:
-        chosen = geometry.calphas(reference.beads)
+        chosen = measures.calphas(reference.beads)
         self.pairs = np.array([(a, b) for k, a in enumerate(chosen) for b in chosen[k + OFFSET :]], int).reshape(-1, 2)
         if not len(self.pairs):
-            raise TooSmall("Two-for-One needs beads at least three apart along the chain; leave this recipe out")
+            raise TooSmall("Two-for-One needs beads at least three apart along the chain; leave this benchmark out")
         self.projection, notes = shared.project(reference, projections.Features(reference.beads, apart=1), lag)
         self.rmsd = registry.build("cvs", "rmsd", reference, to=to)
         few = shared.strided(reference)
@@ -66,7 +67,7 @@ class TwoForOne(Recipe):
         own = shared.table(tics.values[:, :2], tics.weight, self.edges, clip=False)
         return {
             "pair distances": _mean_divergence(self._distances(few), self.counts),
-            "TIC 1-2": shared.between(own, self.tics, shared.divergence) if len(self.edges) > 1 else math.nan,
+            "TIC 1-2": shared.between(own, self.tics, jensen_shannon_divergence) if len(self.edges) > 1 else math.nan,
             "RMSD": self._deviations(shared.sample(self.rmsd, few)),
         }
 
@@ -74,13 +75,13 @@ class TwoForOne(Recipe):
         top = max(float(own.values.max()), float(self.known.values.max()), 1e-6)
         edges = [np.linspace(0, top, RMSD_BINS + 1)]
         a, b = (shared.table(s.values, s.weight, edges, clip=True) for s in (own, self.known))
-        return shared.between(a, b, shared.divergence)
+        return shared.between(a, b, jensen_shannon_divergence)
 
     def _distances(self, frames: Frames) -> np.ndarray:
         """(P, bins) probabilities of each pair's distance, bins of ``WIDTH`` from 0 on."""
         counts, weight = np.zeros((len(self.pairs), 1)), frames.probabilities
-        for part in geometry.chunks(frames, 6 * len(self.pairs)):
-            place = (geometry.distances(np.asarray(frames.positions[part], float), self.pairs) / WIDTH).astype(int)
+        for part in measures.chunks(frames, 6 * len(self.pairs)):
+            place = (measures.distances(np.asarray(frames.positions[part], float), self.pairs) / WIDTH).astype(int)
             counts = _widened(counts, int(place.max()) + 1)
             flat = place + np.arange(len(self.pairs)) * counts.shape[1]
             own = np.repeat(weight[part], len(self.pairs))
@@ -94,4 +95,4 @@ def _widened(counts: np.ndarray, bins: int) -> np.ndarray:
 
 def _mean_divergence(first: np.ndarray, second: np.ndarray) -> float:
     bins = max(first.shape[1], second.shape[1])
-    return float(np.mean(shared.divergence(_widened(first, bins), _widened(second, bins))))
+    return float(np.mean(jensen_shannon_divergence(_widened(first, bins), _widened(second, bins))))

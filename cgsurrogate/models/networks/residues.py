@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from cgsurrogate.core import bead_types
 from cgsurrogate.core.energy import Analytic, Energy
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Differences, Dihedrals, multiples
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.networks import _residues_analytic, _residues_compiled
 
 ORDER = 3  # multiples of a dihedral
@@ -94,7 +94,7 @@ class Edges(nn.Module):
         super().__init__()
         self.cutoff, self.residues, self.radial = cutoff, len(groups), radial
         self.channels = len(SITES) * radial + 1
-        self.apart = bond_graph.separations(beads)
+        self.apart = Molecule.of(beads).separations
         self.site = {name: np.array([_site(beads, group, name) for group in groups]) for two in SITES for name in two}
         self.swapped = [SITES.index(two[::-1]) for two in SITES]
         self.sites_used = sum(all((self.site[name] >= 0).any() for name in two) for two in SITES)
@@ -144,7 +144,7 @@ class Turns(nn.Module):
 
     def __init__(self, beads: Beads, groups: list[list[int]], width: int):
         super().__init__()
-        self.rows = rows = bond_graph.dihedrals(beads)
+        self.rows = rows = Molecule.of(beads).dihedrals
         self.measure = Dihedrals(len(beads), rows) if len(rows) else None
         first = beads.residues[0]
         numbers = {beads.residues[g[0]]: k for k, g in enumerate(groups)}

@@ -20,11 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate.core import bead_types
-from cgsurrogate.core.energy import Analytic, Energy
+from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Dihedrals, multiples
-from cgsurrogate.models.networks import _schnet
+from cgsurrogate.geometry.molecule import Molecule
 
 FAINT = 1e-12
 ORDER = 2  # multiples of a dihedral
@@ -78,9 +77,6 @@ class SchNet(Energy):
         state = nn.functional.silu(state)
         return SCALE * self.output(nn.functional.silu(self.hidden(state))).sum((1, 2))
 
-    def analytic(self) -> Analytic:
-        return _schnet.Passes(self, ORDER, SCALE, FAINT, SPREAD)
-
 
 class Radial(nn.Module):
     """(B, N, 3) nm -> (B, N, N, K): Gaussians of s = exp(-d / 0.5 nm), fading smoothly to zero at the cutoff.
@@ -92,7 +88,7 @@ class Radial(nn.Module):
     def __init__(self, beads: Beads, count: int, cutoff: float):
         super().__init__()
         self.cutoff = cutoff
-        apart, residues = bond_graph.separations(beads), np.asarray(beads.residues)
+        apart, residues = Molecule.of(beads).separations, np.asarray(beads.residues)
         edge = (apart >= 3) | ((apart == 2) & (np.abs(residues[:, None] - residues) >= 2))
         self.register_buffer("edge", torch.tensor(edge, dtype=torch.float32), persistent=False)
         centres = torch.linspace(float(np.exp(-cutoff / SPREAD)), float(np.exp(-SHORT / SPREAD)), count)
@@ -140,8 +136,8 @@ class Local(nn.Module):
 
     def __init__(self, beads: Beads, width: int):
         super().__init__()
-        rows = bond_graph.dihedrals(beads)
-        self.count, self.width, self.measure_rows = len(rows), width, rows
+        rows = Molecule.of(beads).dihedrals
+        self.count, self.width = len(rows), width
         self.measure = Dihedrals(len(beads), rows)
         places = [[(t, p) for t, row in enumerate(rows) for p in range(4) if row[p] == i] for i in range(len(beads))]
         self.most = max((len(p) for p in places), default=0)

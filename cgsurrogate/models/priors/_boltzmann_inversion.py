@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.molecule import Molecule
 
 CHUNK = 2000  # frames measured at once
 MOST_FRAMES = 50_000  # evenly spaced; more make no visible difference to a one-dimensional fit
@@ -21,7 +21,7 @@ def register(prior: Prior, beads: Beads, rows: np.ndarray, **shapes: tuple[int, 
     """Give a prior its terms (M, width): ``index`` (M,) into the kinds, their ``names`` and ``types``, and one row of
     nan a kind for every parameter; ``misfit`` is one of them.
     """
-    index, names, types = bond_graph.kinds(beads, rows)
+    index, names, types = Molecule.of(beads).kinds(rows)
     prior.beads, prior.names = beads, names
     prior.register_buffer("index", torch.from_numpy(index), persistent=False)
     prior.register_buffer("types", torch.from_numpy(types))

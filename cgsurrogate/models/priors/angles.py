@@ -16,8 +16,8 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Cosines
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
 
@@ -44,7 +44,7 @@ class Angles(Prior):
         super().__init__()
         if order < 2 or order % 2:
             raise ValueError(f"the order of the angle series must be even and at least 2, got {order}")
-        self.rows, self.order = bond_graph.angles(beads), order
+        self.rows, self.order = Molecule.of(beads).angles, order
         self.cosines = Cosines(len(beads), self.rows)
         _boltzmann_inversion.register(self, beads, self.rows, series=(order + 1,), centre=(), reach=(), wall=())
 

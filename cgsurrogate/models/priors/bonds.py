@@ -9,8 +9,8 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Differences
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
 
@@ -33,7 +33,7 @@ class Bonds(Prior):
         super().__init__()
         if not narrowest > 0:
             raise ValueError(f"the narrowest bond must be above 0 nm, got {narrowest}")
-        self.rows, self.narrowest = bond_graph.bonds(beads), narrowest
+        self.rows, self.narrowest = Molecule.of(beads).bonds, narrowest
         self.differences = Differences(len(beads), self.rows)
         _boltzmann_inversion.register(self, beads, self.rows, strength=(), rest=())
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Dihedrals as Measure
 from cgsurrogate.geometry.internal_coordinates import multiples
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
 
@@ -43,7 +43,7 @@ class Dihedrals(Prior):
         super().__init__()
         if order < 1:
             raise ValueError(f"the order of the dihedral series must be at least 1, got {order}")
-        self.rows, self.order = bond_graph.dihedrals(beads), order
+        self.rows, self.order = Molecule.of(beads).dihedrals, order
         self.measure = Measure(len(beads), self.rows)
         _boltzmann_inversion.register(self, beads, self.rows, series=(2 * order,))
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Dihedrals
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
 
@@ -35,7 +35,7 @@ class Impropers(Prior):
 
     def __init__(self, beads: Beads):
         super().__init__()
-        self.rows = bond_graph.impropers(beads)
+        self.rows = Molecule.of(beads).impropers
         self.measure = Dihedrals(len(beads), self.rows)
         _boltzmann_inversion.register(self, beads, self.rows, strength=(), rest=())
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry import bond_graph
 from cgsurrogate.geometry.internal_coordinates import Differences
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
 
@@ -42,7 +42,7 @@ class Repulsion(Prior):
             raise ValueError(
                 "repulsion needs a separation of at least 3 bonds, and a hardness and a largest distance above 0"
             )
-        self.rows, self.hardness, self.largest = bond_graph.pairs(beads, separation), hardness, largest
+        self.rows, self.hardness, self.largest = Molecule.of(beads).pairs(separation), hardness, largest
         self.differences = Differences(len(beads), self.rows)
         _boltzmann_inversion.register(self, beads, self.rows, closest=(), strength=())
 

@@ -26,7 +26,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import State, Stepper, supported_lags
-from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.steppers import _heads
 
@@ -55,7 +55,7 @@ class Internal(Stepper):
         size = self.zmatrix.size
         self.register_buffer("soft", torch.zeros(size, dtype=torch.bool))
         self.register_buffer("closest", torch.zeros(len(beads), len(beads)))  # nm; what is nearer is drawn again
-        self.register_buffer("apart", torch.tensor(bond_graph.separations(beads) >= APART), persistent=False)
+        self.register_buffer("apart", torch.tensor(Molecule.of(beads).separations >= APART), persistent=False)
         self.register_buffer("_far_pairs", self.apart.triu().nonzero().T.contiguous(), persistent=False)
         self.register_buffer("centre", torch.full((size,), math.nan))  # natural units
         self.register_buffer("scale", torch.full((size,), math.nan))
@@ -278,24 +278,6 @@ class Internal(Stepper):
             positions[bad] = torch.where(good.any(1)[:, None, None], tried[first], before[bad])
             bad = bad[~good.any(1)]
         return positions.to(state.positions.dtype), memory
-
-    @torch.no_grad()
-    def propose(self, state: State, rng: Generator) -> State:
-        """Without drawing again what collides; where a stiff coordinate reached its bound, nothing moves."""
-        before = state.positions.to(self.scale.dtype)
-        now = self.encode(before)
-        context = self._context(now, now.new_full((len(now),), self.lag), None)
-        *noise, rest = self._noise(len(now), rng)
-        soft = self._draw_soft(now, context, tuple(noise))
-        stiff = self._draw_stiff(soft, context, rest)
-        inside = (stiff.abs() < BOUND).all(1)[:, None, None]
-        proposed = self.decode(torch.cat([soft, stiff], 1), before)
-        positions = torch.where(inside, proposed.to(state.positions.dtype), state.positions)
-        return State(positions, state.velocities, state.memory)
-
-    def log_volume(self, positions: Tensor) -> Tensor:
-        bonds, angles, _ = self.zmatrix.to_internal(positions.to(self.scale.dtype))
-        return self.zmatrix.log_volume(bonds, angles)
 
     def _noise_of_each(self, seeds: Tensor) -> Noise:
         """``TRIALS`` rows a seed: what one replica draws does not depend on how the others fared."""

@@ -134,8 +134,8 @@ class Graph(_torsion_stepper.Internal):
         other.to(self.scale)
         other._made, other.dropout = self._made, self.dropout
         other._bind()
-        if hasattr(self, "recipe"):
-            other.recipe = self.recipe
+        if hasattr(self, "spec"):
+            other.spec = self.spec
         return other.train(self.training)
 
     # -- fitting ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cgsurrogate.analysis.results import Shape
+from cgsurrogate.analysis.results import ContactMap
 from cgsurrogate.comparison.ensemble import Ensemble
 from cgsurrogate.report.plots import drawing, style
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 TICKS = 12  # residues named along an axis
 
 
-def known(ensembles: Sequence[Ensemble]) -> list[tuple[Ensemble, Shape]]:
+def known(ensembles: Sequence[Ensemble]) -> list[tuple[Ensemble, ContactMap]]:
     """The ensembles to be shown of which this is known, each with it."""
-    return [(e, e.shape) for e in drawing.shown(ensembles) if e.shape is not None]
+    return [(e, e.contact_map) for e in drawing.shown(ensembles) if e.contact_map is not None]
 
 
 def has_contacts(ensemble: Ensemble) -> bool:
-    return ensemble.shape is not None and bool(np.isfinite(ensemble.shape.contacts).any())
+    return ensemble.contact_map is not None and bool(np.isfinite(ensemble.contact_map.contacts).any())
 
 
-def triangles(reference: Shape, other: Shape | None) -> np.ndarray:
+def triangles(reference: ContactMap, other: ContactMap | None) -> np.ndarray:
     """(R, R) share of frames in contact: the reference above the diagonal, the other (or again it) below."""
     below = reference.contacts if other is None else other.contacts
     return np.where(np.tri(len(reference.residues), dtype=bool), below, reference.contacts)
 
 
-def contacts(ax: Axes, reference: Shape, other: Shape | None = None, top: float = 1.0) -> Axes:
+def contacts(ax: Axes, reference: ContactMap, other: ContactMap | None = None, top: float = 1.0) -> Axes:
     """Contact map, from 0 to ``top``: the reference above the diagonal, the other ensemble below."""
     return _matrix(ax, triangles(reference, other), reference.residues, cmap=style.SEQUENTIAL, vmin=0, vmax=top)
 
 
-def contact_difference(ax: Axes, reference: Shape, other: Shape, limit: float = 1.0) -> Axes:
+def contact_difference(ax: Axes, reference: ContactMap, other: ContactMap, limit: float = 1.0) -> Axes:
     """Share of frames in contact, the other ensemble minus the reference."""
     values = other.contacts - reference.contacts
     return _matrix(ax, values, reference.residues, cmap=style.DIVERGING, vmin=-limit, vmax=limit)

@@ -45,16 +45,16 @@ def layout(count: int, places: np.ndarray | None = None) -> np.ndarray:
 
 def speed(kinetics: StateKinetics, start: int, end: int) -> float:
     """How fast one state turns into another, 1/ns: 1 / mean first-passage time, else the counted rate; 0 if unknown."""
-    if kinetics.passage is None:
+    if kinetics.mean_first_passage is None:
         return float(np.nan_to_num(kinetics.rates.value[start, end], posinf=0))
-    time = float(kinetics.passage.value[start, end])
+    time = float(kinetics.mean_first_passage.value[start, end])
     return 1000 / time if math.isfinite(time) and time > 0 else 0.0
 
 
 def label(kinetics: StateKinetics, start: int, end: int) -> str:
     """Mean first-passage time (or rate) with its interval below."""
-    if kinetics.passage is not None:
-        text, under = numbers.duration(*numbers.at(kinetics.passage, start, end))
+    if kinetics.mean_first_passage is not None:
+        text, under = numbers.duration(*numbers.at(kinetics.mean_first_passage, start, end))
     else:
         text, under = numbers.rate(*numbers.at(kinetics.rates, start, end))
     return f"{text}\n({under.replace(' to ', numbers.DASH)})" if under else text
@@ -188,7 +188,7 @@ def figures(ensembles: Sequence[Ensemble], which: str, places: np.ndarray | None
 
 def _data(name: str, kinetics: StateKinetics) -> dict[str, np.ndarray]:
     data = {f"{name} counts": kinetics.counts, f"{name} lag": np.array(kinetics.lag)}
-    for field in ("populations", "passage", "rates", "transitions"):
+    for field in ("populations", "mean_first_passage", "rates", "transitions"):
         if (values := getattr(kinetics, field)) is not None:
             data |= drawing.estimate(f"{name} {field}", values)
     return data

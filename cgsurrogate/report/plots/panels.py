@@ -102,8 +102,8 @@ def timescales(ensembles: Sequence[Ensemble]) -> drawing.Made:
     data: dict[str, np.ndarray] = {}
     for ensemble, times in known:
         data |= {f"{ensemble.name} {field}": getattr(times, field) for field in ("lags", "values", "low", "high")}
-        if times.clock is not None:
-            data |= drawing.estimate(f"{ensemble.name} time scaling", times.clock)
+        if times.time_scaling is not None:
+            data |= drawing.estimate(f"{ensemble.name} time scaling", times.time_scaling)
     return drawing.multiples(PROCESSES[:count], draw), data
 
 

@@ -27,7 +27,7 @@ from torch import Generator, Tensor, nn
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Internal, Sum
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation.evaluator import terms_of
 
 GRID = 360
@@ -38,7 +38,7 @@ NARROWEST = 0.4  # radian; an angle with less room, or of which no term speaks a
 
 def can_turn(beads: Beads) -> bool:
     """Whether a molecule has a dihedral that can turn."""
-    return bool(bond_graph.turned(beads, bond_graph.dihedrals(beads))[0].any())
+    return len(Molecule.of(beads).rotatable[0]) > 0
 
 
 class Turns(nn.Module):
@@ -57,14 +57,13 @@ class Turns(nn.Module):
         super().__init__()
         if not 0 <= drawn <= 1:
             raise ValueError(f"expected the share of drawn turns between 0 and 1, got {drawn}")
-        self.drawn, dihedrals, angles = drawn, bond_graph.dihedrals(beads), bond_graph.angles(beads)
-        (free, sides), (loose, arms) = bond_graph.turned(beads, dihedrals), bond_graph.swung(beads, angles)
-        if not free.any():
+        self.drawn, molecule = drawn, Molecule.of(beads)
+        (dihedrals, sides), (angles, arms) = molecule.rotatable, molecule.openable
+        if not len(dihedrals):
             raise ValueError(
                 f"Monte Carlo turns need a dihedral that can turn, these {len(beads)} beads have none; simulate "
                 "without --turns"
             )
-        dihedrals, sides, angles, arms = dihedrals[free], sides[free], angles[loose], arms[loose]
         kT = units.thermal_energy(temperature)
         phi = _centres(-math.pi, math.pi)
         theta = _centres(0.0, math.pi)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State, divisor_near
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models.evaluation.evaluator import Forces
 from cgsurrogate.simulation.monte_carlo.block_moves import learned
 from cgsurrogate.simulation.monte_carlo.pivot import Turns
@@ -56,7 +58,7 @@ class Turning(Propagator):
         self.energies = Forces(self.turns.moving(energy)).energies
         self.temperature, self.lag = moves.temperature, moves.lag * self.period
         self.mixes_temperatures = moves.mixes_temperatures  # type: ignore[misc]
-        self.recipe = getattr(moves, "recipe", None)
+        self.spec = getattr(moves, "spec", None)
 
     def extra_repr(self) -> str:
         return (
@@ -104,7 +106,7 @@ class Turning(Propagator):
         proposed, ratio, drawn = self.turns.propose(x, rng)
         return proposed, ratio, torch.where(drawn, 0, 1)
 
-    def notes(self, state: State) -> dict[str, Any]:
+    def notes(self, state: State, known: Provenance) -> Provenance:
         accepted, tried = state.counts[:, ::2], state.counts[:, 1::2]  # type: ignore[index]
         done, all_ = accepted.sum(0).tolist(), tried.sum(0).tolist()
         about: dict[str, Any] = {
@@ -114,9 +116,14 @@ class Turning(Propagator):
             "never_turned": int((accepted.sum(1) == 0).sum()),
         }
         about |= {f"acceptance_{k}": n / m for k, n, m in zip(KINDS, done, all_, strict=True) if m}
-        inner = self.moves.notes(state)
-        why = "Monte Carlo turns take no time"
-        return inner | {"turns": about, "physical_time": False, "time_ordered": False, "why_not_physical": why}
+        known = self.moves.notes(state, known)
+        return dataclasses.replace(
+            known,
+            monte_carlo={**known.monte_carlo, "pivot": about},
+            mixed_by="Monte Carlo pivot moves",
+            physical_time=False,
+            why_not_physical="Monte Carlo moves take no time",
+        )
 
 
 def sentence(about: dict[str, Any]) -> str:

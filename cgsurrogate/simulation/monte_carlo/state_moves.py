@@ -13,6 +13,7 @@ equilibrium after a few accepted jumps.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.torsion_moves import Moves
 from cgsurrogate.models.evaluation.evaluator import Forces
 from cgsurrogate.simulation.monte_carlo.mixture import Mixture, choose
@@ -58,7 +60,7 @@ class Jumping(Propagator):
         self.energies = Forces(energy).energies
         self.temperature, self.lag = moves.temperature, moves.lag * self.period
         self.mixes_temperatures = moves.mixes_temperatures  # type: ignore[misc]
-        self.recipe = getattr(moves, "recipe", None)
+        self.spec = getattr(moves, "spec", None)
 
     def extra_repr(self) -> str:
         fitted = f"{len(self.density.shares)} groups of likelihood {self.density.fit:.6g}"
@@ -121,16 +123,21 @@ class Jumping(Propagator):
     def _counted(inner: State, own: Tensor) -> State:
         return inner._replace(counts=own if inner.counts is None else torch.cat((inner.counts, own), 1))
 
-    def notes(self, state: State) -> dict[str, Any]:
+    def notes(self, state: State, known: Provenance) -> Provenance:
         inner, own = self._parts(state)
         accepted, tried = own.double().sum(0).tolist()
         never = int((own[:, 0] == 0).sum())
         steps = self.period * getattr(self.moves, "period", 1)
         about = {"attempts": self.attempts, "steps": steps, "acceptance": accepted / max(tried, 1),
                  "never_jumped": never, "groups": len(self.density.shares)}  # fmt: skip
-        why = "Monte Carlo jumps take no time"
-        physical = {"physical_time": False, "time_ordered": False, "why_not_physical": why}
-        return self.moves.notes(inner) | {"jumps": about} | physical
+        known = self.moves.notes(inner, known)
+        return dataclasses.replace(
+            known,
+            monte_carlo={**known.monte_carlo, "independence": about},
+            mixed_by="Monte Carlo independence moves",
+            physical_time=False,
+            why_not_physical="Monte Carlo moves take no time",
+        )
 
 
 def fitted(moves: Moves, frames: Frames) -> Mixture:

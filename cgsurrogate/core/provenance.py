@@ -1,0 +1,143 @@
+"""Where frames come from, in typed fields: files that were mapped, or a simulation and what it did to their order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+EXCHANGE = "exchanging replicas"  # a ``mixed_by``, as are those of the sampler that a simulation names
+
+
+@dataclasses.dataclass(frozen=True)
+class Quarantined:
+    """A replica that was frozen: its number, the time in ps of its first bad frame, and why that is bad."""
+
+    replica: int
+    time: float
+    reason: str
+
+    def __str__(self) -> str:
+        return f"replica {self.replica} after {self.time:g} ps ({self.reason})"
+
+
+class Exchange(TypedDict, total=False):
+    """What replica exchange on a ladder of temperatures achieved.
+
+    ``temperatures`` in K, rising; for each pair of neighbours the ``attempts`` and the ``acceptance`` (None where
+    nothing was tried); rounds of ``exchanges``; ``round_trips`` of replicas from the lowest temperature to the highest
+    and back; ``settled``, ps that got no weight; and how many frames lie at the lowest temperature, and how many
+    all of them are worth there by weight.
+    """
+
+    temperatures: list[float]
+    acceptance: list[float | None]
+    attempts: list[int]
+    exchanges: int
+    round_trips: int
+    settled: float
+    frames_at_target: int
+    effective_frames: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """Where frames come from. Every field is optional; what is in a mapping, JSON can hold.
+
+    Attributes:
+        topology: name of the file that all-atom trajectories were read with.
+        trajectories: names of their files.
+        mapping: from atoms to beads, as on the command line.
+        example: name of the embedded example.
+        title: of the example, for people.
+        aggregate: how forces of atoms became forces of beads, "basic" or "optimal".
+        mean_square_force: of each such aggregation, (kJ/mol/nm)^2, and which was used.
+        effective_fraction: share of the frames that as many equally weighted ones are worth (Kish).
+        ns_per_day: speed of the simulation that made the frames.
+        made_by: in words, where neither files nor a simulation made them.
+        propagator: what moved the beads, "force field" or "time-stepper".
+        lag: ps of one of its steps.
+        simulation: all that decides about the frames, by which a folder tells one simulation from another.
+        physical_time: whether ``dt`` is time of the molecule; not so for a coarse-grained force field.
+        why_not_physical: in words.
+        mixed_by: what took the order in time from the frames ("exchanging replicas", ...); empty if they have it.
+        monte_carlo: by kind of move, what was tried and accepted.
+        exchange: what replica exchange achieved; None without.
+        replicas: number of the replica that each run is.
+        ladders: number of the ladder of replicas that each run comes from.
+        quarantined: replicas that were frozen.
+        wall_seconds: of the simulation.
+        kinetic_temperature: K, the mean.
+        too_close: the first pair of beads that came nearer than training data do, and its distance in nm.
+        correction: how the frames were weighted after they were made.
+        uncertainty: summary of how new the frames are to the model that made them.
+        notes: anything else.
+    """
+
+    topology: str = ""
+    trajectories: tuple[str, ...] = ()
+    mapping: str = ""
+    example: str = ""
+    title: str = ""
+    aggregate: str = ""
+    mean_square_force: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    effective_fraction: float | None = None
+    ns_per_day: float | None = None
+    made_by: str = ""
+    propagator: str = ""
+    lag: float | None = None
+    simulation: Mapping[str, Any] | None = None
+    physical_time: bool = True
+    why_not_physical: str = ""
+    mixed_by: str = ""
+    monte_carlo: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    exchange: Exchange | None = None
+    replicas: tuple[int, ...] = ()
+    ladders: tuple[int, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+    wall_seconds: float | None = None
+    kinetic_temperature: float | None = None
+    too_close: tuple[float, ...] = ()
+    correction: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    uncertainty: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if clash := FIELDS & self.notes.keys():
+            raise ValueError(f"{', '.join(sorted(clash))} of a provenance are fields of their own, not notes")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold: fields that say something, and the notes beside them."""
+        empty = Provenance()
+        named = {name: getattr(self, name) for name in FIELDS if getattr(self, name) != getattr(empty, name)}
+        if self.quarantined:
+            named["quarantined"] = [dataclasses.asdict(one) for one in self.quarantined]
+        return dict(sorted(named.items())) | dict(self.notes)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Provenance:
+        """The inverse of ``to_dict``, after a round trip through JSON; reads what earlier versions wrote, too."""
+        given = {name: value for name, value in _renewed(dict(values)).items() if value is not None}
+        named = {name: given.pop(name) for name in FIELDS & given.keys()}
+        for name in ("trajectories", "replicas", "ladders", "too_close"):
+            if name in named:
+                named[name] = tuple(named[name])
+        named["quarantined"] = tuple(Quarantined(**entry) for entry in named.get("quarantined", ()))
+        return cls(**named, notes=given)
+
+
+FIELDS = {field.name for field in dataclasses.fields(Provenance)} - {"notes"}
+MOVES = {"turns": "pivot", "jumps": "independence"}  # as they were called at first, and are called
+
+
+def _renewed(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of today from those of folders that were written before ``mixed_by`` and ``monte_carlo``."""
+    moves = {new: values.pop(old) for old, new in MOVES.items() if old in values}
+    if moves:
+        values["monte_carlo"] = moves
+    if not values.pop("time_ordered", True):
+        kinds = " and ".join(moves)
+        values["mixed_by"] = f"Monte Carlo {kinds} moves" if moves and "exchange" not in values else EXCHANGE
+    if "made by" in values:
+        values["made_by"] = values.pop("made by")
+    return values

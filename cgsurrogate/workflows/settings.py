@@ -1,0 +1,42 @@
+"""What a whole study can be told; the command line reads its options' defaults here, so nothing heavy is imported."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from cgsurrogate.training.settings import EnergySettings, StepperSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class StudySettings:
+    """What ``cgsurrogate run`` can be told beside its input; its options and their defaults are these fields.
+
+    Attributes:
+        minutes: wall time in all.
+        lag: ps of one jump of the stepper; None: chosen from the data.
+        objective: of the force field, beside noise contrast.
+        network: kind of network, name:key=value.
+        stepper: kind of stepper, name:key=value.
+        held_out: share of the runs that only judge.
+        replicas: simulated side by side.
+        pivot: pivot moves of the force field, N:STEPS; "0" for plain dynamics.
+        fine_tune: whether the larger part of the force field's training tells data from its own equilibrium.
+        seed: of all that is random.
+    """
+
+    minutes: float = 7.0
+    lag: float | None = None
+    objective: str = EnergySettings.objective
+    network: str = EnergySettings.network
+    stepper: str = StepperSettings.stepper
+    held_out: float = 0.34
+    replicas: int = 200
+    pivot: str = "10:5"
+    fine_tune: bool = EnergySettings.fine_tune
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.minutes > 0:
+            raise ValueError(f"--minutes must be positive, got {self.minutes}")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"--held-out must lie between 0 and 1, got {self.held_out}")

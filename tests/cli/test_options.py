@@ -1,0 +1,194 @@
+"""Every option of every command reaches the function behind it, and shows the default that it has in Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cgsurrogate.cli import group
+from cgsurrogate.workflows.settings import StudySettings
+
+README = Path(__file__).parents[2] / "README.md"
+READING = ("data.read.read", "workflows.mapping_builder", "workflows.load_example", "cli._options.fresh")
+LOADING = (
+    *("core.frames.Frames.load", "models.model.Model.load", "workflows.starting_frames", "workflows.load_reference"),
+    *("workflows.load_ensembles", "workflows.with_speed", "workflows.with_speeds"),
+)
+BEHIND = {  # command -> the function behind it
+    "run": "workflows.study.run",
+    "example": "data.examples.write_example",
+    "reference": "data.generation.openmm.generate",
+    "map": "data.read.read",  # and then the method save of the frames
+    "train energy": "workflows.make_energy",
+    "train stepper": "workflows.make_stepper",
+    "simulate": "workflows.make_simulation",
+    "uncertainty": "models.extrapolation_scores.add_uncertainty",
+    "compare": "workflows.make_comparison",
+    "report": "workflows.make_report",
+    "export": "data.export.export",
+    "view": "report.page.write_player",
+}
+VALUES = {  # of options whose text is parsed before the function is called
+    "--tempering": "300:450:6",
+    "--processes": "2",
+    "--turns": "3:7",
+    "--weights": "a=b.npy",
+    "reference --every": "4",
+    "reference --timestep": "0.002",
+    "reference --solvent-every": "2",
+}
+SETTINGS = {"run": StudySettings}
+
+
+class Reached(Exception):
+    """The function behind a command was called."""
+
+
+class Stub:
+    """Stands for what a function gave: anything can be asked of it, and its text says where it came from."""
+
+    def __init__(self, text: str):
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def __getattr__(self, name: str) -> Stub:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Stub(f"{self}.{name}")
+
+    def __call__(self, *args, **options) -> Stub:
+        text = f"{self}{plain(args)}{plain(options)}"
+        if self._text.endswith(".save"):
+            raise Reached(text)
+        return Stub(text)
+
+    def __setitem__(self, key, value) -> None:
+        pass
+
+    def keys(self) -> tuple[()]:
+        return ()
+
+
+def plain(value) -> str:
+    """Text that is the same for the same arguments: functions have none."""
+    if isinstance(value, dict):
+        return str({key: plain(one) for key, one in value.items() if not callable(one) or isinstance(one, Stub)})
+    if isinstance(value, (list, tuple)):
+        return str([plain(one) for one in value])
+    return "function" if callable(value) and not isinstance(value, Stub) else repr(value)
+
+
+def commands(command=group, path=()):
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from commands(child, (*path, name))
+    else:
+        yield " ".join(path), command
+
+
+COMMANDS = dict(commands())
+OPTIONS = [
+    (path, option)
+    for path, command in COMMANDS.items()
+    for option in command.params
+    if isinstance(option, click.Option)
+]
+
+
+def example(path: str) -> list[str]:
+    """The words of a command's example after ``cgsurrogate``."""
+    return shlex.split(COMMANDS[path].epilog.removeprefix("Example:"))[1:]
+
+
+def changed(path: str, option: click.Option) -> list[str]:
+    """The words that give an option another value than its default."""
+    flag = next(name for name in option.opts if name.startswith("--"))
+    if option.is_flag:
+        return [*option.secondary_opts] if option.default is True else [flag]
+    value = VALUES.get(f"{path} {flag}", VALUES.get(flag))
+    if value is not None:
+        return [flag, value]
+    if isinstance(option.type, click.Choice):
+        return [flag, next(one for one in option.type.choices if one != option.default)]
+    if isinstance(option.type, (click.types.FloatParamType, click.types.IntParamType)):
+        return [flag, "0.77" if isinstance(option.type, click.types.FloatParamType) else "7"]
+    return [flag, "other"]
+
+
+def record(path: str, words: list[str], monkeypatch) -> str:
+    """All that a command called and wrote, up to the function behind it."""
+    calls: list[str] = []
+    behind = BEHIND.get(path)
+
+    def replace(place: str) -> None:
+        *where, name = place.split(".")
+        owner = importlib.import_module(".".join(["cgsurrogate", *(p for p in where if p.islower())]))
+        owner = getattr(owner, where[-1]) if not where[-1].islower() else owner
+
+        def recorder(*args, **options):
+            if place == "workflows.study.run":
+                args[0](None)  # it reads the input
+            calls.append(f"{place}{plain(args)}{plain(options)}")
+            if place == behind and path != "map":
+                raise Reached
+            return Stub(calls[-1])
+
+        monkeypatch.setattr(owner, name, recorder)
+
+    for place in {*READING, *LOADING} - {behind}:
+        replace(place)
+    if behind == "models.extrapolation_scores.add_uncertainty":  # then its figures are listed
+        scored = SimpleNamespace(uncertainty=np.ones((9, 2)), beads=SimpleNamespace(residues=(0, 0), names="AB"))
+        monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.add_uncertainty", lambda *_: scored)
+        monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.words", lambda _: None)
+        monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.bead_name", lambda *_: "A")
+    elif behind is not None:
+        replace(behind)
+    for module in {m for m in importlib.import_module("cgsurrogate.cli").__dict__.values() if hasattr(m, "progress")}:
+        monkeypatch.setattr(module, "progress", told(calls, module.progress))
+    result = CliRunner().invoke(group, words)
+    reached = isinstance(result.exception, Reached) or (result.exit_code == 0 and path in ("uncertainty", "kinds"))
+    assert reached, f"{' '.join(words)}: {result.output} {result.exception!r}"
+    return "\n".join([*calls, result.output, str(result.exception)])
+
+
+def told(calls: list[str], progress):
+    def recorder(quiet: bool = False):
+        calls.append(f"progress{quiet}")
+        return progress(True)
+
+    return recorder
+
+
+@pytest.mark.parametrize("path, option", OPTIONS, ids=lambda x: x if isinstance(x, str) else x.opts[-1])
+def test_an_option_reaches_the_function_behind_its_command(path, option, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "peptide.pdb").touch()
+    base = ["run", "-o", "RUN"] if option.name == "example" else example(path)
+    with monkeypatch.context() as patch:
+        before = record(path, base, patch)
+    with monkeypatch.context() as patch:
+        after = record(path, [*base, *changed(path, option)], patch)
+    assert before != after, f"{option.opts} of {path} makes no difference to what is called"
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+def test_a_command_has_an_option_with_the_default_of_every_setting(path):
+    options = {option.name: option for option in COMMANDS[path].params}
+    for field in dataclasses.fields(SETTINGS[path]):
+        assert options[field.name].default == field.default, field.name
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_readme_mentions_every_command(path):
+    assert f"cgsurrogate {path}" in README.read_text()

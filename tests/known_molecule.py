@@ -1,0 +1,122 @@
+"""A chain of five beads whose Boltzmann distribution is known exactly, and a test of samples against it."""
+
+import math
+
+import numpy as np
+import torch
+from scipy import stats
+
+from cgsurrogate.core import units
+from cgsurrogate.core.energy import Energy
+from cgsurrogate.core.frames import Beads
+from cgsurrogate.core.propagator import Propagator
+from cgsurrogate.geometry.zmatrix import ZMatrix
+
+KELVIN = 300.0
+KT = units.thermal_energy(KELVIN)
+BEADS = Beads(("X",) * 5, (0,) * 5, (12.0,) * 5, (0,) * 5, ("UNK",) * 5, ((0, 1), (1, 2), (2, 3), (3, 4)))
+BOND, BOND_WIDTH = 0.15, 0.012  # nm; soft, so that the volume of the internal coordinates matters
+ANGLE, ANGLE_WIDTH = 2.4, 0.2
+
+
+class Known(Energy):
+    """Harmonic bonds and angles, and two torsions with wells of different depth: every coordinate independent."""
+
+    def __init__(self):
+        super().__init__()
+        self.zmatrix = ZMatrix(BEADS)
+
+    def forward(self, positions):
+        bonds, angles, dihedrals = self.zmatrix.to_internal(positions)
+        return KT * sum(part.sum(1) for part in (bond_term(bonds), angle_term(angles), torsion_term(dihedrals)))
+
+
+def bond_term(x):
+    return 0.5 * ((x - BOND) / BOND_WIDTH) ** 2
+
+
+def angle_term(x):
+    return 0.5 * ((x - ANGLE) / ANGLE_WIDTH) ** 2
+
+
+def torsion_term(x):
+    cosine = torch.cos if isinstance(x, torch.Tensor) else np.cos
+    return 1.5 * (1 + cosine(2 * x - 1.0)) + 0.7 * cosine(x + 0.5)
+
+
+# (grid, reduced energy, log of the volume element): the density of a coordinate is volume x exp(-energy)
+COORDINATES = {
+    "bond": (np.linspace(0.08, 0.25, 4001), bond_term, lambda x: 2 * np.log(x)),
+    "angle": (np.linspace(1.2, math.pi - 1e-6, 4001), angle_term, lambda x: np.log(np.sin(x))),
+    "torsion": (np.linspace(-math.pi, math.pi, 4001), torsion_term, lambda x: 0 * x),
+}
+KINDS = ("bond",) * 4 + ("angle",) * 3 + ("torsion",) * 2
+
+
+def cumulative(kind):
+    """Grid and cumulative probability of one coordinate."""
+    grid, energy, volume = COORDINATES[kind]
+    middle = (grid[1:] + grid[:-1]) / 2
+    mass = np.exp(volume(middle) - energy(middle))
+    return grid, np.concatenate([[0], np.cumsum(mass) / mass.sum()])
+
+
+def exact(count, seed=0):
+    """(count, 5, 3) nm: independent draws of the Boltzmann distribution, every coordinate by inversion."""
+    rng = np.random.default_rng(seed)
+    columns = [np.interp(rng.random(count), *reversed(cumulative(kind))) for kind in KINDS]
+    internal = torch.tensor(np.stack(columns, 1))
+    return ZMatrix(BEADS).to_positions(internal[:, :4], internal[:, 4:7], internal[:, 7:])
+
+
+def energy_moments():
+    """Exact mean and variance of the total energy in kT."""
+    mean = variance = 0.0
+    for kind in KINDS:
+        grid, energy, volume = COORDINATES[kind]
+        values, mass = energy(grid), np.exp(volume(grid) - energy(grid))
+        mean += np.average(values, weights=mass)
+        variance += np.average(values**2, weights=mass) - np.average(values, weights=mass) ** 2
+    return mean, variance
+
+
+def p_value(positions):
+    """Of the worst of many tests: mean energy; histogram, mean and width of each coordinate; their correlations.
+
+    The energy adds up what all coordinates have in common, as when a density is wrong by a factor in the exponent.
+    """
+    columns = torch.cat(ZMatrix(BEADS).to_internal(positions.double()), 1).numpy().T
+    root, levels = math.sqrt(len(positions)), []
+    mean, variance = energy_moments()
+    energy = (Known()(positions.double()) / KT).mean().item()
+    found, scores = [], [(energy - mean) / math.sqrt(variance) * root]
+    for kind, values in zip(KINDS, columns, strict=True):
+        level = np.interp(values, *cumulative(kind))  # uniform on (0, 1) if the density is right
+        levels.append(level)
+        found.append(stats.chisquare(np.histogram(level, 20, (0, 1))[0]).pvalue)
+        scores.append((level.mean() - 0.5) * root * math.sqrt(12))
+        scores.append((((level - 0.5) ** 2).mean() - 1 / 12) * root * math.sqrt(180))
+    scores += list(np.corrcoef(levels)[np.triu_indices(9, 1)] * root)
+    found += list(2 * stats.norm.sf(np.abs(scores)))
+    return min(1.0, min(found) * len(found))
+
+
+class Killed(Propagator):
+    """The same propagator, dead after some steps."""
+
+    def __init__(self, inner, calls):
+        super().__init__()
+        self.inner, self.left = inner, calls
+
+    @property
+    def lag(self):
+        return self.inner.lag
+
+    def start(self, positions, rng):
+        return self.inner.start(positions, rng)
+
+    def step(self, state, rng):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return self.inner.step(state, rng)
