@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV
+from cgsurrogate.comparison.published._base import PublishedBenchmark
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.testing import samples
@@ -126,13 +126,14 @@ def it_does_not_change_when_the_molecule_is_shifted_or_turned(kind: Kind) -> Non
 
 def it_says_what_it_measures_and_where_it_comes_from(kind: Kind) -> None:
     frames = samples.backbone_frames()
-    recipe: Any = kind.build(frames)
-    texts = recipe.name and recipe.source and recipe.metrics and all(recipe.metrics.values())
-    expect(texts, "name, source, and a text for every metric", recipe.metrics, "set them in the class")
-    came, wanted = set(recipe(frames)), set(recipe.metrics)
+    benchmark: PublishedBenchmark = kind.build(frames)
+    metrics = benchmark.metrics
+    texts = benchmark.name and benchmark.source and metrics and all(metrics.values())
+    expect(texts, "name, source, and a text for every metric", metrics, "set them in the class")
+    came, wanted = set(benchmark(frames)), set(metrics)
     expect(came == wanted, f"figures of {sorted(wanted)}", sorted(came), "give every metric, nan where it is not known")
-    known = all(f.metric in recipe.metrics and f.what and f.source for f in recipe.published)
-    expect(known, "published figures of its metrics, with what and source", recipe.published, "mend published")
+    known = all(f.metric in metrics and f.what and f.source for f in benchmark.figures)
+    expect(known, "published figures of its metrics, with what and source", benchmark.figures, "mend figures")
 
 
 def it_gives_the_same_figures_again(kind: Kind) -> None:

@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from cgsurrogate.cli import group
+from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
+from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.settings import StudySettings
 
 README = Path(__file__).parents[2] / "README.md"
@@ -47,7 +49,12 @@ VALUES = {  # of options whose text is parsed before the function is called
     "reference --solvent-every": "2",
 }
 BASES = {"run --example": ["run", "-o", "RUN"], "kinds": ["kinds", "--check", "mine.py"]}  # in place of the examples
-SETTINGS = {"run": StudySettings}
+SETTINGS = {
+    "run": (StudySettings,),
+    "train energy": (EnergySettings,),
+    "train stepper": (StepperSettings,),
+    "simulate": (SimulationSettings, SamplerSettings),
+}
 
 
 class Reached(Exception):
@@ -185,10 +192,12 @@ def test_an_option_reaches_the_function_behind_its_command(path, option, monkeyp
 
 
 @pytest.mark.parametrize("path", SETTINGS)
-def test_a_command_has_an_option_with_the_default_of_every_setting(path):
+def test_an_option_has_the_default_of_the_setting(path):
     options = {option.name: option for option in COMMANDS[path].params}
-    for field in dataclasses.fields(SETTINGS[path]):
-        assert options[field.name].default == field.default, field.name
+    for field in (field for settings in SETTINGS[path] for field in dataclasses.fields(settings)):
+        if field.name in options and field.default is not dataclasses.MISSING:
+            assert options[field.name].to_info_dict()["default"] == field.default, field.name
+    assert path != "run" or {field.name for field in dataclasses.fields(StudySettings)} <= set(options)
 
 
 @pytest.mark.parametrize("path", COMMANDS)
