@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from cgsurrogate.comparison.compare import compare
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Stepper
@@ -65,7 +66,8 @@ def one_lag(stepper: Stepper, training: Frames, reference: Frames, settings: arg
     )
     tenth = settings.jumps // 10
     parts = {"all": rollout, "first tenth": _part(rollout, 0, tenth), "last tenth": _part(rollout, -tenth, None)}
-    comparison = compare(reference, parts, training=training, cvs=("tica", "torsions"), seed=settings.seed)
+    how = ComparisonSettings(cvs=("tica", "torsions"), baseline=False, seed=settings.seed)
+    comparison = compare(reference, parts, training=training, settings=how)
     out: dict = {}
     print(f"lag {stepper.lag:g} ps: {len(rollout)} frames, quarantined {rollout.provenance.quarantined}")
     for ensemble in comparison.others:

@@ -55,45 +55,45 @@ COORDINATES = {
 KINDS = ("bond",) * 4 + ("angle",) * 3 + ("torsion",) * 2
 
 
-def cumulative(kind):
-    """Grid and cumulative probability of one coordinate."""
+def cumulative(kind, heat=1.0):
+    """Grid and cumulative probability of one coordinate at ``heat`` times the temperature."""
     grid, energy, volume = COORDINATES[kind]
     middle = (grid[1:] + grid[:-1]) / 2
-    mass = np.exp(volume(middle) - energy(middle))
+    mass = np.exp(volume(middle) - energy(middle) / heat)
     return grid, np.concatenate([[0], np.cumsum(mass) / mass.sum()])
 
 
-def exact(count, seed=0):
+def exact(count, seed=0, heat=1.0):
     """(count, 5, 3) nm: independent draws of the Boltzmann distribution, every coordinate by inversion."""
     rng = np.random.default_rng(seed)
-    columns = [np.interp(rng.random(count), *reversed(cumulative(kind))) for kind in KINDS]
+    columns = [np.interp(rng.random(count), *reversed(cumulative(kind, heat))) for kind in KINDS]
     internal = torch.tensor(np.stack(columns, 1))
     return ZMatrix(BEADS).to_positions(internal[:, :4], internal[:, 4:7], internal[:, 7:])
 
 
-def energy_moments():
+def energy_moments(heat=1.0):
     """Exact mean and variance of the total energy in kT."""
     mean = variance = 0.0
     for kind in KINDS:
         grid, energy, volume = COORDINATES[kind]
-        values, mass = energy(grid), np.exp(volume(grid) - energy(grid))
+        values, mass = energy(grid), np.exp(volume(grid) - energy(grid) / heat)
         mean += np.average(values, weights=mass)
         variance += np.average(values**2, weights=mass) - np.average(values, weights=mass) ** 2
     return mean, variance
 
 
-def p_value(positions):
+def p_value(positions, heat=1.0):
     """Of the worst of many tests: mean energy; histogram, mean and width of each coordinate; their correlations.
 
     The energy adds up what all coordinates have in common, as when a density is wrong by a factor in the exponent.
     """
     columns = torch.cat(ZMatrix(BEADS).to_internal(positions.double()), 1).numpy().T
     root, levels = math.sqrt(len(positions)), []
-    mean, variance = energy_moments()
+    mean, variance = energy_moments(heat)
     energy = (Known()(positions.double()) / KT).mean().item()
     found, scores = [], [(energy - mean) / math.sqrt(variance) * root]
     for kind, values in zip(KINDS, columns, strict=True):
-        level = np.interp(values, *cumulative(kind))  # uniform on (0, 1) if the density is right
+        level = np.interp(values, *cumulative(kind, heat))  # uniform on (0, 1) if the density is right
         levels.append(level)
         found.append(stats.chisquare(np.histogram(level, 20, (0, 1))[0]).pvalue)
         scores.append((level.mean() - 0.5) * root * math.sqrt(12))

@@ -19,7 +19,7 @@ ROOMS = {  # from the ground up: what each room may import
     "simulation": (*PHYSICS, "models"),
     "comparison": (*PHYSICS, "analysis"),
     "training": (*PHYSICS, "models", "analysis", "simulation"),
-    "report": ("core", "analysis", "comparison"),
+    "report": (*PHYSICS, "analysis", "comparison"),
     "workflows": (*PHYSICS, "data", "models", "analysis", "simulation", "comparison", "training", "report"),
     "testing": (*PHYSICS, "data", "models", "analysis", "simulation", "comparison"),
     "cli": ("core", "data", "models", "simulation", "training", "report", "workflows", "testing"),

@@ -152,9 +152,8 @@ class Frames:
     @property
     def probabilities(self) -> np.ndarray:
         """(T,) weights that sum to one, equal where there are none."""
-        if self.weights is None:
-            return np.full(len(self), 1 / len(self))
-        return np.asarray(self.weights, float) / np.sum(self.weights, dtype=float)
+        weights = np.ones(len(self)) if self.weights is None else np.asarray(self.weights, float)
+        return np.asarray(weights / weights.sum())
 
     def release(self) -> None:
         """Let go of the pages of memory-mapped arrays, which then no longer count as memory of this process.

@@ -124,7 +124,7 @@ def pdb_text(beads: Beads, positions: np.ndarray) -> str:
     return "\n".join([*lines, "END", ""])
 
 
-def beads_from_topology(topology) -> Beads:
+def beads_from_topology(topology: Any) -> Beads:
     """Beads as a PDB shows them; masses are those of the elements, since a PDB holds no others."""
     atoms = list(topology.atoms)
     names = [bead_types.canonical(atom.residue.name) for atom in atoms]
@@ -186,13 +186,15 @@ def load_any(
     return frames
 
 
-def _same_beads(structure, beads: Beads) -> bool:
+def _same_beads(structure: Any, beads: Beads) -> bool:
     found = [(a.name, bead_types.canonical(a.residue.name)[:3]) for a in structure.atoms]
     wanted = [(n, r[:3]) for n, r in zip(beads.names, beads.residue_names, strict=True)]
     return found == wanted
 
 
-def _beads_as_they_are(paths: list, structure, beads: Beads, temperature: float, dt: float | None) -> Frames:
+def _beads_as_they_are(
+    paths: list[str | Path], structure: Any, beads: Beads, temperature: float, dt: float | None
+) -> Frames:
     """Trajectories whose atoms are the beads. A time that goes back begins a new run."""
     runs = [source for spec in paths for source in sources(spec, structure)]
     parts: list[np.ndarray] = []

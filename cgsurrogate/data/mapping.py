@@ -50,6 +50,5 @@ def _apply(matrix: np.ndarray, atoms: np.ndarray) -> np.ndarray:
     if atoms.ndim != 3 or atoms.shape[1:] != (matrix.shape[1], 3):
         raise ValueError(f"expected (T, {matrix.shape[1]}, 3), got {atoms.shape}; is this another topology?")
     used = np.flatnonzero(matrix.any(0))  # most atoms count for no bead
-    return np.einsum("na,tad->tnd", matrix[:, used], atoms[:, used].astype(np.float64), optimize=True).astype(
-        np.float32
-    )
+    made = np.einsum("na,tad->tnd", matrix[:, used], atoms[:, used].astype(np.float64), optimize=True)
+    return np.asarray(made, np.float32)

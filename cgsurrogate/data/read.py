@@ -190,7 +190,7 @@ def _map_all(
 
 def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
     """Indices of the atoms that are read: heavy atoms of mapped chains and whatever else is mapped."""
-    mapped = mapping.weights.any(0)
+    mapped = np.asarray(mapping.weights.any(0))
     chains = {structure.atom(int(i)).residue.chain.index for i in np.flatnonzero(mapped)}
     protein = {residue.index for residue in _atom_groups.protein_residues(structure)}
     heavy = [
@@ -253,7 +253,8 @@ def _aggregated(
     every = max(1, sum(len(window) for window in windows) // SAMPLE)
     atoms = np.flatnonzero(aggregation.connected(mapping, structure))  # without water
     few = dataclasses.replace(mapping, weights=mapping.weights[:, atoms], force_weights=mapping.force_weights[:, atoms])
-    fit, held = [], []
+    fit: list[tuple[np.ndarray, np.ndarray]] = []
+    held: list[tuple[np.ndarray, np.ndarray]] = []
     for number, window in enumerate(windows):
         taken = np.arange(window.first, window.last, window.stride * every)
         pieces = [forces[number][taken[at : at + PIECE]][:, atoms] for at in range(0, len(taken), PIECE)]
@@ -287,7 +288,7 @@ def _in_order(trajectories: Sequence[str | Path], specs: Sequence[str | Path]) -
     if not shared:
         return given
 
-    def natural(spec: str | Path) -> list:
+    def natural(spec: str | Path) -> list[int | str]:
         return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(spec))]
 
     ordered = sorted(given, key=natural)

@@ -13,6 +13,7 @@ from typing import Any
 
 from cgsurrogate import workflows
 from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.data import force_aggregation
@@ -122,7 +123,7 @@ def _compare(out: Path, settings: StudySettings, report: Update) -> None:
             {name: _simulated(out, name) for name in BRANCHES},
             out / "comparison",
             training=Frames.load(out / "training"),
-            seed=settings.seed,
+            settings=ComparisonSettings(seed=settings.seed),
             report=functools.partial(report, "comparing"),
         )
     report("comparing", 1.0, "")

@@ -15,6 +15,7 @@ from wells import COLD, FAST, KT, ONE, DoubleWell, Still, Well, integrate
 
 from cgsurrogate import workflows
 from cgsurrogate.comparison.compare import compare
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
@@ -262,7 +263,7 @@ def test_neither_timescales_nor_lagged_pairs_are_made_of_them(peptide_frames, tm
     x = (x + rng.normal(0, 0.002, x.shape)).astype(np.float32)
     plain = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0)
     mixed = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0, provenance=Provenance(mixed_by=EXCHANGE))
-    comparison = compare(plain, {"plain": plain, "mixed": mixed}, cvs=["gyration"])
+    comparison = compare(plain, {"plain": plain, "mixed": mixed}, settings=ComparisonSettings(cvs=("gyration",)))
     known = {e.name: e for e in comparison.ensembles}
     assert known["plain"].timescales is not None
     assert known["mixed"].timescales is None
