@@ -1,9 +1,10 @@
 """Accuracy against cost of networks: widths, depths and kinds, trained for the same processor time on the same frames.
 
-Accuracy is the held-out loss of noise contrast (``training/contrast.py``), a proper score of the populations that needs
-no simulation, less that of the priors alone: the more negative, the better. The noise is that of the training frames,
-the same for all. Errors are those of the mean over held-out runs; for differences, of the paired difference. Cost is a
-step of 100 replicas. Every training is stored in ``--out``, so that the same command goes on where it was stopped.
+Accuracy is the held-out loss of noise contrast (``training/objectives/noise_contrast.py``), a proper score of the
+populations that needs no simulation, less that of the priors alone: the more negative, the better. The noise is that of
+the training frames, the same for all. Errors are those of the mean over held-out runs; for differences, of the paired
+difference. Cost is a step of 100 replicas. Every training is stored in ``--out``, so that the same command goes on
+where it was stopped.
 
     python benchmarks/accuracy_cost.py --training RUN/training --held-out RUN/held-out --out FOLDER
 """
@@ -29,9 +30,11 @@ from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry.torsion_moves import Moves
 from cgsurrogate.simulation.run import pick_starts
-from cgsurrogate.training import force_field as objective
+from cgsurrogate.training.force_field import energy_objective
 from cgsurrogate.training.loop import fit
-from cgsurrogate.training.objectives.noise_contrast import CLAMP, Contrast, Levelled
+from cgsurrogate.training.objectives._base import BatchObjective
+from cgsurrogate.training.objectives.noise_contrast import CLAMP, NoiseContrast, WithLogPartition
+from cgsurrogate.training.settings import EnergySettings
 
 SETTINGS = (
     *(f"residues:width={width},layers={layers}" for layers in (1, 2) for width in (8, 16, 32, 64)),
@@ -48,19 +51,19 @@ PROBE = 12  # steps that tell how long one takes
 
 
 class Score:
-    """Held-out loss of every frame, and the mean of the noise, by networks with a level."""
+    """Held-out loss of every frame, and the mean of the noise, by networks with their log partition."""
 
     def __init__(self, priors: Sum, training: Frames, held_out: Frames):
-        self.contrast = Contrast(Moves(training.beads), _rest(priors), training, Generator().manual_seed(99))
+        self.contrast = NoiseContrast(Moves(training.beads), _rest(priors), training, Generator().manual_seed(99))
         self.frames, self.kT = held_out, training.kT
         self.x = torch.tensor(np.array(held_out.positions, np.float32))
         self.rest = torch.cat([self.contrast._rest(block) for block in self.x.split(1000)])
 
     @torch.no_grad()
-    def __call__(self, module: Levelled) -> tuple[np.ndarray, float]:
+    def __call__(self, module: WithLogPartition) -> tuple[np.ndarray, float]:
         def margin(x: Tensor, rest: Tensor) -> Tensor:
             value = torch.cat([module.networks(block) for block in x.split(500)])
-            return (module.level - value / self.kT - rest).clamp(-CLAMP, CLAMP)
+            return (-value / self.kT - module.log_partition - rest).clamp(-CLAMP, CLAMP)
 
         real = nn.functional.softplus(-margin(self.x, self.rest))
         made = nn.functional.softplus(margin(self.contrast.noise, self.contrast.noise_rest))
@@ -78,17 +81,17 @@ def _rest(priors: Sum) -> Sum:
     return Sum(*(term for term in priors.terms if not term.marginal))
 
 
-def train(setting: str, prepared: tuple, beads, seconds: float, seed: int) -> tuple[Levelled, int, float]:
+def train(
+    setting: str, objective: BatchObjective, beads, seconds: float, seed: int
+) -> tuple[WithLogPartition, int, float]:
     """A network trained for about ``seconds``, the steps that it made, and its processor time."""
-    data, check, loss = prepared
     name, options = registry.parse(setting)
 
-    def run(steps: int) -> tuple[Levelled, float]:
+    def run(steps: int) -> tuple[WithLogPartition, float]:
         torch.manual_seed(seed)
-        module = Levelled(Sum(registry.build("networks", name, beads, **options)))
+        module = WithLogPartition(Sum(registry.build("networks", name, beads, **options)))
         begin = process_time()
-        rate, decay, every = objective.RATE, objective.DECAY, objective.EVERY
-        fit(module, loss, data, check, steps=steps, seed=seed, rate=rate, decay=decay, every=every, patience=1000)
+        fit(module, objective, EnergySettings(steps=steps, seed=seed, patience=1000))
         return module, process_time() - begin
 
     run(2)
@@ -140,12 +143,13 @@ def main(training, held_out, out, settings, seconds, seeds, at_most) -> None:
     priors = Sum(*(registry.build("priors", name, frames.beads) for name in registry.kinds("priors")))
     for prior in priors.terms:
         prior.fit(kept)
-    score = prepared = None
+    score = objective = None
     for key in missing:
         score = score or Score(priors, kept, held)
-        prepared = prepared or objective._prepare(objective._objective("auto", kept), priors, kept, check, 0)
-        module, steps, spent = train(key[0], prepared, frames.beads, seconds, key[1])
-        zero = score.summary(*score(Levelled(Sum())))
+        local = "denoise" if kept.forces is None else "force"
+        objective = objective or energy_objective(local, priors, kept, check, 0)
+        module, steps, spent = train(key[0], objective, frames.beads, seconds, key[1])
+        zero = score.summary(*score(WithLogPartition(Sum())))
         row = {"steps": steps, "seconds": spent, "loss": score.summary(*score(module)), "priors": zero}
         stored[key].write_text(json.dumps(row | {"settings": key[0]}))
         click.echo(f"{key[0]}, seed {key[1]}: {steps} steps, {spent:.0f} s, loss {row['loss'][0]:.4f}")

@@ -23,7 +23,10 @@ from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Stepper
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.simulation.run import pick_starts, simulate
-from cgsurrogate.training.stepper import LaggedPairs, pair_loss, train_stepper
+from cgsurrogate.simulation.settings import SimulationSettings
+from cgsurrogate.training.batches import LaggedPairs
+from cgsurrogate.training.settings import StepperSettings
+from cgsurrogate.training.stepper import pair_loss, train_stepper
 
 
 def main() -> None:
@@ -37,7 +40,8 @@ def main() -> None:
     name, options = registry.parse(settings.stepper)
     stepper = registry.build("steppers", name, frames.beads, **options)
     began = time.process_time()
-    history = train_stepper(stepper, training, lag=settings.lag, minutes=settings.minutes, seed=settings.seed)
+    wanted = StepperSettings(lag=settings.lag, minutes=settings.minutes, seed=settings.seed)
+    history = train_stepper(stepper, training, wanted)
     low, high = stepper.lags
     print(
         f"trained to step {history.best['step']:.0f} in {time.process_time() - began:.0f} CPU-s, lags {low}-{high} ps"
@@ -58,10 +62,7 @@ def one_lag(stepper: Stepper, training: Frames, reference: Frames, settings: arg
         stepper,
         starts,
         training.beads,
-        time=settings.jumps * stepper.lag,
-        every=stepper.lag,
-        temperature=training.temperature,
-        seed=settings.seed,
+        SimulationSettings(settings.jumps * stepper.lag, stepper.lag, training.temperature, seed=settings.seed),
     )
     tenth = settings.jumps // 10
     parts = {"all": rollout, "first tenth": _part(rollout, 0, tenth), "last tenth": _part(rollout, -tenth, None)}

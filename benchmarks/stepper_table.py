@@ -32,6 +32,8 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.run import pick_starts, simulate
+from cgsurrogate.simulation.settings import RunOptions, SimulationSettings
+from cgsurrogate.training.settings import StepperSettings
 
 METRICS = ("torsions", "TIC 1", "TIC 1-2", "MSM states")
 PROCESSES = 4
@@ -105,11 +107,8 @@ def _rollout(name: str, model, lag: float, training: Frames, settings: argparse.
             model.module,
             starts,
             training.beads,
-            time=settings.jumps * lag,
-            every=lag,
-            temperature=training.temperature,
-            seed=settings.seed,
-            folder=folder,
+            SimulationSettings(settings.jumps * lag, lag, training.temperature, seed=settings.seed),
+            RunOptions(folder),
         )
 
 
@@ -128,8 +127,9 @@ def _mean_stepper(training: Frames, lag: float, settings: argparse.Namespace):
     folder = settings.out / "mean"
     if (folder / MODEL).exists():
         return Model.load(folder)
-    kind, minutes = str(Path(__file__).with_name("mean_stepper.py")), settings.mean_minutes
-    return workflows.make_stepper(training, folder, stepper=kind, lag=lag, minutes=minutes, seed=settings.seed)
+    kind = str(Path(__file__).with_name("mean_stepper.py"))
+    wanted = StepperSettings(stepper=kind, lag=lag, minutes=settings.mean_minutes, seed=settings.seed)
+    return workflows.make_stepper(training, folder, wanted)
 
 
 def _seconds(folder: Path) -> Stopwatch:

@@ -16,17 +16,13 @@ PATH = click.Path(path_type=Path)
 out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
 seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
-minutes = click.option(
-    "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Budget of wall time; training ends within it with the best model so far.",
-)
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
 
 
 def setting(settings: type[Any], *flags: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option for the field of a settings dataclass that its flag names; the default is that of the field."""
-    name = next(flag for flag in flags if flag.startswith("--")).split("/")[0].removeprefix("--").replace("-", "_")
+    named = [flag for flag in flags if not flag.startswith("-")] or [flag for flag in flags if flag.startswith("--")]
+    name = named[0].split("/")[0].removeprefix("--").replace("-", "_")
     default = {field.name: field.default for field in dataclasses.fields(settings)}[name]
     return click.option(*flags, default=default, show_default=default is not None, **more)
 
@@ -99,27 +95,15 @@ def read_input(
 ):
     """Frames from the options of ``input_options``."""
     from cgsurrogate import workflows
-    from cgsurrogate.data.read import read
+    from cgsurrogate.data.read import Input, read
 
     if topology is None or not trajectories:
         raise click.UsageError("give a topology with -s and at least one trajectory with -f")
     if temperature is None:
         raise click.UsageError("give the temperature of the simulation in kelvin with -T")
-    frames = read(
-        topology,
-        list(trajectories),
-        workflows.mapping_builder(mapping),
-        temperature=temperature,
-        dt=options["dt"],
-        forces=list(options["force_files"]),
-        weights=list(options["weight_files"]),
-        begin=options["begin"],
-        end=options["end"],
-        stride=options["stride"],
-        aggregate=options["aggregate"],
-        report=report,
-    )
-    return frames.with_provenance(mapping=mapping)
+    forces, weights = options.pop("force_files"), options.pop("weight_files")
+    given = Input(topology, trajectories, temperature, forces=forces, weights=weights, **options)
+    return read(given, workflows.mapping_builder(mapping), report).with_provenance(mapping=mapping)
 
 
 def fresh(folder: Path, manifest: str, force: bool) -> None:

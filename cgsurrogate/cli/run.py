@@ -10,6 +10,7 @@ import click
 
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
+from cgsurrogate.training.settings import OBJECTIVES
 from cgsurrogate.workflows.settings import StudySettings
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ EXAMPLE = "pentalanine"
 @_options.setting(
     StudySettings,
     "--objective",
-    type=click.Choice(["auto", "force", "denoise"]),
-    help="Of the force field, beside noise contrast.",
+    type=click.Choice(OBJECTIVES),
+    help="Of the force field, beside noise contrast; likelihood: after it, in place of fine-tuning.",
 )
 @_options.setting(StudySettings, "--network", help="Kind of network, name:key=value.")
 @_options.setting(StudySettings, "--stepper", help="Kind of stepper, name:key=value.")

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
+from cgsurrogate.training.settings import MINUTES, OBJECTIVES, EnergySettings, StepperSettings, TrainingSettings
 
-PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
+minutes = _options.setting(
+    TrainingSettings,
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help=f"Budget of wall time; training ends within it with the best model so far.  [default: {MINUTES:g}]",
+)
 
 
 @click.group("train")
@@ -20,44 +27,26 @@ def command() -> None:
 @command.command("energy", epilog="Example:  cgsurrogate train energy frames --minutes 5 -o force-field")
 @click.argument("frames", type=_options.PATH)
 @_options.out_folder
-@click.option(
+@_options.setting(
+    EnergySettings,
     "--objective",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "force", "denoise"]),
-    help="Learned together with noise contrast: forces, or denoising where there are none.",
+    type=click.Choice(OBJECTIVES),
+    help="Learned together with noise contrast: forces, or denoising where there are none. likelihood then spends most "
+    "of the budget, in place of fine-tuning, on maximum likelihood with replicas that move between states: for "
+    "molecules that fold.",
 )
-@click.option("--network", default="residues", show_default=True, help="Kind, options as name:key=value,key=value.")
-@click.option("--prior", "priors", multiple=True, default=PRIORS, show_default=True, help="Prior term; repeatable.")
-@click.option(
+@_options.setting(EnergySettings, "--network", help="Kind, options as name:key=value,key=value.")
+@_options.setting(EnergySettings, "--prior", "priors", multiple=True, help="Prior term; repeatable.")
+@_options.setting(
+    EnergySettings,
     "--fine-tune/--no-fine-tune",
-    default=True,
-    show_default=True,
     help="In the larger part of the budget: telling data from the model's own equilibrium, which it simulates.",
 )
-@click.option(
-    "--likelihood",
-    is_flag=True,
-    help="In place of fine-tuning, spend most of the budget on maximum likelihood with replicas that jump between "
-    "states. For molecules that fold.",
-)
-@_options.minutes
+@minutes
 @_options.seed
 @_options.force
 @_options.quiet
-def energy(
-    frames: Path,
-    out: Path,
-    objective: str,
-    network: str,
-    priors: tuple[str, ...],
-    fine_tune: bool,
-    likelihood: bool,
-    minutes: float | None,
-    seed: int,
-    force: bool,
-    quiet: bool,
-) -> None:
+def energy(frames: Path, out: Path, force: bool, quiet: bool, **options: Any) -> None:
     """Fit priors and train a network on top of them: an energy that `simulate` runs.
 
     Noise contrast sets the populations; force matching (with forces) or denoising (without) the local slopes; then what
@@ -66,21 +55,12 @@ def energy(
     from cgsurrogate import workflows
     from cgsurrogate.core.frames import Frames
 
-    data = Frames.load(frames)
+    settings, data = EnergySettings(**options), Frames.load(frames)
     _options.fresh(out, "model.json", force)
     _options.one_thread()
     with progress(quiet) as update:
         model = workflows.make_energy(
-            data,
-            out,
-            objective=objective,
-            network=network,
-            priors=priors,
-            fine_tune=fine_tune,
-            likelihood=likelihood,
-            minutes=minutes,
-            seed=seed,
-            report=lambda fraction, text: update("force field", fraction, text),
+            data, out, settings, report=lambda fraction, text: update("force field", fraction, text)
         )
     click.echo(f"{'prior term':<44}{'misfit':>8}")
     for row in model.info["priors"]:
@@ -94,22 +74,13 @@ def energy(
 @command.command("stepper", epilog="Example:  cgsurrogate train stepper frames --lag 100 --minutes 5 -o stepper")
 @click.argument("frames", type=_options.PATH, nargs=-1, required=True)
 @_options.out_folder
-@click.option("--lag", type=float, help="Time of one jump in ps; chosen from the data by default.")
-@click.option("--stepper", default="autoregressive", show_default=True, help="Kind, with options as name:key=value.")
-@_options.minutes
+@_options.setting(StepperSettings, "--lag", type=float, help="Time of one jump in ps; chosen from the data by default.")
+@_options.setting(StepperSettings, "--stepper", help="Kind, with options as name:key=value.")
+@minutes
 @_options.seed
 @_options.force
 @_options.quiet
-def stepper(
-    frames: tuple[Path, ...],
-    out: Path,
-    lag: float | None,
-    stepper: str,
-    minutes: float | None,
-    seed: int,
-    force: bool,
-    quiet: bool,
-) -> None:
+def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **options: Any) -> None:
     """Learn the distribution of the conformation a lag ahead: a stepper that `simulate` rolls out.
 
     Several FRAMES, of molecules mapped alike, learn together with --stepper graph, which `simulate` then starts from
@@ -118,26 +89,19 @@ def stepper(
     from cgsurrogate import workflows
     from cgsurrogate.core.frames import Frames
 
-    data, *others = (Frames.load(path) for path in frames)
+    settings, (data, *others) = StepperSettings(**options), (Frames.load(path) for path in frames)
     _options.fresh(out, "model.json", force)
     _options.one_thread()
     with progress(quiet) as update:
         model = workflows.make_stepper(
-            data,
-            out,
-            others=others,
-            stepper=stepper,
-            lag=lag,
-            minutes=minutes,
-            seed=seed,
-            report=lambda fraction, text: update("time-stepper", fraction, text),
+            data, out, settings, others=others, report=lambda fraction, text: update("time-stepper", fraction, text)
         )
     _tell(model)
     low, high = model.module.lags
     click.echo(f"time-stepper: lag {model.module.lag:g} ps ({low:g} to {high:g}): {out}")
 
 
-def _tell(model) -> None:
+def _tell(model: Any) -> None:
     about, best = model.info["training"], model.info["training"]["best"]
     if best:
         click.echo(f"best at step {best['step']:.0f}, held-out loss {best['held_out']:.4g}; {about['reason']}")

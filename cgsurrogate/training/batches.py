@@ -1,4 +1,7 @@
-"""Frames that training draws by their probability."""
+"""What training draws from: frames by weight, pairs of frames that lie a lag apart, and several molecules at once.
+
+Each has ``draw(rng)``, a random batch, and ``fixed()``, the same batches every time, to validate on.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,12 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-BATCH, HELD_OUT = 128, 1536
+from cgsurrogate.analysis.kinetics.one_step_relaxation import encoded
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.propagator import Stepper
+
+HELD_OUT = 1536  # frames of a fixed sample
+COUNTED = 12  # jumps of each sequence, at random places, that count in the loss
 
 
 def systematic(probabilities: np.ndarray, count: int) -> np.ndarray:
@@ -18,10 +26,15 @@ def systematic(probabilities: np.ndarray, count: int) -> np.ndarray:
     return np.minimum(np.searchsorted(np.cumsum(probabilities), points), len(probabilities) - 1)
 
 
-class Sampled:
-    """Frames drawn by their probability; ``fixed`` is one systematic sample of them in batches."""
+class WeightedFrames:
+    """Frames drawn by their probability; ``fixed`` is one systematic sample of them in batches.
 
-    def __init__(self, arrays: Sequence[Tensor], probabilities: np.ndarray, size: int = BATCH):
+    Args:
+        arrays: each (T, ...); a batch has as many parts, (size, ...) each.
+        probabilities: (T,).
+    """
+
+    def __init__(self, arrays: Sequence[Tensor], probabilities: np.ndarray, size: int = 128):
         self.arrays, self.size = tuple(arrays), size
         self.cumulative = torch.from_numpy(np.cumsum(probabilities))
         self.check = torch.from_numpy(systematic(probabilities, HELD_OUT))
@@ -33,3 +46,84 @@ class Sampled:
 
     def fixed(self) -> list[tuple[Tensor, ...]]:
         return [tuple(array[part] for array in self.arrays) for part in self.check.split(2 * self.size)]
+
+
+class LaggedPairs:
+    """Batches (now, later, lag): encoded (B, D), encoded (B, D), ps (B,); lags are drawn log-uniformly.
+
+    Pairs never cross runs. ``reversible`` also uses every pair backwards in time, which is right at equilibrium and
+    makes the distribution of the frames stationary. Frames with weights come from a biased simulation, so that pairs
+    of them say nothing about time: there ``later`` is any frame, drawn by weight, whatever the lag.
+
+    With ``history`` H > 1 the batches are sequences, (B / H, H, D) each, in which every frame is a lag after the one
+    before, and ``later`` is ``now`` moved by one place.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        frames: Frames,
+        lags: tuple[float, float] | None = None,
+        *,
+        batch: int = 512,
+        reversible: bool = True,
+        history: int = 1,
+        batches: int = 16,
+    ):
+        self.batches, self.dt, self.reversible = batches, frames.dt, reversible
+        low, high = stepper.lags if lags is None else lags
+        self.low = max(1, round(low / frames.dt))
+        self.high = max(self.low, min(round(high / frames.dt), max(frames.lengths) - 1))
+        frames.pairs(self.low)  # refuses runs that are too short
+        self.cumulative = None
+        if frames.weights is not None and np.ptp(frames.weights) > 0:
+            self.cumulative, history = torch.as_tensor(np.cumsum(frames.probabilities)), 1
+        self.history = max(1, min(history, (max(frames.lengths) - 1) // self.high))
+        self.batch = max(1, batch // min(self.history, COUNTED))
+        self.codes = encoded(stepper, frames)
+        self.begins = torch.as_tensor(np.repeat([run.start for run in frames.runs], frames.lengths))
+        self.ends = torch.as_tensor(np.repeat([run.stop for run in frames.runs], frames.lengths))
+
+    def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        first, lag, sign = self._starts(rng)
+        if self.cumulative is not None:
+            where = torch.rand(self.batch, generator=rng, dtype=torch.float64) * self.cumulative[-1]
+            later = torch.searchsorted(self.cumulative, where).clamp_max(len(self.codes) - 1)
+            return self.codes[first], self.codes[later], lag.to(self.codes.dtype) * self.dt
+        index = first[:, None] + (sign * lag)[:, None] * torch.arange(self.history + 1)
+        now, later = (index[:, :-1], index[:, 1:]) if self.history > 1 else index.T
+        return self.codes[now], self.codes[later], lag.to(self.codes.dtype) * self.dt
+
+    def _starts(self, rng: Generator) -> tuple[Tensor, ...]:
+        """Frames, lags (in frames) and directions such that frame +- history x lag lies in the same run."""
+        found: list[Tensor] = []
+        count = 2 * self.batch
+        while sum(len(part) for part in found) < self.batch:
+            now = torch.randint(len(self.codes), (count,), generator=rng)
+            share = torch.rand(count, generator=rng)
+            lag = ((self.low - 0.4) * ((self.high + 0.4) / (self.low - 0.4)) ** share).round().long()
+            lag = lag.clamp(self.low, self.high)
+            back = torch.rand(count, generator=rng) < (0.5 if self.reversible else 0.0)
+            sign = 1 - 2 * back.long()
+            last = now + sign * self.history * lag
+            good = (last < self.ends[now]) & (last >= self.begins[now])
+            found.append(torch.stack([now, lag, sign], 1)[good])
+        return torch.cat(found)[: self.batch].unbind(1)
+
+    def fixed(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        rng = Generator().manual_seed(0)
+        return [self.draw(rng) for _ in range(self.batches)]
+
+
+class SeveralMolecules:
+    """Batches of several molecules, each drawn from one of them at random: (now, later, lag, which of them)."""
+
+    def __init__(self, parts: Sequence[LaggedPairs]):
+        self.parts = parts
+
+    def draw(self, rng: Generator) -> tuple[Tensor, ...]:
+        which = torch.randint(len(self.parts), (), generator=rng)
+        return *self.parts[int(which)].draw(rng), which
+
+    def fixed(self) -> list[tuple[Tensor, ...]]:
+        return [(*batch, torch.tensor(k)) for k, part in enumerate(self.parts) for batch in part.fixed()]

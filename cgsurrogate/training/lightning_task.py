@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 from torch.utils.data import DataLoader, IterableDataset
+
+from cgsurrogate.core.interrupts import Watch
+from cgsurrogate.training.state import TrainingState
 
 SAVE_SECONDS = 60.0
 WARM_UP = 0.02  # share of the budget over which the learning rate rises
@@ -24,61 +28,78 @@ class _Ticks(IterableDataset):
             number += 1
 
 
-class _Task(lightning.LightningModule):
-    def __init__(self, work, rate: float, decay: float, report: Callable[[float, str], None]):
-        super().__init__()
-        self.module = work.module
-        self.work, self.rate, self.decay, self.report = work, rate, decay, report
-        self.optimizer_state: dict | None = None
+class Task(lightning.LightningModule):
+    """One training, as Lightning runs it."""
 
-    def ticks(self) -> DataLoader:
-        return DataLoader(_Ticks(), batch_size=None)
+    def __init__(self, state: TrainingState, watch: Watch, report: Callable[[float, str], None]):
+        super().__init__()
+        self.module = state.module
+        self.state, self.settings, self.watch, self.report = state, state.settings, watch, report
+        self.stored = state.resume()  # of the optimizer
+
+    def run(self) -> None:
+        """Train until the budget is used, nothing improves, or a signal comes."""
+        trainer = lightning.Trainer(
+            max_steps=-1,
+            max_epochs=1,
+            accelerator="cpu",
+            devices=1,
+            gradient_clip_val=self.settings.clip,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,
+        )
+        trainer.fit(self, DataLoader(_Ticks(), batch_size=None))
+
+    def save(self) -> None:
+        self.state.save(self.stored if self._trainer is None else self.trainer.optimizers[0].state_dict())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        optimizer = torch.optim.AdamW(self.module.parameters(), lr=self.rate, weight_decay=self.decay)
-        if self.optimizer_state is not None:
-            optimizer.load_state_dict(self.optimizer_state)
+        settings = self.settings
+        optimizer = torch.optim.AdamW(
+            self.module.parameters(), lr=settings.rate, weight_decay=settings.decay, betas=settings.betas
+        )
+        if self.stored is not None:
+            optimizer.load_state_dict(self.stored)
         return optimizer
 
     def on_train_start(self) -> None:
-        self.work.watch.install()  # Lightning has put its own handlers in place
+        self.watch.install()  # Lightning has put its own handlers in place
 
-    def on_train_batch_start(self, batch, batch_idx) -> int | None:
-        used = self.work.fraction
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        used = self.state.fraction
         scale = min(1.0, used / WARM_UP + 0.05) * 0.5 * (1 + math.cos(math.pi * used))
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.rate * max(scale, 1e-3)
+            group["lr"] = self.settings.rate * max(scale, 1e-3) * self.state.objective.rate_scale
         return None
 
     def training_step(self, tick: int, _index: int) -> torch.Tensor | None:
-        rng = self.work.rng(self.work.progress.step + self.work.progress.bad)
-        batch = tuple(part.to(self.device) for part in self.work.train.draw(rng))
-        loss = self.work.loss(self.module, batch, rng)
+        rng = self.state.rng(self.state.progress.step + self.state.progress.bad)
+        loss = self.state.objective.loss(self.module, self.state.objective.draw(rng), rng)
         if not torch.isfinite(loss):
-            self.work.bad_batch()
+            self.state.bad_batch()
             return None
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
-            self.work.bad_batch()
+            self.state.bad_batch()
             for gradient in gradients:
                 gradient.zero_()
 
-    def on_train_batch_end(self, outputs, batch, batch_idx) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        state = self.state
         if outputs:
-            self.work.after_step(float(outputs["loss"]))
-            if self.work.progress.step % self.work.every == 0:
-                row = self.work.validate()
-                self.report(self.work.fraction, f"held-out loss {row['held_out']:.5g}")
-        if time.monotonic() - self.work.saved_at > SAVE_SECONDS:
-            self.work.save(self)
-        if self.work.progress.step % 20 == 0:
-            self.report(self.work.fraction, "")
-        if self.work.watch.requested or self.work.finished():
+            state.after_step(float(outputs["loss"]))
+            if state.progress.step % self.settings.every == 0:
+                row = state.validate()
+                self.report(state.fraction, f"held-out loss {row['held_out']:.5g}" if "held_out" in row else "")
+        if time.monotonic() - state.saved_at > SAVE_SECONDS:
+            self.save()
+        if state.progress.step % 20 == 0:
+            self.report(state.fraction, "")
+        if self.watch.requested or state.finished():
             self.trainer.should_stop = True
-
-
-def make_task(work, **options) -> _Task:
-    return _Task(work, **options)

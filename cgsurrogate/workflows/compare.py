@@ -85,6 +85,4 @@ def make_report(
         if path.exists():
             with open(path, newline="") as handle:
                 curves[model.name] = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
-    return write_report(
-        Comparison.load(folder), out, training=curves, provenance=provenance or {}, title=title or "cgsurrogate"
-    )
+    return write_report(Comparison.load(folder), out, training=curves, provenance=provenance or {}, title=title)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from cgsurrogate.training.settings import EnergySettings, StepperSettings
+
 
 @dataclasses.dataclass(frozen=True)
 class StudySettings:
@@ -24,13 +26,13 @@ class StudySettings:
 
     minutes: float = 7.0
     lag: float | None = None
-    objective: str = "auto"
-    network: str = "residues"
-    stepper: str = "autoregressive"
+    objective: str = EnergySettings.objective
+    network: str = EnergySettings.network
+    stepper: str = StepperSettings.stepper
     held_out: float = 0.34
     replicas: int = 200
     pivot: str = "10:5"
-    fine_tune: bool = True
+    fine_tune: bool = EnergySettings.fine_tune
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -19,8 +19,10 @@ from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.data import force_aggregation
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
 from cgsurrogate.models.model import MODEL, Model
-from cgsurrogate.simulation.monte_carlo.pivot import can_turn
+from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.parallel import cores
+from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
+from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.branches import Branch, Update, log, run_branches
 from cgsurrogate.workflows.provenance import hashes, provenance
 from cgsurrogate.workflows.settings import StudySettings
@@ -177,17 +179,14 @@ def _branch(name: str, out: Path, settings: StudySettings, minutes: float, repor
         told(1.0, "")
     told = functools.partial(report, "rolling out stepper" if model.is_stepper else "simulating force field")
     length = _length(simulation.with_name(f"{simulation.name}.json"), model, training, settings, minutes)
-    workflows.make_simulation(
-        model,
-        training,
-        simulation,
+    asked = SimulationSettings(
+        length["time"],
+        length["every"],
         replicas=settings.replicas,
-        time=length["time"],
-        every=length["every"],
-        turns=length.get("pivot"),
         seed=settings.seed,
-        report=told,
+        sampler=SamplerSettings(pivot=length.get("pivot")),
     )
+    workflows.make_simulation(model, training, simulation, asked, report=told)
     told(1.0, "")
 
 
@@ -199,26 +198,14 @@ def _train(
     minutes: float,
     report: Callable[[float | None, str], None],
 ) -> Model:
+    budget: dict[str, Any] = {"minutes": minutes, "seed": settings.seed}
     if name == "time-stepper":
-        return workflows.make_stepper(
-            training,
-            out,
-            stepper=settings.stepper,
-            lag=settings.lag,
-            minutes=minutes,
-            seed=settings.seed,
-            report=report,
-        )
-    return workflows.make_energy(
-        training,
-        out,
-        objective=settings.objective,
-        network=settings.network,
-        fine_tune=settings.fine_tune,
-        minutes=minutes,
-        seed=settings.seed,
-        report=report,
+        stepper = StepperSettings(stepper=settings.stepper, lag=settings.lag, **budget)
+        return workflows.make_stepper(training, out, stepper, report=report)
+    energy = EnergySettings(
+        objective=settings.objective, network=settings.network, fine_tune=settings.fine_tune, **budget
     )
+    return workflows.make_energy(training, out, energy, report=report)
 
 
 def _length(path: Path, model: Model, training: Frames, settings: StudySettings, minutes: float) -> dict[str, Any]:
@@ -228,8 +215,8 @@ def _length(path: Path, model: Model, training: Frames, settings: StudySettings,
     """
     if path.exists():
         return _renamed(filesystem.read_json(path))
-    pivot = settings.pivot if not model.is_stepper and can_turn(model.beads) else None
-    propagator = workflows.make_propagator(model, turns=workflows.parse_turns(pivot, model), frames=training)
+    pivot = settings.pivot if not model.is_stepper and can_pivot(model.beads) else None
+    propagator = workflows.make_propagator(model, SamplerSettings(pivot=pivot), frames=training)
     speed = workflows.steps_per_second(propagator, training, settings.replicas)
     steps = max(FRAMES_PER_REPLICA, speed * 60 * minutes * SIMULATE_SHARE)
     if model.is_stepper:

@@ -10,18 +10,22 @@ import numpy as np
 import torch
 
 from cgsurrogate.core import registry
-from cgsurrogate.core.energy import Prior
+from cgsurrogate.core.energy import Energy, Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.models.extrapolation import fit_novelty
 from cgsurrogate.models.model import MODEL, Model, compose
-from cgsurrogate.simulation.monte_carlo.pivot import can_turn
-from cgsurrogate.simulation.monte_carlo.sampler import Turning
+from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
+from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
+from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
+from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
+from cgsurrogate.simulation.settings import INTEGRATOR
+from cgsurrogate.training.force_field import train_energy, training_part
+from cgsurrogate.training.settings import EnergySettings, StepperSettings
+from cgsurrogate.training.state import History
+from cgsurrogate.training.stepper import train_stepper
 
 Report = Callable[[float | None, str], None]
-NETWORK = "residues"
-INTEGRATOR = "baoab:timestep=0.004"
-PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 
 
 def silent(fraction: float | None, text: str) -> None:
@@ -29,65 +33,39 @@ def silent(fraction: float | None, text: str) -> None:
 
 
 def make_energy(
-    frames: Frames,
-    out: Path,
-    *,
-    objective: str = "auto",
-    network: str = NETWORK,
-    priors: tuple[str, ...] = PRIORS,
-    fine_tune: bool = False,
-    likelihood: bool = False,
-    minutes: float | None = None,
-    seed: int = 0,
-    report: Report = silent,
+    frames: Frames, out: Path, settings: EnergySettings = EnergySettings(), *, report: Report = silent
 ) -> Model:
-    """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped.
-
-    ``likelihood``: in place of ``fine_tune``, most of the budget goes to maximum likelihood, with replicas that jump
-    between the states of the frames.
-    """
-    from cgsurrogate.training.force_field import train_energy, training_part
-
+    """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped."""
     if (out / MODEL).exists():  # a finished one is replaced, not continued
-        _forget(out, MODEL, "training.pt", "likelihood.pt", "round-*/*")
-    torch.manual_seed(seed)  # initial weights only; nothing else draws from the global generator
+        _forget(out, MODEL, "training.pt", "likelihood/*", "round-*/*")
+    torch.manual_seed(settings.seed)  # initial weights only; nothing else draws from the global generator
     recipes: list[tuple[str, str, dict[str, Any]]] = []
-    for family, text in [*(("priors", p) for p in priors), ("networks", network)]:
+    for family, text in [*(("priors", p) for p in settings.priors), ("networks", settings.network)]:
         name, options = registry.parse(text)
         recipes.append((family, name, options))
     energy = compose(frames.beads, recipes)
-
-    def inner() -> Propagator:
-        name, options = registry.parse(INTEGRATOR)
-        return registry.build("integrators", name, frames.beads, energy, frames.temperature, **options)
-
-    def jumps() -> Propagator:
-        from cgsurrogate.simulation.monte_carlo.state_moves import Jumping
-
-        return Jumping(inner(), energy, frames, attempts=4, period=2)
-
-    def turns() -> Propagator:
-        return Turning(inner(), energy, frames.beads, frames=frames) if can_turn(frames.beads) else inner()
-
     history = train_energy(
-        energy,
-        frames,
-        objective=objective,
-        dynamics=turns if fine_tune and not likelihood else None,
-        likelihood=jumps if likelihood else None,
-        minutes=minutes or 10.0,
-        seed=seed,
-        folder=out,
-        report=report,
+        energy, frames, settings, sampler=lambda: _sampler(energy, frames, settings), folder=out, report=report
     )
     fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
     info = {"training": _about(history, frames), "priors": fitted, **_limits(frames)}
     report(1.0, "what the training frames cover")
-    novelty = fit_novelty(training_part(frames, seed=seed), frames, seed)
+    novelty = fit_novelty(training_part(frames, settings), frames, settings.seed)
     model = Model(energy, frames.beads, frames.temperature, info, novelty)
     model.save(out)
     _forget(out, "round-*/samples.npy")
     return model
+
+
+def _sampler(energy: Energy, frames: Frames, settings: EnergySettings) -> Propagator:
+    """What samples an energy while it is trained: Langevin dynamics, with Monte Carlo moves where there are any."""
+    name, options = registry.parse(INTEGRATOR)
+    inner = registry.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+    if settings.objective == "likelihood":
+        return HybridSampler(inner, energy, [Attempts([IndependenceMove(frames)], 4, 2)])
+    if not can_pivot(frames.beads):
+        return inner
+    return HybridSampler(inner, energy, [Attempts(pivot_moves(frames.beads, energy, frames.temperature, frames))])
 
 
 def _forget(folder: Path, *patterns: str) -> None:
@@ -99,12 +77,9 @@ def _forget(folder: Path, *patterns: str) -> None:
 def make_stepper(
     frames: Frames,
     out: Path,
+    settings: StepperSettings = StepperSettings(),
     *,
     others: Sequence[Frames] = (),
-    stepper: str = "autoregressive",
-    lag: float | None = None,
-    minutes: float | None = None,
-    seed: int = 0,
     report: Report = silent,
 ) -> Model:
     """Train a time-stepper on lagged pairs and store it in ``out``; continues where it was stopped.
@@ -112,18 +87,14 @@ def make_stepper(
     With ``others``, frames of other molecules, all learn together (``--stepper graph``); the model is that of the
     first, and simulates any molecule of which it knows all residues.
     """
-    from cgsurrogate.training.stepper import train_stepper
-
     every = (frames, *others)
     mixed = next((f.out_of_order for f in every if f.weights is None and not f.time_ordered), None)
     if mixed is not None:
         raise ValueError(f"{mixed} have no time order to learn from; simulate without what mixes them")
-    torch.manual_seed(seed)
-    name, options = registry.parse(stepper)
+    torch.manual_seed(settings.seed)
+    name, options = registry.parse(settings.stepper)
     built = registry.build("steppers", name, frames.beads, **options)
-    history = train_stepper(
-        built, frames, others=others, lag=lag, minutes=minutes or 10.0, seed=seed, folder=out, report=report
-    )
+    history = train_stepper(built, frames, settings, others=others, folder=out, report=report)
     physical = all(f.time_ordered for f in every)  # not so for those of a biased simulation
     closest = [limit for f in every for limit in _limits(f).values()]
     info = {"training": _about(history, *every), "physical_time": physical}
@@ -134,7 +105,7 @@ def make_stepper(
     return model
 
 
-def _about(history, *every: Frames) -> dict[str, Any]:
+def _about(history: History, *every: Frames) -> dict[str, Any]:
     notes: dict[str, Any] = {"notes": list(history.notes)} if history.notes else {}
     if len(every) > 1:
         notes["molecules"] = [_sequence(f.beads) for f in every]

@@ -13,7 +13,9 @@ from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.model import Model
 from cgsurrogate.models.steppers import _coordinate_types
-from cgsurrogate.training.stepper import LaggedPairs, Several, train_stepper
+from cgsurrogate.training.batches import LaggedPairs, SeveralMolecules
+from cgsurrogate.training.settings import StepperSettings
+from cgsurrogate.training.stepper import train_stepper
 
 SMALL = {"width": 24, "layers": 1, "hidden": 24, "mixtures": 4, "tail": 16}
 INSIDE = {"ALA": 2 / 3, "GLY": 1 / 3}  # how often the torsion of a residue is near 2; else near -1.2
@@ -160,7 +162,7 @@ def trained():
     """Trained on two molecules of 5 and 8 residues."""
     every = [make_frames(s, (1000, 1000), seed) for seed, s in enumerate(("AGAGA", "GAAGGAAG"))]
     stepper = registry.build("steppers", "graph", every[0].beads, **SMALL)
-    train_stepper(stepper, every[0], others=every[1:], lag=40.0, steps=150, seed=1)
+    train_stepper(stepper, every[0], StepperSettings(lag=40.0, steps=150, seed=1), others=every[1:])
     return stepper.eval(), every
 
 
@@ -184,7 +186,7 @@ def test_a_sequence_that_was_not_trained_has_the_populations_of_its_residues(tra
 def test_batches_come_from_one_molecule_at_a_time(trained):
     stepper, every = trained
     steppers = [stepper, stepper.bound(every[1].beads)]
-    several = Several([LaggedPairs(s, f, batch=8, batches=2) for s, f in zip(steppers, every, strict=True)])
+    several = SeveralMolecules([LaggedPairs(s, f, batch=8, batches=2) for s, f in zip(steppers, every, strict=True)])
     rng, sizes = generator(), (9, 18)
     drawn = [several.draw(rng) for _ in range(20)]
     assert all(now.shape == later.shape == (8, sizes[int(which)]) for now, later, _, which in drawn)
@@ -204,7 +206,7 @@ def test_each_molecule_learns_the_lags_that_its_runs_support():
         make_stepper(fine, far)
     single = registry.build("steppers", "autoregressive", fine.beads)
     with pytest.raises(ValueError, match="graph"):
-        train_stepper(single, fine, others=[coarse], steps=1)
+        train_stepper(single, fine, StepperSettings(steps=1), others=[coarse])
 
 
 def test_several_molecules_on_the_command_line(tmp_path):

@@ -1,4 +1,4 @@
-"""Laws of time-steppers: the contract of every kind, exactness of the density, and a toy whose kinetics are known."""
+"""Laws of time-steppers: exactness of the density, and a toy whose kinetics are known."""
 
 import dataclasses
 import math
@@ -12,7 +12,9 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.steppers import _heads, _wrapped_normal
-from cgsurrogate.training.stepper import LaggedPairs, check, pair_loss, train_stepper
+from cgsurrogate.training.batches import LaggedPairs
+from cgsurrogate.training.settings import StepperSettings
+from cgsurrogate.training.stepper import check, pair_loss, train_stepper
 
 CHAIN = ((0, 1), (1, 2), (2, 3))
 BRANCHED = ((0, 1), (1, 2), (1, 3), (2, 4), (4, 5), (4, 6), (5, 7))
@@ -63,96 +65,10 @@ def first(frames, count=20):
     return torch.as_tensor(frames.positions[:: len(frames) // count][:count].copy())
 
 
-# -- the contract of every kind --------------------------------------------------------------------------------------
+# -- laws of every kind ----------------------------------------------------------------------------------------------
 @pytest.fixture(params=registry.kinds("steppers"))
 def kind(request):
     return request.param
-
-
-def test_same_seed_same_rollout(kind):
-    stepper, frames = make_stepper(kind)
-    ends = []
-    for seed in (1, 1, 2):
-        rng = generator(seed)
-        state = stepper.start(first(frames), rng)
-        for _ in range(5):
-            state = stepper.step(state, rng)
-        ends.append(state.positions)
-    assert torch.equal(ends[0], ends[1])
-    assert not torch.equal(ends[0], ends[2])
-
-
-def test_a_step_leaves_its_input_alone(kind):
-    stepper, frames = make_stepper(kind)
-    state = stepper.start(first(frames), generator())
-    before = [None if part is None else part.clone() for part in state]
-    after = stepper.step(state, generator())
-    for one, two in zip(before, state, strict=True):
-        assert (one is None and two is None) or torch.equal(one, two)
-    assert after.positions.shape == state.positions.shape and after.positions.dtype == state.positions.dtype
-    assert not torch.equal(after.positions, state.positions)
-
-
-def test_a_proposal_turns_with_the_molecule(kind):
-    stepper, frames = make_stepper(kind, rough=0.05)
-    x = first(frames).double()
-    turn = torch.linalg.matrix_exp(torch.tensor([[0, 1, 2], [-1, 0, 3], [-2, -3, 0]], dtype=torch.float64))
-    stepper = stepper.double()
-    one = stepper.step(stepper.start(x, generator()), generator(1)).positions
-    two = stepper.step(stepper.start(x @ turn.T + 1.0, generator()), generator(1)).positions
-    assert (one @ turn.T + 1.0 - two).abs().max() < 1e-8
-
-
-def test_density_is_blind_to_shift_and_turn_but_not_to_the_mirror(kind):
-    stepper, frames = make_stepper(kind, rough=0.05)
-    stepper = stepper.double()
-    x, y = first(frames, 6).double(), first(frames, 6).double().flip(0)
-    lag = torch.full((len(x),), 4.0, dtype=torch.float64)
-    value = stepper.log_density(stepper.encode(x), stepper.encode(y), lag)
-    moved = stepper.log_density(stepper.encode(x + 2.0), stepper.encode(y[..., [1, 2, 0]]), lag)
-    assert value.shape == (len(x),) and torch.isfinite(value).all()
-    assert torch.allclose(value, moved, atol=1e-6)
-    assert (value - stepper.log_density(stepper.encode(x), stepper.encode(-y), lag)).abs().min() > 1.0
-
-
-def test_batch_members_do_not_see_each_other(kind):
-    stepper, frames = make_stepper(kind, rough=0.05)
-    code = stepper.encode(first(frames))
-    lag = torch.full((len(code),), 4.0)
-    whole = stepper.log_density(code, code.flip(0), lag)
-    assert torch.allclose(whole[3:5], stepper.log_density(code[3:5], code.flip(0)[3:5], lag[3:5]), atol=1e-4)
-
-
-def test_state_and_weights_survive_a_round_trip(kind, tmp_path):
-    """What is saved in the state dict is all that there is: a fresh one goes on exactly alike."""
-    from safetensors.torch import load_file, save_file
-
-    stepper, frames = make_stepper(kind, rough=0.05)
-    stepper.lag = 6.0
-    save_file(stepper.state_dict(), tmp_path / "weights.safetensors")
-    fresh = registry.build("steppers", kind, frames.beads)
-    fresh.load_state_dict(load_file(tmp_path / "weights.safetensors"))
-    assert (fresh.lag, fresh.lags) == (stepper.lag, stepper.lags)
-    state = stepper.step(stepper.start(first(frames), generator()), generator())
-    torch.save(tuple(state), tmp_path / "state.pt")
-    again = type(state)(*torch.load(tmp_path / "state.pt", weights_only=True))
-    assert torch.equal(stepper.step(state, generator(3)).positions, fresh.step(again, generator(3)).positions)
-
-
-def test_a_lag_that_was_not_trained_is_refused(kind):
-    stepper, _ = make_stepper(kind)
-    low, high = stepper.lags
-    for bad in (low / 2, high * 2):
-        with pytest.raises(ValueError, match=f"{low:g} to {high:g} ps"):
-            stepper.lag = bad
-    stepper.lag = high
-    assert stepper.lag == high
-
-
-def test_an_uncalibrated_stepper_says_so(kind):
-    stepper = registry.build("steppers", kind, make_beads(BRANCHED), lag=4.0)
-    with pytest.raises(ValueError, match="calibrate"):
-        stepper.start(torch.zeros(2, 8, 3), generator())
 
 
 def test_the_store_brings_it_back(kind, tmp_path):
@@ -165,13 +81,6 @@ def test_the_store_brings_it_back(kind, tmp_path):
         again = Model.load(tmp_path).module
         state = stepper.start(first(data), generator())
         assert torch.equal(stepper.step(state, generator(1)).positions, again.step(state, generator(1)).positions)
-
-
-def test_a_lag_beyond_the_data_is_refused(kind):
-    frames = make_frames()
-    stepper = registry.build("steppers", kind, frames.beads, lag=1e6)
-    with pytest.raises(ValueError, match="ps"):
-        stepper.calibrate(frames)
 
 
 @pytest.mark.parametrize("rough", [0.0, 0.5])
@@ -368,7 +277,7 @@ def test_runs_out_of_equilibrium_still_give_the_right_populations():
     frames = two_wells((0,) * 400, (25,) * 400, (0.02, 0.02))  # in 18 % of all frames, they have left the well
     stepper = registry.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
     with pytest.warns(UserWarning, match="not at equilibrium"):
-        history = train_stepper(stepper, frames, lag=6.0, steps=400, seed=1)
+        history = train_stepper(stepper, frames, StepperSettings(lag=6.0, steps=400, seed=1))
     assert history.notes
     state, z = stepper.start(first(frames, 2000), generator()), ZMatrix(frames.beads)
     rng, inside = generator(), []
@@ -400,7 +309,7 @@ def toy():
     torsion = wrap(torch.tensor(np.array([-1.2, 2.6])[states] + rng.normal(0, 0.3, count))).numpy()
     frames = make_frames(CHAIN, (4000, 4000, 4000), torsion=torsion)
     stepper = registry.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
-    history = train_stepper(stepper, frames, lag=4.0, steps=600, seed=1)
+    history = train_stepper(stepper, frames, StepperSettings(lag=4.0, steps=600, seed=1))
     return stepper, frames, history
 
 

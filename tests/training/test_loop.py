@@ -1,6 +1,8 @@
 """The training loop: keeps the best, keeps to its budget, and continues bit for bit."""
 
 import math
+import os
+import signal
 import time
 
 import pytest
@@ -8,6 +10,8 @@ import torch
 
 from cgsurrogate.core.interrupts import Stopped
 from cgsurrogate.training.loop import fit
+from cgsurrogate.training.objectives._base import BatchObjective
+from cgsurrogate.training.settings import MINUTES, TrainingSettings
 
 
 class Parabola:
@@ -36,8 +40,9 @@ def network():
         return torch.nn.Sequential(torch.nn.Linear(3, 32), torch.nn.SiLU(), torch.nn.Linear(32, 1))
 
 
-def train(module, **options):
-    return fit(module, squared_error, Parabola(500, 0), Parabola(200, 1), **{"seed": 5, "every": 20, **options})
+def train(module, loss=squared_error, folder=None, **settings):
+    objective = BatchObjective(loss, Parabola(500, 0), Parabola(200, 1))
+    return fit(module, objective, TrainingSettings(**{"seed": 5, "every": 20, **settings}), folder=folder)
 
 
 def test_training_reaches_the_noise_and_keeps_the_best():
@@ -59,15 +64,11 @@ def test_a_stopped_training_continues_bit_for_bit(tmp_path):
     def interrupt_once(module, batch, rng):
         calls["n"] += 1
         if calls["n"] == 37:
-            import os
-            import signal
-
             os.kill(os.getpid(), signal.SIGTERM)
         return squared_error(module, batch, rng)
 
     with pytest.raises(Stopped, match="continues"):
-        data = Parabola(500, 0), Parabola(200, 1)
-        fit(parts, interrupt_once, *data, steps=80, seed=5, every=20, folder=tmp_path / "p")
+        train(parts, interrupt_once, steps=80, folder=tmp_path / "p")
     parts = network()
     history = train(parts, steps=80, folder=tmp_path / "p")
     assert len(history.rows) == 4
@@ -98,19 +99,15 @@ def test_a_bad_batch_is_skipped_and_many_end_the_training():
         return value * float("nan") if count["n"] in (3, 7) else value
 
     module = network()
-    fit(module, sometimes, Parabola(500, 0), Parabola(200, 1), steps=40, every=20, seed=1)
+    train(module, sometimes, steps=40)
     assert all(torch.isfinite(p).all() for p in module.parameters())
     with pytest.raises(FloatingPointError, match="not finite"):
-        fit(
-            network(),
-            lambda m, b, r: squared_error(m, b, r) * float("nan"),
-            Parabola(500, 0),
-            Parabola(200, 1),
-            steps=40,
-            seed=1,
-        )
+        train(network(), lambda m, b, r: squared_error(m, b, r) * float("nan"), steps=40)
 
 
-def test_no_budget_is_an_error():
+def test_a_budget_is_positive_and_has_a_default():
+    assert TrainingSettings().minutes == MINUTES and TrainingSettings(steps=1).minutes is None
     with pytest.raises(ValueError, match="budget"):
-        train(network())
+        TrainingSettings(steps=0)
+    parts = TrainingSettings(minutes=4.0, steps=10).split(0.3)
+    assert [(part.minutes, part.steps) for part in parts] == [(pytest.approx(1.2), 3), (pytest.approx(2.8), 7)]

@@ -9,9 +9,11 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry.torsion_moves import Moves
-from cgsurrogate.training.force_field import Sampled
+from cgsurrogate.training.batches import WeightedFrames
 from cgsurrogate.training.loop import fit
 from cgsurrogate.training.objectives import noise_contrast
+from cgsurrogate.training.objectives._base import BatchObjective
+from cgsurrogate.training.settings import TrainingSettings
 
 COUPLING = 1.5  # kT
 
@@ -38,7 +40,7 @@ def dihedrals(moves: Moves, x: torch.Tensor) -> torch.Tensor:
 
 def test_the_noise_takes_every_coordinate_from_some_frame(peptide_frames):
     moves = Moves(peptide_frames.beads)
-    noise = noise_contrast.mixed(moves, peptide_frames, 50, torch.Generator().manual_seed(0))
+    noise = noise_contrast.noise_frames(moves, peptide_frames, 50, torch.Generator().manual_seed(0))
     made = moves.values(noise)
     there = moves.values(torch.from_numpy(peptide_frames.positions))
     gap = torch.remainder(made[:, None] - there[None] + np.pi, 2 * np.pi) - np.pi
@@ -49,7 +51,7 @@ def test_the_noise_has_the_marginals_but_not_the_coupling():
     frames = coupled_frames(4000, 1)
     moves = Moves(frames.beads)
     data = dihedrals(moves, torch.from_numpy(frames.positions))
-    noise = dihedrals(moves, noise_contrast.mixed(moves, frames, 4000, torch.Generator().manual_seed(0)))
+    noise = dihedrals(moves, noise_contrast.noise_frames(moves, frames, 4000, torch.Generator().manual_seed(0)))
     bessel = 0.5967  # I1(1.5) / I0(1.5)
     assert float((data[:, 0] - data[:, 1]).cos().mean()) == pytest.approx(bessel, abs=0.05)
     assert abs(float((noise[:, 0] - noise[:, 1]).cos().mean())) < 0.06
@@ -60,7 +62,7 @@ def test_weights_are_respected():
     moves = Moves(frames.beads)
     first = dihedrals(moves, torch.from_numpy(frames.positions))[:, 0]
     weighted = Frames(frames.beads, frames.positions, frames.lengths, 1.0, 300.0, weights=(first > 0).double().numpy())
-    noise = dihedrals(moves, noise_contrast.mixed(moves, weighted, 500, torch.Generator().manual_seed(0)))
+    noise = dihedrals(moves, noise_contrast.noise_frames(moves, weighted, 500, torch.Generator().manual_seed(0)))
     assert float(noise[:, 0].min()) > -1e-3
 
 
@@ -70,10 +72,11 @@ def test_contrast_finds_the_coupling(kind):
     torch.manual_seed(0)
     network = Sum(registry.build("networks", kind, frames.beads, width=16))
     moves = Moves(frames.beads)
-    loss = noise_contrast.Contrast(moves, Sum(), frames, torch.Generator().manual_seed(0), pool=6000)
-    batches = [Sampled([torch.from_numpy(f.positions)], f.probabilities) for f in (frames, held)]
-    fit(noise_contrast.Levelled(network), loss, *batches, steps=400, rate=5e-3, every=100)
-    x = noise_contrast.mixed(moves, frames, 1000, torch.Generator().manual_seed(1))
+    loss = noise_contrast.NoiseContrast(moves, Sum(), frames, torch.Generator().manual_seed(0), pool=6000)
+    batches = [WeightedFrames([torch.from_numpy(f.positions)], f.probabilities) for f in (frames, held)]
+    settings = TrainingSettings(steps=400, rate=5e-3, every=100)
+    fit(noise_contrast.WithLogPartition(network), BatchObjective(loss, *batches), settings)
+    x = noise_contrast.noise_frames(moves, frames, 1000, torch.Generator().manual_seed(1))
     angles = dihedrals(moves, x)
     truth = -COUPLING * (angles[:, 0] - angles[:, 1]).cos()
     learned = network(x).detach() / frames.kT
@@ -89,9 +92,9 @@ def test_noise_that_judges_is_never_learned_from():
             seen.append({tuple(x.flatten().tolist()) for x in positions})
             return positions.sum((1, 2))
 
-    loss = noise_contrast.Contrast(Moves(frames.beads), Sum(), frames, torch.Generator().manual_seed(0), pool=50)
+    loss = noise_contrast.NoiseContrast(Moves(frames.beads), Sum(), frames, torch.Generator().manual_seed(0), pool=50)
     module, rng, batch = (
-        noise_contrast.Levelled(Looks()),
+        noise_contrast.WithLogPartition(Looks()),
         torch.Generator().manual_seed(1),
         torch.from_numpy(frames.positions),
     )

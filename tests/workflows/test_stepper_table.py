@@ -11,6 +11,7 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.models.model import Model
+from cgsurrogate.training.settings import StepperSettings
 from cgsurrogate.training.stepper import train_stepper
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -49,7 +50,7 @@ def flipping(runs=6, length=1000, seed=0, shift=0.0):
 def mean():
     frames = flipping()
     stepper = registry.build("steppers", str(FOLDER / "mean_stepper.py"), frames.beads, width=32, blocks=1, memory=8)
-    train_stepper(stepper, frames, lag=20.0, steps=200, seed=1)
+    train_stepper(stepper, frames, StepperSettings(lag=20.0, steps=200, seed=1))
     return stepper, frames
 
 
@@ -95,7 +96,7 @@ def test_the_table_has_a_row_for_every_lag_and_baseline(tmp_path, monkeypatch, c
     training.save(tmp_path / "run" / "training")
     held_out.save(tmp_path / "run" / "held-out")
     stepper = registry.build("steppers", "autoregressive", BEADS, width=32, blocks=1, hidden=16, mixtures=4)
-    train_stepper(stepper, training, lag=20.0, steps=30, seed=1)
+    train_stepper(stepper, training, StepperSettings(lag=20.0, steps=30, seed=1))
     Model(stepper, BEADS, 300.0).save(tmp_path / "run" / "stepper")
     words = f"x {tmp_path / 'run'} --mean-minutes 0 --replicas 10 --jumps 60 --lags 20 --macrostates 2"
     words += f" -o {tmp_path / 'out'}"

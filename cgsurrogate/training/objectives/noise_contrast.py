@@ -4,10 +4,10 @@ The noise has a density that is known: frames in which every dihedral and angle 
 each drawn on its own. That is the product of the marginals of the data, which is just what the priors of single
 coordinates describe. Telling data from noise then teaches a network the ratio of the two densities,
 
-    ln p(x) / q(x) = -(U_network(x) + U_rest(x)) / kT + level,
+    ln p(x) / q(x) = -(U_network(x) + U_rest(x)) / kT - ln Z,
 
-with the priors that are no marginal (repulsion) as ``U_rest``. So the populations of states that no short simulation
-connects come straight from the data.
+with the priors that are no marginal (repulsion) as ``U_rest``, and ln Z as one more number to learn. So the populations
+of states that no short simulation connects come straight from the data.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ ASIDE = 0.1  # share of the noise that only judges
 CLAMP = 30.0  # kT
 
 
-class Levelled(nn.Module):
-    """Networks with the free constant of their energy, which contrast needs and nothing else."""
+class WithLogPartition(nn.Module):
+    """Networks with the logarithm of their partition function, which noise contrast needs and nothing else."""
 
     def __init__(self, networks: Energy):
         super().__init__()
         self.networks = networks
-        self.level = nn.Parameter(torch.zeros(()))
+        self.log_partition = nn.Parameter(torch.zeros(()))
 
 
-class Contrast(nn.Module):
+class NoiseContrast(nn.Module):
     """The logistic loss of telling batches of data (B, N, 3) nm from ``ratio`` times as many noise frames.
 
     In evaluation the noise is a part of it that was set aside.
@@ -47,20 +47,20 @@ class Contrast(nn.Module):
         super().__init__()
         self.kT, self.ratio = frames.kT, ratio
         self.rest = [rest]  # in a list: a part of the loss, not a module that is trained with it
-        self.noise = mixed(moves, frames, pool or pool_size(frames), rng)
+        self.noise = noise_frames(moves, frames, pool or pool_size(frames), rng)
         self.noise_rest = torch.cat([self._rest(block) for block in self.noise.split(1000)])
 
     def _rest(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             return self.rest[0](x) / self.kT
 
-    def forward(self, module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
+    def forward(self, module: WithLogPartition, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         data = batch[0]
         aside = max(1, round(ASIDE * len(self.noise)))
         low, high = (aside, len(self.noise)) if module.training else (0, aside)
         chosen = torch.randint(low, high, (self.ratio * len(data),), generator=rng)
         noise = self.noise[chosen]
-        scores = -module.networks(torch.cat((data, noise))) / self.kT + module.level
+        scores = -module.networks(torch.cat((data, noise))) / self.kT - module.log_partition
         real, made = (scores - torch.cat((self._rest(data), self.noise_rest[chosen]))).split([len(data), len(noise)])
         loss = nn.functional.softplus(-real.clamp(-CLAMP, CLAMP)).mean()
         return loss + self.ratio * nn.functional.softplus(made.clamp(-CLAMP, CLAMP)).mean()
@@ -71,7 +71,7 @@ def pool_size(frames: Frames) -> int:
     return int(min(POOL, max(10_000, min(SHARE * len(frames), POOL_COST / len(frames.beads) ** 2))))
 
 
-def mixed(moves: Moves, frames: Frames, count: int, rng: Generator) -> Tensor:
+def noise_frames(moves: Moves, frames: Frames, count: int, rng: Generator) -> Tensor:
     """(count, N, 3) nm: frames whose dihedrals and angles each come from another frame, all drawn by weight."""
     cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
 

@@ -1,9 +1,9 @@
-"""Contrast with a model's own equilibrium: what the model samples is the noise that data must be told from.
+"""Self-contrast: the noise that data must be told from is what the model itself samples.
 
 Noise-contrastive estimation (Gutmann & Hyvarinen, J. Mach. Learn. Res. 13, 307 (2012)) learns most from noise that
 resembles the data. A trained model gives such noise: its density is known up to the constant that is learned anyway,
 
-    ln p(x) / q(x) = -(U(x) - U_before(x)) / kT + level,   q ~ exp(-U_before / kT) by simulation.
+    ln p(x) / q(x) = -(U(x) - U_before(x)) / kT - ln Z,   q ~ exp(-U_before / kT) by simulation.
 
 Where a classifier finds no difference between data and samples, the model is as good as these data can tell. The loss
 on held-out runs, against samples that were held out as well, is a proper score; so this stops before it fits noise.
@@ -14,6 +14,8 @@ equilibrium of the new model at once, also where they would be slow to go there.
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -28,9 +30,12 @@ from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import watching
 from cgsurrogate.core.propagator import Propagator
-from cgsurrogate.training.batches import Sampled
-from cgsurrogate.training.loop import History, fit
-from cgsurrogate.training.objectives.noise_contrast import CLAMP, Levelled
+from cgsurrogate.training.batches import WeightedFrames
+from cgsurrogate.training.loop import Report, fit, silent
+from cgsurrogate.training.objectives._base import BatchObjective
+from cgsurrogate.training.objectives.noise_contrast import CLAMP, WithLogPartition
+from cgsurrogate.training.settings import TrainingSettings
+from cgsurrogate.training.state import History
 
 FEWEST, MOST, ROUND = 3, 8, 1.5  # rounds, and the minutes that one has where there are more than the fewest
 REPLICAS = 256
@@ -40,7 +45,7 @@ ASIDE = 0.2  # share of the replicas that only judge
 SAMPLING = 0.6  # share of a round's time
 BLOCK = 1000
 EQUAL = 2 * math.log(2)  # the loss of weights that change nothing
-RATE, AVERAGE, EVERY, PATIENCE = 7e-4, 0.99, 25, 6
+SETTINGS = TrainingSettings(rate=7e-4, average=0.99, every=25, patience=6)
 
 
 def fine_tune(
@@ -48,19 +53,17 @@ def fine_tune(
     dynamics: Propagator,
     kept: Frames,
     held: Frames,
+    settings: TrainingSettings = SETTINGS,
     *,
-    minutes: float | None,
-    steps: int | None,
-    seed: int,
     rounds: int | None = None,
     folder: Path | None = None,
-    report: Callable[[float, str], None] = lambda fraction, text: None,
+    report: Report = silent,
 ) -> list[History]:
     """Train ``networks`` in place; ``dynamics`` samples the energy that they are a part of.
 
     Args:
         kept, held: frames to learn from, and those on which the best weights of a round are chosen.
-        minutes, steps: the budget of all rounds; each step of training is paid for by as many of sampling.
+        settings: with the budget of all rounds; each step of training is paid for by as many of sampling.
         rounds: by default as many as the minutes allow.
         folder: where each round keeps its samples and its training, so that the same call continues.
 
@@ -71,62 +74,56 @@ def fine_tune(
     Raises:
         Stopped: a signal came; with a ``folder`` the same call continues.
     """
-    histories, positions = [], drawn(kept, REPLICAS, _rng(seed, 0))
-    data = [torch.from_numpy(np.array(frames.positions, np.float32)) for frames in (kept, held)]
+    histories: list[History] = []
+    minutes, steps, seed = settings.minutes, settings.steps, settings.seed
+    positions = drawn(kept, REPLICAS, _rng(seed, 0))
     rounds = rounds or (FEWEST if minutes is None else min(MOST, max(FEWEST, int(minutes / ROUND))))
+    sampling = settings.within(minutes and SAMPLING * minutes / rounds, steps and max(4, steps // rounds))
+    training = settings.within(minutes and (1 - SAMPLING) * minutes / rounds, steps and max(1, steps // rounds))
     for number in range(rounds):
         at = None if folder is None else folder / f"round-{number + 1}"
 
-        def tell(fraction: float, text: str = "", begin: float = 0.0, share: float = 1.0, number: int = number) -> None:
-            report((number + begin + share * fraction) / rounds, text)
+        def tell(fraction: float, text: str = "", begin: float = 0.0, share: float = SAMPLING, n: int = number) -> None:
+            report((n + begin + share * fraction) / rounds, text)
 
         try:
-            samples = _samples(
-                dynamics,
-                positions,
-                _rng(seed, 2 * number + 1),
-                at,
-                rounds=None if steps is None else max(4, steps // rounds),
-                minutes=None if minutes is None else SAMPLING * minutes / rounds,
-                report=lambda fraction: tell(fraction, share=SAMPLING),
-            )
+            samples = _samples(dynamics, positions, _rng(seed, 2 * number + 1), sampling, at, tell)
         except FloatingPointError:  # it is as good as it was before
             break
-        loss = OwnContrast(networks, samples, kept.kT)
-        batches = [
-            Sampled((x, energies(networks, x)), frames.probabilities)
-            for x, frames in zip(data, (kept, held), strict=True)
-        ]
-        before, old = torch.cat(loss.before), copy.deepcopy(networks.state_dict())
-        histories.append(
-            fit(
-                Levelled(networks),
-                loss,
-                *batches,
-                minutes=None if minutes is None else (1 - SAMPLING) * minutes / rounds,
-                steps=None if steps is None else max(1, steps // rounds),
-                seed=seed + number + 1,
-                rate=RATE,
-                average=AVERAGE,
-                every=EVERY,
-                patience=PATIENCE,
-                folder=at,
-                label=f"telling data from samples, round {number + 1}",
-                report=lambda fraction, text: tell(fraction, text, SAMPLING, 1 - SAMPLING),
-            )
+        loss, old = SelfContrast(networks, samples, kept.kT), copy.deepcopy(networks.state_dict())
+        history = fit(
+            WithLogPartition(networks),
+            BatchObjective(loss, _batches(networks, kept), _batches(networks, held)),
+            dataclasses.replace(training, seed=seed + number + 1),
+            folder=at,
+            label=f"telling data from samples, round {number + 1}",
+            report=functools.partial(tell, begin=SAMPLING, share=1 - SAMPLING),
         )
-        if not histories[-1].best["held_out"] < EQUAL:
+        histories.append(history)
+        if not history.best["held_out"] < EQUAL:
             networks.load_state_dict(old)
             break
-        positions = resampled(networks, before, torch.cat(loss.pools), kept.kT, REPLICAS, _rng(seed, 2 * number + 2))
+        positions = loss.resampled(networks, REPLICAS, _rng(seed, 2 * number + 2))
     return histories
+
+
+def _batches(networks: Energy, frames: Frames) -> WeightedFrames:
+    x = torch.from_numpy(np.array(frames.positions, np.float32))
+    return WeightedFrames((x, energies(networks, x)), frames.probabilities)
 
 
 def _rng(seed: int, number: int) -> Generator:
     return Generator().manual_seed(1_000_003 * (seed + 1) + number)
 
 
-def _samples(dynamics, positions, rng, folder: Path | None, *, rounds, minutes, report) -> Tensor:
+def _samples(
+    dynamics: Propagator,
+    positions: Tensor,
+    rng: Generator,
+    budget: TrainingSettings,
+    folder: Path | None,
+    tell: Callable[[float], None],
+) -> Tensor:
     """Those of a round, or those that it has stored."""
     path = None if folder is None else folder / "samples.npy"
     if path is not None and path.exists():
@@ -134,10 +131,10 @@ def _samples(dynamics, positions, rng, folder: Path | None, *, rounds, minutes, 
     with watching() as watch:
 
         def go_on(fraction: float) -> bool:
-            report(fraction)
+            tell(fraction)
             return not watch.requested
 
-        samples = sample(dynamics, positions, rng, rounds=rounds, minutes=minutes, keep=KEEP, go_on=go_on)
+        samples = sample(dynamics, positions, rng, budget, go_on=go_on)
         if watch.requested:
             raise watch.reason("sampling the energy")
     if path is not None:
@@ -158,29 +155,29 @@ def sample(
     dynamics: Propagator,
     positions: Tensor,
     rng: Generator,
-    *,
-    rounds: int | None,
-    minutes: float | None,
-    keep: int,
+    budget: TrainingSettings,
+    keep: int = KEEP,
     go_on: Callable[[float], bool] = lambda fraction: True,
 ) -> Tensor:
     """(T, R, N, 3) nm: about ``keep`` conformations of all replicas together, from the later part of a simulation.
 
     Args:
         positions: (R, N, 3) nm to start from.
-        rounds, minutes: how long; whichever ends first.
-        go_on: asked after every round with the share that is done.
+        budget: its minutes and steps of ``dynamics``; whichever ends first.
+        go_on: asked after every step with the share that is done.
 
     Raises:
         FloatingPointError: most replicas left the physical range.
     """
-    state, kept, began, done, used = dynamics.start(positions, rng), [], time.monotonic(), 0, 0.0
+    steps, seconds = budget.steps or math.inf, 60 * (budget.minutes or math.inf)
+    state, began, done, used = dynamics.start(positions, rng), time.monotonic(), 0, 0.0
+    kept: list[Tensor] = []
     while used < 1 and go_on(used):
         state = dynamics.step(state, rng)
         done += 1
-        used = max(done / rounds if rounds else 0.0, (time.monotonic() - began) / (60 * minutes) if minutes else 0.0)
+        used = max(done / steps, (time.monotonic() - began) / seconds)
         kept.append(state.positions)
-        if len(kept) * len(positions) > 4 * keep:  # thin as it goes: nobody knows how many rounds there will be
+        if len(kept) * len(positions) > 4 * keep:  # thin as it goes: nobody knows how many steps there will be
             kept = kept[1::2]
     kept = kept[int(SETTLE * len(kept)) :]
     every = max(1, len(kept) * len(positions) // keep)
@@ -197,7 +194,7 @@ def energies(energy: Energy, x: Tensor) -> Tensor:
         return torch.cat([energy(block) for block in x.split(BLOCK)])
 
 
-class OwnContrast(nn.Module):
+class SelfContrast(nn.Module):
     """The logistic loss of telling batches (positions (B, N, 3) nm, energies before (B,) kJ/mol) from samples.
 
     In evaluation the samples are those that were set aside.
@@ -210,18 +207,18 @@ class OwnContrast(nn.Module):
         self.pools = [part.flatten(0, 1) for part in (samples[:, aside:], samples[:, :aside])]
         self.before = [energies(networks, pool) for pool in self.pools]
 
-    def forward(self, module: Levelled, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
+    def forward(self, module: WithLogPartition, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         data, before = batch[:2]
         part = 0 if module.training else 1
         chosen = torch.randint(len(self.pools[part]), (self.ratio * len(data),), generator=rng)
         made = self.pools[part][chosen]
         scores = -(module.networks(torch.cat((data, made))) - torch.cat((before, self.before[part][chosen]))) / self.kT
-        real, fake = (scores + module.level).clamp(-CLAMP, CLAMP).split([len(data), len(made)])
+        real, fake = (scores - module.log_partition).clamp(-CLAMP, CLAMP).split([len(data), len(made)])
         return nn.functional.softplus(-real).mean() + self.ratio * nn.functional.softplus(fake).mean()
 
-
-def resampled(networks: Energy, before: Tensor, samples: Tensor, kT: float, count: int, rng: Generator) -> Tensor:
-    """(count, N, 3) nm of samples (M, N, 3), with the weights of the new energy over the one ``before`` (M,) kJ/mol."""
-    weight = ((before - energies(networks, samples)).double() / kT).softmax(0).cumsum(0)
-    ticks = (torch.arange(count, dtype=torch.float64) + torch.rand((), generator=rng, dtype=torch.float64)) / count
-    return samples[torch.searchsorted(weight, ticks * weight[-1]).clamp(max=len(samples) - 1)]
+    def resampled(self, networks: Energy, count: int, rng: Generator) -> Tensor:
+        """(count, N, 3) nm of the samples, drawn with the weights of the energy as it is now over the one before."""
+        samples, before = torch.cat(self.pools), torch.cat(self.before)
+        weight = ((before - energies(networks, samples)).double() / self.kT).softmax(0).cumsum(0)
+        ticks = (torch.arange(count, dtype=torch.float64) + torch.rand((), generator=rng, dtype=torch.float64)) / count
+        return samples[torch.searchsorted(weight, ticks * weight[-1]).clamp(max=len(samples) - 1)]

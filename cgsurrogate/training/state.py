@@ -1,0 +1,178 @@
+"""The state of one training beside the network's own: clock, averaged and best weights, and the files that keep it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, nn
+
+from cgsurrogate.core import filesystem
+from cgsurrogate.training.objectives._base import Objective
+from cgsurrogate.training.settings import TrainingSettings
+
+MAX_BAD_BATCHES = 10
+CHECKPOINT, METRICS = "training.pt", "metrics.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """``rows`` hold step, seconds, train and, where something is held out, held_out loss; ``best`` is the row that was
+    kept; ``notes`` are concerns about the data, in words."""
+
+    rows: tuple[dict[str, float], ...]
+    best: dict[str, float]
+    reason: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass
+class Progress:
+    """All that a continued training needs besides weights and what the objective keeps."""
+
+    step: int = 0
+    seconds: float = 0.0
+    bad: int = 0
+    best_step: int = 0
+    best_loss: float = math.inf
+    rows: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+class TrainingState:
+    """``folder`` None keeps no files; ``label`` names the training in errors."""
+
+    def __init__(
+        self, module: nn.Module, objective: Objective, settings: TrainingSettings, folder: Path | None, label: str
+    ):
+        self.module, self.objective, self.settings = module, objective, settings
+        self.folder, self.label = folder, label
+        self.average = copy.deepcopy(module).requires_grad_(False).eval()
+        self.best = copy.deepcopy(module.state_dict())
+        self.progress, self.began, self.reason = Progress(), time.monotonic(), ""
+        self.running, self.running_count, self.saved_at = 0.0, 0, time.monotonic()
+
+    # -- the clock ------------------------------------------------------------------------------------------------
+    @property
+    def seconds(self) -> float:
+        return self.progress.seconds + time.monotonic() - self.began
+
+    @property
+    def fraction(self) -> float:
+        """Share of the budget that is used up."""
+        shares = [self.progress.step / self.settings.steps] if self.settings.steps else []
+        if self.settings.minutes:
+            shares.append(self.seconds / (60 * self.settings.minutes))
+        return min(1.0, max(shares))
+
+    def finished(self) -> bool:
+        since_best = sum(1 for row in self.progress.rows if row["step"] > self.progress.best_step)
+        if self.fraction >= 1:
+            self.reason = "budget used"
+        elif since_best >= self.settings.patience:
+            self.reason = f"no better on held-out runs for {self.settings.patience} validations"
+        return bool(self.reason)
+
+    def rng(self, *key: int) -> Generator:
+        """A generator that follows from the seed and the key alone."""
+        mixed = self.settings.seed
+        for part in key:
+            mixed = (mixed * 6364136223846793005 + part + 1442695040888963407) % (1 << 63)
+        return Generator().manual_seed(mixed)
+
+    # -- what happens around a step -------------------------------------------------------------------------------
+    def after_step(self, loss: float) -> None:
+        self.progress.step += 1
+        self.running, self.running_count = self.running + loss, self.running_count + 1
+        weight = min(self.settings.average, (1 + self.progress.step) / (10 + self.progress.step))
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), self.module.parameters(), strict=True):
+                mean.lerp_(now, 1 - weight)
+
+    def bad_batch(self) -> None:
+        self.progress.bad += 1
+        if self.progress.bad > MAX_BAD_BATCHES:
+            raise FloatingPointError(
+                f"{self.label}: the loss was not finite in {self.progress.bad} batches, last at step "
+                f"{self.progress.step}; check the input for outliers or lower the learning rate"
+            )
+
+    def validate(self) -> dict[str, float]:
+        """A new row; the averaged weights are kept where they are the best, or where nothing is held out."""
+        row: dict[str, float] = {
+            "step": self.progress.step,
+            "seconds": round(self.seconds, 3),
+            "train": self.running / max(1, self.running_count),
+        }
+        batches = self.objective.held_out()
+        if batches:
+            with torch.no_grad():  # losses on forces switch gradients on themselves
+                losses = [
+                    float(self.objective.loss(self.average, batch, self.rng(-1, number)))
+                    for number, batch in enumerate(batches)
+                ]
+            counts = [len(batch[0]) for batch in batches]
+            row["held_out"] = sum(a * b for a, b in zip(losses, counts, strict=True)) / max(1, sum(counts))
+        value = row.get("held_out", -math.inf)
+        if (math.isfinite(value) and value < self.progress.best_loss) or not batches:
+            self.progress.best_loss, self.progress.best_step = value, self.progress.step
+            self.best = {name: value.detach().clone() for name, value in self.average.state_dict().items()}
+        self.running, self.running_count = 0.0, 0
+        self.progress.rows.append(row)
+        self._write_rows()
+        return row
+
+    def finish(self) -> History:
+        rows = self.progress.rows
+        if not rows or rows[-1]["step"] < self.progress.step:
+            self.validate()
+        self.module.load_state_dict(self.best)
+        if self.progress.best_loss == math.inf:
+            raise FloatingPointError(f"{self.label}: the held-out loss was never finite; check the input for outliers")
+        best = next(row for row in rows if row["step"] == self.progress.best_step)
+        return History(tuple(rows), best, self.reason or "budget used")
+
+    # -- files ----------------------------------------------------------------------------------------------------
+    def _write_rows(self) -> None:
+        if self.folder is not None:
+            rows = self.progress.rows
+            lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+            filesystem.write_text(self.folder / METRICS, "\n".join(lines) + "\n")
+
+    def save(self, optimizer: dict[str, Any] | None) -> None:
+        if self.folder is None:
+            return
+        content = {
+            "progress": dataclasses.asdict(self.progress) | {"seconds": self.seconds},
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict(),
+            "best": self.best,
+            "optimizer": optimizer,
+            "objective": self.objective.state_dict(),
+        }
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        with filesystem.replacing(self.folder / CHECKPOINT) as handle:
+            handle.write(buffer.getvalue())
+        self.saved_at = time.monotonic()
+
+    def resume(self) -> dict[str, Any] | None:
+        """Go on from the files of the folder, if there are any; returns the state of the optimizer."""
+        if self.folder is None:
+            return None
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return None
+        content = torch.load(path, weights_only=True)
+        self.progress = Progress(**content["progress"])
+        self.module.load_state_dict(content["module"])
+        self.average.load_state_dict(content["average"])
+        self.objective.load_state_dict(content["objective"])
+        self.best = content["best"]
+        return content["optimizer"]
