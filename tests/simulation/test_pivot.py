@@ -142,8 +142,12 @@ def test_only_terms_that_a_turn_can_change_are_asked(peptide):
     turns = Turns(beads, Sum(*terms), KELVIN)
     kept = list(turns.moving(energy).terms)
     left_out = [term for term in energy.terms if term not in kept]
-    assert {type(term).__name__ for term in left_out} >= {"Bonds"}
-    assert {type(term).__name__ for term in kept} >= {"Dihedrals", "Repulsion", "Known"}  # of the last, nobody knows
+    assert {type(term).__name__ for term in left_out} >= {"BondPrior"}
+    assert {type(term).__name__ for term in kept} >= {
+        "DihedralPrior",
+        "RepulsionPrior",
+        "Known",
+    }  # of the last, nobody knows
     for _ in range(5):
         moved, _, _ = turns.double().propose(x, generator(1))
         for term in left_out:
