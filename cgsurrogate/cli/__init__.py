@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -37,16 +38,16 @@ class _Ordered(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)
 
-    def resolve_command(self, context: click.Context, args: list[str]):
+    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         try:
             return super().resolve_command(context, args)
         except click.UsageError as error:
             import difflib
 
             near = difflib.get_close_matches(args[0], self.commands, 1)
-            if near and "Did you mean" not in error.message:
-                error.message += f" Did you mean {near[0]!r}?"
-            raise
+            if not near or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", context) from None
 
 
 @click.group(cls=_Ordered, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
-Update = Callable[[str, float | None, str], None]
 QUIET_SECONDS = 10.0
+
+
+class Update(Protocol):
+    """Tells how far the work under a label is: a fraction, or None where that is unknown, and a few words."""
+
+    def __call__(self, label: str, fraction: float | None, text: str = "") -> None: ...
 
 
 def _clock(seconds: float) -> str:
@@ -19,13 +25,17 @@ def _clock(seconds: float) -> str:
 
 @contextlib.contextmanager
 def progress(quiet: bool = False) -> Iterator[Update]:
-    """Yields ``update(label, fraction or None, text)``; every label gets a bar, or lines, of its own."""
+    """Yields an ``Update``; every label gets a bar, or lines, of its own."""
     if quiet:
-        yield lambda label, fraction, text="": None
+        yield _silent
     elif sys.stderr.isatty():
         yield from _bars()
     else:
         yield _lines()
+
+
+def _silent(label: str, fraction: float | None, text: str = "") -> None:
+    """No progress."""
 
 
 def _bars() -> Iterator[Update]:
@@ -33,6 +43,7 @@ def _bars() -> Iterator[Update]:
     from rich.progress import (
         BarColumn,
         Progress,
+        TaskID,
         TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
@@ -49,13 +60,15 @@ def _bars() -> Iterator[Update]:
         TextColumn("{task.fields[text]}"),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, tuple] = {}
+        tasks: dict[str, TaskID] = {}
 
         def update(label: str, fraction: float | None, text: str = "") -> None:
             if label not in tasks:
-                tasks[label] = (bars.add_task(label, total=1.0, text=""),)
-            change = {} if fraction is None else {"completed": min(1.0, fraction)}
-            bars.update(tasks[label][0], **change, **({"text": text} if text else {}))
+                tasks[label] = bars.add_task(label, total=1.0, text="")
+            if text:
+                bars.update(tasks[label], text=text)
+            if fraction is not None:
+                bars.update(tasks[label], completed=min(1.0, fraction))
 
         yield update
 

@@ -73,5 +73,6 @@ def _frames(training: Frames, index: np.ndarray, dt: float, note: str) -> Frames
     flat = index.ravel()
     unique, back = np.unique(flat, return_inverse=True)
     positions = np.asarray(training.positions[unique], np.float32)[back]
-    lengths, known = (index.shape[1],) * len(index), Provenance(made_by=note)
+    lengths = (index.shape[1],) * len(index)
+    known = Provenance(made_by=note, physical_time=training.provenance.physical_time)
     return Frames(training.beads, positions, lengths, dt, training.temperature, provenance=known)

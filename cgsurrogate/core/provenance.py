@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 EXCHANGE = "exchanging replicas"  # a ``mixed_by``, as are those of the sampler that a simulation names
@@ -40,9 +40,12 @@ class Exchange(TypedDict, total=False):
     effective_frames: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Provenance:
     """Where frames come from. Every field is optional; what is in a mapping, JSON can hold.
+
+    >>> Provenance(mapping="ca", wall_seconds=3.0)
+    Provenance(mapping='ca', wall_seconds=3.0)
 
     Attributes:
         topology: name of the file that all-atom trajectories were read with.
@@ -105,6 +108,16 @@ class Provenance:
     def __post_init__(self) -> None:
         if clash := FIELDS & self.notes.keys():
             raise ValueError(f"{', '.join(sorted(clash))} of a provenance are fields of their own, not notes")
+
+    def __repr__(self) -> str:
+        return f"Provenance({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
+    def of_runs(self, chosen: Sequence[int], count: int) -> Provenance:
+        """That of some of ``count`` runs: each keeps its replica and its ladder."""
+        replicas, ladders = (
+            tuple(each[run] for run in chosen) if len(each) == count else each for each in (self.replicas, self.ladders)
+        )
+        return dataclasses.replace(self, replicas=replicas, ladders=ladders)
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: fields that say something, and the notes beside them."""

@@ -1,4 +1,4 @@
-"""What stands below each figure."""
+"""What stands below each figure and above each table."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ TIMESCALES = (
 GEOMETRY = (
     "Every bond and angle minus its mean in the reference, in standard deviations of the reference; the outermost"
     " bins hold all that lies beyond. Closest approach: the least distance in a frame of beads more than three "
-    "bonds apart. Grey area: the reference. Extrapolation, for a force field: how new the surroundings of the newest"
-    " bead of a frame are to it; grey: runs held out from what it is measured against."
+    "bonds apart. Grey area: the reference. Extrapolation score, for a force field: how new the surroundings of the "
+    "newest bead of a frame are to it; grey: runs held out from what it is measured against."
 )
 TRAINING = (
     "Loss on the training runs and on runs held out from training. The model of the lowest held-out loss (ring) "
@@ -74,6 +74,41 @@ CHAIN = (
     "Root mean square fluctuation of each residue about the mean structure, after superposition, and the distribution "
     "of distances between residues at least three apart (grey area: the reference). Bands: 95 % intervals, by block "
     "bootstrap over runs."
+)
+
+DISTANCE_TABLE = (
+    "Jensen\u2013Shannon distance, 0 (same) to 0.83 (nothing in common). The floor is the distance of the reference "
+    "to itself, with its 95 % quantile, the limit for \u201cwithin\u201d. Beneath each distance: its ratio to the "
+    "floor; p, the share of independent all-atom samples that would lie as far; its 95 % interval."
+)
+FURTHER_TABLE = (
+    "The first column is the floor, what an independent all-atom sample would show, with its 95 % quantile. "
+    "Beneath each value its ratio to the floor, p, the share of such samples that would lie as far, and its 95 % "
+    "interval."
+)
+GEOMETRY_TABLE = (
+    "Frames with a broken bond, a residue of the wrong chirality, beads nearer than half of the reference's closest "
+    "approach, or an extrapolation score above its limit; beneath, the worst term."
+)
+FIRST_PASSAGE_TABLE = (
+    "Mean time from one state to the first visit of another, by any route, from the Markov state model; beneath, "
+    "its 95 % interval. The cross marks an interval that does not overlap that of the reference, the tick one that "
+    "does. Time of a simulation with a coarse-grained force field is not physical time and gets no mark."
+)
+RATES_TABLE = (
+    "Transitions from core to core over the time spent in the first state, with the 95 % interval of a Poisson "
+    "process, and how many were seen. Marks as for the first-passage times, where frames are about as far apart as "
+    "those of the reference: frames further apart miss short visits."
+)
+POPULATIONS_TABLE = (
+    "Population with its 95 % interval; then the free energy above the first state, -kT ln(p / p first), with its "
+    "interval."
+)
+CONVERGENCE_TABLE = (
+    "Independent frames: frames over the statistical inefficiency of the slowest coordinate. Halves of runs: "
+    "Jensen\u2013Shannon distance of the first half of every run to its second half, beside the 95 % quantile of "
+    "that distance between random halves; beyond it, the runs have not come to equilibrium (the worst measure is "
+    "shown). Round trips: from one end of the slowest coordinate to the other and back, over all replicas."
 )
 
 

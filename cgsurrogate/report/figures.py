@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.report import captions
 from cgsurrogate.report.plots import contact_maps, drawing, kinetics, network, panels, populations, ramachandran, style
-from cgsurrogate.report.plots.drawing import Drawing, save
+from cgsurrogate.report.plots.drawing import Drawing, Made, save
 from cgsurrogate.report.tables import described_states
 
 MOST_TORSIONS = 8
+Group: TypeAlias = tuple[str, str, str, str, Iterable[Made]]  # name, section, title and caption of one or more figures
 
 
 def draw_all(
@@ -27,78 +28,66 @@ def draw_all(
     folder.mkdir(parents=True, exist_ok=True)
     drawings: dict[str, Drawing] = {}
     with matplotlib.rc_context(style.RC):
-        for stem, section, title, caption, figure, data in _figures(comparison, training or {}):
-            name = drawing.unused(stem, drawings)
-            width = float(figure.get_size_inches()[0])
-            drawings[name] = Drawing(name, section, title, caption, width, *save(figure, folder / name, data))
+        for stem, section, title, caption, group in _groups(comparison, training or {}):
+            for number, (figure, data) in enumerate(group):
+                name = drawing.unused(stem if number == 0 else f"{stem}_{number + 1}", drawings)
+                width = float(figure.get_size_inches()[0])
+                drawings[name] = Drawing(name, section, title, caption, width, *save(figure, folder / name, data))
     return tuple(drawings.values())
 
 
-def _figures(comparison: Comparison, training: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """(name, section, title, caption, figure, data) of each."""
+def _groups(comparison: Comparison, training: Mapping[str, Any]) -> Iterator[Group]:
+    ensembles, sets = comparison.ensembles, kinetics.set_names(comparison.ensembles)
     if any(e.distances for e in comparison.others):
-        made = panels.distances(comparison.ensembles)
-        yield "distances", "distances", "Distances beside the noise floor", captions.DISTANCES, *made
+        made = panels.distances(ensembles)
+        yield "distances", "distances", "Distances beside the noise floor", captions.DISTANCES, [made]
     yield from _surfaces(comparison)
-    for which in kinetics.set_names(comparison.ensembles):
-        yield from _states(comparison, which)
-    if any(e.timescales is not None for e in comparison.ensembles):
-        made = panels.timescales(comparison.ensembles)
-        yield "timescales", "kinetics", "Implied timescales", captions.TIMESCALES, *made
-    for which in kinetics.set_names(comparison.ensembles):
+    for which in sets:
+        title, made = f"Populations, {kinetics.called(which)}", populations.figure(ensembles, which)
+        yield f"populations_{drawing.slug(which)}", f"states {which}", title, captions.POPULATIONS, [made]
+    if any(e.timescales is not None for e in ensembles):
+        made = panels.timescales(ensembles)
+        yield "timescales", "kinetics", "Implied timescales", captions.TIMESCALES, [made]
+    for which in sets:
         yield from _kinetics(comparison, which)
     yield from _contact_map(comparison)
-    if any(e.geometry for e in comparison.ensembles):
-        made = panels.geometry(comparison.ensembles)
-        yield "geometry", "geometry", "Bonds, angles and closest approach", captions.GEOMETRY, *made
-    curves = {name: rows for name, rows in training.items() if rows}
-    if curves:
-        yield "training", "training", "Training curves", captions.TRAINING, *panels.training(curves)
+    if any(e.geometry for e in ensembles):
+        made = panels.geometry(ensembles)
+        yield "geometry", "geometry", "Bonds, angles and closest approach", captions.GEOMETRY, [made]
+    if curves := {name: rows for name, rows in training.items() if rows}:
+        yield "training", "training", "Training curves", captions.TRAINING, [panels.training(curves)]
 
 
-def _surfaces(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
+def _surfaces(comparison: Comparison) -> Iterator[Group]:
     ensembles, kT = comparison.ensembles, comparison.reference.sample.kT
     flat, torsions, maps, angles = kinds(comparison)
     profiles = captions.profiles(comparison)
     if flat:
-        yield "free_energy_1d", "surfaces", "Free-energy profiles", profiles, *panels.profiles(ensembles, flat, kT)
+        made = panels.profiles(ensembles, flat, kT)
+        yield "free_energy_1d", "surfaces", "Free-energy profiles", profiles, [made]
     floor = next((e for e in comparison.others if e.role == "floor"), None)
     for name in maps:
         title = f"Free energy over {style.short(name.replace(' / ', ' and '), 60)}"
-        for number, group in enumerate(drawing.chunks(ensembles)):
-            stem, caption = drawing.part(f"surface_{drawing.slug(name)}", number), captions.surfaces(comparison, name)
-            yield stem, "surfaces", title, caption, *panels.maps(group, name, kT, floor)
+        group = [panels.maps(some, name, kT, floor) for some in drawing.chunks(ensembles)]
+        yield f"surface_{drawing.slug(name)}", "surfaces", title, captions.surfaces(comparison, name), group
     if angles:
         title = "Ramachandran surfaces" if angles[0].startswith("phi") else "Surfaces over neighbouring torsions"
-        caption = ramachandran.caption(comparison, angles)
-        for number, made in enumerate(ramachandran.figures(comparison, angles, kT)):
-            yield drawing.part("ramachandran", number), "surfaces", title, caption, *made
+        figures, caption = ramachandran.figures(comparison, angles, kT), ramachandran.caption(angles)
+        yield "ramachandran", "surfaces", title, caption, figures
     if torsions:
         shown, caption = ramachandran.worst(comparison, torsions, MOST_TORSIONS), profiles
         if len(shown) < len(torsions):
             caption = f"The {len(shown)} torsions of {len(torsions)} that differ most. " + caption
-        yield "torsions", "surfaces", "Torsion profiles", caption, *panels.profiles(ensembles, shown, kT, columns=4)
+        yield "torsions", "surfaces", "Torsion profiles", caption, [panels.profiles(ensembles, shown, kT, columns=4)]
 
 
-def _states(comparison: Comparison, which: str) -> Iterator[tuple[Any, ...]]:
-    made, title = populations.figure(comparison.ensembles, which), f"Populations, {kinetics.called(which)}"
-    yield f"populations_{drawing.slug(which)}", f"states {which}", title, captions.POPULATIONS, *made
-
-
-def _kinetics(comparison: Comparison, which: str) -> Iterator[tuple[Any, ...]]:
+def _kinetics(comparison: Comparison, which: str) -> Iterator[Group]:
     ensembles, name, called = comparison.ensembles, drawing.slug(which), kinetics.called(which)
-    for title, stem, caption, figures in (
-        (
-            "Chapman\u2013Kolmogorov test",
-            "chapman_kolmogorov",
-            captions.CHECK,
-            kinetics.check_figures(ensembles, which),
-        ),
-        ("Transitions", "network", captions.NETWORK, network.figures(ensembles, which, _places(comparison, which))),
-        ("Residence times", "residence", captions.SURVIVAL, kinetics.survival_figures(ensembles, which)),
-    ):
-        for number, made in enumerate(figures):
-            yield drawing.part(f"{stem}_{name}", number), f"kinetics {which}", f"{title}, {called}", caption, *made
+    section, arrows = f"kinetics {which}", network.figures(ensembles, which, _places(comparison, which))
+    tests, dwell_times = kinetics.check_figures(ensembles, which), kinetics.survival_figures(ensembles, which)
+    yield f"chapman_kolmogorov_{name}", section, f"Chapman\u2013Kolmogorov test, {called}", captions.CHECK, tests
+    yield f"network_{name}", section, f"Transitions, {called}", captions.NETWORK, arrows
+    yield f"dwell_times_{name}", section, f"Dwell times, {called}", captions.SURVIVAL, dwell_times
 
 
 def _places(comparison: Comparison, which: str) -> np.ndarray | None:
@@ -109,21 +98,20 @@ def _places(comparison: Comparison, which: str) -> np.ndarray | None:
     return np.array(found, float) if good and len(found) == count else None
 
 
-def _contact_map(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
-    ensembles = comparison.ensembles
+def _contact_map(comparison: Comparison) -> Iterator[Group]:
     found = comparison.reference.contact_map
     if found is None:
         return
     if contact_maps.has_contacts(comparison.reference):
         caption = captions.CONTACTS.format(cutoff=found.cutoff)
-        for number, made in enumerate(contact_maps.contact_figures(ensembles)):
-            yield drawing.part("contacts", number), "contact map", "Contact maps", caption, *made
-    yield "chain", "contact map", "Fluctuations and distances", captions.CHAIN, *contact_maps.chain_figure(ensembles)
+        yield "contacts", "structure", "Contact maps", caption, contact_maps.contact_figures(comparison.ensembles)
+    made = contact_maps.chain_figure(comparison.ensembles)
+    yield "chain", "structure", "Fluctuations and distances", captions.CHAIN, [made]
 
 
 def kinds(comparison: Comparison) -> tuple[list[str], list[str], list[str], list[str]]:
     """Names of the reference's surfaces: (profiles, torsions, surfaces over two variables, Ramachandran surfaces)."""
-    found: tuple[list[str], ...] = ([], [], [], [])
+    found: tuple[list[str], list[str], list[str], list[str]] = ([], [], [], [])
     for name, surface in comparison.reference.surfaces.items():
         found[2 * (len(surface.labels) == 2) + all(surface.periodic)].append(name)
-    return found  # type: ignore[return-value]
+    return found

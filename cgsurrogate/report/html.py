@@ -30,7 +30,6 @@ def render(template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters["number"] = number
     scripts = {}
     if values.get("player"):
         scripts = {"viewer": _script(VENDOR / "3Dmol-min.js"), "player_script": _script(TEMPLATES / "player.js")}
@@ -53,14 +52,6 @@ def policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {' '.join(hashes) or chr(39) + 'none' + chr(39)}; style-src 'unsafe-inline'; "
         "img-src data: blob:; font-src data:; connect-src 'none'; form-action 'none'; base-uri 'none'"
     )
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A number for a table: fixed digits, a dash where it is unknown."""
-    value = float(value)
-    if value != value or value in (float("inf"), float("-inf")):
-        return "\u2013"
-    return f"{value:.{digits}f}"
 
 
 def small_png(content: bytes, scale: float = 1.0) -> bytes:

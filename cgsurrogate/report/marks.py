@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from cgsurrogate.comparison.comparison import Distance, Ensemble
 
 CLOSE = 1.5  # times the floor: beyond the noise, yet near it
 WORDS = {"within": "within the noise", "close": "close", "beyond": "beyond the noise", "unknown": "not judged"}
-
-
-def ratio(distance: Distance) -> float:
-    """Distance over its floor; nan where the floor is unknown or zero."""
-    known = math.isfinite(distance.floor) and distance.floor > 0
-    return distance.value / distance.floor if known else math.nan
 
 
 def mark(distance: Distance) -> str:
@@ -22,7 +18,7 @@ def mark(distance: Distance) -> str:
         return "unknown"
     if distance.within:
         return "within"
-    return "close" if ratio(distance) <= CLOSE else "beyond"
+    return "close" if distance.ratio <= CLOSE else "beyond"
 
 
 def p_value(p: float) -> str:
@@ -32,14 +28,13 @@ def p_value(p: float) -> str:
     return "p < 0.01" if p < 0.01 else f"p = {p:.2f}"
 
 
-def state(ensemble: Ensemble) -> str:
-    """The worst mark of all its distances and of its geometry.
+def broken(check: Mapping[str, Any]) -> str:
+    """ "beyond" for frames with broken bonds or wrong chirality, "close" for beads closer than half of the reference's
+    least distance, else nothing."""
+    return "beyond" if check.get("bad frames") else "close" if check.get("below half") else ""
 
-    Frames with broken bonds or wrong chirality are "beyond"; beads closer than half of the reference's least distance
-    are at best "close".
-    """
-    checks = ensemble.geometry.values()
-    marks = {mark(d) for d in ensemble.distances.values()}
-    marks |= {"beyond"} if any(check.get("bad frames") for check in checks) else set()
-    marks |= {"close"} if any(check.get("below half") for check in checks) else set()
-    return next((m for m in ("beyond", "close", "within") if m in marks), "unknown")
+
+def state(ensemble: Ensemble) -> str:
+    """The worst mark of all its distances and of its geometry."""
+    found = {mark(d) for d in ensemble.distances.values()} | {broken(check) for check in ensemble.geometry.values()}
+    return next((m for m in ("beyond", "close", "within") if m in found), "unknown")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cgsurrogate.analysis.results import StateKinetics
+from cgsurrogate.analysis.results import Estimate, StateKinetics
 
 UNITS = (("ps", 1.0), ("ns", 1e3), ("\u00b5s", 1e6), ("ms", 1e9))
 RATES = (("ps", 1e-3), ("ns", 1.0), ("\u00b5s", 1e3), ("ms", 1e6))
@@ -28,11 +28,16 @@ def digits(value: float, places: int = 2) -> str:
     size = abs(value)
     if size == 0:
         return "0"
-    if size < 1e-3 or size >= 1e6:
+    if size < 1e-4 or size >= 1e6:
         return f"{value:.{places - 1}e}"
     rounded = float(f"{value:.{places - 1}e}")
     decimals = max(0, places - 1 - math.floor(math.log10(abs(rounded))))
     return f"{value:,.{decimals}f}"
+
+
+def at(values: Estimate, *place: int) -> tuple[float, float, float]:
+    """(value, low, high) of one of the numbers."""
+    return float(values.value[place]), float(values.low[place]), float(values.high[place])
 
 
 def interval(low: float, high: float, scale: float = 1.0) -> str:

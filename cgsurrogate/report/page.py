@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from cgsurrogate.comparison.comparison import Comparison, Ensemble
-from cgsurrogate.report import figures, html, marks, player, tables
-from cgsurrogate.report.marks import WORDS, mark, state
+from cgsurrogate.report import figures, html, player, tables
+from cgsurrogate.report.marks import WORDS, state
 from cgsurrogate.report.player import write_player
-from cgsurrogate.report.plots import drawing, kinetics
+from cgsurrogate.report.plots import kinetics
 
 __all__ = ["write_player", "write_report"]
 
@@ -51,7 +51,7 @@ def write_report(
     *,
     training: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     provenance: Mapping[str, Any] | None = None,
-    title: str = "Surrogate against reference",
+    title: str | None = None,
 ) -> Path:
     """Write the page, and every figure with its numbers into ``figures/`` beside it. Returns the path of the page.
 
@@ -69,10 +69,10 @@ def write_report(
     told = lines({**(provenance or {}), **({"comparison": settings} if settings else {})})
     packed, found = player.payload(comparison), sections(comparison, drawings)
     values = {
-        "title": title,
+        "title": title or "Surrogates beside their reference",
         "comparison": comparison,
         "verdict": judge(comparison),
-        "table": table(comparison),
+        "distances": tables.distances(comparison),
         "further": tables.further(comparison),
         "words": WORDS,
         "plates": [d for d in drawings if d.section == "distances"],
@@ -80,7 +80,6 @@ def write_report(
         "contents": contents(found, bool(packed["ensembles"]), bool(notes), bool(told)),
         "size": size,
         "notes": notes,
-        "geometry": geometry(comparison),
         "player": packed,
         "provenance": told,
     }
@@ -107,8 +106,8 @@ def sections(comparison: Comparison, drawings: Sequence[figures.Drawing]) -> lis
             "kinetics", "Kinetics", tables.time_scalings(comparison.ensembles),
             of("kinetics", *(f"kinetics {which}" for which in sets)), held(*moves),
         ),
-        Section("contacts", "Contact map", (), of("contact map"), ()),
-        Section("geometry", "Geometry", (), of("geometry"), ()),
+        Section("structure", "Structure", (), of("structure"), ()),
+        Section("geometry", "Geometry", (), of("geometry"), held(tables.geometry(comparison))),
         Section("convergence", "Convergence", (), (), held(tables.convergence(comparison))),
         Section("published", "Beside published figures", (), (), tables.published(comparison)),
         Section("training", "Training", (), of("training"), ()),
@@ -116,9 +115,9 @@ def sections(comparison: Comparison, drawings: Sequence[figures.Drawing]) -> lis
     return [section for section in found if not section.empty]
 
 
-def contents(found: Sequence[Section], player: bool, notes: bool, told: bool) -> list[tuple[str, str]]:
+def contents(found: Sequence[Section], playing: bool, notes: bool, told: bool) -> list[tuple[str, str]]:
     """(name, heading) of every part of the page."""
-    first = [("verdict", "Verdict"), ("distances", "Distances")] + ([("player", "Trajectories")] if player else [])
+    first = [("verdict", "Verdict"), ("distances", "Distances")] + [("player", "Trajectories")] * playing
     last = [("notes", "Notes")] * notes + [("provenance", "Provenance")] * told
     return [*first, *((s.key, s.title) for s in found), *last]
 
@@ -154,45 +153,15 @@ def judge(comparison: Comparison) -> list[Judged]:
     return found
 
 
-def table(comparison: Comparison) -> list[dict[str, Any]]:
-    """A row a measure: its floor, and of every ensemble distance, ratio, p and mark (None where it has none)."""
-    others = comparison.others
-    rows = []
-    for metric in dict.fromkeys(m for e in others for m in e.distances):
-        found = [e.distances.get(metric) for e in others]
-        cells = [
-            d and {"distance": d, "ratio": marks.ratio(d), "state": mark(d), "p": marks.p_value(d.p)} for d in found
-        ]
-        rows.append({"metric": metric, "floor": next(d for d in found if d), "cells": cells})
-    return rows
-
-
-def geometry(comparison: Comparison) -> list[tuple[str, str, str, str]]:
-    """(ensemble, check, worst term, frames broken) of the surrogates and baselines."""
-    return [
-        (e.name, name, str(check.get("worst") or "\u2013"), _frames(check, e))
-        for e in drawing.shown(comparison.others)
-        for name, check in e.geometry.items()
-    ]
-
-
-def _frames(check: Mapping[str, Any], ensemble: Ensemble) -> str:
-    count = next((check[k] for k in ("bad frames", "below half", "above limit") if k in check), None)
-    return "\u2013" if count is None else f"{int(count):,} of {ensemble.frames_count:,}"
-
-
 def lines(values: Mapping[str, Any], depth: int = 0) -> list[tuple[int, str, str]]:
     """A nested mapping as (depth, key, text) rows."""
     rows: list[tuple[int, str, str]] = []
     for key, value in values.items():
+        if isinstance(value, (list, tuple)):
+            nested = any(isinstance(v, (Mapping, list, tuple)) for v in value)
+            value = {str(i + 1): v for i, v in enumerate(value)} if nested else ", ".join(map(str, value))
         if isinstance(value, Mapping) and depth < 4:
-            rows.append((depth, str(key), ""))
-            rows += lines(value, depth + 1)
-        elif isinstance(value, (list, tuple)) and any(isinstance(v, (Mapping, list, tuple)) for v in value):
-            rows.append((depth, str(key), ""))
-            rows += lines({str(i + 1): v for i, v in enumerate(value)}, depth + 1)
-        elif isinstance(value, (list, tuple)):
-            rows.append((depth, str(key), ", ".join(str(v) for v in value)))
+            rows += [(depth, str(key), ""), *lines(value, depth + 1)]
         else:
             rows.append((depth, str(key), value if isinstance(value, str) else json.dumps(value, default=str)))
     return rows

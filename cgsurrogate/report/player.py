@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate.analysis.free_energy.surfaces import Grid
 from cgsurrogate.comparison.comparison import Comparison, Surface
+from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry.superposition import superposed
 from cgsurrogate.report import html
 from cgsurrogate.report.plots import drawing, style, surfaces
 
@@ -21,31 +24,26 @@ MOST_BYTES = 500_000  # of coordinates in one page, as base64
 
 def payload(comparison: Comparison) -> dict[str, Any]:
     """What the player's script needs, as plain values: chain, trajectories, tracks and drawn surfaces."""
-    target = stretched(comparison.reference.sample)
-    known_maps = comparison.reference.surfaces.items()
-    name = next((n for n, s in known_maps if len(s.labels) == 2 and not any(s.periodic)), None)  # TIC 1 / TIC 2
-    shown = [e for e in comparison.ensembles if len(e.sample) and e.role != "floor"][:MOST_ENSEMBLES]
-    kT = comparison.reference.sample.kT
+    sample = comparison.reference.sample
+    over_two = (n for n, s in comparison.reference.surfaces.items() if len(s.labels) == 2 and not any(s.periodic))
+    name = next(over_two, "")  # TIC 1 / TIC 2
+    shown = [e for e in drawing.shown(comparison.ensembles) if len(e.sample)][:MOST_ENSEMBLES]
     known = [e.surfaces[name] for e in shown if name in e.surfaces]
-    top = surfaces.ceiling(known, kT) if known else 0.0
-    most = budget(len(comparison.reference.sample.beads), len(shown))
-    entries = []
-    for ensemble in shown:
-        surface = ensemble.surfaces.get(name) if name else None
-        entries.append(_entry(ensemble.name, ensemble.sample, target, ensemble.track, surface, kT, top, most))
-    return {"chain": chain(comparison.reference.sample), "ensembles": entries}
+    top, target = surfaces.ceiling(known, sample.kT), stretched(sample)
+    most = budget(len(sample.beads), len(shown))
+    entries = [_entry(e.name, e.sample, target, e.track, e.surfaces.get(name), sample.kT, top, most) for e in shown]
+    return {"chain": chain(sample), "ensembles": entries}
 
 
 def alone(frames: Frames, name: str = "frames") -> dict[str, Any]:
     """The payload of one set of frames, with a surface over end-to-end distance and radius of gyration."""
-    values = shape(frames)
+    values = extent(frames)
     most = budget(len(frames.beads), 1)
     chosen = spread(frames, most)
     surface = _histogram(values, frames)
     top = surfaces.ceiling([surface], frames.kT)
     sample = _pick(frames, chosen)
-    target = stretched(sample)
-    entry = _entry(name, sample, target, values[chosen], surface, frames.kT, top, most)
+    entry = _entry(name, sample, stretched(sample), values[chosen], surface, frames.kT, top, most)
     return {"chain": chain(frames), "ensembles": [entry]}
 
 
@@ -105,33 +103,20 @@ def _pick(frames: Frames, chosen: np.ndarray) -> Frames:
     return Frames(frames.beads, positions, (len(chosen),), frames.dt * step, frames.temperature)
 
 
-def shape(frames: Frames, block: int = 20000) -> np.ndarray:
-    """(T, 2) end-to-end distance and mass-weighted radius of gyration, nm, in blocks of frames."""
-    masses = np.asarray(frames.beads.masses, float)
-    masses = masses / masses.sum()
-    values = np.empty((len(frames), 2))
-    for start in range(0, len(frames), block):
-        part = np.asarray(frames.positions[start : start + block], float)
-        centred = part - np.einsum("n,tnd->td", masses, part)[:, None]
-        values[start : start + block, 0] = np.linalg.norm(part[:, -1] - part[:, 0], axis=-1)
-        values[start : start + block, 1] = np.sqrt(np.einsum("n,tnd,tnd->t", masses, centred, centred))
-    return values
+def extent(frames: Frames) -> np.ndarray:
+    """(T, 2) distance of the first bead to the last, and mass-weighted radius of gyration, nm."""
+    ends = np.asarray(frames.positions[:, -1], float) - frames.positions[:, 0]
+    radius = registry.build("cvs", "gyration", frames)(frames)
+    return np.column_stack([np.linalg.norm(ends, axis=-1), radius])
 
 
-def _histogram(values: np.ndarray, frames: Frames, bins: int = 40) -> Surface:
-    edges = []
-    for column in values.T:
-        low, high = float(column.min()), float(column.max())
-        pad = 0.02 * (high - low) + 1e-6
-        edges.append(np.linspace(low - pad, high + pad, bins + 1))
-    probability, *_ = np.histogram2d(values[:, 0], values[:, 1], bins=edges, weights=frames.probabilities)
-    probability /= probability.sum()
-    with np.errstate(divide="ignore"):
-        energy = -frames.kT * np.log(probability)
-    energy[~np.isfinite(energy)] = np.nan
-    energy -= np.nanmin(energy)
+def _histogram(values: np.ndarray, frames: Frames) -> Surface:
     labels = ("end-to-end distance (nm)", "radius of gyration (nm)")
-    return Surface(labels, tuple(edges), probability, energy, np.full_like(energy, np.nan), 0.0, (False, False))
+    grid = Grid.over(values, labels, None, bins=40)
+    counts, *_ = np.histogram2d(values[:, 0], values[:, 1], bins=grid.edges, weights=frames.probabilities)
+    probability = counts / counts.sum()
+    energy = surfaces.free_energy(probability, frames.kT)
+    return Surface(labels, grid.edges, probability, energy, np.full_like(energy, np.nan), 0.0, grid.periodic)
 
 
 def _entry(
@@ -145,7 +130,7 @@ def _entry(
     most: int,
 ) -> dict[str, Any]:
     step = max(1, -(-len(sample) // most))
-    positions = aligned(np.asarray(sample.positions[::step], float), target)
+    positions = superposed(np.asarray(sample.positions[::step], float), target)
     largest = max(1e-6, float(np.abs(positions).max()))
     packed = np.round(positions / largest * 32767).astype("<i2")
     entry: dict[str, Any] = {
@@ -153,7 +138,7 @@ def _entry(
         "frames": len(positions),
         "dt": sample.dt * step,
         "scale": 10 * largest / 32767,  # to Angstrom, which the viewer counts in
-        "reach": [10 * float(np.quantile(part, 0.95)) for part in _extent(positions)],  # sideways, upwards
+        "reach": [10 * float(np.quantile(part, 0.95)) for part in _reach(positions)],  # sideways, upwards
         "positions": base64.b64encode(packed.tobytes()).decode(),
     }
     if surface is not None and len(track) == len(sample):
@@ -170,7 +155,7 @@ def stretched(sample: Frames) -> np.ndarray:
     return upright(centred[order[(9 * (len(order) - 1)) // 10]])
 
 
-def _extent(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _reach(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(T,) furthest bead of each frame from the centre, nm: from left to right, and across."""
     return np.abs(positions[..., 0]).max(-1), np.linalg.norm(positions[..., 1:], axis=-1).max(-1)
 
@@ -183,16 +168,6 @@ def upright(positions: np.ndarray) -> np.ndarray:
     if centred[-1] @ axes[0] < centred[0] @ axes[0]:  # the chain runs to the right
         axes[:2] *= -1
     return centred @ axes.T
-
-
-def aligned(positions: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(T, N, 3) centred and turned onto ``target`` (N, 3) (Kabsch 1976); no mirror images."""
-    target = target - target.mean(0)
-    centred = positions - positions.mean(1, keepdims=True)
-    left, _, right = np.linalg.svd(np.einsum("tni,nj->tij", centred, target))
-    sign = np.sign(np.linalg.det(left @ right))
-    left[:, :, -1] *= np.where(sign == 0, 1, sign)[:, None]
-    return centred @ (left @ right)
 
 
 def _draw(surface: Surface, kT: float, top: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tables of the page: kinetics, further divergences, convergence, published figures; plain text in cells."""
+"""Tables of the page: distances, geometry, states, transitions, convergence, published figures; plain text in cells."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cgsurrogate.analysis.results import Estimate, StateKinetics
-from cgsurrogate.comparison.comparison import Comparison, Ensemble
-from cgsurrogate.report import numbers
-from cgsurrogate.report.marks import mark, p_value
+from cgsurrogate.comparison.comparison import Comparison, Distance, Ensemble
+from cgsurrogate.report import captions, marks, numbers
 from cgsurrogate.report.plots import drawing, kinetics
 
 ALIKE = 1.5  # counts of transitions can be compared where frames are about as far apart
@@ -27,6 +26,9 @@ class Cell:
     state: str = ""
 
 
+EMPTY = Cell(numbers.DASH)
+
+
 @dataclasses.dataclass(frozen=True)
 class Table:
     """``head`` holds (name, small print) of each column; a row is its name and its cells."""
@@ -39,24 +41,80 @@ class Table:
     summary: str = ""
 
 
+def distances(comparison: Comparison) -> Table | None:
+    """The measures that the verdict rests on."""
+    return _measure("", captions.DISTANCE_TABLE, {e.name: e.distances for e in comparison.others}, comparison)
+
+
+def further(comparison: Comparison) -> list[Table]:
+    """A folded table for each further measure."""
+    found = []
+    for measure in dict.fromkeys(m for e in comparison.others for m in e.further):
+        values = {e.name: e.further.get(measure, {}) for e in comparison.others}
+        judged = {e.name: [d for d in values[e.name].values() if d.judged] for e in comparison.others
+                  if e.role == "surrogate"}  # fmt: skip
+        within = [f"{n}: {sum(d.within for d in ds)} of {len(ds)} within the noise" for n, ds in judged.items() if ds]
+        table = _measure(measure, captions.FURTHER_TABLE, values, comparison)
+        found += [dataclasses.replace(table, folded=True, summary="; ".join(within))] if table else []
+    return found
+
+
+def _measure(
+    title: str, caption: str, values: Mapping[str, Mapping[str, Distance]], comparison: Comparison
+) -> Table | None:
+    """A row a metric: the floor, and of every ensemble (name -> metric -> distance) value, mark, ratio, p, interval."""
+    having = [e for e in comparison.others if values[e.name]]
+    rows = []
+    for metric in dict.fromkeys(m for e in having for m in values[e.name]):
+        found = [values[e.name].get(metric) for e in having]
+        first = next(d for d in found if d is not None)
+        high = f"to {numbers.digits(first.floor_high, 3)}" if first.judged else ""
+        rows.append((Cell(metric), (Cell(numbers.digits(first.floor, 3), high), *map(_distance, found))))
+    return Table(title, caption, (("floor", ""), *_head(having)), tuple(rows)) if rows else None
+
+
+def _beneath(*parts: str) -> str:
+    """The parts that are not empty; a line is broken between them only."""
+    return " \u00b7 ".join(part.replace(" ", "\u00a0") for part in parts if part)
+
+
+def _head(drawn: Sequence[Ensemble]) -> tuple[tuple[str, str], ...]:
+    return tuple((e.name, e.role) for e in drawn)
+
+
+def _distance(d: Distance | None) -> Cell:
+    if d is None:
+        return EMPTY
+    ratio = f"{numbers.digits(d.ratio)} \u00d7 floor" if math.isfinite(d.ratio) else ""
+    under = _beneath(ratio, marks.p_value(d.p), numbers.interval(d.low, d.high))
+    return Cell(numbers.digits(d.value, 3), under, marks.mark(d))
+
+
+def geometry(comparison: Comparison) -> Table | None:
+    """Frames that are broken or too close, and the worst term, by every check of the surrogates and baselines."""
+    drawn = [e for e in drawing.shown(comparison.others) if e.geometry]
+    rows = []
+    for name in dict.fromkeys(n for e in drawn for n in e.geometry):
+        cells = []
+        for one in drawn:
+            check = one.geometry.get(name, {})
+            count = next((check[k] for k in ("bad frames", "below half", "above limit") if k in check), None)
+            text = numbers.DASH if count is None else f"{int(count):,} of {one.frames_count:,}"
+            cells.append(Cell(text, str(check.get("worst") or ""), marks.broken(check)))
+        rows.append((Cell(name), tuple(cells)))
+    return Table("Frames that fail a check", captions.GEOMETRY_TABLE, _head(drawn), tuple(rows), True) if rows else None
+
+
 def first_passage(comparison: Comparison, which: str) -> Table | None:
     """Mean first-passage times of every ensemble, marked where the interval does not overlap the reference's."""
-    caption = (
-        "Mean time from one state to the first visit of another, by any route, from the Markov state model; beneath, "
-        "its 95 % interval. The cross marks an interval that does not overlap that of the reference, the tick one that "
-        "does. Time of a simulation with a coarse-grained force field is not physical time and gets no mark."
+    return _transitions(
+        comparison, which, "mean_first_passage", "Mean first-passage times", captions.FIRST_PASSAGE_TABLE
     )
-    return _transitions(comparison, which, "mean_first_passage", "Mean first-passage times", caption)
 
 
 def rates(comparison: Comparison, which: str) -> Table | None:
     """Counted rates between the cores of the states."""
-    caption = (
-        "Transitions from core to core over the time spent in the first state, with the 95 % interval of a Poisson "
-        "process, and how many were seen. Marks as for the first-passage times, where frames are about as far apart as "
-        "those of the reference: frames further apart miss short visits."
-    )
-    return _transitions(comparison, which, "rates", "Rates, counted", caption)
+    return _transitions(comparison, which, "rates", "Rates from counted transitions", captions.RATES_TABLE)
 
 
 def _transitions(comparison: Comparison, which: str, field: str, title: str, caption: str) -> Table | None:
@@ -82,19 +140,18 @@ def _transitions(comparison: Comparison, which: str, field: str, title: str, cap
 
 def _transition(own: StateKinetics, known: StateKinetics | None, field: str, i: int, j: int) -> Cell:
     values: Estimate = getattr(own, field)
-    value, low, high = (float(a[i, j]) for a in (values.value, values.low, values.high))
     if field == "mean_first_passage":
-        text, under = numbers.duration(value, low, high)
+        text, under = numbers.duration(*numbers.at(values, i, j))
     else:
-        text, bounds = numbers.rate(value, low, high)
+        text, bounds = numbers.rate(*numbers.at(values, i, j))
         seen = f"{own.counts[i, j]:,.0f} seen" if math.isfinite(own.counts[i, j]) else ""
-        under = "; ".join(filter(None, (bounds, seen)))
-    reference = getattr(known, field) if known is not None else None
-    if own is known or reference is None or not (own.physical and known.physical):
+        under = _beneath(bounds, seen)
+    reference: Estimate | None = getattr(known, field) if known is not None else None
+    if known is None or own is known or reference is None or not (own.physical and known.physical):
         return Cell(text, under)
     if field == "rates" and not 1 / ALIKE < own.spacing / known.spacing < ALIKE:
-        return Cell(text, f"{under}; frames {numbers.duration(own.spacing)[0]} apart")
-    apart = numbers.apart(low, high, float(reference.low[i, j]), float(reference.high[i, j]))
+        return Cell(text, f"{under} \u00b7 frames {numbers.duration(own.spacing)[0]} apart")
+    apart = numbers.apart(*numbers.at(values, i, j)[1:], *numbers.at(reference, i, j)[1:])
     return Cell(text, under, {None: "", True: "beyond", False: "within"}[apart])
 
 
@@ -104,25 +161,22 @@ def populations(comparison: Comparison, which: str) -> Table | None:
     if not drawn:
         return None
     described = {str(s.get("name")): str(s.get("description") or "") for s in described_states(comparison, which)}
-    rows = []
-    for k, name in enumerate(drawn[0].states[which].names):
-        cells = []
-        for one in (e.states[which] for e in drawn):
-            share, energy = one.populations, one.free_energies
-            bounds = numbers.interval(float(share.low[k]), float(share.high[k]), 100)
-            under = f"{bounds} %" if bounds else ""
-            if k and math.isfinite(energy.value[k]):
-                limits = numbers.interval(float(energy.low[k]), float(energy.high[k]))
-                under += f"; {numbers.digits(float(energy.value[k]))} kJ/mol" + (f" ({limits})" if limits else "")
-            cells.append(Cell(numbers.percent(float(share.value[k])), under.removeprefix("; ")))
-        rows.append((Cell(name, described.get(name, "")), tuple(cells)))
-    caption = (
-        "Population with its 95 % interval; then the free energy above the first state, -kT ln(p / p first), with its "
-        "interval."
-    )
-    head = tuple((e.name, e.role) for e in drawn)
+    rows = [
+        (Cell(name, described.get(name, "")), tuple(_population(e.states[which], k) for e in drawn))
+        for k, name in enumerate(drawn[0].states[which].names)
+    ]
     title = f"Populations and free energies, {kinetics.called(which)}"
-    return Table(title, caption, head, tuple(rows), len(rows) > MOST_OPEN)
+    return Table(title, captions.POPULATIONS_TABLE, _head(drawn), tuple(rows), len(rows) > MOST_OPEN)
+
+
+def _population(states: StateKinetics, k: int) -> Cell:
+    share, low, high = numbers.at(states.populations, k)
+    bounds = numbers.interval(low, high, 100)
+    energy, low, high = numbers.at(states.free_energies, k)
+    above = f"{numbers.digits(energy)} kJ/mol" if k and math.isfinite(energy) else ""
+    if above and (limits := numbers.interval(low, high)):
+        above += f" ({limits})"
+    return Cell(numbers.percent(share), _beneath(f"{bounds} %" if bounds else "", above))
 
 
 def described_states(comparison: Comparison, which: str) -> list[Mapping[str, Any]]:
@@ -136,14 +190,12 @@ def time_scalings(ensembles: Sequence[Ensemble]) -> list[str]:
     """What is known of the time of each ensemble whose time is not physical, a sentence each."""
     found = []
     for one in drawing.shown(ensembles):
-        sets = [s for s in one.states.values() if not s.physical]
-        if (one.timescales is None or one.timescales.physical) and not sets:
+        parts = [one.timescales, *one.states.values()]
+        if all(part is None or part.physical for part in parts):
             continue
         text = f"{one.name}: its time is not physical time."
         scaling = one.timescales.time_scaling if one.timescales is not None else None
-        value, low, high = (
-            (float(a.ravel()[0]) for a in (scaling.value, scaling.low, scaling.high)) if scaling else (math.nan,) * 3
-        )
+        value, low, high = numbers.at(scaling) if scaling is not None else (math.nan,) * 3
         if math.isfinite(value):
             bounds = numbers.interval(low, high)
             text += f" One picosecond of it stands for about {numbers.digits(value)} ps of physical time"
@@ -153,88 +205,37 @@ def time_scalings(ensembles: Sequence[Ensemble]) -> list[str]:
     return found
 
 
-def further(comparison: Comparison) -> list[Table]:
-    """A folded table for each further divergence: value, ratio to its floor, p, mark."""
-    others = comparison.others
-    found = []
-    for divergence in dict.fromkeys(m for e in others for m in e.further):
-        having = [e for e in others if e.further.get(divergence)]
-        rows = []
-        for metric in dict.fromkeys(m for e in having for m in e.further[divergence]):
-            values = [e.further[divergence].get(metric) for e in having]
-            first = next(v for v in values if v is not None)
-            floor = Cell(
-                numbers.digits(first.floor, 3), f"to {numbers.digits(first.floor_high, 3)}" if first.judged else ""
-            )
-            rows.append((Cell(metric), (floor, *(_distance(v) for v in values))))
-        caption = (
-            "The first column is the floor, what an independent all-atom sample would show, with its 95 % quantile. "
-            "Beneath each value its ratio to the floor, and p, the share of such samples that would lie as far."
-        )
-        head = (("floor", ""), *((e.name, e.role) for e in having))
-        found.append(Table(divergence, caption, head, tuple(rows), True, _count(having, divergence)))
-    return found
-
-
-def _distance(value: Any) -> Cell:
-    if value is None:
-        return Cell(numbers.DASH)
-    parts = [f"{numbers.digits(value.ratio)} \u00d7 floor" if math.isfinite(value.ratio) else "", p_value(value.p)]
-    return Cell(numbers.digits(value.value, 3), " \u00b7 ".join(filter(None, parts)), mark(value))
-
-
-def _count(having: Sequence[Ensemble], divergence: str) -> str:
-    """ "force field 3 of 8 beyond"."""
-    parts = []
-    for one in having:
-        judged = [d for d in one.further[divergence].values() if d.judged]
-        if one.role == "surrogate" and judged:
-            beyond = sum(not d.within for d in judged)
-            parts.append(f"{one.name}: {len(judged) - beyond} of {len(judged)} within the noise")
-    return "; ".join(parts)
-
-
 def convergence(comparison: Comparison) -> Table | None:
     """How much each ensemble was sampled: independent frames, their rate, halves against their limit, round trips."""
-    drawn = [e for e in comparison.ensembles if e.convergence is not None]
-    if not drawn:
-        return None
+    drawn = [(e, e.convergence) for e in comparison.ensembles if e.convergence is not None]
     known = comparison.reference.convergence
     pace = known.per_second if known is not None else math.nan
     rows = []
-    for one in drawn:
-        own = one.convergence
-        ratio = own.per_second / pace if pace > 0 and one is not comparison.reference else math.nan
-        under = f"{numbers.digits(ratio)} \u00d7 the reference" if math.isfinite(ratio) else ""
+    for one, own in drawn:
+        ratio = own.per_second / pace if pace > 0 and own is not known else math.nan
         cells = (
             Cell(f"{one.frames_count:,}"),
             Cell(f"{own.effective:,.0f}" if math.isfinite(own.effective) else numbers.DASH),
             Cell(numbers.seconds(own.wall_seconds)),
-            Cell(numbers.digits(own.per_second), under),
+            Cell(
+                numbers.digits(own.per_second),
+                f"{numbers.digits(ratio)} \u00d7 the reference" if math.isfinite(ratio) else "",
+            ),
             _halves(own.halves, own.halves_floor),
             Cell(f"{own.round_trips:,.0f}" if math.isfinite(own.round_trips) else numbers.DASH),
         )
         rows.append((Cell(one.name), cells))
-    heads = ("frames", "independent frames", "wall time", "independent per second", "halves", "round trips")
-    caption = (
-        "Independent frames: frames over the statistical inefficiency of the slowest coordinate. Halves: Jensen\u2013"
-        "Shannon distance of the first half of every run to its second half, beside the 95 % quantile of that distance "
-        "between random halves; beyond it, the runs have not come to equilibrium (the worst figure is shown). Round "
-        "trips: from one end of the slowest coordinate to the other and back, over all replicas."
-    )
-    empty = [all(cells[k].text == numbers.DASH for _, cells in rows) for k in range(len(heads))]
-    kept = [k for k in range(len(heads)) if not empty[k]]
-    return Table(
-        "", caption, tuple((heads[k], "") for k in kept),
-        tuple((name, tuple(cells[k] for k in kept)) for name, cells in rows),
-    )  # fmt: skip
+    heads = ("frames", "independent frames", "wall time", "independent per second", "halves of runs", "round trips")
+    kept = [k for k in range(len(heads)) if any(cells[k].text != numbers.DASH for _, cells in rows)]
+    filled = tuple((name, tuple(cells[k] for k in kept)) for name, cells in rows)
+    return Table("", captions.CONVERGENCE_TABLE, tuple((heads[k], "") for k in kept), filled) if rows else None
 
 
 def _halves(halves: Mapping[str, float], floor: Mapping[str, float]) -> Cell:
-    """The figure that lies furthest above (or nearest to) its limit."""
+    """The measure that lies furthest above (or nearest to) its limit."""
     judged = {m: v / floor[m] for m, v in halves.items() if floor.get(m, math.nan) > 0 and math.isfinite(v)}
     if not judged:
-        return Cell(numbers.DASH)
+        return EMPTY
     worst = max(judged, key=lambda m: judged[m])
     beyond = sum(ratio > 1 for ratio in judged.values())
     text = f"{len(judged) - beyond} of {len(judged)} within"
@@ -247,23 +248,21 @@ def _sentence(text: str) -> str:
 
 def published(comparison: Comparison) -> list[Table]:
     """Published metrics of every ensemble beside the figures that papers print."""
-    settings = comparison.settings.get("published")
-    settings = settings if isinstance(settings, Mapping) else {}
+    settings = comparison.settings.get("published") or {}
     found = []
     for benchmark in dict.fromkeys(name for e in comparison.others for name in e.published):
-        about = settings.get(benchmark)
-        about = about if isinstance(about, Mapping) else {}
+        about = settings.get(benchmark) or {}
         having = [e for e in comparison.ensembles if e.published.get(benchmark)]
-        meaning, published = about.get("metrics") or {}, about.get("figures") or []
+        meaning, printed = about.get("metrics") or {}, about.get("figures") or []
         rows = []
         for metric in dict.fromkeys(m for e in having for m in e.published[benchmark]):
             cells = [Cell(numbers.digits(float(e.published[benchmark].get(metric, math.nan)), 3)) for e in having]
-            printed = [row for row in published if len(row) == 4 and row[1] == metric]
-            if published:
-                text = "; ".join(f"{row[0]}: {numbers.digits(float(row[2]), 3)}" for row in printed)
-                cells.append(Cell(text or numbers.DASH, "; ".join(dict.fromkeys(str(row[3]) for row in printed))))
+            own = [row for row in printed if len(row) == 4 and row[1] == metric]
+            if printed:
+                text = "; ".join(f"{row[0]}: {numbers.digits(float(row[2]), 3)}" for row in own)
+                cells.append(Cell(text or numbers.DASH, "; ".join(dict.fromkeys(str(row[3]) for row in own))))
             rows.append((Cell(metric, str(meaning.get(metric) or "")), tuple(cells)))
-        head = tuple((e.name, e.role) for e in having) + ((("published", "as printed"),) if published else ())
+        head = (*_head(having), *([("published", "as printed")] if printed else []))
         source = f"As in {about['source']}." if about.get("source") else ""
         caption = " ".join([source, *(_sentence(str(note)) for note in about.get("notes") or [])]).strip()
         found.append(Table(benchmark, caption, head, tuple(rows)))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from comparison_example import KT, TRAINING, comparison
 
+from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
 from cgsurrogate.report import figures
 from cgsurrogate.report.plots import checks, ramachandran, style, surfaces
 
@@ -99,8 +100,8 @@ def test_the_residues_shown_are_those_that_differ_most():
     others = [e for e in made.others if e.role == "surrogate"]
 
     def far(name):
-        reference = made.reference.surfaces[name].probability
-        return max(surfaces.js_distance(reference, e.surfaces[name].probability) for e in others)
+        reference = made.reference.surfaces[name].probability.ravel()
+        return max(jensen_shannon(reference, e.surfaces[name].probability.ravel()) for e in others)
 
     assert min(far(n) for n in shown) >= max(far(n) for n in names if n not in shown)
     assert shown == sorted(shown, key=names.index)

@@ -17,7 +17,7 @@ import pytest
 from comparison_example import HOSTILE, TRAINING, comparison
 
 from cgsurrogate.comparison.comparison import Distance
-from cgsurrogate.report import figures, html, marks, page
+from cgsurrogate.report import figures, html, marks, page, tables
 from cgsurrogate.report.plots import style
 
 LOADERS = ("src", "href", "action", "data", "poster", "srcset", "xlink:href", "background")
@@ -123,7 +123,7 @@ def test_every_figure_is_written_with_its_numbers(written):
     names = {path.stem for path in folder.iterdir()}
     expected = ["distances", "free_energy_1d", "surface_tic_1_tic_2", "ramachandran", "torsions", "timescales"]
     expected += ["geometry", "training", "contacts", "chain"]
-    for name in ("populations", "chapman_kolmogorov", "network", "residence"):
+    for name in ("populations", "chapman_kolmogorov", "network", "dwell_times"):
         expected += [f"{name}_metastable", f"{name}_named"]
     assert names == set(expected)
     for name in names:
@@ -144,20 +144,20 @@ def estimate(stem: str, values) -> dict[str, np.ndarray]:
 
 def expected_numbers(ensemble) -> dict[str, dict[str, np.ndarray]]:
     """Figure -> key -> array, of what the comparison holds."""
-    name, surface, contacts = key(ensemble.name), ensemble.surfaces["TIC 1 / TIC 2"], ensemble.contact_map
+    name, surface, shape = key(ensemble.name), ensemble.surfaces["TIC 1 / TIC 2"], ensemble.contact_map
     found = {
         "surface_tic_1_tic_2": {
             f"{name}_tic_1_tic_2_{field}": getattr(surface, field) for field in ("free_energy", "error", "kernel")
         },
-        "contacts": {f"{name}_contacts": contacts.contacts},
-        "chain": {f"{name}_pairs": contacts.pairs, **estimate(f"{name}_fluctuation", contacts.fluctuation)},
+        "contacts": {f"{name}_contacts": shape.contacts},
+        "chain": {f"{name}_pairs": shape.pairs, **estimate(f"{name}_fluctuation", shape.fluctuation)},
         "timescales": {f"{name}_values": ensemble.timescales.values},
     }
     for which, states in ensemble.states.items():
         found[f"populations_{which}"] = estimate(f"{name}_populations", states.populations)
         found[f"network_{which}"] = estimate(f"{name}_mean_first_passage", states.mean_first_passage)
         found[f"network_{which}"] |= {f"{name}_counts": states.counts}
-        found[f"residence_{which}"] = {f"{name}_survival": states.survival}
+        found[f"dwell_times_{which}"] = {f"{name}_survival": states.survival}
         found[f"chapman_kolmogorov_{which}"] = estimate(f"{name}_predicted", states.check.predicted)
         found[f"chapman_kolmogorov_{which}"] |= estimate(f"{name}_counted", states.check.counted)
     return found
@@ -239,11 +239,11 @@ def test_each_part_may_be_absent_alone_and_for_some_only(example, part):
         made = dataclasses.replace(example, reference=ensembles[0], others=tuple(ensembles[1:]))
         found = page.sections(made, [])
         assert not any(section.empty for section in found)
-        assert page.table(made)
+        assert tables.distances(made)
         kept = {section.key for section in found}
         gone = {"convergence": "convergence", "published": "published", "states": "states"}.get(part)
         assert gone is None or (gone in kept) == (lacking.stop is not None)
-        assert bool(page.tables.further(made)) == (part != "further" or lacking.stop is not None)
+        assert bool(tables.further(made)) == (part != "further" or lacking.stop is not None)
 
 
 def test_a_large_comparison_still_fits():

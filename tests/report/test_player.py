@@ -12,6 +12,7 @@ import pytest
 from comparison_example import HOSTILE, comparison
 
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry.superposition import superposed
 from cgsurrogate.report import player
 
 
@@ -26,14 +27,14 @@ def test_alignment_moves_rigidly_and_onto_the_target():
     target -= target.mean(0)
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     turn[:, 0] *= np.sign(np.linalg.det(turn))
-    np.testing.assert_allclose(player.aligned((target @ turn + 5.0)[None], target)[0], target, atol=1e-9)
-    mirror = player.aligned((target * [1, 1, -1])[None], target)[0]
-    assert np.abs(mirror - target).max() > 0.1  # a mirror image is not turned into its original
+    both = superposed(np.stack([target @ turn + 5.0, target * [1, 1, -1]]), target)
+    np.testing.assert_allclose(both[0], target, atol=1e-9)
+    assert np.abs(both[1] - target).max() > 0.1  # a mirror image is not turned into its original
     moved = player.upright(target)
     distances = [np.linalg.norm(x[:, None] - x[None], axis=-1) for x in (moved, target)]
     np.testing.assert_allclose(*distances, atol=1e-9)
-    handed = [np.linalg.det(x[1:4] - x[0]) for x in (moved, target)]
-    assert handed[0] == pytest.approx(handed[1])
+    chirality = [np.linalg.det(x[1:4] - x[0]) for x in (moved, target)]
+    assert chirality[0] == pytest.approx(chirality[1])
 
 
 def test_the_player_carries_the_molecule_it_was_given(example):
@@ -73,4 +74,4 @@ def test_radius_of_gyration_weighs_by_mass():
     beads = dataclasses.replace(frames.beads, masses=(1e9, 1.0, 1.0, 1e9))
     heavy = dataclasses.replace(frames, beads=beads)
     ends = np.linalg.norm(frames.positions[:, 3] - frames.positions[:, 0], axis=-1)
-    np.testing.assert_allclose(player.shape(heavy), np.stack([ends, ends / 2], 1), rtol=1e-5)
+    np.testing.assert_allclose(player.extent(heavy), np.stack([ends, ends / 2], 1), rtol=1e-5)

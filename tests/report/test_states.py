@@ -52,8 +52,8 @@ def test_the_test_draws_what_was_predicted_and_counted(example):
     np.testing.assert_allclose(drawn[0].get_xdata(), test.lags)
 
 
-def test_clocks_that_differ_do_not_share_an_axis(example):
-    groups = kinetics.clocks(example.ensembles, "metastable")
+def test_times_that_differ_do_not_share_an_axis(example):
+    groups = kinetics.time_axes(example.ensembles, "metastable")
     assert [[e.name for e in g] for g in groups] == [["reference", "force field", "Markov state model"], ["stepper"]]
 
 
@@ -119,8 +119,8 @@ def test_tables_hold_the_numbers_of_the_comparison(example):
     assert [row.text for row, _ in sampling.rows] == [e.name for e in example.ensembles]
     pace = example.others[0].convergence.per_second / example.reference.convergence.per_second
     assert any(cell.under.startswith(numbers.digits(pace)) for cell in sampling.rows[1][1])
-    (benchmark,) = tables.published(example)
-    printed = {row.text: cells for row, cells in benchmark.rows}["torsions"]
+    (recipe,) = tables.published(example)
+    printed = {row.text: cells for row, cells in recipe.rows}["torsions"]
     assert printed[0].text == "0.0500"
     assert "0.107" in printed[-1].text
     measures = tables.further(example)
@@ -130,7 +130,7 @@ def test_tables_hold_the_numbers_of_the_comparison(example):
     assert measures[-1].rows[0][1][1].state == "unknown"
 
 
-def test_the_time_scaling_is_said_in_words(example):
+def test_a_time_scaling_is_said_in_words(example):
     (text,) = tables.time_scalings(example.ensembles)
     assert text.startswith("stepper:")
     assert "3.2 ps" in text and "2.1 to 4.8" in text

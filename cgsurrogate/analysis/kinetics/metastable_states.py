@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
-from cgsurrogate.analysis.free_energy import surfaces
 from cgsurrogate.analysis.kinetics import markov_model, transitions
-from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, StateKinetics
+from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, Result, StateKinetics
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
 
@@ -18,8 +18,8 @@ MOST, LEAST_POPULATION, CORE = 5, 0.01, 0.75
 DRAWS, MULTIPLES = 60, 5
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Macrostates:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Macrostates(Result):
     """M sets of S microstates, by falling population in the reference.
 
     Attributes:
@@ -145,8 +145,6 @@ def measure(
     frames: Frames,
     cut: Blocks,
     rng: np.random.Generator,
-    *,
-    physical: bool = True,
 ) -> StateKinetics:
     """Kinetics of any ensemble between the sets of the reference; nan and a note where its data do not allow it.
 
@@ -156,46 +154,21 @@ def measure(
     """
     if labels.shape != (len(frames),):
         raise ValueError(f"expected one microstate a frame, ({len(frames)},), got {labels.shape}")
-    counted = surfaces.state_histogram(found.assignment[labels], len(found), frames, cut)
-    shares, energies = surfaces.populations(counted, rng)
-    seen = transitions.transitions(found.cores[labels], found.names, frames, physical)
-    notes = transitions.absent(found.names, counted.weights.sum(0)[:-1]) + seen.notes
-    model = None
-    if frames.time_ordered:
-        model, further = _model(found, labels, frames, cut, markov_model.block_weights(len(cut), rng, DRAWS))
-        notes += further
-    return StateKinetics(
-        found.names,
-        shares,
-        energies,
-        model.lag if model else math.nan,
-        model.transitions if model else None,
-        model.mean_first_passage if model else None,
-        seen.counts,
-        seen.rates,
-        seen.times,
-        seen.survival,
-        model.check if model else None,
-        physical,
-        notes,
-        frames.dt,
-    )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Model:
-    lag: float
-    transitions: Estimate
-    mean_first_passage: Estimate
-    check: ChapmanKolmogorov
+    sets, cores = found.assignment[labels], found.cores[labels]
+    seen = transitions.measure(sets, found.names, frames, cut, rng, cores)
+    if not frames.time_ordered:
+        return seen
+    model, notes = _model(found, labels, frames, cut, markov_model.block_weights(len(cut), rng, DRAWS))
+    return dataclasses.replace(seen, notes=seen.notes + notes, **model)
 
 
 def _model(
     found: Macrostates, labels: np.ndarray, frames: Frames, cut: Blocks, weights: np.ndarray
-) -> tuple[_Model | None, tuple[str, ...]]:
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a Markov state model adds to ``StateKinetics``, by field, and what must be said about it."""
     step = max(1, round(found.lag / frames.dt))
     if step >= max(frames.lengths):
-        return None, (f"no model of the transitions: every run is shorter than the lag of {found.lag:g} ps",)
+        return {}, (f"no model of the transitions: every run is shorter than the lag of {found.lag:g} ps",)
     notes = []
     if abs(step * frames.dt / found.lag - 1) > 0.2:
         notes.append(f"its lag is {step * frames.dt:g} ps, not {found.lag:g} ps: frames are {frames.dt:g} ps apart")
@@ -204,7 +177,7 @@ def _model(
     total = table.sum(0)
     chosen = markov_model.connected(total)
     if not total.any() or len(chosen) < 2:
-        return None, (*notes, "no model of the transitions: no two states are connected both ways")
+        return {}, (*notes, "no model of the transitions: no two states are connected both ways")
     inner = np.ascontiguousarray(table[:, chosen][:, :, chosen]).reshape(len(table), -1)
     if inner.sum() < 0.95 * total.sum():
         notes.append(f"only {inner.sum() / total.sum():.0%} of the transitions lie in one connected set of microstates")
@@ -226,13 +199,13 @@ def _model(
 
     value = solve(inner.sum(0))
     drawn = [solve(one) for one in weights @ inner]
-    transitions, passage, predicted = (
+    jumps, times, predicted = (
         markov_model.interval(value[k], np.array([one[k] for one in drawn]), kept, scale)
         for k, scale in enumerate(("logit", "log", "logit"))
     )
     counted = _counted(found, labels, frames, cut, weights, chosen, step, most)
     check = ChapmanKolmogorov(np.arange(1, most + 1) * step * frames.dt, predicted, counted)
-    return _Model(step * frames.dt, transitions, passage, check), tuple(notes)
+    return {"lag": step * frames.dt, "transitions": jumps, "mean_first_passage": times, "check": check}, tuple(notes)
 
 
 def lumped(matrix: np.ndarray, stationary: np.ndarray, sets: np.ndarray, count: int, most: int) -> np.ndarray:

@@ -81,7 +81,7 @@ class BioEmu(PublishedBenchmark):
         values = (self.projection(frames)[:, :2] - self.mean) / self.scale
         ladder = np.cumsum(frames.probabilities)
         index = np.searchsorted(ladder, rng.random(DRAWN) * ladder[-1], "right")
-        return values[np.minimum(index, len(values) - 1)] + NOISE * rng.standard_normal((DRAWN, 2))
+        return np.asarray(values[np.minimum(index, len(values) - 1)] + NOISE * rng.standard_normal((DRAWN, 2)))
 
     def _table(self, drawn: np.ndarray) -> np.ndarray:
         """(bins,) densities up to a factor; what lies outside is left out."""

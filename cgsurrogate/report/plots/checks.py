@@ -1,4 +1,4 @@
-"""Checks drawn: distances over their floor, implied timescales, geometry, closest approach, training curves."""
+"""Checks drawn: distances over their floor, implied timescales, geometry, training curves."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cgsurrogate.analysis.results import Timescales
 from cgsurrogate.comparison.comparison import Distance, Ensemble
-from cgsurrogate.report import numbers as words
-from cgsurrogate.report.plots import style
+from cgsurrogate.report import numbers
+from cgsurrogate.report.plots import drawing, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,58 +18,42 @@ if TYPE_CHECKING:
 FLOOR = "#bdbdbd"
 
 
-def distances(ax: Axes, ensembles: Sequence[Ensemble], *, legend: bool = True) -> Axes:
+def distances(ax: Axes, ensembles: Sequence[Ensemble]) -> Axes:
     """Bars of the Jensen-Shannon distance to the reference, one group a metric, with 95 % intervals.
 
     The grey band of each group is the reference against itself: from zero to the 95 % quantile of its halves, with a
     line at the median.
     """
-    others = [e for e in ensembles if e.distances and e.role != "floor"]
+    others = [e for e in drawing.shown(ensembles) if e.distances]
     metrics = list(dict.fromkeys(m for e in others for m in e.distances))
     looks = style.looks(ensembles)
     width = 0.8 / max(1, len(others))
     for group, metric in enumerate(metrics):
         known = next(e.distances[metric] for e in others if metric in e.distances)
-        span = (group - 0.44, group + 0.44)
-        first = group == 0
         if np.isfinite([known.floor, known.floor_high]).all():
-            _floor(ax, span, known, "noise floor" if first else None)
+            span = (group - 0.44, group + 0.44)
+            label = None if group else "noise floor"
+            ax.fill_between(span, 0, known.floor_high, color=FLOOR, alpha=0.55, linewidth=0, label=label)
+            ax.plot(span, (known.floor, known.floor), color="#666666", linewidth=1.1)
         for place, ensemble in enumerate(others):
             if metric in ensemble.distances:
                 at = group - 0.4 + width * (place + 0.5)
-                label = style.short(ensemble.name) if first else None
-                _bar(ax, at, width, ensemble, ensemble.distances[metric], looks[ensemble.name], label)
+                _bar(ax, at, width, ensemble, ensemble.distances[metric], looks[ensemble.name])
     ax.set_xticks(range(len(metrics)), [_wrap(style.short(style.greek(m), 30)) for m in metrics])
     ax.set_xlim(-0.6, max(0.6, len(metrics) - 0.4))
     ax.set_ylim(bottom=0)
     ax.tick_params(axis="x", length=0)
     ax.set_ylabel("Jensen\u2013Shannon distance")
-    if legend:
-        ax.legend(ncols=min(4, len(others) + 1), loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.3)
     return ax
 
 
-def _floor(ax: Axes, span: tuple[float, float], known: Distance, label: str | None) -> None:
-    ax.fill_between(span, 0, known.floor_high, color=FLOOR, alpha=0.55, linewidth=0, label=label)
-    ax.plot(span, (known.floor, known.floor), color="#666666", linewidth=1.1)
-
-
-def _bar(ax: Axes, at: float, width: float, ensemble: Ensemble, d: Distance, look: style.Look, label: Any) -> None:
-    solid = ensemble.role == "surrogate"
+def _bar(ax: Axes, at: float, width: float, ensemble: Ensemble, d: Distance, look: style.Look) -> None:
+    face, hatch = (look.color, None) if ensemble.role == "surrogate" else ("white", "////")
     ax.bar(
-        at,
-        d.value,
-        width * 0.82,
-        facecolor=look.color if solid else "white",
-        edgecolor=look.color,
-        hatch=None if solid else "////",
-        linewidth=1.0,
-        alpha=0.92,
-        label=label,
-        zorder=3,
-    )
-    if np.isfinite([d.low, d.high]).all():
-        ax.plot((at, at), (d.low, d.high), color="#222222", linewidth=1.2, zorder=4, solid_capstyle="butt")
+        at, d.value, width * 0.82, facecolor=face, edgecolor=look.color, hatch=hatch, linewidth=1.0, alpha=0.92,
+        label=style.short(ensemble.name), zorder=3,
+    )  # fmt: skip
+    style.intervals(ax, at, d.low, d.high, "#222222")
 
 
 def _wrap(text: str, most: int = 12) -> str:
@@ -80,87 +65,50 @@ def _wrap(text: str, most: int = 12) -> str:
     return " ".join(words[:best]) + "\n" + " ".join(words[best:])
 
 
-def timescales(ax: Axes, ensembles: Sequence[Ensemble], process: int = 0, *, legend: bool = False) -> Axes:
+def timescales(ax: Axes, ensembles: Sequence[Ensemble], process: int = 0) -> Axes:
     """One implied timescale against lag with its band; grey where the timescale is shorter than the lag."""
     looks = style.looks(ensembles)
-    known = [e for e in ensembles if e.timescales is not None and process < e.timescales.values.shape[1]]
-    longest = style.finite_range([e.timescales.values for e in known if e.timescales is not None])
-    unit, scale = words.unit(longest[1] if longest else 0.0)
-    for ensemble in known:
-        times, look = ensemble.timescales, looks[ensemble.name]
-        lags = times.lags * scale
-        if look.band:
-            low, high = times.low[:, process] * scale, times.high[:, process] * scale
-            ax.fill_between(lags, low, high, color=look.color, alpha=0.18, linewidth=0)
-        ax.plot(
-            lags,
-            times.values[:, process] * scale,
-            color=look.color,
-            linestyle=look.dashes,
-            linewidth=look.width,
-            marker=look.marker,
-            markersize=4,
-            label=style.short(ensemble.name) + ("" if times.physical else " *"),
-        )
-    _timescale_axes(ax, known, process, unit, scale)
-    if legend and known:
-        ax.legend()
+    known = [(e, t) for e in ensembles if (t := e.timescales) is not None and process < t.values.shape[1]]
+    longest = style.finite_range([times.values for _, times in known])
+    unit, scale = numbers.unit(longest[1] if longest else 0.0)
+    for ensemble, times in known:
+        look, lags = looks[ensemble.name], times.lags * scale
+        style.band(ax, lags, times.low[:, process] * scale, times.high[:, process] * scale, look)
+        label = style.short(ensemble.name) + ("" if times.physical else " *")
+        ax.plot(lags, times.values[:, process] * scale, **look.line, marker=look.marker, markersize=4, label=label)
+    _timescale_axes(ax, [times for _, times in known], process, scale)
+    ax.set_xlabel(f"lag time ({unit})")
+    ax.set_ylabel(f"implied timescale ({unit})")
     return ax
 
 
-def _timescale_axes(ax: Axes, known: Sequence[Ensemble], process: int, unit: str, scale: float) -> None:
-    lags = style.finite_range([e.timescales.lags * scale for e in known]) or (1.0, 10.0)
-    spread = style.finite_range([e.timescales.values[:, process] * scale for e in known]) or lags
-    style.log_axis(ax, "x")
-    style.log_axis(ax, "y")
+def _timescale_axes(ax: Axes, known: Sequence[Timescales], process: int, scale: float) -> None:
+    lags = style.finite_range([times.lags * scale for times in known]) or (1.0, 10.0)
+    spread = style.finite_range([times.values[:, process] * scale for times in known]) or lags
     low, high = lags[0] / 1.15, lags[1] * 1.15
-    bottom, top = min(spread[0], lags[0]) / 1.6, spread[1] * 3
+    bottom, top = min(spread[0], lags[0]) / 1.6, max(spread[1] * 3, high)
+    style.log_axis(ax, "x", fine=high < 100 * low).set_xlim(low, high)
+    style.log_axis(ax, "y", fine=top < 100 * bottom).set_ylim(bottom, top)
     grid = np.geomspace(low, high, 50)
     ax.fill_between(grid, bottom, grid, color="#000000", alpha=0.09, linewidth=0, zorder=0)
     ax.plot(grid, grid, color="#888888", linewidth=0.8, zorder=0)
-    ax.set_xlim(low, high)
-    ax.set_ylim(bottom, max(top, high))
-    ax.set_xlabel(f"lag time ({unit})")
-    ax.set_ylabel(f"implied timescale ({unit})")
 
 
-def geometry(ax: Axes, name: str, ensembles: Sequence[Ensemble], *, legend: bool = False) -> Axes:
+def geometry(ax: Axes, name: str, ensembles: Sequence[Ensemble]) -> Axes:
     """Histogram of one check (bonds or angles in standard deviations, closest approach in nm) of every ensemble."""
     looks = style.looks(ensembles)
-    unit, top, span = "", 0.0, []
-    for ensemble in reversed([e for e in ensembles if name in e.geometry and e.role != "floor"]):
-        check, look = ensemble.geometry[name], looks[ensemble.name]
-        unit = str(check.get("unit", ""))
+    drawn = [(e, e.geometry[name]) for e in drawing.shown(ensembles) if name in e.geometry]
+    for ensemble, check in drawn:
         edges, probability = np.asarray(check["edges"], float), np.asarray(check["probability"], float)
-        density = probability / np.diff(edges)
-        top = max(top, float(np.nanmax(density, initial=0)))
-        span += [edges[:-1][probability > 1e-4], edges[1:][probability > 1e-4]]
-        filled = ensemble.role == "reference"
-        ax.stairs(
-            density,
-            edges,
-            fill=filled,
-            facecolor="#d9d9d9",
-            edgecolor=look.color,
-            color=None if filled else look.color,
-            linestyle="-" if filled else look.dashes,
-            linewidth=look.width if not filled else 1.0,
-            label=style.short(ensemble.name),
-            zorder=2 if filled else 3,
-        )
-    style.few_ticks(ax)
-    found = style.finite_range(span)
-    if found and found[1] > found[0]:
-        ax.set_xlim(*found)
-    ax.set_ylim(0, 1.08 * top if top > 0 else 1)
+        style.histogram(ax, edges, probability, ensemble, looks[ensemble.name])
+    style.fit(ax, [(check["edges"], check["probability"]) for _, check in drawn])
+    unit = next((str(check["unit"]) for _, check in drawn if check.get("unit")), "")
     ax.set_xlabel(_wrap(f"{name} ({unit})" if unit else name, 28))
     ax.set_ylabel("density")
-    if legend:
-        ax.legend()
     return ax
 
 
-def training(ax: Axes, rows: Sequence[Mapping[str, Any]], *, legend: bool = True) -> Axes:
+def training(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
     """Loss against step, of training and of held-out runs; a ring marks the best held-out value."""
     for key, label, color in (("train", "training runs", "#56B4E9"), ("held_out", "held-out runs", "#D55E00")):
         points = np.array([(number(r.get("step")), number(r.get(key))) for r in rows], float).reshape(-1, 2)
@@ -175,8 +123,6 @@ def training(ax: Axes, rows: Sequence[Mapping[str, Any]], *, legend: bool = True
     style.few_ticks(ax)
     ax.set_xlabel("step")
     ax.set_ylabel("loss")
-    if legend and ax.lines:
-        ax.legend()
     return ax
 
 

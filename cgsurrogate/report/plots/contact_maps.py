@@ -1,4 +1,4 @@
-"""Contact maps drawn in two triangles, fluctuations along the chain, distances between residues."""
+"""Structure drawn: contact maps in two triangles, fluctuations along the chain, distances between residues."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from cgsurrogate.report.plots import drawing, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 TICKS = 12  # residues named along an axis
+
+
+def known(ensembles: Sequence[Ensemble]) -> list[tuple[Ensemble, ContactMap]]:
+    """The ensembles to be shown of which this is known, each with it."""
+    return [(e, e.contact_map) for e in drawing.shown(ensembles) if e.contact_map is not None]
 
 
 def has_contacts(ensemble: Ensemble) -> bool:
@@ -64,100 +68,76 @@ def residue_ticks(ax: Axes, residues: Sequence[str], which: str) -> Axes:
     return ax
 
 
-def fluctuation(ax: Axes, ensembles: Sequence[Ensemble], *, legend: bool = False) -> Axes:
+def fluctuation(ax: Axes, ensembles: Sequence[Ensemble]) -> Axes:
     """Root mean square fluctuation along the chain, nm, with 95 % bands."""
     looks = style.looks(ensembles)
-    drawn = [e for e in drawing.shown(ensembles) if e.contact_map is not None]
-    for ensemble in reversed(drawn):
-        look, values = looks[ensemble.name], ensemble.contact_map.fluctuation
+    for ensemble, shape in known(ensembles):
+        look, values = looks[ensemble.name], shape.fluctuation
         x = np.arange(len(values.value))
-        if look.band:
-            ax.fill_between(x, values.low, values.high, color=look.color, alpha=0.2, linewidth=0)
+        style.band(ax, x, values.low, values.high, look)
         marker = look.marker if len(x) <= 40 else ""
-        ax.plot(
-            x, values.value, color=look.color, linestyle=look.dashes, linewidth=look.width, marker=marker,
-            markersize=3.5, label=style.short(ensemble.name),
-        )  # fmt: skip
-    if drawn:
-        residue_ticks(ax, drawn[0].contact_map.residues, "x")
+        ax.plot(x, values.value, **look.line, marker=marker, markersize=3.5, label=style.short(ensemble.name))
+        residue_ticks(ax, shape.residues, "x")
     ax.set_ylim(bottom=0)
     ax.set_ylabel("fluctuation (nm)")
-    if legend:
-        ax.legend()
     return ax
 
 
-def pairs(ax: Axes, ensembles: Sequence[Ensemble], *, legend: bool = False) -> Axes:
+def pairs(ax: Axes, ensembles: Sequence[Ensemble]) -> Axes:
     """Distribution of the distance of two residues at least three apart, nm; the grey area is the reference."""
     looks = style.looks(ensembles)
-    drawn = [e for e in drawing.shown(ensembles) if e.contact_map is not None and len(e.contact_map.pairs)]
-    span = []
-    for ensemble in reversed(drawn):
-        look, edges = looks[ensemble.name], ensemble.contact_map.pair_edges
-        filled = ensemble.role == "reference"
-        ax.stairs(
-            ensemble.contact_map.pairs / np.diff(edges), edges, fill=filled, facecolor="#d9d9d9", edgecolor=look.color,
-            color=None if filled else look.color, linestyle="-" if filled else look.dashes,
-            linewidth=1.0 if filled else look.width, label=style.short(ensemble.name), zorder=2 if filled else 3,
-        )  # fmt: skip
-        full = ensemble.contact_map.pairs > 1e-5
-        span += [edges[:-1][full], edges[1:][full]]
-    found = style.finite_range(span)
-    style.few_ticks(ax)
-    if found and found[1] > found[0]:
-        ax.set_xlim(*found)
-    ax.set_ylim(bottom=0)
+    drawn = [(e, shape) for e, shape in known(ensembles) if len(shape.pairs)]
+    for ensemble, shape in drawn:
+        style.histogram(ax, shape.pair_edges, shape.pairs, ensemble, looks[ensemble.name])
+    style.fit(ax, [(shape.pair_edges, shape.pairs) for _, shape in drawn])
     ax.set_xlabel("distance of two residues (nm)")
     ax.set_ylabel("density (1/nm)")
-    if legend:
-        ax.legend()
     return ax
 
 
-def contact_figures(ensembles: Sequence[Ensemble]) -> Iterator[tuple[Figure, dict[str, np.ndarray]]]:
+def contact_figures(ensembles: Sequence[Ensemble]) -> Iterator[drawing.Made]:
     """Above: two triangles for each ensemble; below: its difference. A few ensembles a figure."""
-    found = [e for e in ensembles if has_contacts(e)]
-    highest = style.finite_range([e.contact_map.contacts for e in drawing.shown(found)]) or (0.0, 1.0)
-    top = max(0.1, float(np.ceil(10 * highest[1]) / 10))
-    known = found[0].contact_map
-    apart = [np.abs(e.contact_map.contacts - known.contacts) for e in drawing.shown(found)[1:]]
-    limit = max(0.1, float(np.ceil(10 * (style.finite_range(apart) or (0.0, 0.1))[1]) / 10))
+    shapes = {e.name: shape for e, shape in known(ensembles) if has_contacts(e)}
+    found = [e for e in ensembles if e.name in shapes]
+    reference = shapes[found[0].name]
+    top = _tenth([shape.contacts for shape in shapes.values()])
+    limit = _tenth([np.abs(shape.contacts - reference.contacts) for shape in shapes.values()])
     for group in drawing.chunks(found, 5):
-        others = group[1:]
-        columns = max(1, len(others))
-        figure = style.new_figure(max(5.0, 2.75 * columns + 1.3), 6.2 if others else 3.6)
-        grid = figure.subplots(1 + bool(others), columns, squeeze=False, sharex=True, sharey=True)
-        for place, ax in enumerate(grid[0]):
-            other = others[place].contact_map if others else None
-            contacts(ax, known, other, top)
-            name = style.short(others[place].name, 24) if others else ""
-            ax.set_title(f"above: {group[0].name}\nbelow: {name}" if others else group[0].name, fontsize=9)
-        for ax, other in zip(grid[1] if others else (), others, strict=False):
-            contact_difference(ax, known, other.contact_map, limit)
-            ax.set_title(f"{style.short(other.name, 24)}\nminus {group[0].name}", fontsize=9)
-        for ax in grid[:-1].ravel():
-            ax.tick_params(labelbottom=False)
-        figure.colorbar(grid[0, -1].images[0], ax=list(grid[0]), label="share of frames in contact", aspect=18)
-        if others:
-            figure.colorbar(grid[1, -1].images[0], ax=list(grid[1]), label="difference", aspect=18)
-        data: dict[str, np.ndarray] = {"residues": np.array(known.residues, str), "cutoff": np.array(known.cutoff)}
-        yield figure, data | {f"{e.name} contacts": e.contact_map.contacts for e in group}
+        first, *names = (style.short(e.name, 24) for e in group)
+        columns, rows = max(1, len(names)), 1 + bool(names)
+        figure = style.new_figure(max(5.0, 2.75 * columns + 1.3), 6.2 if names else 3.6)
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for place, name in enumerate(names):
+            other = shapes[group[place + 1].name]
+            contacts(grid[0, place], reference, other, top).set_title(f"above: {first}\nbelow: {name}", fontsize=9)
+            contact_difference(grid[1, place], reference, other, limit)
+            grid[1, place].set_title(f"{name}\nminus {first}", fontsize=9)
+            grid[0, place].tick_params(labelbottom=False)
+        if not names:
+            contacts(grid[0, 0], reference, top=top).set_title(first, fontsize=9)
+        for row, label in zip(grid, ("share of frames in contact", "difference"), strict=False):
+            figure.colorbar(row[-1].images[0], ax=list(row), label=label, aspect=18)
+        data = {"residues": np.array(reference.residues, str), "cutoff": np.array(reference.cutoff)}
+        yield figure, data | {f"{e.name} contacts": shapes[e.name].contacts for e in group}
 
 
-def chain_figure(ensembles: Sequence[Ensemble]) -> tuple[Figure, dict[str, np.ndarray]]:
+def _tenth(arrays: Sequence[np.ndarray]) -> float:
+    """The largest value, up to the next tenth."""
+    return max(0.1, float(np.ceil(10 * (style.finite_range(arrays) or (0.0, 1.0))[1]) / 10))
+
+
+def chain_figure(ensembles: Sequence[Ensemble]) -> drawing.Made:
     """Fluctuation along the chain, and distances of residues beside it where there are any."""
-    drawn = [e for e in drawing.shown(ensembles) if e.contact_map is not None]
-    both = any(len(e.contact_map.pairs) and np.nansum(e.contact_map.pairs) > 0 for e in drawn)
+    drawn = known(ensembles)
+    both = any(np.nansum(shape.pairs) > 0 for _, shape in drawn)
     figure = style.new_figure(9.6 if both else 6.4, 3.4)
     axes = figure.subplots(1, 1 + both, squeeze=False)[0]
     fluctuation(axes[0], ensembles)
     if both:
         pairs(axes[1], ensembles)
-    drawing.legend_of(figure, axes[:1], reverse=True)
-    data: dict[str, np.ndarray] = {"residues": np.array(drawn[0].contact_map.residues, str)}
-    for ensemble in drawn:
-        for field in ("value", "low", "high"):
-            data[f"{ensemble.name} fluctuation {field}"] = getattr(ensemble.contact_map.fluctuation, field)
-        for field in ("pair_edges", "pairs"):
-            data[f"{ensemble.name} {field}"] = getattr(ensemble.contact_map, field)
+    drawing.legend(figure, axes[:1])
+    data: dict[str, np.ndarray] = {"residues": np.array(drawn[0][1].residues, str)}
+    for ensemble, shape in drawn:
+        data |= drawing.estimate(f"{ensemble.name} fluctuation", shape.fluctuation)
+        data |= {f"{ensemble.name} {field}": getattr(shape, field) for field in ("pair_edges", "pairs")}
     return figure, data

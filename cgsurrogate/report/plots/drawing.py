@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from cgsurrogate.analysis.results import Estimate
 from cgsurrogate.comparison.comparison import Ensemble
 from cgsurrogate.core import filesystem
+from cgsurrogate.report.plots import style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Made: TypeAlias = "tuple[Figure, dict[str, np.ndarray]]"  # a figure with its numbers
 
 COLUMNS = 5  # panels side by side
 LETTER = 0.07  # inches, of a letter of the legend
@@ -40,7 +45,8 @@ def save(figure: Figure, stem: Path, data: Mapping[str, Any]) -> tuple[bytes, by
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     svg, png = io.BytesIO(), io.BytesIO()
-    figure.get_layout_engine().execute(figure)
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
     figure.set_layout_engine("none")  # laid out once, for both files
     FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
     figure.set_dpi(150)
@@ -97,18 +103,37 @@ def chunks(ensembles: Sequence[Ensemble], columns: int = COLUMNS) -> Iterator[tu
         yield (ensembles[0], *others[start : start + columns - 1])
 
 
-def part(stem: str, number: int) -> str:
-    """The name of the figure's first, second, ... part."""
-    return stem if number == 0 else f"{stem}_{number + 1}"
+def estimate(stem: str, values: Estimate) -> dict[str, np.ndarray]:
+    """The numbers of an estimate and of its interval, by name."""
+    return {f"{stem} {part}": getattr(values, part) for part in ("value", "low", "high")}
 
 
-def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """One legend above all panels, in as many columns as fit."""
-    if not labels:
-        return
-    room = float(figure.get_size_inches()[0]) - 0.3
-    columns = next((n for n in range(min(len(labels), 6), 1, -1) if _width(labels, n) <= room), 1)
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+def multiples(names: Sequence[str], draw: Callable[[Axes, str], Any], columns: int = 3) -> Figure:
+    """A panel for each name, filled by ``draw``; the vertical axes are named at the left only, the legend is one."""
+    rows = -(-len(names) // columns)
+    columns = -(-len(names) // rows)
+    figure = style.new_figure(max((3.4 if columns < 4 else 2.75) * columns, 5.6), 2.6 * rows + 0.4)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for place, name in enumerate(names):
+        draw(axes[place], name)
+        if place % columns:
+            axes[place].set_ylabel("")
+    blank(axes, len(names))
+    legend(figure, axes)
+    return figure
+
+
+def legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One legend above all panels of everything that any of them names, in as many columns as fit."""
+    found: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    labels = list(found)
+    if labels:
+        room = float(figure.get_size_inches()[0]) - 0.3
+        columns = next((n for n in range(min(len(labels), 6), 1, -1) if _width(labels, n) <= room), 1)
+        figure.legend(list(found.values()), labels, loc="outside upper left", ncols=columns)
 
 
 def _width(labels: Sequence[str], columns: int) -> float:
@@ -116,17 +141,6 @@ def _width(labels: Sequence[str], columns: int) -> float:
     rows = -(-len(labels) // columns)
     parts = [labels[start : start + rows] for start in range(0, len(labels), rows)]
     return sum(0.62 + LETTER * max(map(len, part)) for part in parts)
-
-
-def legend_of(figure: Figure, axes: Any, order: Sequence[str] = (), reverse: bool = False) -> None:
-    """The legend of everything that any of the panels names, each once; by ``order`` where it is given."""
-    found: dict[str, Any] = {}
-    for ax in axes:
-        handles, labels = ax.get_legend_handles_labels()
-        for handle, label in zip(handles, labels, strict=True):
-            found.setdefault(label, handle)
-    names = [name for name in order if name in found] or (list(found)[::-1] if reverse else list(found))
-    legend(figure, [found[name] for name in names], names)
 
 
 def blank(axes: Any, used: int) -> None:

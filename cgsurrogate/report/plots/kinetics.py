@@ -1,13 +1,14 @@
-"""Kinetics between named states, drawn: Chapman-Kolmogorov test, residence times."""
+"""Kinetics between named states, drawn: Chapman-Kolmogorov test, dwell times."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cgsurrogate.analysis.results import Estimate
+from cgsurrogate.analysis.results import ChapmanKolmogorov, StateKinetics
 from cgsurrogate.comparison.ensemble import Ensemble
 from cgsurrogate.report import numbers
 from cgsurrogate.report.plots import drawing, style
@@ -21,13 +22,7 @@ RAREST = 0.003  # of the dwell times; longer ones are not drawn
 
 
 def check(
-    ax: Axes,
-    which: str,
-    state: int,
-    ensembles: Sequence[Ensemble],
-    *,
-    shown: Sequence[Ensemble] | None = None,
-    legend: bool = False,
+    ax: Axes, which: str, state: int, ensembles: Sequence[Ensemble], shown: Sequence[Ensemble] | None = None
 ) -> Axes:
     """Chapman-Kolmogorov test of one state: predicted (line, band) and counted (points, bars), 95 % intervals.
 
@@ -38,70 +33,44 @@ def check(
     """
     looks = style.looks(ensembles)
     drawn = _tested(ensembles if shown is None else shown, which)
-    unit, scale = numbers.unit(max((float(e.states[which].check.lags.max()) for e in drawn), default=0.0))
-    for place, ensemble in enumerate(drawn):
-        look, test = looks[ensemble.name], ensemble.states[which].check
-        lags = test.lags * scale
-        wide = float(np.ptp(lags)) if len(lags) > 1 else float(lags[0])
-        _band(ax, lags, test.predicted, state, look, style.short(ensemble.name))
-        at = lags + 0.018 * wide * (place - (len(drawn) - 1) / 2)
-        _points(ax, at, test.counted, state, look)
+    unit, scale = numbers.unit(max((float(test.lags.max()) for _, test in drawn), default=0.0))
+    for place, (ensemble, test) in enumerate(drawn):
+        look, lags = looks[ensemble.name], test.lags * scale
+        predicted, counted = test.predicted, test.counted
+        style.band(ax, lags, predicted.low[state], predicted.high[state], dataclasses.replace(look, band=True))
+        ax.plot(lags, predicted.value[state], **look.line, label=style.short(ensemble.name))
+        at = lags + 0.018 * (float(np.ptp(lags)) or lags[0]) * (place - (len(drawn) - 1) / 2)
+        style.intervals(ax, at, counted.low[state], counted.high[state], look.color)
+        face = look.color if look.marker == "x" else "white"
+        ax.plot(at, counted.value[state], look.marker, markersize=4.2, zorder=6, color=look.color, markerfacecolor=face)
     ax.set_ylim(-0.03, 1.03)
     ax.set_xlabel(f"lag ({unit})")
     ax.set_ylabel("probability to be there again")
     style.few_ticks(ax, x=4)
-    if legend:
-        ax.legend()
     return ax
 
 
-def _band(ax: Axes, x: np.ndarray, values: Estimate, row: int, look: style.Look, label: str) -> None:
-    ax.fill_between(x, values.low[row], values.high[row], color=look.color, alpha=0.18, linewidth=0)
-    ax.plot(x, values.value[row], color=look.color, linestyle=look.dashes, linewidth=look.width, label=label)
-
-
-def _points(ax: Axes, x: np.ndarray, values: Estimate, row: int, look: style.Look) -> None:
-    for at, low, high in zip(x, values.low[row], values.high[row], strict=True):
-        if np.isfinite([low, high]).all():
-            ax.plot((at, at), (low, high), color=look.color, linewidth=1.0, zorder=3, solid_capstyle="butt")
-    face = look.color if look.marker == "x" else "white"
-    ax.plot(
-        x, values.value[row], linestyle="none", marker=look.marker, markersize=4.2, zorder=4,
-        markeredgecolor=look.color, markerfacecolor=face, color=look.color,
-    )  # fmt: skip
-
-
 def survival(
-    ax: Axes,
-    which: str,
-    state: int,
-    ensembles: Sequence[Ensemble],
-    *,
-    shown: Sequence[Ensemble] | None = None,
-    legend: bool = False,
+    ax: Axes, which: str, state: int, ensembles: Sequence[Ensemble], shown: Sequence[Ensemble] | None = None
 ) -> Axes:
-    """Share of the dwell times in a state that are at least so long, on a logarithmic scale."""
-    from matplotlib.ticker import MaxNLocator
-
+    """Share of the dwell times in a state that are at least so long, on a logarithmic scale; arguments as above."""
     looks = style.looks(ensembles)
     drawn = [e for e in (ensembles if shown is None else shown) if has_survival(e, which)]
-    unit, scale = numbers.unit(max((_last(e, which) for e in drawn), default=0.0))
+    longest = max((_last(e.states[which], state) for e in drawn), default=1.0) or 1.0
+    unit, scale = numbers.unit(longest)
     for ensemble in drawn:
-        look, kinetics = looks[ensemble.name], ensemble.states[which]
-        share = np.where(kinetics.survival[state] > 0, kinetics.survival[state], np.nan)
+        kinetics = ensemble.states[which]
+        x, label = kinetics.times * scale, style.short(ensemble.name)
         ax.plot(
-            kinetics.times * scale, share, color=look.color, linestyle=look.dashes, linewidth=look.width,
-            label=style.short(ensemble.name), drawstyle="steps-post",
-        )  # fmt: skip
+            x, _positive(kinetics.survival[state]), **looks[ensemble.name].line, label=label, drawstyle="steps-post"
+        )
     lowest = style.finite_range([_positive(e.states[which].survival) for e in drawn])
     least = max(RAREST, (lowest or (1e-2,))[0]) / 1.5
+    style.few_ticks(ax, x=4)
     style.log_axis(ax, "y", fine=least > 0.01).set_ylim(least, 1.3)
-    ax.set_xlim(0, 1.03 * scale * max((_last(e, which) for e in drawn), default=1.0))
-    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    ax.set_xlabel(f"time in the state ({unit})")
-    ax.set_ylabel("share of dwell times that are longer")
-    if legend:
-        ax.legend()
+    ax.set_xlim(0, 1.03 * scale * longest)
+    ax.set_xlabel(f"dwell time ({unit})")
+    ax.set_ylabel("share of longer dwell times")
     return ax
 
 
@@ -114,18 +83,18 @@ def has_survival(ensemble: Ensemble, which: str) -> bool:
     return kinetics is not None and len(kinetics.times) > 1 and bool((kinetics.survival > 0).any())
 
 
-def _last(ensemble: Ensemble, which: str) -> float:
-    """ps, up to which more than ``RAREST`` of the dwell times in any state reach."""
-    kinetics = ensemble.states[which]
-    lasting = np.flatnonzero((kinetics.survival > RAREST).any(0))
+def _last(kinetics: StateKinetics, state: int) -> float:
+    """ps, up to which more than ``RAREST`` of the dwell times in a state reach."""
+    lasting = np.flatnonzero(kinetics.survival[state] > RAREST)
     return float(kinetics.times[lasting[-1]]) if len(lasting) else 0.0
 
 
-def _tested(ensembles: Sequence[Ensemble], which: str) -> list[Ensemble]:
-    return [e for e in drawing.shown(ensembles) if which in e.states and e.states[which].check is not None]
+def _tested(ensembles: Sequence[Ensemble], which: str) -> list[tuple[Ensemble, ChapmanKolmogorov]]:
+    known = [(e, e.states[which].check) for e in drawing.shown(ensembles) if which in e.states]
+    return [(ensemble, test) for ensemble, test in known if test is not None]
 
 
-def clocks(ensembles: Sequence[Ensemble], which: str) -> list[list[Ensemble]]:
+def time_axes(ensembles: Sequence[Ensemble], which: str) -> list[list[Ensemble]]:
     """Ensembles that share a time axis: all of physical time together, each of force-field time alone."""
     physical = [e for e in ensembles if e.states[which].physical]
     return ([physical] if physical else []) + [[e] for e in ensembles if not e.states[which].physical]
@@ -141,35 +110,31 @@ def called(which: str) -> str:
     return {"metastable": "metastable states", "named": "named states"}.get(which, which)
 
 
-def check_figures(ensembles: Sequence[Ensemble], which: str) -> Iterator[tuple[Figure, dict[str, np.ndarray]]]:
-    """The Chapman-Kolmogorov test, a column a state and a row for each clock; a few ensembles a figure."""
+def check_figures(ensembles: Sequence[Ensemble], which: str) -> Iterator[drawing.Made]:
+    """The Chapman-Kolmogorov test, a column a state and a row for each time axis; a few ensembles a figure."""
     for group in drawing.chunks(ensembles):
         drawn = _tested(group, which)
+        data: dict[str, np.ndarray] = {}
+        for ensemble, test in drawn:
+            data |= {f"{ensemble.name} lags": test.lags}
+            data |= drawing.estimate(f"{ensemble.name} predicted", test.predicted)
+            data |= drawing.estimate(f"{ensemble.name} counted", test.counted)
         if drawn:
-            data: dict[str, np.ndarray] = {}
-            for ensemble in drawn:
-                test = ensemble.states[which].check
-                data[f"{ensemble.name} lags"] = test.lags
-                for kind in ("predicted", "counted"):
-                    for field in ("value", "low", "high"):
-                        data[f"{ensemble.name} {kind} {field}"] = getattr(getattr(test, kind), field)
-            yield _grid(check, ensembles, drawn, which), data
+            yield _grid(check, ensembles, [ensemble for ensemble, _ in drawn], which), data
 
 
-def survival_figures(ensembles: Sequence[Ensemble], which: str) -> Iterator[tuple[Figure, dict[str, np.ndarray]]]:
-    """Residence times, laid out as the test is."""
+def survival_figures(ensembles: Sequence[Ensemble], which: str) -> Iterator[drawing.Made]:
+    """Dwell times, laid out as the test is."""
     drawn = [e for e in drawing.shown(ensembles) if has_survival(e, which)]
     if drawn:
-        data = {}
-        for ensemble in drawn:
-            data[f"{ensemble.name} times"] = ensemble.states[which].times
-            data[f"{ensemble.name} survival"] = ensemble.states[which].survival
+        fields = [(e, field) for e in drawn for field in ("times", "survival")]
+        data = {f"{e.name} {field}": getattr(e.states[which], field) for e, field in fields}
         yield _grid(survival, ensembles, drawn, which), data
 
 
 def _grid(panel: Any, ensembles: Sequence[Ensemble], drawn: Sequence[Ensemble], which: str) -> Figure:
-    """One panel a state, in as many rows as there are clocks (and as the page is wide)."""
-    names, groups = drawn[0].states[which].names, clocks(drawn, which)
+    """One panel a state, in as many rows as there are time axes (and as the page is wide)."""
+    names, groups = drawn[0].states[which].names, time_axes(drawn, which)
     columns = min(len(names), STATES)
     rows_each = -(-len(names) // columns)
     rows = rows_each * len(groups)
@@ -180,7 +145,7 @@ def _grid(panel: Any, ensembles: Sequence[Ensemble], drawn: Sequence[Ensemble], 
         axes = grid[number * rows_each : (number + 1) * rows_each].ravel()
         drawing.blank(axes, len(names))
         for state, name in enumerate(names):
-            ax = panel(axes[state], which, state, ensembles, shown=group)
+            ax = panel(axes[state], which, state, ensembles, group)
             if number == 0:
                 ax.set_title(style.short(name, int(9 * wide)))
             if state % columns:
@@ -188,5 +153,5 @@ def _grid(panel: Any, ensembles: Sequence[Ensemble], drawn: Sequence[Ensemble], 
                 ax.tick_params(labelleft=False)
             if not group[0].states[which].physical:
                 ax.set_xlabel(ax.get_xlabel().replace(" (", "\n(force-field time, "))
-    drawing.legend_of(figure, grid[:, 0], order=[style.short(e.name) for e in drawn])
+    drawing.legend(figure, grid[:, 0])
     return figure

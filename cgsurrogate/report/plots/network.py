@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ from cgsurrogate.report.plots import drawing, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.patches import Circle
 
 MARGIN = 0.8, 0.58  # beside and above the outermost state, in units of the circle that the states lie on
@@ -45,41 +45,28 @@ def layout(count: int, places: np.ndarray | None = None) -> np.ndarray:
 
 def speed(kinetics: StateKinetics, start: int, end: int) -> float:
     """How fast one state turns into another, 1/ns: 1 / mean first-passage time, else the counted rate; 0 if unknown."""
-    if kinetics.mean_first_passage is not None:
-        time = float(kinetics.mean_first_passage.value[start, end])
-        return 1000 / time if math.isfinite(time) and time > 0 else 0.0
-    rate = float(kinetics.rates.value[start, end])
-    return rate if math.isfinite(rate) else 0.0
+    if kinetics.mean_first_passage is None:
+        return float(np.nan_to_num(kinetics.rates.value[start, end], posinf=0))
+    time = float(kinetics.mean_first_passage.value[start, end])
+    return 1000 / time if math.isfinite(time) and time > 0 else 0.0
 
 
 def label(kinetics: StateKinetics, start: int, end: int) -> str:
     """Mean first-passage time (or rate) with its interval below."""
     if kinetics.mean_first_passage is not None:
-        values = (
-            float(a[start, end])
-            for a in (
-                kinetics.mean_first_passage.value,
-                kinetics.mean_first_passage.low,
-                kinetics.mean_first_passage.high,
-            )
-        )
-        text, under = numbers.duration(*values)
+        text, under = numbers.duration(*numbers.at(kinetics.mean_first_passage, start, end))
     else:
-        value, low, high = (
-            float(a[start, end]) for a in (kinetics.rates.value, kinetics.rates.low, kinetics.rates.high)
-        )
-        text, under = numbers.rate(value, low, high)
+        text, under = numbers.rate(*numbers.at(kinetics.rates, start, end))
     return f"{text}\n({under.replace(' to ', numbers.DASH)})" if under else text
 
 
 def strongest(kinetics: StateKinetics) -> list[tuple[int, int]]:
     """The pairs of states to join: by flux, so that all hang together; of many states no more than that takes."""
-    count = len(kinetics.names)
-    flux = {}
-    for i in range(count):
-        for j in range(i + 1, count):
-            populations = np.nan_to_num(kinetics.populations.value)
-            flux[i, j] = populations[i] * speed(kinetics, i, j) + populations[j] * speed(kinetics, j, i)
+    count, populations = len(kinetics.names), np.nan_to_num(kinetics.populations.value)
+    flux = {
+        (i, j): populations[i] * speed(kinetics, i, j) + populations[j] * speed(kinetics, j, i)
+        for i, j in itertools.combinations(range(count), 2)
+    }
     order = sorted((pair for pair in flux if flux[pair] > 0), key=lambda pair: -flux[pair])
     group = list(range(count))
     kept = []
@@ -132,29 +119,20 @@ def _node(ax: Axes, spot: np.ndarray, population: float, color: str, scale: floa
 
     radius = max(SMALLEST, scale * LARGEST * math.sqrt(population)) if math.isfinite(population) else SMALLEST
     face = tuple(1 - 0.25 * (1 - c) for c in to_rgb(color))  # opaque, so that arrows end at its rim
-    return ax.add_patch(Circle(tuple(spot), radius, facecolor=face, edgecolor=color, linewidth=1.5, zorder=3))
+    node = Circle((float(spot[0]), float(spot[1])), radius, facecolor=face, edgecolor=color, linewidth=1.5, zorder=3)
+    ax.add_patch(node)
+    return node
 
 
 def _arrow(ax: Axes, start: Circle, end: Circle, bend: float, width: float, color: str) -> None:
     from matplotlib.patches import FancyArrowPatch
 
-    ax.add_patch(
-        FancyArrowPatch(
-            start.center,
-            end.center,
-            patchA=start,
-            patchB=end,
-            shrinkA=1.5,
-            shrinkB=1.5,
-            arrowstyle="-|>",
-            connectionstyle=f"arc3,rad={bend}",
-            mutation_scale=8 + 2 * width,
-            linewidth=width,
-            color=color,
-            alpha=0.55,
-            zorder=2,
-        )
-    )
+    arrow = FancyArrowPatch(
+        start.center, end.center, patchA=start, patchB=end, shrinkA=1.5, shrinkB=1.5, arrowstyle="-|>",
+        connectionstyle=f"arc3,rad={bend}", mutation_scale=8 + 2 * width, linewidth=width, color=color, alpha=0.55,
+        zorder=2,
+    )  # fmt: skip
+    ax.add_patch(arrow)
 
 
 def _tag(ax: Axes, a: np.ndarray, b: np.ndarray, text: str, count: int) -> None:
@@ -162,49 +140,45 @@ def _tag(ax: Axes, a: np.ndarray, b: np.ndarray, text: str, count: int) -> None:
     along = b - a
     bend = (a + b) / 2 + BEND.get(count, 0.16) * np.array([along[1], -along[0]])
     t = 0.5 if count < 3 else 0.36 if count < CROWDED else 0.4
-    spot = (1 - t) ** 2 * a + 2 * t * (1 - t) * bend + t**2 * b
+    x, y = (1 - t) ** 2 * a + 2 * t * (1 - t) * bend + t**2 * b
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-    ax.text(*spot, text, ha="center", va="center", fontsize=7.5, linespacing=1.15, bbox=box, zorder=4, gid="time")
+    ax.text(x, y, text, ha="center", va="center", fontsize=7.5, linespacing=1.15, bbox=box, zorder=4, gid="time")
 
 
 def _name(ax: Axes, spot: np.ndarray, node: Circle, text: str) -> None:
     """The state's name in its circle, or beside it, away from the middle, where it does not fit."""
     longest = max(map(len, text.split("\n")))
     if node.radius > 0.14 + 0.028 * longest:
-        ax.text(*spot, text, ha="center", va="center", fontsize=8.5, zorder=5, gid="name")
+        ax.text(spot[0], spot[1], text, ha="center", va="center", fontsize=8.5, zorder=5, gid="name")
         return
     away = spot / max(float(np.linalg.norm(spot)), 1e-9) if np.linalg.norm(spot) > 0.2 else np.array([0.0, -1.0])
-    sideways = abs(away[0]) > 0.5
-    ha = ("left" if away[0] > 0 else "right") if sideways else "center"
-    va = "center" if sideways else ("bottom" if away[1] > 0 else "top")
-    ax.text(*(spot + away * (node.radius + 0.06)), text, ha=ha, va=va, ma=ha, fontsize=8.5, zorder=5, gid="name")
+    x, y = spot + away * (node.radius + 0.06)
+    ha = "center" if abs(away[0]) < 0.5 else "left" if away[0] > 0 else "right"
+    va = "center" if abs(away[1]) < 0.3 else "bottom" if away[1] > 0 else "top"
+    ax.text(x, y, text, ha=ha, va=va, ma=ha, fontsize=8.5, zorder=5, gid="name")
 
 
-def figures(
-    ensembles: Sequence[Ensemble], which: str, places: np.ndarray | None = None
-) -> Iterator[tuple[Figure, dict[str, np.ndarray]]]:
+def figures(ensembles: Sequence[Ensemble], which: str, places: np.ndarray | None = None) -> Iterator[drawing.Made]:
     """One network an ensemble, side by side, with the same places and the same pairs joined."""
     looks = style.looks(ensembles)
-    known = [e for e in drawing.shown(ensembles) if which in e.states and len(e.states[which].names) > 1]
-    known = [e for e in known if strongest(e.states[which])]
+    known = [(e, e.states[which]) for e in drawing.shown(ensembles) if which in e.states]
+    known = [(ensemble, kinetics) for ensemble, kinetics in known if strongest(kinetics)]
     if not known:
         return
-    pairs = strongest(known[0].states[which])
-    fastest = _fastest(known, which, pairs)
-    count = len(known[0].states[which].names)
-    columns = 2 if len(known) in (2, 4) or count >= CROWDED else 3
-    columns = min(columns, len(known))
-    tall, wide = _sides(layout(count, places))
-    for start in range(0, len(known), 6):
-        group = known[start : start + 6]
+    pairs, names = strongest(known[0][1]), known[0][1].names
+    both = [*pairs, *((j, i) for i, j in pairs)]
+    fastest = max((speed(k, i, j) for _, k in known if k.physical for i, j in both), default=0.0) or None
+    crowded = len(names) >= CROWDED
+    columns = min(2 if len(known) in (2, 4) or crowded else 3, len(known))
+    wide, tall = np.ptp(layout(len(names), places), axis=0) + 2 * np.array(MARGIN)
+    inches = 5.5 if crowded else 11.2 / 3 if columns == 3 else 4.4
+    for group in (known[start : start + 6] for start in range(0, len(known), 6)):
         rows = -(-len(group) // columns)
-        inches = 5.5 if count >= CROWDED else 11.2 / 3 if columns == 3 else 4.4
         figure = style.new_figure(inches * columns, rows * (inches * tall / wide + 0.35))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         drawing.blank(axes, len(group))
-        data: dict[str, np.ndarray] = {"names": np.array(known[0].states[which].names, str)}
-        for ax, ensemble in zip(axes, group, strict=False):
-            kinetics = ensemble.states[which]
+        data: dict[str, np.ndarray] = {"names": np.array(names, str)}
+        for ax, (ensemble, kinetics) in zip(axes, group, strict=False):
             top = fastest if kinetics.physical else None
             network(ax, kinetics, places=places, pairs=pairs, fastest=top, color=looks[ensemble.name].color)
             ax.set_title(style.short(ensemble.name, 34) + ("" if kinetics.physical else " (force-field time)"))
@@ -212,22 +186,9 @@ def figures(
         yield figure, data
 
 
-def _sides(at: np.ndarray) -> tuple[float, float]:
-    """Height and width of a drawing, in units of the circle."""
-    return float(np.ptp(at[:, 1])) + 2 * MARGIN[1], float(np.ptp(at[:, 0])) + 2 * MARGIN[0]
-
-
-def _fastest(known: Sequence[Ensemble], which: str, pairs: Sequence[tuple[int, int]]) -> float | None:
-    """1/ns, over all ensembles of physical time; None without any."""
-    physical = [e.states[which] for e in known if e.states[which].physical]
-    rates = [speed(k, a, b) for k in physical for i, j in pairs for a, b in ((i, j), (j, i))]
-    return max(rates, default=0.0) or None
-
-
 def _data(name: str, kinetics: StateKinetics) -> dict[str, np.ndarray]:
     data = {f"{name} counts": kinetics.counts, f"{name} lag": np.array(kinetics.lag)}
     for field in ("populations", "mean_first_passage", "rates", "transitions"):
-        values = getattr(kinetics, field)
-        if values is not None:
-            data |= {f"{name} {field} {part}": getattr(values, part) for part in ("value", "low", "high")}
+        if (values := getattr(kinetics, field)) is not None:
+            data |= drawing.estimate(f"{name} {field}", values)
     return data

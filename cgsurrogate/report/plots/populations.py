@@ -12,7 +12,6 @@ from cgsurrogate.report.plots import drawing, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 FIELDS = {"populations": "population", "free_energies": "free energy (kJ/mol)"}
 
@@ -31,13 +30,9 @@ def populations(ax: Axes, which: str, ensembles: Sequence[Ensemble], field: str 
         first = int(field == "free_energies")  # the first state is zero by definition
         names = ensemble.states[which].names[first:]
         at = np.arange(len(names)) + step * (place - (len(drawn) - 1) / 2)
-        for x, low, high in zip(at, values.low[first:], values.high[first:], strict=True):
-            if np.isfinite([low, high]).all():
-                ax.plot((x, x), (low, high), color=look.color, linewidth=1.4, solid_capstyle="butt", zorder=2)
-        ax.plot(
-            at, values.value[first:], linestyle="none", marker=look.marker, markersize=5.5, color=look.color,
-            label=style.short(ensemble.name), zorder=3,
-        )  # fmt: skip
+        style.intervals(ax, at, values.low[first:], values.high[first:], look.color)
+        label = style.short(ensemble.name)
+        ax.plot(at, values.value[first:], look.marker, markersize=5.5, color=look.color, label=label, zorder=6)
     for edge in range(1, len(names)):
         ax.axvline(edge - 0.5, color="#dddddd", linewidth=0.8, zorder=0)
     ax.set_xticks(range(len(names)), [style.short(name, 60 // max(1, len(names))) for name in names])
@@ -53,7 +48,7 @@ def populations(ax: Axes, which: str, ensembles: Sequence[Ensemble], field: str 
     return ax
 
 
-def figure(ensembles: Sequence[Ensemble], which: str) -> tuple[Figure, dict[str, np.ndarray]]:
+def figure(ensembles: Sequence[Ensemble], which: str) -> drawing.Made:
     """Populations on the left, free-energy differences on the right."""
     drawn = [e for e in drawing.shown(ensembles) if which in e.states]
     count = len(drawn[0].states[which].names)
@@ -62,10 +57,9 @@ def figure(ensembles: Sequence[Ensemble], which: str) -> tuple[Figure, dict[str,
     axes = made.subplots(1, 1 + several, squeeze=False, width_ratios=(count + 1, count)[: 1 + several])[0]
     for ax, field in zip(axes, FIELDS, strict=False):
         populations(ax, which, ensembles, field)
-    drawing.legend_of(made, axes[:1])
+    drawing.legend(made, axes[:1])
     data: dict[str, np.ndarray] = {"names": np.array(drawn[0].states[which].names, str)}
     for ensemble in drawn:
         for field in FIELDS:
-            for part in ("value", "low", "high"):
-                data[f"{ensemble.name} {field} {part}"] = getattr(getattr(ensemble.states[which], field), part)
+            data |= drawing.estimate(f"{ensemble.name} {field}", getattr(ensemble.states[which], field))
     return made, data

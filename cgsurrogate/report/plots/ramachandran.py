@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
 from cgsurrogate.comparison.comparison import Comparison, Ensemble, Surface
 from cgsurrogate.report import captions
 from cgsurrogate.report.plots import drawing, style, surfaces
@@ -24,9 +25,8 @@ def worst(comparison: Comparison, names: Sequence[str], most: int) -> list[str]:
     others = [e for e in comparison.others if e.role == "surrogate"] or list(comparison.others)
 
     def far(name: str) -> float:
-        reference = comparison.reference.surfaces[name].probability
-        found = [surfaces.js_distance(reference, e.surfaces[name].probability) for e in others if name in e.surfaces]
-        return max(found, default=0.0)
+        known = [e.surfaces[name].probability.ravel() for e in (comparison.reference, *others) if name in e.surfaces]
+        return max((float(jensen_shannon(p, known[0])) for p in known[1:]), default=0.0)
 
     chosen = sorted(names, key=far, reverse=True)[:most]
     return [name for name in names if name in chosen]
@@ -41,34 +41,27 @@ def title(name: str) -> str:
     return style.greek(name)
 
 
-def caption(comparison: Comparison, names: Sequence[str]) -> str:
+def caption(names: Sequence[str]) -> str:
     few = len(names) > RESIDUES
     return captions.RAMACHANDRAN.format(
         what=f"the {RESIDUES} residues of {len(names)} that differ most" if few else "each residue"
     )
 
 
-def figures(comparison: Comparison, names: Sequence[str], kT: float) -> Iterator[tuple[Figure, dict[str, np.ndarray]]]:
+def figures(comparison: Comparison, names: Sequence[str], kT: float) -> Iterator[drawing.Made]:
     """Rows: the reference with a few others at a time. Columns: pooled, then up to five residues."""
     known = [e for e in comparison.ensembles if any(n in e.surfaces for n in names)]
     pools = {}
     for ensemble in known:
         parts = [ensemble.surfaces[n] for n in names if n in ensemble.surfaces]
-        pools[ensemble.name] = surfaces.pooled(parts, kT, parts[0].labels)
-    shown, top = worst(comparison, names, RESIDUES), surfaces.ceiling(list(pools.values()), kT)
+        pools[ensemble.name] = surfaces.pooled(parts, kT)
+    shown = worst(comparison, names, RESIDUES)
     for group in drawing.chunks(known):
-        yield _figure(group, names, shown, pools, kT, top), _data(group, names, pools)
+        yield _figure(group, shown, pools, kT), _data(group, names, pools)
 
 
-def _figure(
-    group: Sequence[Ensemble],
-    names: Sequence[str],
-    shown: Sequence[str],
-    pools: Mapping[str, Surface],
-    kT: float,
-    top: float,
-) -> Figure:
-    several = len(names) > 1
+def _figure(group: Sequence[Ensemble], shown: Sequence[str], pools: Mapping[str, Surface], kT: float) -> Figure:
+    several, top = len(shown) > 1, surfaces.ceiling(list(pools.values()), kT)
     columns = len(shown) + several
     figure = style.new_figure(1.72 * columns + 1.5, 1.62 * len(group) + 0.75)
     grid = figure.subplots(len(group), columns, squeeze=False, sharex=True, sharey=True)
@@ -90,8 +83,10 @@ def _figure(
     first = pools[group[0].name].labels[0].startswith("phi")
     figure.supxlabel("\u03c6 (degrees)" if first else "torsion (degrees)", fontsize=9.5)
     figure.supylabel("\u03c8 (degrees)" if first else "next torsion (degrees)", fontsize=9.5)
-    bar = {"label": "free energy (kJ/mol)", "fraction": 0.03, "pad": 0.015, "aspect": 24, "extend": "max"}
-    figure.colorbar(grid[0, 0].images[0], ax=grid.ravel().tolist(), **bar)
+    figure.colorbar(
+        grid[0, 0].images[0], ax=grid.ravel().tolist(), label="free energy (kJ/mol)", fraction=0.03, pad=0.015,
+        aspect=24, extend="max",
+    )  # fmt: skip
     return figure
 
 

@@ -52,13 +52,19 @@ _DASHES = ((0, (5, 2)), (0, (6, 2, 1.5, 2)), (0, (3, 3)), (0, (8, 2)))
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """How one ensemble is drawn everywhere."""
+    """How one ensemble is drawn everywhere; ``order``: what is drawn over what."""
 
     color: str
     width: float
     dashes: str | tuple
     marker: str
     band: bool
+    order: int
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Options of ``Axes.plot``."""
+        return {"color": self.color, "linewidth": self.width, "linestyle": self.dashes, "zorder": self.order}
 
 
 def looks(ensembles: Sequence[Ensemble]) -> dict[str, Look]:
@@ -67,30 +73,65 @@ def looks(ensembles: Sequence[Ensemble]) -> dict[str, Look]:
     Always call it with every ensemble of the comparison, so that each looks the same in all figures.
     """
     found: dict[str, Look] = {}
-    surrogates = baselines = 0
+    seen = dict.fromkeys(("reference", "surrogate", "baseline", "floor"), 0)
     for ensemble in ensembles:
+        number = seen[ensemble.role]
+        seen[ensemble.role] += 1
         if ensemble.role == "reference":
-            found[ensemble.name] = Look("#000000", 1.7, "-", "o", True)
+            look = Look("#000000", 1.7, "-", "o", True, 4)
         elif ensemble.role == "surrogate":
-            color, marker = _SURROGATES[surrogates % len(_SURROGATES)], _MARKERS[surrogates % len(_MARKERS)]
-            found[ensemble.name] = Look(color, 1.5, "-", marker, True)
-            surrogates += 1
+            look = Look(_cycled(_SURROGATES, number), 1.5, "-", _cycled(_MARKERS, number), True, 3)
         elif ensemble.role == "floor":
-            found[ensemble.name] = Look("#8c8c8c", 1.2, (0, (1.5, 1.5)), "+", False)
+            look = Look("#8c8c8c", 1.2, (0, (1.5, 1.5)), "+", False, 2)
         else:
-            color, dashes = _BASELINES[baselines % len(_BASELINES)], _DASHES[baselines % len(_DASHES)]
-            found[ensemble.name] = Look(color, 1.2, dashes, "x", False)
-            baselines += 1
+            look = Look(_cycled(_BASELINES, number), 1.2, _cycled(_DASHES, number), "x", False, 2)
+        found[ensemble.name] = look
     return found
+
+
+def _cycled(options: Sequence[Any], number: int) -> Any:
+    return options[number % len(options)]
+
+
+def intervals(ax: Axes, x: Any, low: Any, high: Any, color: str) -> None:
+    """Upright bars from ``low`` to ``high`` at each x, where both are known."""
+    x, low, high = (np.atleast_1d(np.asarray(a, float)) for a in (x, low, high))
+    known = np.isfinite(low) & np.isfinite(high)
+    ax.vlines(x[known], low[known], high[known], colors=color, linewidth=1.2, zorder=5, capstyle="butt")
+
+
+def band(ax: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, look: Look) -> None:
+    """The area from ``low`` to ``high``, where such areas are drawn for the ensemble."""
+    if look.band:
+        ax.fill_between(x, low, high, color=look.color, alpha=0.2, linewidth=0, zorder=1)
+
+
+def histogram(ax: Axes, edges: np.ndarray, probability: np.ndarray, ensemble: Ensemble, look: Look) -> None:
+    """Density of a histogram: an area for the reference, a line for every other ensemble."""
+    line: dict[str, Any] = {"edgecolor": look.color, "linewidth": look.width, "linestyle": look.dashes}
+    if ensemble.role == "reference":
+        line = {"fill": True, "facecolor": "#d9d9d9", "edgecolor": look.color, "linewidth": 1.0}
+    order = 1 if ensemble.role == "reference" else look.order
+    ax.stairs(probability / np.diff(edges), edges, label=short(ensemble.name), zorder=order, **line)
+
+
+def fit(ax: Axes, histograms: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """A horizontal axis over the bins of any (edges, probability) that hold more than one sample in ten thousand."""
+    full = [(np.asarray(edges), np.asarray(probability) > 1e-4) for edges, probability in histograms]
+    found = finite_range([side[kept] for edges, kept in full for side in (edges[:-1], edges[1:])])
+    few_ticks(ax)
+    if found and found[1] > found[0]:
+        ax.set_xlim(*found)
+    ax.set_ylim(bottom=0)
 
 
 def new_figure(width: float, height: float) -> Figure:
     """A figure outside of pyplot, so that nothing global is touched. Inches."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.05, wspace=0.02, hspace=0.02)
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.05, wspace=0.02, hspace=0.02)
+    return Figure(figsize=(width, height), layout=layout)
 
 
 def finite_range(arrays: Sequence[np.ndarray]) -> tuple[float, float] | None:
@@ -144,7 +185,7 @@ def few_ticks(ax: Axes, x: int = 5, y: int = 5) -> Axes:
     return ax
 
 
-def log_axis(ax: Axes, which: str, *, fine: bool = False) -> Axes:
+def log_axis(ax: Axes, which: str, fine: bool) -> Axes:
     """A logarithmic axis with plain numbers; ``fine``: with 2 and 5 among them."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
