@@ -11,7 +11,8 @@ from cgsurrogate.analysis.kinetics.one_step_relaxation import one_step_relaxatio
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
-from cgsurrogate.models.steppers import _heads, _wrapped_normal
+from cgsurrogate.models.steppers import _wrapped_normal
+from cgsurrogate.models.steppers._dense import DenseGaussian
 from cgsurrogate.training.batches import LaggedPairs
 from cgsurrogate.training.settings import StepperSettings
 from cgsurrogate.training.stepper import check, pair_loss, train_stepper
@@ -137,7 +138,7 @@ def test_soft_density_integrates_to_one():
 def test_tail_is_the_gaussian_it_says():
     """Without stretches, the one of the training data; with them, the density is that of the draws."""
     torch.manual_seed(0)
-    tail = _heads.Tail(4, 2, 8)
+    tail = DenseGaussian(4, 2, 8)
     root = torch.randn(4, 4)
     covariance = root @ root.T + torch.eye(4)
     tail.set_covariance(covariance)
@@ -154,7 +155,7 @@ def test_tail_is_the_gaussian_it_says():
 
 def test_a_skewed_tail_integrates_to_one_and_is_the_density_of_its_draws():
     torch.manual_seed(1)
-    tail = _heads.Tail(2, 2, 8, stretches=2).double()
+    tail = DenseGaussian(2, 2, 8, stretches=2).double()
     tail.set_covariance(torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
     torch.nn.init.normal_(tail.factors.bias)
     given = torch.ones(1, 2, dtype=torch.float64)
