@@ -89,13 +89,16 @@ def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opt
     from cgsurrogate import workflows
     from cgsurrogate.core.frames import Frames
 
-    data, *others = (Frames.load(path) for path in frames)
-    settings = StepperSettings(**options)
+    settings, data = StepperSettings(**options), [Frames.load(path) for path in frames]
     _options.fresh(out, "model.json", force)
     _options.one_thread()
     with progress(quiet) as update:
         model = workflows.make_stepper(
-            data, out, settings, others=others, report=lambda fraction, text: update("time-stepper", fraction, text)
+            data[0],
+            out,
+            settings,
+            others=data[1:],
+            report=lambda fraction, text: update("time-stepper", fraction, text),
         )
     _tell(model)
     module: Any = model.module
