@@ -22,7 +22,7 @@ ROOMS = {  # from the ground up: what each room may import
     "report": (*PHYSICS, "analysis", "comparison"),
     "workflows": (*PHYSICS, "data", "models", "analysis", "simulation", "comparison", "training", "report"),
     "testing": (*PHYSICS, "data", "models", "analysis", "simulation", "comparison"),
-    "cli": ("core", "data", "models", "simulation", "training", "report", "workflows", "testing"),
+    "cli": ("core", "data", "models", "simulation", "comparison", "training", "report", "workflows", "testing"),
 }
 CONFINED = {  # package -> the only rooms or files that may import it
     "pytorch_lightning": ("training",),

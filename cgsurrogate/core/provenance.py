@@ -141,11 +141,16 @@ class Provenance:
 
 FIELDS = {field.name for field in dataclasses.fields(Provenance)} - {"notes"}
 MOVES = {"turns": "pivot", "jumps": "independence"}  # as they were called at first, and are called
+COUNTS = {"never_turned": "never_moved", "never_jumped": "never_moved", "acceptance_window": "acceptance_block"}
 
 
 def _renewed(values: dict[str, Any]) -> dict[str, Any]:
     """The fields of today from those of folders that were written before ``mixed_by`` and ``monte_carlo``."""
-    moves = {new: values.pop(old) for old, new in MOVES.items() if old in values}
+    moves = {
+        new: {COUNTS.get(key, key): value for key, value in values.pop(old).items()}
+        for old, new in MOVES.items()
+        if old in values
+    }
     if moves:
         values["monte_carlo"] = moves
     if not values.pop("time_ordered", True):

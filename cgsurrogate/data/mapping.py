@@ -37,6 +37,10 @@ class Mapping:
     def __repr__(self) -> str:
         return f"Mapping: {self.weights.shape[1]:,} atoms to {len(self.beads)} beads"
 
+    def of_atoms(self, atoms: np.ndarray) -> Mapping:
+        """The same map from these atoms alone, by index; all that positions of beads need are among them."""
+        return Mapping(self.beads, self.weights[:, atoms], self.force_weights[:, atoms])
+
     def positions(self, atoms: np.ndarray) -> np.ndarray:
         """(T, A, 3) nm -> (T, N, 3) nm, float32."""
         return _apply(self.weights, atoms)

@@ -159,7 +159,7 @@ def _map_all(
     positions = np.empty((total, len(mapping.beads), 3), np.float32)
     mapped = np.empty_like(positions) if forces is not None else None
     used = _heavy_atoms(structure, mapping)
-    few = dataclasses.replace(mapping, weights=mapping.weights[:, used], force_weights=mapping.force_weights[:, used])
+    few = mapping.of_atoms(used)
     bonds, labels = _bonds(structure, used), [str(structure.atom(int(i))) for i in used]
     unwrap, done = Unwrap(len(used), bonds), 0
     with Reader() as reader:
@@ -252,24 +252,20 @@ def _aggregated(
     """
     every = max(1, sum(len(window) for window in windows) // SAMPLE)
     atoms = np.flatnonzero(aggregation.connected(mapping, structure))  # without water
-    few = dataclasses.replace(mapping, weights=mapping.weights[:, atoms], force_weights=mapping.force_weights[:, atoms])
-    fit: list[tuple[np.ndarray, np.ndarray]] = []
-    held: list[tuple[np.ndarray, np.ndarray]] = []
+    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for number, window in enumerate(windows):
         taken = np.arange(window.first, window.last, window.stride * every)
         pieces = [forces[number][taken[at : at + PIECE]][:, atoms] for at in range(0, len(taken), PIECE)]
         part = np.concatenate(pieces).astype(np.float32)
         share = np.ones(len(part)) if weights is None else np.asarray(weights[number][taken], float)
         good = np.isfinite(part).all((1, 2)) & np.isfinite(share)  # others are refused where they are mapped
-        cut = max(1, len(part) * 4 // 5)
-        for group, rows in ((fit, slice(0, cut)), (held, slice(cut, None))):
-            group.append((part[rows][good[rows]], share[rows][good[rows]]))
-    (train, train_weights), (test, test_weights) = (
-        tuple(np.concatenate(parts) for parts in zip(*group, strict=True)) for group in (fit, held)
-    )
-    if not train_weights.sum() > 0 or not test_weights.sum() > 0:
+        rows.append((part[good], share[good], np.flatnonzero(good) >= max(1, len(part) * 4 // 5)))
+    sample, share, last = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    if not share[~last].sum() > 0 or not share[last].sum() > 0:
         return mapping, {}
-    best, noise = aggregation.noise(few, structure.subset(atoms), train, test, (train_weights, test_weights))
+    best, noise = aggregation.noise(
+        mapping.of_atoms(atoms), structure.subset(atoms), sample[~last], sample[last], (share[~last], share[last])
+    )
     used = "optimal" if aggregate != "basic" and noise["optimal"] < GAIN * noise["basic"] else "basic"
     if used == "optimal":
         spread = np.zeros_like(mapping.force_weights)

@@ -113,7 +113,7 @@ class Folder(Sink):
         if self.saved is None:
             return None
         rng.set_state(self.saved["rng"])
-        return State(*(self.saved[n].to(device) if n in self.saved else None for n in State._fields))  # type: ignore[arg-type]
+        return State._make(self.saved[n].to(device) if n in self.saved else None for n in State._fields)
 
     def append(self, block: np.ndarray, labels: np.ndarray | None = None) -> None:
         self.pending.append(block)

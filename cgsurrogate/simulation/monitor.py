@@ -115,7 +115,7 @@ class Monitor:
             tensor[bad] = tensor[healthy[0]].clone()
             return tensor
 
-        return State(*map(replace, state))._replace(ladder=state.ladder)  # type: ignore[arg-type]
+        return State._make(map(replace, state))._replace(ladder=state.ladder)
 
     def good(self, state: State) -> Tensor:
         """(R,) whether a replica is within the physical range."""

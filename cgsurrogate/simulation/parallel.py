@@ -165,4 +165,4 @@ def _joined(parts: Sequence[Folder]) -> tuple[checkpoint.Progress, State]:
     whole.seconds = max(p.seconds for p in every)
     states = [part.restore(Generator(), torch.device("cpu")) for part in parts]
     fields = zip(*(state for state in states if state is not None), strict=True)
-    return whole, State(*(None if field[0] is None else torch.cat(field) for field in fields))
+    return whole, State._make(None if field[0] is None else torch.cat(field) for field in fields)

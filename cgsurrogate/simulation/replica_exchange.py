@@ -41,6 +41,9 @@ class ReplicaExchange(Propagator):
         period: steps between exchanges.
     """
 
+    temperatures: tuple[float, ...]
+    kelvin: Tensor  # (K,) the same
+
     def __init__(
         self, integrator: Propagator, energy: Energy, temperatures: Sequence[float], period: int = USUAL_PERIOD
     ):
@@ -57,7 +60,6 @@ class ReplicaExchange(Propagator):
             raise ValueError(f"expected a whole number of steps between exchanges, at least 1, got {period}")
         self.integrator, self.energy, self.period = integrator, energy, int(period)
         self.temperatures, self.lag = tuple(kelvin), integrator.lag * int(period)
-        self.kelvin: Tensor
         self.register_buffer("kelvin", torch.tensor(kelvin, dtype=torch.float64), persistent=False)
 
     def extra_repr(self) -> str:

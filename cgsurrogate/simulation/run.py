@@ -26,7 +26,7 @@ from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.core.statistics import systematic
 from cgsurrogate.simulation import checkpoint, identity
 from cgsurrogate.simulation.frame_store import Folder, Memory, Sink
-from cgsurrogate.simulation.settings import Report, RunOptions, SimulationSettings
+from cgsurrogate.simulation.settings import RunOptions, SimulationSettings, StepReport
 from cgsurrogate.simulation.specification import Specification, specify
 
 IN_MEMORY = RunOptions()
@@ -97,7 +97,7 @@ def simulate(
         return spec.collected(store, end, known)
 
 
-def finished(folder: Path, named: dict[str, Any], report: Report | None) -> Frames | None:
+def finished(folder: Path, named: dict[str, Any], report: StepReport | None) -> Frames | None:
     """The frames of a folder that is complete; ValueError if they are those of another simulation."""
     if not (folder / MANIFEST).exists():
         return None
@@ -109,7 +109,7 @@ def finished(folder: Path, named: dict[str, Any], report: Report | None) -> Fram
 
 
 def advance(
-    spec: Specification, sink: Sink, report: Report | None, checkpoint_every: float, asked: interrupts.Watch
+    spec: Specification, sink: Sink, report: StepReport | None, checkpoint_every: float, asked: interrupts.Watch
 ) -> State:
     """Go on from what the sink holds until all frames are in it; the state at the end. Raises as ``simulate``."""
     with _frozen(spec.propagator):
@@ -119,7 +119,7 @@ def advance(
 class _Advance:
     """The loop of a simulation: ``state`` after ``steps``, and the ``window`` of frames that nobody has judged yet."""
 
-    def __init__(self, spec: Specification, sink: Sink, report: Report | None):
+    def __init__(self, spec: Specification, sink: Sink, report: StepReport | None):
         self.spec, self.sink, self.report, self.progress = spec, sink, report, sink.progress
         self.monitor, self.rng = spec.monitor, Generator(spec.device)
         self.monitor.to(spec.device)
@@ -208,7 +208,7 @@ def refuse_lost(spec: Specification, progress: checkpoint.Progress) -> None:
 
 def _laid_out(state: State) -> State:
     """The same numbers in the order in memory that a checkpoint gives them back in: sums round by that order."""
-    return State(*(None if part is None else part.contiguous() for part in state))
+    return State._make(None if part is None else part.contiguous() for part in state)
 
 
 def _stack(window: list[State], name: str) -> Tensor | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cgsurrogate.core.frames import Frames
 
-Report = Callable[[float, float, float, float | None, str], None]
+StepReport = Callable[[float, float, float, float | None, str], None]
 """Called about once a second with (ps done, ps in all, ns a day of all replicas together, mean kinetic temperature in K
 or None where there are no velocities, a note or an empty text)."""
 
@@ -95,7 +95,7 @@ class RunOptions:
     """
 
     folder: str | Path | None = None
-    report: Report | None = None
+    report: StepReport | None = None
     max_hours: float | None = None
     checkpoint_every: float = 60.0
     processes: int | str | None = None

@@ -22,7 +22,7 @@ from cgsurrogate.core.registry import UserFiles
 from cgsurrogate.simulation import checkpoint
 from cgsurrogate.simulation.frame_store import Folder
 from cgsurrogate.simulation.run import SECONDS_BETWEEN_REPORTS, Unstable, advance
-from cgsurrogate.simulation.settings import Report
+from cgsurrogate.simulation.settings import StepReport
 from cgsurrogate.simulation.specification import Specification
 
 PATIENCE = 60.0  # s in which a process of a command that was killed has noticed, saved and ended
@@ -51,7 +51,7 @@ class Part:
 
 
 def advance_parts(
-    parts: Sequence[Part], asked: interrupts.Watch, report: Report | None, checkpoint_every: float
+    parts: Sequence[Part], asked: interrupts.Watch, report: StepReport | None, checkpoint_every: float
 ) -> None:
     """Run all parts that are not complete, each in a process, until they are; raises as ``simulate_parts``."""
     left = [part for part in parts if not part.complete()]
@@ -100,13 +100,14 @@ def _start(parts: Sequence[Part], checkpoint_every: float) -> None:
 
 
 def _listen(
-    parts: Sequence[Part], left: Sequence[Part], asked: interrupts.Watch, report: Report | None
+    parts: Sequence[Part], left: Sequence[Part], asked: interrupts.Watch, report: StepReport | None
 ) -> Exception | None:
     """Pass on what the processes tell until all have ended, one has failed, or this one is asked to stop."""
     open_, reported, news = {part.messages: part for part in left}, monotonic(), False
     while open_ and not asked.requested:
         notes = []
-        for messages in connection.wait(list(open_), timeout=0.3):
+        ready: list[Any] = connection.wait(list(open_), timeout=0.3)
+        for messages in ready:
             part = open_[messages]
             try:
                 kind, content = messages.recv()
@@ -135,7 +136,7 @@ def _listen(
     return None
 
 
-def _report(parts: Sequence[Part], report: Report, note: str) -> None:
+def _report(parts: Sequence[Part], report: StepReport, note: str) -> None:
     """One line for all: the slowest part, and the speed of all together."""
     total = parts[0].spec.settings.time
     heat = [(part.kelvin, len(part.spec.first)) for part in parts if part.kelvin is not None]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 from cgsurrogate.core import registry
-from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.energy import Energy
+from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, divisor_near
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
@@ -55,11 +55,11 @@ def make_propagator(
             raise ValueError(f"the lowest temperature of the ladder is {rungs[0]:g} K, not {temperature:g}; give one")
         kelvin = rungs[0]
     name, options = registry.parse(sampler.integrator or INTEGRATOR)
-    moves: Any = registry.build("integrators", name, model.beads, model.module, kelvin, **options)
-    steps = None if every is None else max(1, round(every / moves.lag))
-    if schedule := _schedule(model, sampler, kelvin, steps, moves.lag, frames):
-        moves = HybridSampler(moves, model.module, schedule)
-    return moves if rungs is None else _exchanging(moves, model, sampler, every)
+    energy = model.module
+    moves: Propagator = registry.build("integrators", name, model.beads, energy, kelvin, **options)
+    if schedule := _schedule(energy, moves, sampler, every, frames, model.beads):
+        moves = HybridSampler(moves, energy, schedule)
+    return moves if rungs is None else _exchanging(moves, energy, sampler, every)
 
 
 def _stepper(model: Model, sampler: SamplerSettings, temperature: float | None) -> Propagator:
@@ -84,10 +84,16 @@ def parse_pivot(text: str | None) -> tuple[int, int | None] | None:
 
 
 def _schedule(
-    model: Model, sampler: SamplerSettings, kelvin: float, steps: int | None, step: float, frames: Frames | None
+    energy: Energy,
+    integrator: Propagator,
+    sampler: SamplerSettings,
+    every: float | None,
+    frames: Frames | None,
+    beads: Beads,
 ) -> list[Attempts]:
-    """Monte Carlo moves, with whole rounds of them in the ``steps`` of ``step`` ps between frames."""
-    schedule, pivot, period = [], parse_pivot(sampler.pivot), 1
+    """Monte Carlo moves, with whole rounds of them in the steps between frames that are ``every`` ps apart."""
+    schedule, pivot, period, step = [], parse_pivot(sampler.pivot), 1, integrator.lag
+    steps = None if every is None else max(1, round(every / step))
     if pivot is not None:
         period = pivot[1] or (PERIOD if steps is None else usual_period(steps))
         if steps is not None and steps % period:
@@ -95,9 +101,9 @@ def _schedule(
                 f"the time between frames ({steps * step:g} ps) must be a whole number of {period} steps, which are "
                 f"{period * step:g} ps; the nearest is {max(1, round(steps / period)) * period * step:g} ps"
             )
-        schedule.append(Attempts(pivot_moves(model.beads, model.module, kelvin, frames), pivot[0], period))
+        schedule.append(Attempts(pivot_moves(beads, energy, integrator.temperature, frames), pivot[0], period))
     if sampler.independence is not None:
-        if sampler.independence.beads != model.beads:
+        if sampler.independence.beads != beads:
             raise ValueError(
                 "the frames of --independence hold other beads than the model; map them as its training data were"
             )
@@ -107,12 +113,12 @@ def _schedule(
     return schedule
 
 
-def _exchanging(moves: Propagator, model: Model, sampler: SamplerSettings, every: float | None) -> ReplicaExchange:
+def _exchanging(moves: Propagator, energy: Energy, sampler: SamplerSettings, every: float | None) -> ReplicaExchange:
     """Replica exchange around an integrator, with a whole number of exchanges between frames."""
     assert sampler.temperatures is not None
     wanted = sampler.exchange if sampler.exchange is not None else every
     if wanted is None:
-        return ReplicaExchange(moves, model.module, sampler.temperatures)
+        return ReplicaExchange(moves, energy, sampler.temperatures)
     steps = max(1, round(wanted / moves.lag))
     if sampler.exchange is not None and abs(steps * moves.lag - wanted) > 1e-6 * moves.lag:
         raise ValueError(
@@ -120,7 +126,7 @@ def _exchanging(moves: Propagator, model: Model, sampler: SamplerSettings, every
             f"the nearest is {steps * moves.lag:g} ps"
         )
     period = usual_exchange_period(steps) if sampler.exchange is None else steps
-    return ReplicaExchange(moves, model.module, sampler.temperatures, period)
+    return ReplicaExchange(moves, energy, sampler.temperatures, period)
 
 
 def completed(model: Model, settings: SimulationSettings) -> SimulationSettings:

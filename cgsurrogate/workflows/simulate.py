@@ -15,8 +15,7 @@ from cgsurrogate.core.propagator import Propagator, Stepper
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
 from cgsurrogate.models.model import Model
-from cgsurrogate.simulation import settings as asked
-from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings
+from cgsurrogate.simulation.settings import REPLICAS, RunOptions, SamplerSettings, SimulationSettings, StepReport
 from cgsurrogate.simulation.temperature_ladder import ALL
 from cgsurrogate.workflows.corrections import add_weights, make_correction, refuse_other_correction
 from cgsurrogate.workflows.samplers import completed, make_propagator
@@ -56,56 +55,58 @@ def make_simulation(
             ``OUT-force-field``.
         processes, max_hours: as in ``RunOptions``; see ``parallel`` for what several processes need of a script.
     """
-    from cgsurrogate.simulation.parallel import simulate_parts
-    from cgsurrogate.simulation.run import pick_starts
-
     if start.beads != model.beads:
         model = _of_molecule(model, start.beads)
-    if energy is not None and settings.correct is None:
-        raise ValueError("--energy corrects a time-stepper and needs --correct reweight:time=PS")
-    correction, own = None, settings
-    if settings.correct is not None:
-        correction = make_correction(settings.correct, model, energy, settings.sampler.integrator)
-        own = dataclasses.replace(settings, sampler=dataclasses.replace(settings.sampler, integrator=None))
-        refuse_other_correction(out, correction)
-    own = completed(model, own)
-    propagator = make_propagator(model, own.sampler, temperature=own.temperature, every=own.every, frames=start)
-    frames = simulate_parts(
-        propagator,
-        pick_starts(start, own.replicas or asked.REPLICAS, np.random.default_rng(own.seed)),
-        model.beads,
-        own,
-        RunOptions(out, _told(report), max_hours, processes=processes),
-        Provenance(
-            propagator="time-stepper" if model.is_stepper else "force field",
-            physical_time=bool(model.is_stepper and model.info.get("physical_time", True)),
-            lag=propagator.lag,
-            correction={} if correction is None else correction.about,
-        ),
-    )
-    if model.novelty is not None:
-        for folder in (out,) if own.sampler.temperatures is None else (out / ALL, out):
-            frames = add_uncertainty(folder, model.novelty, lambda fraction: report(fraction, "scoring frames"))
-    if correction is None:
-        return frames
+    running: dict[str, Any] = {"processes": processes, "max_hours": max_hours}
+    options = RunOptions(out, _told(report), **running)
+    if settings.correct is None:
+        if energy is not None:
+            raise ValueError("--energy corrects a time-stepper and needs --correct reweight:time=PS")
+        return _simulated(model, start, settings, options, Provenance(), report)
+    integrator = settings.sampler.integrator
+    correction = make_correction(settings.correct, model, energy, integrator)
+    refuse_other_correction(out, correction)
+    own = dataclasses.replace(settings, sampler=dataclasses.replace(settings.sampler, integrator=None))
+    frames = _simulated(model, start, own, options, Provenance(correction=correction.about), report)
 
     def target() -> Frames:
         if correction.energy is None:
             return Frames.load(correction.options["to"])
-        theirs = SimulationSettings(
-            correction.options["time"],
-            replicas=own.replicas,
-            seed=own.seed,
-            sampler=SamplerSettings(integrator=settings.sampler.integrator),
+        sampler = SamplerSettings(integrator=integrator)
+        theirs = dataclasses.replace(
+            settings, time=correction.options["time"], every=None, sampler=sampler, correct=None
         )
         folder = out.with_name(f"{out.name}-force-field")
-        running: dict[str, Any] = {"processes": processes, "max_hours": max_hours, "report": report}
-        return make_simulation(correction.energy, start, folder, theirs, **running)
+        return make_simulation(correction.energy, start, folder, theirs, report=report, **running)
 
     return add_weights(frames, target, start, out, correction)
 
 
-def _told(report: Report) -> asked.Report:
+def _simulated(
+    model: Model, start: Frames, settings: SimulationSettings, options: RunOptions, known: Provenance, report: Report
+) -> Frames:
+    """The frames in the folder of ``options``, with their extrapolation scores."""
+    from cgsurrogate.simulation.parallel import simulate_parts
+    from cgsurrogate.simulation.run import pick_starts
+
+    own = completed(model, settings)
+    propagator = make_propagator(model, own.sampler, temperature=own.temperature, every=own.every, frames=start)
+    known = dataclasses.replace(
+        known,
+        propagator="time-stepper" if model.is_stepper else "force field",
+        physical_time=bool(model.is_stepper and model.info.get("physical_time", True)),
+        lag=propagator.lag,
+    )
+    first = pick_starts(start, own.replicas or REPLICAS, np.random.default_rng(own.seed))
+    frames = simulate_parts(propagator, first, model.beads, own, options, known)
+    if model.novelty is not None:
+        out = Path(str(options.folder))
+        for folder in (out,) if own.sampler.temperatures is None else (out / ALL, out):
+            frames = add_uncertainty(folder, model.novelty, lambda fraction: report(fraction, "scoring frames"))
+    return frames
+
+
+def _told(report: Report) -> StepReport:
     """A report of a simulation in the words of a workflow."""
 
     def told(done: float, total: float, speed: float, kelvin: float | None, note: str) -> None:

@@ -243,7 +243,7 @@ def test_the_table_shows_every_figure_and_marks_what_is_beyond(made):
     comparison, _ = made
     lines = comparison.table().splitlines()
     rows = {line.split("  ")[0]: line for line in lines}
-    assert "TIC 1-2" in rows and "*" in rows["TIC 1"] and "good" in lines[0] and "MSM" in lines[0]
+    assert "TIC 1-2" in rows and "*" in rows["TIC 1"] and "good" in lines[0] and "Markov" in lines[0]
     assert len({len(line) for line in lines[:-1]}) == 1
 
 

@@ -104,8 +104,12 @@ def test_only_terms_that_a_rotation_can_change_are_asked(peptide):
     pivot = PivotMove(beads, Sum(*terms), KELVIN)
     kept = [term for term in energy.terms if pivot.changes(term)]
     left_out = [term for term in energy.terms if term not in kept]
-    assert {type(term).__name__ for term in left_out} >= {"Bonds"}
-    assert {type(term).__name__ for term in kept} >= {"Dihedrals", "Repulsion", "Known"}  # of the last, nobody knows
+    assert {type(term).__name__ for term in left_out} >= {"BondPrior"}
+    assert {type(term).__name__ for term in kept} >= {
+        "DihedralPrior",
+        "RepulsionPrior",
+        "Known",
+    }  # of the last, nobody knows
     for _ in range(5):
         moved, _, _ = pivot.double().propose(x, generator(1))
         for term in left_out:
