@@ -3,7 +3,8 @@
     python benchmarks/force_noise.py -s ala2.pdb -f ala2.npz:forces -x ala2.npz:positions --mapping custom:file=six.txt
 
 The optimal aggregation is found on the first part of every file and judged on the rest. With coordinates it also prints
-the noise of torques, which is what training compares: those of turns of one dihedral or one angle (``training/moves``).
+the noise of torques, which is what training compares: those of turns of one dihedral or one angle
+(``geometry/torsion_moves.py``).
 """
 
 from __future__ import annotations

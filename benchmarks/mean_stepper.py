@@ -15,7 +15,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.models.steppers import _heads, _torsion_stepper
+from cgsurrogate.models.steppers._dense import DenseEncoder
+from cgsurrogate.models.steppers._torsion_stepper import Noise, TorsionStepper
 
 
 def build(beads: Beads, lag: float | None = None, width: int = 192, blocks: int = 2, memory: int = 48) -> Mean:
@@ -25,7 +26,7 @@ def build(beads: Beads, lag: float | None = None, width: int = 192, blocks: int 
     return Mean(beads, lag, memory, width, blocks)
 
 
-class Mean(_torsion_stepper.Internal):
+class Mean(TorsionStepper):
     """See the head of this file."""
 
     def __init__(self, beads: Beads, lag: float | None, memory: int, width: int, blocks: int):
@@ -36,7 +37,7 @@ class Mean(_torsion_stepper.Internal):
     def _make_networks(self) -> None:
         self.count = int(self.soft.sum())
         self._make_memory()
-        self.trunk = _heads.Trunk(self.context_inputs, self.width, self.blocks)
+        self.trunk = DenseEncoder(self.context_inputs, self.width, self.blocks)
         self.last = nn.Linear(self.width, self.count + self.zmatrix.size)
 
     def _begin(self, codes: Tensor, weights: Tensor) -> None:
@@ -45,10 +46,10 @@ class Mean(_torsion_stepper.Internal):
     def _context(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
         return self.last(self.trunk(self._inputs(now, lag, memory)))
 
-    def _noise(self, count: int, rng: Generator) -> _torsion_stepper.Noise:
+    def _noise(self, count: int, rng: Generator) -> Noise:
         return (self.scale.new_empty(count, 0),)
 
-    def _draw_soft(self, now: Tensor, context: Tensor, noise: _torsion_stepper.Noise) -> Tensor:
+    def _draw_soft(self, now: Tensor, context: Tensor, noise: Noise) -> Tensor:
         return torch.atan2(context[:, self.count : 2 * self.count], context[:, : self.count])
 
     def _draw_stiff(self, soft: Tensor, context: Tensor, noise: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.models.evaluation.evaluator import Forces
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.run import pick_starts, simulate
+from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 
 
 class Springs(Energy):
@@ -107,7 +108,9 @@ def main(
         if start is None:
             raise click.UsageError("a MODEL needs --start FRAMES")
         loaded, frames = Model.load(model), Frames.load(start)
-        propagator = workflows.make_propagator(loaded, integrator=None if loaded.is_stepper else integrator)
+        propagator = workflows.make_propagator(
+            loaded, SamplerSettings(integrator=None if loaded.is_stepper else integrator)
+        )
         beads = loaded.beads
         starts = {size: pick_starts(frames, size, np.random.default_rng(0)) for size in sizes}
     propagator.eval()
@@ -122,9 +125,9 @@ def main(
             force = float("nan") if evaluate is None else seconds_a_call(lambda x=x: evaluate(x), seconds / 2)
             times.setdefault(("force", size), []).append(force / bare)
             steps = 10 * max(1, round(seconds / bare / 10))
-            options = {"time": steps * propagator.lag, "every": 10 * propagator.lag, "temperature": 300.0}
+            settings = SimulationSettings(steps * propagator.lag, 10 * propagator.lag, 300.0)
             begin = process_time()
-            simulate(propagator, starts[size], beads, **options)
+            simulate(propagator, starts[size], beads, settings)
             times.setdefault(("whole", size), []).append((process_time() - begin) / steps / bare)
     click.echo(f"{len(beads)} beads, {type(propagator).__name__}({propagator.extra_repr()}), one thread")
     click.echo("replicas  ms/step  replica-steps/s  ns/day of all  force share  simulate/bare")

@@ -17,11 +17,13 @@ import numpy as np
 import torch
 
 from cgsurrogate.comparison.compare import compare
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Stepper
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.simulation.run import pick_starts, simulate
+from cgsurrogate.simulation.settings import SimulationSettings
 from cgsurrogate.training.batches import LaggedPairs
 from cgsurrogate.training.settings import StepperSettings
 from cgsurrogate.training.stepper import pair_loss, train_stepper
@@ -60,14 +62,12 @@ def one_lag(stepper: Stepper, training: Frames, reference: Frames, settings: arg
         stepper,
         starts,
         training.beads,
-        time=settings.jumps * stepper.lag,
-        every=stepper.lag,
-        temperature=training.temperature,
-        seed=settings.seed,
+        SimulationSettings(settings.jumps * stepper.lag, stepper.lag, training.temperature, seed=settings.seed),
     )
     tenth = settings.jumps // 10
     parts = {"all": rollout, "first tenth": _part(rollout, 0, tenth), "last tenth": _part(rollout, -tenth, None)}
-    comparison = compare(reference, parts, training=training, cvs=("tica", "torsions"), seed=settings.seed)
+    how = ComparisonSettings(cvs=("tica", "torsions"), baseline=False, seed=settings.seed)
+    comparison = compare(reference, parts, training=training, settings=how)
     out: dict = {}
     print(f"lag {stepper.lag:g} ps: {len(rollout)} frames, quarantined {rollout.provenance.quarantined}")
     for ensemble in comparison.others:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cgsurrogate.comparison.compare import CVS, build_cvs, compare
+from cgsurrogate.comparison.compare import build_cvs, compare
+from cgsurrogate.comparison.settings import CVS, ComparisonSettings
 from cgsurrogate.core.frames import Frames
 
 PARTS = 10
@@ -35,9 +36,10 @@ def main() -> None:
     first, last = part(rollouts[0], 0, tenth), part(rollouts[-1], 1 - tenth, 1)
     averages(first, last, held_out)
     rows = {"first tenth": first, "last tenth": last, **{f"all {k}": one for k, one in enumerate(rollouts, 1)}}
-    comparison = compare(held_out, rows, training=Frames.load(settings.run / "training"), seed=settings.seed)
+    plain = ComparisonSettings(baseline=False, seed=settings.seed)
+    comparison = compare(held_out, rows, training=Frames.load(settings.run / "training"), settings=plain)
     print(comparison.table())
-    inside = compare(first, {"last tenth": last}, seed=settings.seed).others[0].distances
+    inside = compare(first, {"last tenth": last}, settings=plain).others[0].distances
     print(
         "last tenth against the first: distance, in brackets what one half of the first shows against the other (95 %)"
     )

@@ -27,10 +27,12 @@ from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.comparison.dynamics import METASTABLE
 from cgsurrogate.comparison.ensemble import Ensemble
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.run import pick_starts, simulate
+from cgsurrogate.simulation.settings import RunOptions, SimulationSettings
 from cgsurrogate.training.settings import StepperSettings
 
 METRICS = ("torsions", "TIC 1", "TIC 1-2", "MSM states")
@@ -63,10 +65,9 @@ def main() -> None:
     jumps["Markov model"] = len(beside["Markov model"])
     with _timed("draws", cpu, settings.out):
         beside["draws"] = baselines.shuffled(training)
-    physical = {}
     if (settings.run / "force-field-simulation" / MANIFEST).exists():
         beside["force field"] = Frames.load(settings.run / "force-field-simulation")
-        cpu["force field"], physical["force field"] = beside["force field"].provenance.wall_seconds or np.nan, False
+        cpu["force field"] = beside["force field"].provenance.wall_seconds or np.nan
     if settings.ns_per_day:
         for name, frames in (("reference", held_out), ("training runs", training)):
             cpu[name] = len(frames) * frames.dt / 1000 / settings.ns_per_day * 86400
@@ -74,11 +75,10 @@ def main() -> None:
         held_out,
         steppers,
         training=training,
-        baselines=beside,
-        physical=physical,
-        cvs=("tica", "torsions"),
-        macrostates=settings.macrostates,
-        seed=settings.seed,
+        others=beside,
+        settings=ComparisonSettings(
+            cvs=("tica", "torsions"), macrostates=settings.macrostates, baseline=False, seed=settings.seed
+        ),
     )
     comparison.save(settings.out / "comparison")
     text = table(comparison, cpu, jumps)
@@ -107,11 +107,8 @@ def _rollout(name: str, model, lag: float, training: Frames, settings: argparse.
             model.module,
             starts,
             training.beads,
-            time=settings.jumps * lag,
-            every=lag,
-            temperature=training.temperature,
-            seed=settings.seed,
-            folder=folder,
+            SimulationSettings(settings.jumps * lag, lag, training.temperature, seed=settings.seed),
+            RunOptions(folder),
         )
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cgsurrogate.analysis.free_energy import surfaces
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import blocks, statistical_inefficiency
 
@@ -48,6 +49,12 @@ def simulate(rng, matrix, stationary, runs, length):
 
 def frames_of(lengths, dt=2.0, weights=None):
     return Frames(ONE, np.zeros((sum(lengths), 1, 3), np.float32), tuple(lengths), dt, 300.0, weights=weights)
+
+
+def histogram_of(values, lengths, grid, inefficiency=1.0, weights=None, smooth=False):
+    """Of values (T, d), in blocks of runs of these lengths."""
+    frames = frames_of(lengths, weights=weights)
+    return surfaces.block_histogram(values, frames, grid, blocks(lengths, inefficiency), smooth=smooth)
 
 
 def exact_timescales(matrix, dt=2.0):

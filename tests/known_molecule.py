@@ -7,14 +7,16 @@ import torch
 from scipy import stats
 
 from cgsurrogate.core import units
-from cgsurrogate.core.energy import Energy
+from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.core.propagator import Propagator
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
+from cgsurrogate.models.evaluation.analytic import Curves
 
 KELVIN = 300.0
 KT = units.thermal_energy(KELVIN)
 BEADS = Beads(("X",) * 5, (0,) * 5, (12.0,) * 5, (0,) * 5, ("UNK",) * 5, ((0, 1), (1, 2), (2, 3), (3, 4)))
+MOLECULE = Molecule.of(BEADS)
 BOND, BOND_WIDTH = 0.15, 0.012  # nm; soft, so that the volume of the internal coordinates matters
 ANGLE, ANGLE_WIDTH = 2.4, 0.2
 
@@ -53,45 +55,45 @@ COORDINATES = {
 KINDS = ("bond",) * 4 + ("angle",) * 3 + ("torsion",) * 2
 
 
-def cumulative(kind):
-    """Grid and cumulative probability of one coordinate."""
+def cumulative(kind, heat=1.0):
+    """Grid and cumulative probability of one coordinate at ``heat`` times the temperature."""
     grid, energy, volume = COORDINATES[kind]
     middle = (grid[1:] + grid[:-1]) / 2
-    mass = np.exp(volume(middle) - energy(middle))
+    mass = np.exp(volume(middle) - energy(middle) / heat)
     return grid, np.concatenate([[0], np.cumsum(mass) / mass.sum()])
 
 
-def exact(count, seed=0):
+def exact(count, seed=0, heat=1.0):
     """(count, 5, 3) nm: independent draws of the Boltzmann distribution, every coordinate by inversion."""
     rng = np.random.default_rng(seed)
-    columns = [np.interp(rng.random(count), *reversed(cumulative(kind))) for kind in KINDS]
+    columns = [np.interp(rng.random(count), *reversed(cumulative(kind, heat))) for kind in KINDS]
     internal = torch.tensor(np.stack(columns, 1))
     return ZMatrix(BEADS).to_positions(internal[:, :4], internal[:, 4:7], internal[:, 7:])
 
 
-def energy_moments():
+def energy_moments(heat=1.0):
     """Exact mean and variance of the total energy in kT."""
     mean = variance = 0.0
     for kind in KINDS:
         grid, energy, volume = COORDINATES[kind]
-        values, mass = energy(grid), np.exp(volume(grid) - energy(grid))
+        values, mass = energy(grid), np.exp(volume(grid) - energy(grid) / heat)
         mean += np.average(values, weights=mass)
         variance += np.average(values**2, weights=mass) - np.average(values, weights=mass) ** 2
     return mean, variance
 
 
-def p_value(positions):
+def p_value(positions, heat=1.0):
     """Of the worst of many tests: mean energy; histogram, mean and width of each coordinate; their correlations.
 
     The energy adds up what all coordinates have in common, as when a density is wrong by a factor in the exponent.
     """
     columns = torch.cat(ZMatrix(BEADS).to_internal(positions.double()), 1).numpy().T
     root, levels = math.sqrt(len(positions)), []
-    mean, variance = energy_moments()
+    mean, variance = energy_moments(heat)
     energy = (Known()(positions.double()) / KT).mean().item()
     found, scores = [], [(energy - mean) / math.sqrt(variance) * root]
     for kind, values in zip(KINDS, columns, strict=True):
-        level = np.interp(values, *cumulative(kind))  # uniform on (0, 1) if the density is right
+        level = np.interp(values, *cumulative(kind, heat))  # uniform on (0, 1) if the density is right
         levels.append(level)
         found.append(stats.chisquare(np.histogram(level, 20, (0, 1))[0]).pvalue)
         scores.append((level.mean() - 0.5) * root * math.sqrt(12))
@@ -101,22 +103,30 @@ def p_value(positions):
     return min(1.0, min(found) * len(found))
 
 
-class Killed(Propagator):
-    """The same propagator, dead after some steps."""
+class Part(Energy):
+    """The bonds, the angles or the torsions of ``known_molecule.Known``, with a fast form where asked for."""
 
-    def __init__(self, inner, calls):
+    def __init__(self, place: int, fast: bool = True):
         super().__init__()
-        self.inner, self.left = inner, calls
+        self.zmatrix, self.place, self.fast = ZMatrix(BEADS), place, fast
 
-    @property
-    def lag(self):
-        return self.inner.lag
+    def forward(self, positions):
+        values = self.zmatrix.to_internal(positions)[self.place]
+        return KT * (bond_term, angle_term, torsion_term)[self.place](values).sum(1)
 
-    def start(self, positions, rng):
-        return self.inner.start(positions, rng)
+    def analytic(self):
+        rows = (MOLECULE.bonds, MOLECULE.angles, MOLECULE.dihedrals)[self.place]
+        return Curves(rows, self.curve) if self.fast else None
 
-    def step(self, state, rng):
-        self.left -= 1
-        if self.left < 0:
-            raise KeyboardInterrupt
-        return self.inner.step(state, rng)
+    def curve(self, at):
+        with torch.enable_grad():
+            at = at.detach().requires_grad_()
+            values = (lambda x: x, torch.arccos, lambda x: x)[self.place](at)
+            energy = KT * (bond_term, angle_term, torsion_term)[self.place](values)
+            (slope,) = torch.autograd.grad(energy.sum(), at)
+        return energy.sum(0).detach(), slope
+
+
+def known(fast=True):
+    """The energy of ``Known`` in three terms, as a simulation has it."""
+    return Sum(Part(0), Part(1, fast), Part(2, fast))

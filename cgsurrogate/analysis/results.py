@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
+SHOWN = 4  # entries of an array, a list or a dictionary that are printed
 
-@dataclasses.dataclass(frozen=True, eq=False)
+
+class Result:
+    """A dataclass that prints in a few lines: short arrays as numbers, long ones as shapes."""
+
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{f.name}={_brief(getattr(self, f.name))}' for f in fields)})"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"array{value.shape}" if value.ndim != 1 or len(value) > SHOWN else np.array2string(value, precision=3)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        inner = [f"{key}: {_brief(one)}" if isinstance(one, (int, float)) else str(key) for key, one in value.items()]
+    elif isinstance(value, (tuple, list)):
+        inner = [_brief(one) for one in value]
+    else:
+        text = repr(value)
+        return text if len(text) < 200 else f"{type(value).__name__}(...)"
+    shown = ", ".join(inner[:SHOWN]) + (f", ... {len(inner)} in all" if len(inner) > SHOWN else "")
+    return f"{{{shown}}}" if isinstance(value, dict) else f"({shown})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Estimate:
     """Numbers with their 95 % intervals: three arrays of one shape, nan where unknown."""
 
@@ -23,9 +50,14 @@ class Estimate:
             shapes = f"{self.value.shape}, {self.low.shape}, {self.high.shape}"
             raise ValueError(f"expected value, low and high of one shape, got {shapes}")
 
+    def __repr__(self) -> str:
+        rows = list(zip(self.value.ravel(), self.low.ravel(), self.high.ravel(), strict=True))
+        shown = ", ".join(f"{value:.3g} ({low:.3g} to {high:.3g})" for value, low, high in rows[:SHOWN])
+        return f"[{shown}{f', ... {self.value.shape}' if len(rows) > SHOWN else ''}]"
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Surface:
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Surface(Result):
     """A free-energy surface over one or two collective variables.
 
     Attributes:
@@ -52,8 +84,8 @@ class Surface:
     kernel_error: np.ndarray | None = None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Timescales:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Timescales(Result):
     """Implied timescales in ps against lag: ``lags`` (L,) ps, the other arrays (L, K), nan where unknown.
 
     ``time_scaling`` is, for an ensemble whose time is not physical, physical time over its own time, from the slowest
@@ -68,8 +100,8 @@ class Timescales:
     time_scaling: Estimate | None = None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ChapmanKolmogorov:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ChapmanKolmogorov(Result):
     """Probability to be in the same state again after ``lags`` (L,) ps: by the model, and counted; each (M, L)."""
 
     lags: np.ndarray
@@ -77,8 +109,8 @@ class ChapmanKolmogorov:
     counted: Estimate
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class StateKinetics:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class StateKinetics(Result):
     """Populations of, and transitions between, a set of M named states in one ensemble.
 
     Attributes:
@@ -115,8 +147,8 @@ class StateKinetics:
     spacing: float = math.nan
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Convergence:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Convergence(Result):
     """How well an ensemble has sampled its own distribution.
 
     Attributes:
@@ -140,8 +172,8 @@ class Convergence:
         return self.effective / self.wall_seconds if self.wall_seconds > 0 else math.nan
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ContactMap:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ContactMap(Result):
     """Contacts, fluctuations and distances over R residues (by their CA bead, or every bead where there is no CA).
 
     Attributes:

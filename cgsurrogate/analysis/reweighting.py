@@ -1,8 +1,7 @@
 """Weights that give a rollout the populations of another ensemble: a force field's simulation, or training data.
 
-Weights in all coordinates collapse on a few frames. Here a frame is
-weighted by its macrostate only: the ratio of two histograms over k-means states of the first time-lagged independent
-components. Within a state nothing changes.
+Weights in all coordinates collapse on a few frames. Here a frame is weighted by its k-means state in the first
+time-lagged independent components only: by the ratio of two histograms. Within a state nothing changes.
 """
 
 from __future__ import annotations
@@ -46,14 +45,7 @@ def reweight(
         ValueError: other molecules or temperatures.
     """
     reference = target if reference is None else reference
-    for name, other in (("target", target), ("reference", reference)):
-        if other.beads != frames.beads:
-            raise ValueError(f"the {name} has other beads ({len(other.beads)}) than the frames ({len(frames.beads)})")
-    if abs(target.temperature - frames.temperature) > 0.01:
-        raise ValueError(
-            f"the target was sampled at {target.temperature:g} K, the frames at {frames.temperature:g} K: "
-            "populations of one temperature do not weight those of another"
-        )
+    _refuse_others(frames, target, reference)
     projection = registry.build("cvs", "tica", reference)
     own, other = (np.asarray(projection(part)[:, :COLUMNS], float) for part in (frames, target))
     n, m = _independent(own, frames), _independent(other, target)
@@ -64,10 +56,7 @@ def reweight(
     count, own_state, other_state = len(states_), states_(own), states_(other)
     q = np.bincount(own_state, frames.probabilities, count)
     p = np.bincount(other_state, target.probabilities, count)
-    r = (m * p + n * q) / (m + n)
-    wanted, present = (m * p + count * r) / (m + count), (n * q + count * r) / (n + count)
-    ratio = np.divide(wanted, present, out=np.ones(count), where=present > 0)
-    weights = frames.probabilities * ratio[own_state]
+    weights = frames.probabilities * _ratio(p, q, m, n)[own_state]
     weights *= len(frames) / weights.sum()
     about = {
         "kind": "reweight",
@@ -84,6 +73,25 @@ def reweight(
         physical_time=False,
         why_not_physical="weighted frames have no order in time",
     )
+
+
+def _refuse_others(frames: Frames, target: Frames, reference: Frames) -> None:
+    for name, other in (("target", target), ("reference", reference)):
+        if other.beads != frames.beads:
+            raise ValueError(f"the {name} has other beads ({len(other.beads)}) than the frames ({len(frames.beads)})")
+    if abs(target.temperature - frames.temperature) > 0.01:
+        raise ValueError(
+            f"the target was sampled at {target.temperature:g} K, the frames at {frames.temperature:g} K: "
+            "populations of one temperature do not weight those of another"
+        )
+
+
+def _ratio(p: np.ndarray, q: np.ndarray, m: float, n: float) -> np.ndarray:
+    """(S,) weights of the states, in the symbols of ``reweight``; 1 where neither sample has been."""
+    count = len(p)
+    r = (m * p + n * q) / (m + n)
+    wanted, present = (m * p + count * r) / (m + count), (n * q + count * r) / (n + count)
+    return np.divide(wanted, present, out=np.ones(count), where=present > 0)
 
 
 def store(frames: Frames, folder: str | Path) -> Frames:

@@ -95,27 +95,15 @@ def read_input(
 ):
     """Frames from the options of ``input_options``."""
     from cgsurrogate import workflows
-    from cgsurrogate.data.read import read
+    from cgsurrogate.data.read import Input, read
 
     if topology is None or not trajectories:
         raise click.UsageError("give a topology with -s and at least one trajectory with -f")
     if temperature is None:
         raise click.UsageError("give the temperature of the simulation in kelvin with -T")
-    frames = read(
-        topology,
-        list(trajectories),
-        workflows.mapping_builder(mapping),
-        temperature=temperature,
-        dt=options["dt"],
-        forces=list(options["force_files"]),
-        weights=list(options["weight_files"]),
-        begin=options["begin"],
-        end=options["end"],
-        stride=options["stride"],
-        aggregate=options["aggregate"],
-        report=report,
-    )
-    return frames.with_provenance(mapping=mapping)
+    forces, weights = options.pop("force_files"), options.pop("weight_files")
+    given = Input(topology, trajectories, temperature, forces=forces, weights=weights, **options)
+    return read(given, workflows.mapping_builder(mapping), report).with_provenance(mapping=mapping)
 
 
 def fresh(folder: Path, manifest: str, force: bool) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
+from cgsurrogate.comparison.settings import ComparisonSettings
 
 
 @click.command("compare", epilog="Example:  cgsurrogate compare frames simulation rollout -o comparison")
@@ -34,12 +36,18 @@ from cgsurrogate.cli._progress import progress
     metavar="NAME=CONDITION",
     help='A state of your own, "folded=RMSD<0.2"; & joins conditions. Two or more give free-energy differences, rates.',
 )
-@click.option(
+@_options.setting(
+    ComparisonSettings,
     "--published",
-    "published",
     multiple=True,
     metavar="NAME",
-    help="A published set of metrics (cgsurrogate kinds published).",
+    help="The metrics of a paper (cgsurrogate kinds published).",
+)
+@_options.setting(
+    ComparisonSettings,
+    "--macrostates",
+    type=click.IntRange(min=2),
+    help="How many metastable states; by default where the spectrum of the reference has its largest gap.",
 )
 @click.option(
     "--ns-per-day",
@@ -48,29 +56,27 @@ from cgsurrogate.cli._progress import progress
     metavar="NAME=NUMBER",
     help="How fast the simulation of an ensemble was (reference=200), for independent frames a second.",
 )
-@click.option("--baseline/--no-baseline", default=True, help="With --training: add a Markov state model of them.")
-@click.option("--draws", is_flag=True, help="With --training: add its frames in random order, as a second baseline.")
+@_options.setting(
+    ComparisonSettings, "--baseline/--no-baseline", help="With --training: add a Markov state model of them."
+)
+@_options.setting(
+    ComparisonSettings,
+    "--draws",
+    is_flag=True,
+    help="With --training: add its frames in random order, as a second baseline.",
+)
 @_options.out_folder
-@_options.seed
+@_options.setting(ComparisonSettings, "--seed", type=click.IntRange(min=0), help="Random seed.")
 @_options.quiet
 def command(
     reference: Path,
     surrogates: tuple[str, ...],
     topology: Path | None,
-    mapping: str,
-    temperature: float | None,
-    dt: float | None,
     training: Path | None,
     weights: tuple[str, ...],
-    cvs: tuple[str, ...],
-    states: tuple[str, ...],
-    published: tuple[str, ...],
-    speeds: tuple[str, ...],
-    baseline: bool,
-    draws: bool,
     out: Path,
-    seed: int,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Compare each SURROGATE with REFERENCE: same coordinates, grids and estimators for all of them.
 
@@ -83,24 +89,21 @@ def command(
     from cgsurrogate.workflows.inputs import paths
     from cgsurrogate.workflows.provenance import hashes, provenance
 
-    frames = workflows.load_reference(reference, topology, mapping=mapping, temperature=temperature, dt=dt)
-    rows = workflows.load_ensembles(surrogates, frames, topology, dt, weights)
-    rows = workflows.with_speeds({"reference": frames, **rows}, speeds)
+    of_files = {name: options[name] for name in ("mapping", "temperature", "dt")}
+    frames = workflows.load_reference(reference, topology, **of_files)
+    rows = workflows.load_ensembles(surrogates, frames, topology, options["dt"], weights)
+    rows = workflows.with_speeds({"reference": frames, **rows}, options["speeds"])
     frames = rows.pop("reference")
     inputs = paths([one for one in (reference, topology, training) if one] + [*surrogates, *weights])
+    options["cvs"] = (*ComparisonSettings().cvs, *options["cvs"])
     with progress(quiet) as update:
         comparison = workflows.make_comparison(
             frames,
             rows,
             out,
             training=Frames.load(training) if training else None,
-            baseline=baseline,
-            draws=draws,
-            cvs=cvs,
-            states=states,
-            published=published,
+            settings=_options.settings_from(ComparisonSettings, options),
             about={"made": provenance() | {"sha256": hashes(inputs)}},
-            seed=seed,
             report=lambda fraction, text: update("comparing", fraction, text),
         )
     click.echo(comparison.table())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
+from cgsurrogate.simulation.settings import FRAMES, REPLICAS, SamplerSettings, SimulationSettings
 
 
 def _processes(text: str | None) -> int | str | None:
@@ -33,21 +36,19 @@ def _processes(text: str | None) -> int | str | None:
 @click.option(
     "--replicas",
     type=click.IntRange(min=1),
-    help="Run side by side; with --tempering, a multiple of its number. [default: 100, or the next such multiple]",
+    help=f"Run side by side; with --tempering, a multiple of its number. [default: {REPLICAS}, or the next multiple]",
 )
-@click.option("--time", "time_", required=True, type=float, help="Length of each replica in ps.")
+@click.option("--time", required=True, type=float, help="Length of each replica in ps.")
 @click.option(
-    "--every", type=float, help="ps between saved frames; a whole number of steps. [default: a 500th of --time]"
+    "--every", type=float, help=f"ps between saved frames; a whole number of steps. [default: a {FRAMES}th of --time]"
 )
 @click.option("--lag", type=float, help="ps of one jump of a time-stepper, within the range it was trained on.")
-@click.option(
-    "--energy", type=_options.PATH, help="Force field that reweights a time-stepper's frames; needs --correct."
-)
+@click.option("--energy", type=_options.PATH, help="Force field that corrects a time-stepper; needs --correct.")
 @click.option(
     "--correct",
     metavar="KIND",
-    help="Weights that give a time-stepper's frames the populations of a force field: reweight:time=PS (of --energy, "
-    "simulated so long), or without --energy, reweight:to=FRAMES.",
+    help="Weight the frames of a time-stepper: reweight:time=PS to the populations of the force field --energy, "
+    "simulated so long, or reweight:to=FRAMES to those of frames.",
 )
 @click.option("--integrator", default=None, help="For a force field: kind and options, e.g. baoab:timestep=0.002.")
 @click.option("--temperature", "-T", type=float, help="K; that of the model by default (force fields only).")
@@ -58,16 +59,16 @@ def _processes(text: str | None) -> int | str | None:
 )
 @click.option("--exchange", type=float, help="ps between exchanges of temperatures. [default: about 25 steps]")
 @click.option(
-    "--turns",
+    "--pivot",
     metavar="N[:STEPS]",
-    help="Monte Carlo turns of dihedrals for a force field: N attempts of each replica after every few (STEPS) steps. "
-    "Its equilibrium comes many times sooner, but the frames have no physical time.",
+    help="Monte Carlo pivot moves of dihedrals for a force field: N attempts of each replica after every few (STEPS) "
+    "steps. Its equilibrium comes many times sooner, but the frames have no physical time.",
 )
 @click.option(
-    "--jumps",
+    "--independence",
     metavar="FRAMES",
     type=_options.PATH,
-    help="Monte Carlo jumps of a force field between the states of these frames, such as its training data: folded and "
+    help="Monte Carlo moves of a force field between the states of these frames, such as its training data: folded and "
     "unfolded states are soon in its own equilibrium, but the frames have no physical time.",
 )
 @click.option(
@@ -81,27 +82,7 @@ def _processes(text: str | None) -> int | str | None:
 @_options.out_folder
 @_options.seed
 @_options.quiet
-def command(
-    model: Path,
-    start: str,
-    replicas: int | None,
-    time_: float,
-    every: float | None,
-    lag: float | None,
-    energy: Path | None,
-    correct: str | None,
-    integrator: str | None,
-    temperature: float | None,
-    tempering: str | None,
-    exchange: float | None,
-    turns: str | None,
-    jumps: Path | None,
-    processes: int | str | None,
-    max_hours: float | None,
-    out: Path,
-    seed: int,
-    quiet: bool,
-) -> None:
+def command(model: Path, start: str, energy: Path | None, out: Path, quiet: bool, **options: Any) -> None:
     """Simulate many replicas at once from frames drawn from --start.
 
     With --tempering, the output is the trajectory at the lowest temperature, one run for each ladder of N replicas; the
@@ -113,53 +94,63 @@ def command(
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
     from cgsurrogate import workflows
-    from cgsurrogate.core.frames import Frames
-    from cgsurrogate.models import extrapolation_scores
     from cgsurrogate.models.model import Model
-    from cgsurrogate.simulation import temperature_ladder
-    from cgsurrogate.simulation.monte_carlo import sampler, state_moves
 
     _options.one_thread()
     loaded = Model.load(model)
+    settings = _settings(options, loaded.temperature)
     frames = workflows.starting_frames(loaded, start)
-    rungs = None if tempering is None else temperature_ladder.parse(tempering, temperature or loaded.temperature)
     with progress(quiet) as update:
         result = workflows.make_simulation(
             loaded,
             frames,
             out,
-            replicas=replicas,
-            time=time_,
-            every=every,
-            lag=lag,
+            settings,
             energy=None if energy is None else Model.load(energy),
-            correct=correct,
-            integrator=integrator,
-            temperature=temperature,
-            ladder=rungs,
-            exchange=exchange,
-            turns=turns,
-            jumps=None if jumps is None else Frames.load(jumps),
-            seed=seed,
-            processes=processes,
-            max_hours=max_hours,
+            processes=options["processes"],
+            max_hours=options["max_hours"],
             report=lambda fraction, text: update("simulating", fraction, text),
         )
-    what = "replicas" if rungs is None else f"ladders at {result.temperature:g} K"
-    click.echo(f"{len(result):,} frames of {len(result.lengths)} {what}, {result.dt:g} ps apart: {out}")
-    if said := extrapolation_scores.words(result):
-        click.echo(f"warning: {said.text}" if said.warn else said.text, err=said.warn)
-    if correct is not None:
-        click.echo(f"corrected: {workflows.describe(result)}")
-    if rungs is not None:
-        for line in temperature_ladder.sentences(result.provenance.exchange):
-            click.echo(line)
-        click.echo(f"all temperatures, with weights: {out / temperature_ladder.ALL}")
-    if turns is not None:
-        click.echo(sampler.sentence(result.provenance.monte_carlo["pivot"]))
-    if jumps is not None:
-        click.echo(state_moves.sentence(result.provenance.monte_carlo["independence"]))
+    _say(result, settings, out)
     lost = result.provenance.quarantined
     if lost:
         click.echo(f"warning: {len(lost)} replica(s) were frozen, the first: {lost[0]}", err=True)
         raise click.exceptions.Exit(4)
+
+
+def _settings(options: dict[str, Any], temperature: float) -> SimulationSettings:
+    """Those of the command line; ``temperature`` (K) is that of the model."""
+    from cgsurrogate.core.frames import Frames
+    from cgsurrogate.simulation import temperature_ladder
+
+    def picked(kind: type) -> dict[str, Any]:
+        return {field.name: options[field.name] for field in dataclasses.fields(kind) if field.name in options}
+
+    sampler = picked(SamplerSettings)
+    if options["independence"] is not None:
+        sampler["independence"] = Frames.load(options["independence"])
+    if options["tempering"] is not None:
+        sampler["temperatures"] = temperature_ladder.parse(options["tempering"], options["temperature"] or temperature)
+    return SimulationSettings(**picked(SimulationSettings), sampler=SamplerSettings(**sampler))
+
+
+def _say(result: Any, settings: SimulationSettings, out: Path) -> None:
+    """What came out, in a line each."""
+    from cgsurrogate import workflows
+    from cgsurrogate.models import extrapolation_scores
+    from cgsurrogate.simulation import temperature_ladder
+    from cgsurrogate.simulation.monte_carlo import sampler
+
+    ladders = settings.sampler.temperatures is not None
+    what = f"ladders at {result.temperature:g} K" if ladders else "replicas"
+    click.echo(f"{len(result):,} frames of {len(result.lengths)} {what}, {result.dt:g} ps apart: {out}")
+    if said := extrapolation_scores.words(result):
+        click.echo(f"warning: {said.text}" if said.warn else said.text, err=said.warn)
+    if settings.correct is not None:
+        click.echo(f"corrected: {workflows.describe(result)}")
+    if ladders:
+        for line in temperature_ladder.sentences(result.provenance.exchange):
+            click.echo(line)
+        click.echo(f"all temperatures, with weights: {out / temperature_ladder.ALL}")
+    for line in sampler.sentences(result.provenance.monte_carlo):
+        click.echo(line)

@@ -89,16 +89,21 @@ def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opt
     from cgsurrogate import workflows
     from cgsurrogate.core.frames import Frames
 
-    settings, (data, *others) = StepperSettings(**options), (Frames.load(path) for path in frames)
+    settings, data = StepperSettings(**options), [Frames.load(path) for path in frames]
     _options.fresh(out, "model.json", force)
     _options.one_thread()
     with progress(quiet) as update:
         model = workflows.make_stepper(
-            data, out, settings, others=others, report=lambda fraction, text: update("time-stepper", fraction, text)
+            data[0],
+            out,
+            settings,
+            others=data[1:],
+            report=lambda fraction, text: update("time-stepper", fraction, text),
         )
     _tell(model)
-    low, high = model.module.lags
-    click.echo(f"time-stepper: lag {model.module.lag:g} ps ({low:g} to {high:g}): {out}")
+    module: Any = model.module
+    low, high = module.lags
+    click.echo(f"time-stepper: lag {module.lag:g} ps ({low:g} to {high:g}): {out}")
 
 
 def _tell(model: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,19 +14,60 @@ from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.analysis.free_energy.divergences import JENSEN_SHANNON, POPULATIONS
 from cgsurrogate.analysis.kinetics import state_definitions
 from cgsurrogate.analysis.structure import Structure
-from cgsurrogate.comparison import verdict
+from cgsurrogate.comparison import baselines, verdict
 from cgsurrogate.comparison.comparison import Comparison, Ensemble
 from cgsurrogate.comparison.dynamics import MICRO, Columns, Dynamics
 from cgsurrogate.comparison.published._base import PublishedBenchmark
+from cgsurrogate.comparison.settings import CVS, ComparisonSettings
 from cgsurrogate.comparison.thermodynamics import Thermodynamics
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import Blocks, blocks, groups, statistical_inefficiency
 
 REFERENCE, TRAINING = "reference", "training runs"
-CVS = ("tica", "torsions", "rmsd", "gyration", "end_to_end")
+MARKOV, SHUFFLED = "Markov state model", "independent draws"
 SAMPLE = 300
 PROBE = 200_000  # frames that the statistical inefficiency is taken from
+Report = Callable[[str], None]
+
+
+def compare(
+    reference: Frames,
+    surrogates: Mapping[str, Frames],
+    *,
+    training: Frames | None = None,
+    others: Mapping[str, Frames] | None = None,
+    settings: ComparisonSettings | None = None,
+    report: Report = lambda text: None,
+) -> Comparison:
+    """Measure every ensemble against the reference, with errors, noise floor and a verdict in words.
+
+    Args:
+        surrogates, others: by the name to show. The others are rows to look at, as the baselines, and get no verdict.
+        training: the runs that the surrogates learned from, where ``reference`` was held out from them. The floor is
+            then training against reference, and baselines are made of it (see the settings); without it, the floor is
+            one half of the reference against the other.
+        report: called with a line of text before each stage.
+    """
+    settings = settings or ComparisonSettings()
+    rows = {"surrogate": surrogates, "floor": {}, "baseline": dict(others or {})}
+    if training is not None:
+        rows["floor"] = {TRAINING: training}
+        rows["baseline"] = {**_baselines(training, surrogates, settings, report), **rows["baseline"]}
+    return _Work(reference, rows, settings, report).comparison()
+
+
+def _baselines(
+    training: Frames, surrogates: Mapping[str, Frames], settings: ComparisonSettings, report: Report
+) -> dict[str, Frames]:
+    """Rows made of the training frames, as long as the longest surrogate."""
+    made = {}
+    if settings.baseline:
+        report("Markov state model of the training runs")
+        made[MARKOV] = baselines.resample(training, length=max(map(len, surrogates.values())) // 10)
+    if settings.draws:
+        made[SHUFFLED] = baselines.shuffled(training, seed=settings.seed)
+    return made
 
 
 def build_cvs(reference: Frames, wanted: Sequence[str | CV]) -> tuple[CV, ...]:
@@ -66,110 +106,93 @@ def build_published(reference: Frames, wanted: Sequence[str | PublishedBenchmark
     )
 
 
-def compare(
-    reference: Frames,
-    surrogates: Mapping[str, Frames],
-    *,
-    training: Frames | None = None,
-    baselines: Mapping[str, Frames] | None = None,
-    physical: Mapping[str, bool] | None = None,
-    cvs: Sequence[str | CV] = CVS,
-    states: Sequence[str] = (),
-    published: Sequence[str | PublishedBenchmark] = (),
-    macrostates: int | None = None,
-    seed: int = 0,
-    report: Callable[[str], None] | None = None,
-) -> Comparison:
-    """Measure every ensemble against the reference, with errors, noise floor and a verdict in words.
+class _Work:
+    """One comparison while it is made: what is taken from the reference, and what is measured so far."""
 
-    Args:
-        surrogates, baselines: by the name to show. Baselines are rows to look at and get no verdict.
-        training: the runs that the surrogates learned from, where ``reference`` was held out from them. The floor is
-            then training against reference; without it, it is one half of the reference against the other.
-        physical: by name, False where time is not physical (a force field's); missing names are physical.
-        cvs: names (as in ``choose``), or objects made from the reference. The projection (TICA) is always there.
-        states: that a user names, "folded=RMSD<0.2"; beside the metastable states of the reference.
-        published: names (as in ``choose``), or objects made from the reference.
-        macrostates: how many metastable states; by default where the gap in the reference's spectrum is largest.
-        report: called with a line of text before each stage.
-    """
-    rows = _rows(reference, surrogates, training, baselines or {})
-    job = _Job(rows, physical or {}, seed, report or (lambda text: None))
-    return job.run(cvs, state_definitions.parse_all(states), published, macrostates)
+    def __init__(
+        self,
+        reference: Frames,
+        rows: Mapping[str, Mapping[str, Frames]],
+        settings: ComparisonSettings,
+        report: Report,
+    ) -> None:
+        self.reference, self.settings, self.report = reference, settings, report
+        self.frames, self.roles = {REFERENCE: reference}, {REFERENCE: "reference"}
+        for role, group in rows.items():
+            for name, frames in group.items():
+                self._add_row(name, role, frames)
+        report("projection (TICA) of the reference")
+        cvs = build_cvs(reference, settings.cvs)
+        tica = next((cv for cv in cvs if cv.name == "tica"), None)
+        self.projection = tica or registry.build("cvs", "tica", reference)
+        self.cvs: tuple[CV, ...] = tuple(dict.fromkeys((self.projection, *cvs)))
+        self.states = state_definitions.parse_all(settings.states)
+        state_definitions.check_variables(self.states, [label for cv in self.cvs for label in cv.labels])
+        self.published = build_published(reference, settings.published)
+        self.projected = {name: self.projection(frames) for name, frames in self.frames.items()}
+        self.cut = {name: self._blocks(name) for name in self.frames}
+        training = TRAINING if TRAINING in self.frames else None
+        self.thermodynamics = Thermodynamics(self.frames, self.cut, training, self.rng)
+        self.dynamics = Dynamics(self.frames, self.cut, self.rng)
+        self.columns = {name: Columns() for name in self.frames}
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Rows:
-    frames: dict[str, Frames]
-    roles: dict[str, str]
-
-
-def _rows(
-    reference: Frames, surrogates: Mapping[str, Frames], training: Frames | None, baselines: Mapping[str, Frames]
-) -> _Rows:
-    rows = _Rows({REFERENCE: reference}, {REFERENCE: "reference"})
-    groups = [("surrogate", surrogates), ("floor", {} if training is None else {TRAINING: training})]
-    for role, group in [*groups, ("baseline", baselines)]:
-        for name, frames in group.items():
-            if name in rows.frames:
-                raise ValueError(f"expected a name of its own for every ensemble, got {name!r} twice; rename one")
-            _same_molecule(name, frames, reference)
-            rows.frames[name], rows.roles[name] = frames, role
-    return rows
-
-
-class _Job:
-    """One comparison while it is made."""
-
-    def __init__(self, rows: _Rows, physical: Mapping[str, bool], seed: int, report: Callable[[str], None]) -> None:
-        self.frames, self.roles, self.physical = rows.frames, rows.roles, physical
-        self.reference = rows.frames[REFERENCE]
-        self.seed, self.report = seed, report
+    def _add_row(self, name: str, role: str, frames: Frames) -> None:
+        if name in self.frames:
+            raise ValueError(f"expected a name of its own for every ensemble, got {name!r} twice; rename one")
+        _same_molecule(name, frames, self.reference)
+        self.frames[name], self.roles[name] = frames, role
 
     def rng(self, *names: str) -> np.random.Generator:
         """One stream a purpose, so that a result does not depend on what else is compared."""
-        return np.random.default_rng([self.seed, *(zlib.crc32(name.encode()) for name in names)])
+        return np.random.default_rng([self.settings.seed, *(zlib.crc32(name.encode()) for name in names)])
 
-    def run(
-        self,
-        wanted: Sequence[str | CV],
-        states: Sequence[state_definitions.StateDefinition],
-        published: Sequence[str | PublishedBenchmark],
-        macrostates: int | None,
-    ) -> Comparison:
-        self.report("projection (TICA) of the reference")
-        cvs = build_cvs(self.reference, wanted)
-        projection = next((cv for cv in cvs if cv.name == "tica"), None) or registry.build(
-            "cvs", "tica", self.reference
+    def comparison(self) -> Comparison:
+        """Everything measured."""
+        for cv in self.cvs:
+            self._add_surfaces(cv)
+        self._add_kinetics()
+        ensembles = self._ensembles()
+        settings = self._notes()
+        return Comparison(
+            ensembles[0],
+            tuple(ensembles[1:]),
+            verdict.sentences(ensembles, self.reference.kT),
+            verdict.warnings(ensembles, self.frames, self.cut[REFERENCE].enough, settings["splits"]),
+            settings,
         )
-        state_definitions.check_variables(
-            states, [label for cv in dict.fromkeys((projection, *cvs)) for label in cv.labels]
-        )
-        known = build_published(self.reference, published)
-        self.projected = {name: projection(frames) for name, frames in self.frames.items()}
-        self.cut = {name: self._blocks(name) for name in self.frames}
-        thermodynamics = Thermodynamics(self.frames, self.cut, TRAINING if TRAINING in self.frames else None, self.rng)
-        columns = {name: Columns() for name in self.frames}
-        for cv in dict.fromkeys((projection, *cvs)):
-            self.report(f"surfaces of {', '.join(cv.labels[:3])}{' ...' if len(cv.labels) > 3 else ''}")
-            values = self.projected if cv is projection else {name: cv(frames) for name, frames in self.frames.items()}
-            thermodynamics.add(cv, values)
-            self._keep(cv, values, columns, states, described=cv is not projection and not cv.average)
+
+    def _add_surfaces(self, cv: CV) -> None:
+        self.report(f"surfaces of {', '.join(cv.labels[:3])}{' ...' if len(cv.labels) > 3 else ''}")
+        own = cv is self.projection
+        values = self.projected if own else {name: cv(frames) for name, frames in self.frames.items()}
+        self.thermodynamics.add(cv, values)
+        self._keep(cv, values, described=not own and not cv.average)
+
+    def _keep(self, cv: CV, values: Mapping[str, np.ndarray], described: bool) -> None:
+        """Keep what the conditions of a state ask for, and of the reference what describes its metastable states."""
+        asked = {condition.variable.lower() for state in self.states for condition in state.conditions}
+        for name in self.frames:
+            for k, label in enumerate(cv.labels):
+                if label.lower() in asked or (described and name == REFERENCE):
+                    self.columns[name].add(label, values[name][:, k], cv)
+
+    def _add_kinetics(self) -> None:
         self.report("timescales and states")
-        dynamics = Dynamics(self.frames, self.cut, self.physical, self.rng)
-        dynamics.of_projection(projection, self.projected, columns[REFERENCE], macrostates)
-        dynamics.of_definitions(states, columns, self.projected)
-        for kind, counted in dynamics.counted.items():
-            measures = (JENSEN_SHANNON,) if kind == MICRO else (POPULATIONS,)
-            thermodynamics.add_states(kind, counted, measures)
+        columns = self.columns
+        self.dynamics.of_projection(self.projection, self.projected, columns[REFERENCE], self.settings.macrostates)
+        self.dynamics.of_definitions(self.states, columns, self.projected)
+        for kind, counted in self.dynamics.counted.items():
+            self.thermodynamics.add_states(kind, counted, JENSEN_SHANNON if kind == MICRO else POPULATIONS)
+
+    def _ensembles(self) -> list[Ensemble]:
         self.report("bonds, contacts and fluctuations")
         structure, contacts = Structure(self.reference), ContactMapEstimator(self.reference)
         ends = convergence.ends(self.projected[REFERENCE][:, 0], self.reference)
-        ensembles = []
+        made = []
         for name, frames in self.frames.items():
-            cut = self.cut[name]
+            thermodynamics, dynamics, cut = self.thermodynamics, self.dynamics, self.cut[name]
             sample, track = self._sample(name, frames)
-            ensembles.append(
+            made.append(
                 Ensemble(
                     name=name,
                     role=self.roles[name],
@@ -184,27 +207,41 @@ class _Job:
                     ),
                     geometry=structure.measure(frames),
                     contact_map=contacts.measure(frames, cut, self.rng(name, "contact map")),
-                    published={} if name == REFERENCE else self._published(known, name),
+                    published={} if name == REFERENCE else self._of_papers(name),
                     sample=sample,
                     track=track,
                     notes=tuple(dynamics.notes[name]),
                 )
             )
-        settings = {
-            "seed": self.seed,
+        return made
+
+    def _of_papers(self, name: str) -> dict[str, dict[str, float]]:
+        if self.published:
+            self.report(f"published benchmarks: {name}")
+        return {benchmark.name: dict(benchmark(self.frames[name])) for benchmark in self.published}
+
+    def _sample(self, name: str, frames: Frames) -> tuple[Frames, np.ndarray]:
+        """Evenly spaced frames of the longest run, and their first two columns of the projection."""
+        run = max(frames.runs, key=lambda r: r.stop - r.start)
+        stride = max(1, -(-(run.stop - run.start) // SAMPLE))
+        index = np.arange(run.start, run.stop, stride)
+        positions = np.asarray(frames.positions[index], np.float32)
+        track = np.asarray(self.projected[name][index][:, :2], float)
+        if track.shape[1] < 2:
+            track = np.pad(track, ((0, 0), (0, 1)))
+        return Frames(frames.beads, positions, (len(index),), frames.dt * stride, frames.temperature), track
+
+    def _notes(self) -> dict[str, Any]:
+        """What people should know of how it was made; JSON can hold it."""
+        notes = {
+            "seed": self.settings.seed,
             "temperature": self.reference.temperature,
-            "collective variables": [note for cv in dict.fromkeys((projection, *cvs)) for note in cv.notes],
-            **thermodynamics.settings(),
-            **dynamics.settings(),
-            **({"published": {benchmark.name: _about(benchmark) for benchmark in known}} if known else {}),
+            "collective variables": [note for cv in self.cvs for note in cv.notes],
+            **self.thermodynamics.settings(),
+            **self.dynamics.settings(),
         }
-        return Comparison(
-            ensembles[0],
-            tuple(ensembles[1:]),
-            verdict.sentences(ensembles, self.reference.kT),
-            verdict.warnings(ensembles, self.frames, self.cut[REFERENCE].enough, settings["splits"]),
-            settings,
-        )
+        about = {benchmark.name: benchmark.about() for benchmark in self.published}
+        return notes | ({"published": about} if about else {})
 
     def _blocks(self, name: str) -> Blocks:
         frames = self.frames[name]
@@ -220,47 +257,6 @@ class _Job:
         ends = np.cumsum([len(p) for p in pieces])
         runs = tuple(slice(int(end) - len(p), int(end)) for end, p in zip(ends, pieces, strict=True))
         return stride * statistical_inefficiency(np.concatenate(pieces), runs)
-
-    def _keep(
-        self,
-        cv: CV,
-        values: Mapping[str, np.ndarray],
-        columns: Mapping[str, Columns],
-        states: Sequence[state_definitions.StateDefinition],
-        described: bool,
-    ) -> None:
-        """Keep what the conditions of a state ask for, and of the reference what describes its metastable states."""
-        asked = {condition.variable.lower() for state in states for condition in state.conditions}
-        for name in self.frames:
-            for k, label in enumerate(cv.labels):
-                if label.lower() in asked or (described and name == REFERENCE):
-                    columns[name].add(label, values[name][:, k], cv)
-
-    def _published(self, known: Sequence[PublishedBenchmark], name: str) -> dict[str, dict[str, float]]:
-        if known:
-            self.report(f"published benchmarks: {name}")
-        return {benchmark.name: dict(benchmark(self.frames[name])) for benchmark in known}
-
-    def _sample(self, name: str, frames: Frames) -> tuple[Frames, np.ndarray]:
-        """Evenly spaced frames of the longest run, and their first two columns of the projection."""
-        run = max(frames.runs, key=lambda r: r.stop - r.start)
-        stride = max(1, -(-(run.stop - run.start) // SAMPLE))
-        index = np.arange(run.start, run.stop, stride)
-        positions = np.asarray(frames.positions[index], np.float32)
-        track = np.asarray(self.projected[name][index][:, :2], float)
-        if track.shape[1] < 2:
-            track = np.pad(track, ((0, 0), (0, 1)))
-        return Frames(frames.beads, positions, (len(index),), frames.dt * stride, frames.temperature), track
-
-
-def _about(benchmark: PublishedBenchmark) -> dict[str, Any]:
-    figures = [[p.what, p.metric, p.value, p.source] for p in benchmark.figures]
-    return {
-        "source": benchmark.source,
-        "metrics": dict(benchmark.metrics),
-        "figures": figures,
-        "notes": list(benchmark.notes),
-    }
 
 
 def _names(beads: Beads) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from cgsurrogate.comparison.ensemble import ROLES, Distance, Ensemble
 __all__ = ["ROLES", "Comparison", "Distance", "Ensemble", "Surface", "Timescales"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Every ensemble measured with the reference's own collective variables, grids and estimators.
 
@@ -40,6 +40,9 @@ class Comparison:
     def table(self) -> str:
         """The distances of every ensemble beside the floor, as plain text."""
         return storage.table(self)
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Comparison with {self.reference.frames_count:,} frames", *storage.summary(self)])
 
     def _repr_html_(self) -> str:
         """What a notebook shows: verdict, distances and warnings."""

@@ -47,14 +47,12 @@ class Dynamics:
 
     Attributes:
         frames, cut: of every ensemble; the first one is the reference.
-        physical: by name, whether its time is physical.
         rng: a stream of its own for every purpose.
         counted: populations of states in blocks, by kind of state and then by ensemble.
     """
 
     frames: Mapping[str, Frames]
     cut: Mapping[str, Blocks]
-    physical: Mapping[str, bool]
     rng: Rng
     timescales: dict[str, Timescales | None] = dataclasses.field(default_factory=dict)
     states: dict[str, dict[str, StateKinetics]] = dataclasses.field(default_factory=dict)
@@ -108,16 +106,14 @@ class Dynamics:
     def _of_one(
         self, name: str, labels: np.ndarray, lags: np.ndarray, count: int, found: metastable_states.Macrostates | None
     ) -> None:
-        frames, cut, physical = self.frames[name], self.cut[name], self.physical.get(name, True)
+        frames, cut = self.frames[name], self.cut[name]
         self.counted.setdefault(MICRO, {})[name] = surfaces.state_histogram(labels, count, frames, cut)
         if not frames.time_ordered:
             self.notes[name].append(f"no timescales: {frames.out_of_order} have no time order")
         else:
-            times, notes = implied_timescales.timescales(
-                labels, frames, lags, count, cut, self.rng(name, "timescales"), physical=physical
-            )
+            times, notes = implied_timescales.timescales(labels, frames, lags, count, cut, self.rng(name, "timescales"))
             known = self.timescales[self.reference]
-            if times is not None and known is not None and not physical:
+            if times is not None and known is not None and known.physical and not times.physical:
                 times = dataclasses.replace(times, time_scaling=implied_timescales.time_scaling(known, times))
             self.timescales[name] = times
             self.notes[name] += notes
@@ -125,7 +121,7 @@ class Dynamics:
             sets = found.assignment[labels]
             self.counted.setdefault(METASTABLE, {})[name] = surfaces.state_histogram(sets, len(found), frames, cut)
             self.states[name][METASTABLE] = metastable_states.measure(
-                found, labels, frames, cut, self.rng(name, METASTABLE), physical=physical
+                found, labels, frames, cut, self.rng(name, METASTABLE)
             )
 
     def of_definitions(
@@ -157,7 +153,6 @@ class Dynamics:
                 frames,
                 self.cut[name],
                 self.rng(name, NAMED),
-                physical=self.physical.get(name, True),
             )
 
     def _places(self, labels: np.ndarray, count: int, plane: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from cgsurrogate.analysis.results import (
     ContactMap,
     Convergence,
+    Result,
     StateKinetics,
     Surface,
     Timescales,
@@ -51,8 +52,8 @@ class Distance:
         return self.value <= self.floor_high
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Ensemble:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Ensemble(Result):
     """One row of a comparison: the reference, a surrogate, a baseline, or the floor.
 
     Attributes:

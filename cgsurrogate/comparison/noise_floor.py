@@ -13,22 +13,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from cgsurrogate.analysis.free_energy.divergences import DIVERGENCES, JENSEN_SHANNON, POPULATIONS, Divergence
+from cgsurrogate.analysis.free_energy.divergences import JENSEN_SHANNON, Divergence
 from cgsurrogate.analysis.free_energy.surfaces import BlockHistogram, normalised
+from cgsurrogate.analysis.results import Result
 from cgsurrogate.comparison.ensemble import Distance
 from cgsurrogate.core.statistics import LEAST_RUNS, resamples
-
-__all__ = [
-    "DIVERGENCES",
-    "JENSEN_SHANNON",
-    "POPULATIONS",
-    "Divergence",
-    "Floor",
-    "distance",
-    "floor",
-    "interval",
-    "mean_distance",
-]
 
 SPLITS = 200
 STRETCHES = 32
@@ -43,10 +32,19 @@ def mean_distance(
     """Mean over grids of the distance of an ensemble ``a`` from ``b``, which is the reference unless one is given."""
     known = b if reference is None else reference
     return float(
-        np.mean(
-            [divergence.function(x.probability, y.probability, r) for x, y, r in zip(a, b, known, strict=True)],
-        )
+        _mean(divergence, [x.weights.sum(0, dtype=float) for x in a], [y.weights.sum(0, dtype=float) for y in b], known)
     )
+
+
+def _mean(
+    divergence: Divergence,
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
+    reference: Sequence[BlockHistogram],
+) -> np.ndarray:
+    """Mean over grids of the distance between weights of bins, (..., bins) for each grid: (...,)."""
+    grids = zip(first, second, reference, strict=True)
+    return np.asarray(np.mean([divergence.function(normalised(x), normalised(y), r) for x, y, r in grids], 0))
 
 
 def interval(
@@ -65,19 +63,13 @@ def interval(
     if len(a[0].weights) < 2 or len(reference[0].weights) < 2:
         return 0.0, divergence.most if math.isfinite(divergence.most) else math.nan
     first, second = resamples(len(a[0].weights), rng), resamples(len(reference[0].weights), rng)
-    drawn = np.mean(
-        [
-            divergence.function(normalised(first @ x.weights), normalised(second @ y.weights), y)
-            for x, y in zip(a, reference, strict=True)
-        ],
-        0,
-    )
+    drawn = _mean(divergence, [first @ x.weights for x in a], [second @ y.weights for y in reference], reference)
     low, high = np.quantile(drawn - drawn.mean(), (0.025, 0.975))
     return max(0.0, value + min(low, 0.0)), min(divergence.most, value + max(high, 0.0))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Floor:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Floor(Result):
     """What an independent all-atom sample would show.
 
     Attributes:
@@ -165,7 +157,7 @@ def _widened(drawn: np.ndarray, units: int) -> np.ndarray:
 
     wide = t.ppf(0.95, max(units - 1, 1)) / 1.645 * math.sqrt(1 + 1 / units)
     excess = np.sort(drawn) - np.median(drawn)
-    return np.median(drawn) + np.where(excess > 0, wide, 1.0) * excess
+    return np.asarray(np.median(drawn) + np.where(excess > 0, wide, 1.0) * excess)
 
 
 def _units(histogram: BlockHistogram, by_runs: bool, other: BlockHistogram | None = None) -> np.ndarray:
@@ -217,13 +209,7 @@ def _between(
     reference: Sequence[BlockHistogram],
 ) -> np.ndarray:
     """(S,) mean over grids of the distance between two sets of units, given as masks (S, U)."""
-    return np.mean(
-        [
-            divergence.function(normalised(first @ u), normalised(second @ u), r)
-            for u, r in zip(units, reference, strict=True)
-        ],
-        0,
-    )
+    return _mean(divergence, [first @ u for u in units], [second @ u for u in units], reference)
 
 
 def _to_full_size(

@@ -23,6 +23,7 @@ OLDER = {  # names in a comparison of format 2: where they stand, with * for any
     ("geometry", "handedness"): "chirality",
     ("geometry", "uncertainty"): "extrapolation",
 }
+MOST_LINES, MOST_NAME = 10, 40  # of a summary
 METRICS, SURFACES, SAMPLES = "metrics.json", "surfaces.npz", "samples"
 
 
@@ -51,7 +52,8 @@ def metrics(comparison: Compared) -> dict[str, Any]:
 def _record(comparison: Compared, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     rows = []
     for number, one in enumerate(comparison.ensembles):
-        row = serialization.pack(dataclasses.replace(one, sample=None), Ensemble, arrays, str(number))
+        bare = dataclasses.replace(one, sample=None)  # type: ignore[arg-type]  # it is stored as frames of its own
+        row = serialization.pack(bare, Ensemble, arrays, str(number))
         for group, found in (
             (row["distances"], one.distances),
             *((row["further"][k], v) for k, v in one.further.items()),
@@ -98,6 +100,22 @@ def table(comparison: Compared) -> str:
         "* beyond the reference's own uncertainty; the column floor shows the reference in the rows below the distances"
     )
     return "\n".join(lines)
+
+
+def summary(comparison: Compared) -> list[str]:
+    """A line an ensemble: how many of its figures are within the noise, and which is furthest from its floor."""
+    lines = []
+    for one in comparison.others[:MOST_LINES]:
+        judged = {name: d for name, d in one.distances.items() if d.judged}
+        text = f"  {one.name[:MOST_NAME]} ({one.role}, {one.frames_count:,} frames): "
+        if judged:
+            worst = max(judged, key=lambda name: judged[name].ratio)
+            within = sum(d.within for d in judged.values())
+            text += f"{within} of {len(judged)} figures within the noise of the reference; "
+            text += f"{worst[:MOST_NAME]} {judged[worst].value:.3f} is {judged[worst].ratio:.1f} times its floor"
+        lines.append(text if judged else f"{text}not judged")
+    more = len(comparison.others) - MOST_LINES
+    return lines + ([f"  and {more} more"] if more > 0 else [])
 
 
 def _number(value: float) -> str:

@@ -69,10 +69,10 @@ class Thermodynamics:
                 self.halves[name][metric] = convergence.halves(pieces, frames, self.cut[name], self.rng(name, "halves"))
 
     def add_states(
-        self, metric: str, histograms: Mapping[str, surfaces.BlockHistogram], wanted: Sequence[divergences.Divergence]
+        self, metric: str, histograms: Mapping[str, surfaces.BlockHistogram], divergence: divergences.Divergence
     ) -> None:
         """Distances over the populations of states, ``histograms`` of every ensemble."""
-        self._distances(metric, [histograms], wanted)
+        self._distances(metric, [histograms], (divergence,))
 
     def _distances(
         self,

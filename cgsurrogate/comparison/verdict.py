@@ -97,7 +97,7 @@ def timescale(one: Ensemble, reference: Ensemble) -> str:
             f"Its time is not physical: by the slowest process, 1 ps of it is worth {value:.3g} ps"
             f" ({low:.3g} to {high:.3g})."
         )
-    if known is None or own is None or not own.physical:
+    if known is None or own is None or not (own.physical and known.physical):
         return ""
     rows, own_rows = (np.flatnonzero(np.isfinite(t.low[:, 0])) for t in (known, own))
     if not len(rows) or not len(own_rows):
@@ -126,7 +126,7 @@ def states(one: Ensemble, reference: Ensemble) -> list[str]:
         ]
         if wrong:
             parts.append(f"Populations of {kind} states that differ: {'; '.join(wrong)}.")
-        if own.physical and own.mean_first_passage is not None and known.mean_first_passage is not None:
+        if own.physical and known.physical and own.mean_first_passage and known.mean_first_passage:
             pairs = [(a, b) for a in range(len(known.names)) for b in range(len(known.names)) if a != b]
             off = [
                 f"{known.names[a]} to {known.names[b]} {_first_passage(own.mean_first_passage, a, b)} against"

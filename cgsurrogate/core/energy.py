@@ -23,7 +23,7 @@ class Internal(NamedTuple):
 class Analytic(abc.ABC):
     """An energy as a function of internal coordinates that knows its slopes: what a simulation evaluates.
 
-    ``fast.Forces`` measures the coordinates of all terms at once and pulls all slopes back to the beads at once.
+    Its evaluator measures the coordinates of all terms at once and pulls all slopes back to the beads at once.
     Constants are those of the moment when it was made. ``floats`` is the size of its largest arrays, per replica.
     """
 

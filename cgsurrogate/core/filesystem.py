@@ -23,7 +23,7 @@ class Busy(RuntimeError):
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a temporary file beside ``path`` for writing bytes; on success it becomes ``path``."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -46,16 +46,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(path: str | os.PathLike[str], text: str) -> None:
     with replacing(path) as handle:
         handle.write(text.encode())
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Any:
     path = Path(path)
     try:
         return json.loads(path.read_text())
@@ -65,12 +65,12 @@ def read_json(path: str | os.PathLike) -> Any:
         raise ValueError(f"expected JSON in {path}, but {error}; restore the file or make its folder again") from None
 
 
-def write_npy(path: str | os.PathLike, array: np.ndarray) -> None:
+def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> None:
     with replacing(path) as handle:
         np.save(handle, array, allow_pickle=False)
 
 
-def sha256(path: str | os.PathLike) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal digest of a file, read in pieces of 1 MiB."""
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
@@ -80,7 +80,7 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 @contextlib.contextmanager
-def locked(folder: str | os.PathLike) -> Iterator[None]:
+def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Hold the folder for one writer; a second one gets ``Busy`` at once. The lock ends with the process."""
     path = Path(folder) / ".lock"
     with open(path, "a") as handle:

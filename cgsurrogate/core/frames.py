@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import mmap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,13 @@ STORED = {"positions": np.float32, "forces": np.float32, "weights": np.float64, 
 class Beads:
     """The particles of one coarse-grained molecule; everything but where they are.
 
+    >>> beads = Beads(("CA", "CA"), (13, 6), (12.0, 12.0), (0, 1), ("ALA", "GLY"), bonds=((0, 1),))
+    >>> len(beads)
+    2
+
     Attributes:
         names: atom name of each bead, as in a PDB file.
-        types: index into the fixed table of ``beadtypes``, so that models transfer between sequences.
+        types: index into the fixed table of bead types, so that models transfer between sequences.
         masses: amu.
         residues: index of the residue of each bead, from 0, never falling.
         residue_names: three-letter name of the residue of each bead.
@@ -67,6 +72,13 @@ class Beads:
 class Frames:
     """Positions of one molecule over one or more unbroken runs, all runs one after the other.
 
+    >>> bead = Beads(("CA",), (13,), (12.0,), (0,), ("ALA",))
+    >>> frames = Frames(bead, np.zeros((5, 1, 3), np.float32), lengths=(2, 3), dt=1.0, temperature=300.0)
+    >>> frames
+    Frames: 5 of 1 beads in 2 run(s), 1 ps apart, 300 K
+    >>> frames.runs
+    (slice(0, 2, None), slice(2, 5, None))
+
     Attributes:
         positions: (T, N, 3) nm; may be memory-mapped.
         lengths: frames in each unbroken run; they sum to T.
@@ -75,7 +87,7 @@ class Frames:
         forces: (T, N, 3) kJ/mol/nm, or None.
         weights: (T,) statistical weights of biased data, not negative, or None for equal weights.
         provenance: where the frames come from, and what that did to their order in time.
-        uncertainty: (T, N) without a unit, how new each bead's surroundings are to the model (``novelty.py``), or None.
+        uncertainty: (T, N) without a unit, how new each bead's surroundings are to the model, or None.
     """
 
     beads: Beads
@@ -140,9 +152,8 @@ class Frames:
     @property
     def probabilities(self) -> np.ndarray:
         """(T,) weights that sum to one, equal where there are none."""
-        if self.weights is None:
-            return np.full(len(self), 1 / len(self))
-        return np.asarray(self.weights, float) / np.sum(self.weights, dtype=float)
+        weights = np.ones(len(self)) if self.weights is None else np.asarray(self.weights, float)
+        return np.asarray(weights / weights.sum())
 
     def release(self) -> None:
         """Let go of the pages of memory-mapped arrays, which then no longer count as memory of this process.
@@ -176,11 +187,9 @@ class Frames:
 
         return dataclasses.replace(
             self,
-            positions=gather(self.positions),
-            forces=None if self.forces is None else gather(self.forces),
-            weights=None if self.weights is None else gather(self.weights),
-            uncertainty=None if self.uncertainty is None else gather(self.uncertainty),
+            **self._of_each_array(gather),
             lengths=tuple(run.stop - run.start for run in chosen),
+            provenance=self.provenance.of_runs([int(i) for i in indices], len(runs)),
         )
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
@@ -208,17 +217,11 @@ class Frames:
         return self.take_runs(kept), self.take_runs(sorted(held))
 
     def _cut(self, part: slice) -> Frames:
-        def cut(array: np.ndarray | None) -> np.ndarray | None:
-            return None if array is None else array[part]
+        cut = self._of_each_array(lambda array: array[part])
+        return dataclasses.replace(self, **cut, lengths=(part.stop - part.start,))
 
-        return dataclasses.replace(
-            self,
-            positions=self.positions[part],
-            forces=cut(self.forces),
-            weights=cut(self.weights),
-            uncertainty=cut(self.uncertainty),
-            lengths=(part.stop - part.start,),
-        )
+    def _of_each_array(self, take: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
+        return {name: take(array) for name in STORED if (array := getattr(self, name)) is not None}
 
     def with_provenance(self, **fields: Any) -> Frames:
         """The same frames with these fields of their provenance."""
@@ -294,5 +297,4 @@ class Frames:
         )
 
     def _repr_html_(self) -> str:
-        kind, text = repr(self).split(":", 1)
-        return f"<b>{kind}</b>:{text}"
+        return "<b>Frames</b>" + repr(self).removeprefix("Frames")

@@ -42,6 +42,7 @@ class Propagator(nn.Module, abc.ABC):
 
     mixes_temperatures: ClassVar[bool] = False
     temperatures: tuple[float, ...] | None = None
+    temperature: float
     lag: float
 
     @abc.abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 EXCHANGE = "exchanging replicas"  # a ``mixed_by``, as are those of the sampler that a simulation names
@@ -40,9 +40,12 @@ class Exchange(TypedDict, total=False):
     effective_frames: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Provenance:
     """Where frames come from. Every field is optional; what is in a mapping, JSON can hold.
+
+    >>> Provenance(mapping="ca", wall_seconds=3.0)
+    Provenance(mapping='ca', wall_seconds=3.0)
 
     Attributes:
         topology: name of the file that all-atom trajectories were read with.
@@ -106,6 +109,16 @@ class Provenance:
         if clash := FIELDS & self.notes.keys():
             raise ValueError(f"{', '.join(sorted(clash))} of a provenance are fields of their own, not notes")
 
+    def __repr__(self) -> str:
+        return f"Provenance({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
+    def of_runs(self, chosen: Sequence[int], count: int) -> Provenance:
+        """That of some of ``count`` runs: each keeps its replica and its ladder."""
+        replicas, ladders = (
+            tuple(each[run] for run in chosen) if len(each) == count else each for each in (self.replicas, self.ladders)
+        )
+        return dataclasses.replace(self, replicas=replicas, ladders=ladders)
+
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: fields that say something, and the notes beside them."""
         empty = Provenance()
@@ -128,11 +141,16 @@ class Provenance:
 
 FIELDS = {field.name for field in dataclasses.fields(Provenance)} - {"notes"}
 MOVES = {"turns": "pivot", "jumps": "independence"}  # as they were called at first, and are called
+COUNTS = {"never_turned": "never_moved", "never_jumped": "never_moved", "acceptance_window": "acceptance_block"}
 
 
 def _renewed(values: dict[str, Any]) -> dict[str, Any]:
     """The fields of today from those of folders that were written before ``mixed_by`` and ``monte_carlo``."""
-    moves = {new: values.pop(old) for old, new in MOVES.items() if old in values}
+    moves = {
+        new: {COUNTS.get(key, key): value for key, value in values.pop(old).items()}
+        for old, new in MOVES.items()
+        if old in values
+    }
     if moves:
         values["monte_carlo"] = moves
     if not values.pop("time_ordered", True):

@@ -133,10 +133,10 @@ def _with_files(paths: list[str]) -> UserFiles:
 def builder(family: str, name: str) -> Callable[..., Any]:
     """The ``build`` of a kind. For a user's file without one, what its family makes of that file (``adapt``)."""
     module = _module(family, name)
-    if hasattr(module, "build"):
-        return module.build
+    made: Callable[..., Any] | None = getattr(module, "build", None)
     adapt = getattr(importlib.import_module(FAMILIES[family]), "adapt", None)
-    made = adapt(module) if adapt else None
+    if made is None and adapt is not None:
+        made = adapt(module)
     if made is None:
         raise ValueError(f"{name} has no function build; see cgsurrogate kinds {family} for what it must take")
     return made

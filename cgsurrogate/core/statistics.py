@@ -19,7 +19,7 @@ LEAST_RUNS = 6  # from here on the noise floor splits whole runs; below it split
 DRAWS = 100
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Blocks:
     """Stretches of frames that never cross runs: block k holds frames edges[k] to edges[k + 1] of run runs[k]."""
 
@@ -31,6 +31,10 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.runs)
 
+    def __repr__(self) -> str:
+        few = "" if self.enough else ", shorter than the correlation asks"
+        return f"Blocks: {len(self)} of {self.edges[-1]:,} frames, {self.inefficiency:.3g} for an independent one{few}"
+
 
 def blocks(lengths: Sequence[int], inefficiency: float = 1.0, groups: Sequence[int] | None = None) -> Blocks:
     """Cut runs into blocks of at least two statistical inefficiencies, a whole run where it is shorter than that.
@@ -41,6 +45,9 @@ def blocks(lengths: Sequence[int], inefficiency: float = 1.0, groups: Sequence[i
     Args:
         groups: for each run the number of its group, neighbours together, where only whole groups are independent (as
             are ladders of exchanging replicas). Each is then a block, if there are at least ``LEAST_GROUPS``.
+
+    >>> blocks((100, 100), inefficiency=5.0)
+    Blocks: 20 of 200 frames, 5 for an independent one
     """
     if groups is not None and len(set(groups)) >= LEAST_GROUPS:
         last = np.flatnonzero(np.diff([*groups, max(groups) + 1]))
@@ -115,8 +122,12 @@ def statistical_inefficiency(values: np.ndarray, runs: tuple[slice, ...]) -> flo
     return max(1.0, 2 * float(np.max(correlation_time(values, runs))))
 
 
-def kish(weights: np.ndarray) -> float:
-    """How many equally weighted frames are worth as much as these weights, (sum w)^2 / sum w^2 (Kish 1965)."""
+def kish(weights: Sequence[float] | np.ndarray) -> float:
+    """How many equally weighted frames are worth as much as these weights, (sum w)^2 / sum w^2 (Kish 1965).
+
+    >>> kish([1.0, 1.0, 0.0, 0.0])
+    2.0
+    """
     weights = np.asarray(weights)
     return float(np.sum(weights, dtype=float) ** 2 / np.sum(np.square(weights, dtype=float)))
 

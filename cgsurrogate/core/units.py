@@ -7,7 +7,11 @@ BOLTZMANN = 0.008314462618  # kJ/mol/K (CODATA 2018, exact: R in kJ)
 
 
 def thermal_energy(temperature: float) -> float:
-    """kT in kJ/mol at a temperature in K."""
+    """kT in kJ/mol at a temperature in K.
+
+    >>> round(thermal_energy(300.0), 4)
+    2.4943
+    """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0 K, got {temperature}; state it in kelvin")
     return BOLTZMANN * temperature

@@ -1,6 +1,6 @@
 """Embedded examples: real all-atom trajectories with forces, as ordinary files.
 
-Each is a folder of ``cgsurrogate/examples``: ``topology.pdb``, ``run*.xtc``, ``run*.forces.npy`` (half precision,
+Each is a folder of ``example_data``: ``topology.pdb``, ``run*.xtc``, ``run*.forces.npy`` (half precision,
 kJ/mol/nm) and ``example.json``.
 """
 
@@ -13,16 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data.mapping import Mapping
-from cgsurrogate.data.read import read
+from cgsurrogate.data.read import Input, Report, read
 
 FOLDER = Path(__file__).parent / "example_data"
 MANIFEST = "example.json"
-LOSS = 1e-3  # relative error of forces in half precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,21 +82,15 @@ def load_example(
     build: Callable[[Any], Mapping],
     *,
     aggregate: str = "auto",
-    report: Callable[[int, int | None], None] = lambda done, total: None,
+    report: Report = lambda done, total: None,
     folder: Path = FOLDER,
 ) -> Frames:
     """Read an example and map it with a mapping's ``build``."""
     entry = find(name, folder)
-    frames = read(
-        entry.topology,
-        entry.trajectories,
-        build,
-        temperature=entry.temperature,
-        dt=entry.dt,
-        forces=entry.forces,
-        aggregate=aggregate,
-        report=report,
+    given = Input(
+        entry.topology, entry.trajectories, entry.temperature, entry.dt, forces=entry.forces, aggregate=aggregate
     )
+    frames = read(given, build, report)
     return frames.with_provenance(example=name, title=entry.title)
 
 
@@ -122,39 +113,3 @@ def write_example(name: str, out: str | Path, folder: Path = FOLDER) -> list[Pat
         with source.open("rb") as reading, filesystem.replacing(out / source.name) as writing:
             shutil.copyfileobj(reading, writing)
     return [out / source.name for source in wanted]
-
-
-def pack_example(
-    generated: str | Path, name: str, *, title: str, command: str, licence: str = "MIT", folder: Path = FOLDER
-) -> Path:
-    """Turn what ``generate`` left in a folder into an embedded example, with forces in half precision.
-
-    Raises:
-        ValueError: forces are too large for half precision, or lose more than ``LOSS`` of their size.
-    """
-    generated, out = Path(generated), folder / name
-    settings = filesystem.read_json(generated / "reference.json")
-    trajectories = _numbered(generated, ".xtc")
-    if not trajectories:
-        raise FileNotFoundError(f"{generated} holds no run0.xtc; generate it first: cgsurrogate reference")
-    out.mkdir(parents=True, exist_ok=True)
-    for path in trajectories:
-        forces = np.load(path.with_suffix(".forces.npy"), mmap_mode="r", allow_pickle=False)
-        filesystem.write_npy(out / f"{path.stem}.forces.npy", _halved(path.stem, forces))
-    for path in [generated / "topology.pdb", *trajectories]:
-        with path.open("rb") as reading, filesystem.replacing(out / path.name) as writing:
-            shutil.copyfileobj(reading, writing)
-    manifest = {"title": title, "temperature": settings["temperature"], "dt": settings["every"], "command": command}
-    filesystem.write_json(out / MANIFEST, {**manifest, "licence": licence, "protocol": settings})
-    return out
-
-
-def _halved(run: str, forces: np.ndarray) -> np.ndarray:
-    values = np.asarray(forces, np.float32)
-    if not np.abs(values).max() < np.finfo(np.float16).max:
-        raise ValueError(f"forces of {run} reach {np.abs(values).max():g} kJ/mol/nm, too large for half precision")
-    half = values.astype(np.float16)
-    error = np.sqrt(np.mean((half.astype(np.float32) - values) ** 2) / np.mean(values**2))
-    if error > LOSS:
-        raise ValueError(f"forces of {run} lose {error:.2g} of their size in half precision, more than {LOSS}")
-    return half

@@ -17,7 +17,7 @@ from cgsurrogate.data import validation
 from cgsurrogate.data.formats.sources import Reader, Source, sources
 from cgsurrogate.data.formats.topology import load_topology
 from cgsurrogate.data.mapping import Mapping
-from cgsurrogate.data.read import read
+from cgsurrogate.data.read import Input, read
 
 SUFFIXES = (".xtc", ".dcd", ".trr", ".nc")
 PIECE = 2000  # frames at a time
@@ -98,28 +98,6 @@ def chains(beads: Beads) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def to_mdtraj(beads: Beads):
-    """An mdtraj topology of the beads, with their bonds. A bead that stands for several atoms is a virtual site."""
-    import mdtraj
-    from mdtraj.core import element
-
-    topology, atoms = mdtraj.Topology(), []
-    chain, residue, last = None, None, (-1, -1)
-    for name, kind, number, title, part in zip(
-        beads.names, beads.types, beads.residues, beads.residue_names, chains(beads), strict=True
-    ):
-        if part != last[0]:
-            chain = topology.add_chain()
-        if (part, number) != last:
-            residue = topology.add_residue(title, chain, resSeq=number + 1)
-        last = (part, number)
-        known = kind != bead_types.OTHER and name[:1] in "CNOS"
-        atoms.append(topology.add_atom(name, element.get_by_symbol(name[0]) if known else element.virtual, residue))
-    for i, j in beads.bonds:
-        topology.add_bond(atoms[i], atoms[j])
-    return topology
-
-
 def pdb_text(beads: Beads, positions: np.ndarray) -> str:
     """One model in PDB format; positions (N, 3) nm."""
     shown = positions * 10
@@ -146,7 +124,7 @@ def pdb_text(beads: Beads, positions: np.ndarray) -> str:
     return "\n".join([*lines, "END", ""])
 
 
-def beads_from_topology(topology) -> Beads:
+def beads_from_topology(topology: Any) -> Beads:
     """Beads as a PDB shows them; masses are those of the elements, since a PDB holds no others."""
     atoms = list(topology.atoms)
     names = [bead_types.canonical(atom.residue.name) for atom in atoms]
@@ -195,7 +173,7 @@ def load_any(
     if like is not None and build is None and _same_beads(structure, like.beads):
         return _beads_as_they_are(paths, structure, like.beads, kelvin, dt)
     if build is not None:
-        frames = read(top, paths, build, temperature=kelvin, dt=dt)
+        frames = read(Input(top, paths, kelvin, dt), build)
     elif like is None:
         frames = _beads_as_they_are(paths, structure, beads_from_topology(structure), kelvin, dt)
     else:
@@ -208,13 +186,15 @@ def load_any(
     return frames
 
 
-def _same_beads(structure, beads: Beads) -> bool:
+def _same_beads(structure: Any, beads: Beads) -> bool:
     found = [(a.name, bead_types.canonical(a.residue.name)[:3]) for a in structure.atoms]
     wanted = [(n, r[:3]) for n, r in zip(beads.names, beads.residue_names, strict=True)]
     return found == wanted
 
 
-def _beads_as_they_are(paths: list, structure, beads: Beads, temperature: float, dt: float | None) -> Frames:
+def _beads_as_they_are(
+    paths: list[str | Path], structure: Any, beads: Beads, temperature: float, dt: float | None
+) -> Frames:
     """Trajectories whose atoms are the beads. A time that goes back begins a new run."""
     runs = [source for spec in paths for source in sources(spec, structure)]
     parts: list[np.ndarray] = []

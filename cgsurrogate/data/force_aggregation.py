@@ -29,7 +29,7 @@ UNIT = "kJ^2/mol^2/nm^2"
 
 
 def optimal_forces(
-    mapping: Mapping, topology, atom_forces: np.ndarray, *, weights: np.ndarray | None = None
+    mapping: Mapping, topology: Any, atom_forces: np.ndarray, *, weights: np.ndarray | None = None
 ) -> Mapping:
     """The mapping with the force aggregation of least variance on these frames.
 
@@ -44,9 +44,9 @@ def optimal_forces(
     return from_moments(mapping, second, groups)
 
 
-def connected(mapping: Mapping, topology) -> np.ndarray:
+def connected(mapping: Mapping, topology: Any) -> np.ndarray:
     """(A,) bool: the atoms that a path of bonds joins to a mapped atom."""
-    bonded, found = _atom_groups.neighbours(topology), mapping.weights.any(0)
+    bonded, found = _atom_groups.neighbours(topology), np.asarray(mapping.weights.any(0))
     front = np.flatnonzero(found).tolist()
     while front:
         for near in bonded[front.pop()]:
@@ -57,7 +57,7 @@ def connected(mapping: Mapping, topology) -> np.ndarray:
 
 
 def moments(
-    topology, atom_forces: np.ndarray, weights: np.ndarray | None = None, *, atoms: np.ndarray | None = None
+    topology: Any, atom_forces: np.ndarray, weights: np.ndarray | None = None, *, atoms: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Second moments (K, K) of the forces summed over each of K rigid groups, and the group of each atom (A,).
 
@@ -84,7 +84,7 @@ def moments(
 
 def _members(groups: np.ndarray) -> np.ndarray:
     """(K, A) one where an atom is in a group."""
-    return (groups == np.arange(groups.max() + 1)[:, None]).astype(float)
+    return np.asarray(groups == np.arange(groups.max() + 1)[:, None], float)
 
 
 def from_moments(mapping: Mapping, second: np.ndarray, groups: np.ndarray, ridge: float = RIDGE) -> Mapping:
@@ -119,7 +119,7 @@ def mean_square(mapping: Mapping, atom_forces: np.ndarray, weights: np.ndarray |
 
 def noise(
     mapping: Mapping,
-    topology,
+    topology: Any,
     fit: np.ndarray,
     held: np.ndarray,
     weights: tuple[np.ndarray, np.ndarray] | None = None,

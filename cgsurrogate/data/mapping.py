@@ -9,7 +9,7 @@ import numpy as np
 from cgsurrogate.core.frames import Beads
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Mapping:
     """A linear map of A atoms to N beads.
 
@@ -34,6 +34,13 @@ class Mapping:
         if not np.allclose(self.force_weights @ self.weights.T, np.eye(len(self.beads)), atol=1e-9):
             raise ValueError("force_weights @ weights.T is not the identity: the mapped forces would be biased")
 
+    def __repr__(self) -> str:
+        return f"Mapping: {self.weights.shape[1]:,} atoms to {len(self.beads)} beads"
+
+    def of_atoms(self, atoms: np.ndarray) -> Mapping:
+        """The same map from these atoms alone, by index; all that positions of beads need are among them."""
+        return Mapping(self.beads, self.weights[:, atoms], self.force_weights[:, atoms])
+
     def positions(self, atoms: np.ndarray) -> np.ndarray:
         """(T, A, 3) nm -> (T, N, 3) nm, float32."""
         return _apply(self.weights, atoms)
@@ -47,6 +54,5 @@ def _apply(matrix: np.ndarray, atoms: np.ndarray) -> np.ndarray:
     if atoms.ndim != 3 or atoms.shape[1:] != (matrix.shape[1], 3):
         raise ValueError(f"expected (T, {matrix.shape[1]}, 3), got {atoms.shape}; is this another topology?")
     used = np.flatnonzero(matrix.any(0))  # most atoms count for no bead
-    return np.einsum("na,tad->tnd", matrix[:, used], atoms[:, used].astype(np.float64), optimize=True).astype(
-        np.float32
-    )
+    made = np.einsum("na,tad->tnd", matrix[:, used], atoms[:, used].astype(np.float64), optimize=True)
+    return np.asarray(made, np.float32)

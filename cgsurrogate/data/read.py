@@ -30,6 +30,55 @@ PIECE = 500  # frames of forces at a time
 GAIN = 0.99  # of the mean squared force of the basic aggregation, below which the optimal one is taken
 
 
+Report = Callable[[int, int | None], None]
+"""Called with frames done and frames in all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """All-atom trajectories, what belongs to them, and what of them is wanted.
+
+    Attributes:
+        topology: PDB, mmCIF, GRO, PSF or prmtop, with the atoms of the trajectories in their order.
+        trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, PDB with several models; or coordinates in nm as
+            ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3). Each file is an unbroken run.
+        temperature: K.
+        dt: ps between frames; overrides what a file states, needed where it states nothing (DCD, PDB, arrays).
+        forces: one file a trajectory, ``.npy`` or ``.npz:name``, (T, A, 3) kJ/mol/nm without constraint forces; or
+            one array for all, one run a row.
+        weights: likewise, (T,). A suffix declares a bias energy, ``bias.npz:name:kJ/mol``; a weight is then
+            exp(bias / kT).
+        begin: ps, by the times of the file, or from 0 where ``dt`` is given.
+        end: likewise; the last frame that is kept.
+        stride: keep every n-th frame.
+        aggregate: how forces of atoms become those of beads: ``basic``, over rigid groups; ``optimal``, with the least
+            variance; ``auto``, optimal where there are forces. Where that gains nothing, the basic one stays.
+    """
+
+    topology: str | Path
+    trajectories: Sequence[str | Path]
+    temperature: float
+    dt: float | None = None
+    forces: Sequence[str | Path] = ()
+    weights: Sequence[str | Path] = ()
+    begin: float | None = None
+    end: float | None = None
+    stride: int = 1
+    aggregate: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.aggregate not in AGGREGATIONS:
+            expected = ", ".join(AGGREGATIONS)
+            raise ValueError(f"expected an aggregation of forces out of {expected}, got {self.aggregate!r}")
+        if self.aggregate == "optimal" and not self.forces:
+            raise ValueError("the optimal aggregation needs forces; give them with --forces")
+        if not self.trajectories:
+            raise ValueError("expected at least one trajectory, got none")
+        if self.stride < 1:
+            raise ValueError(f"expected a stride of at least 1 frame, got {self.stride}")
+        units.thermal_energy(self.temperature)  # refuses what is no temperature
+
+
 @dataclasses.dataclass(frozen=True)
 class Window:
     """Frames first, first + stride, ... below last of one run."""
@@ -46,91 +95,55 @@ class Window:
         return len(range(self.first, self.last, self.stride))
 
 
-def read(
-    topology: str | Path,
-    trajectories: Sequence[str | Path],
-    build: Callable[[Any], Mapping],
-    *,
-    temperature: float,
-    dt: float | None = None,
-    forces: Sequence[str | Path] = (),
-    weights: Sequence[str | Path] = (),
-    begin: float | None = None,
-    end: float | None = None,
-    stride: int = 1,
-    aggregate: str = "auto",
-    report: Callable[[int, int | None], None] = lambda done, total: None,
-) -> Frames:
-    """Read and map trajectories; each file is one unbroken run.
-
-    Args:
-        topology: PDB, mmCIF, GRO, PSF or prmtop, with the atoms of the trajectories in their order.
-        trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, PDB with several models; or coordinates in nm as
-            ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3).
-        build: a mapping's ``build``, from an mdtraj topology.
-        temperature: K.
-        dt: ps between frames; overrides what a file states, needed where it states nothing (DCD, PDB, arrays).
-        forces: one file a trajectory, ``.npy`` or ``.npz:name``, (T, A, 3) kJ/mol/nm without constraint forces; or
-            one array for all, one run a row.
-        weights: likewise, (T,). A suffix declares a bias energy, ``bias.npz:name:kJ/mol``; a weight is then
-            exp(bias / kT).
-        begin, end: ps, by the times of the file, or from 0 where ``dt`` is given; the end is included.
-        stride: keep every n-th frame.
-        aggregate: ``basic``, or ``optimal``: the force map of least variance, see ``aggregate.py``; ``auto`` is optimal
-            where there are forces. Where it gains nothing, the basic one stays.
-        report: called with frames done and frames in all.
+def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda done, total: None) -> Frames:
+    """Read trajectories and map them; ``build`` makes the mapping from an mdtraj topology.
 
     Raises:
         FileNotFoundError: a file that does not exist.
         ValueError: anything that does not fit; the line says what was expected, what came, and the remedy.
     """
-    if aggregate not in AGGREGATIONS:
-        raise ValueError(f"expected an aggregation of forces out of {', '.join(AGGREGATIONS)}, got {aggregate!r}")
-    if aggregate == "optimal" and not forces:
-        raise ValueError("the optimal aggregation needs forces; give them with --forces")
-    if not trajectories:
-        raise ValueError("expected at least one trajectory, got none")
-    if stride < 1:
-        raise ValueError(f"expected a stride of at least 1 frame, got {stride}")
-    kT = units.thermal_energy(temperature)
-    structure = load_topology(topology)
+    structure = load_topology(given.topology)
     mapping = build(structure)
-    runs = [source for spec in _in_order(trajectories, [*forces, *weights]) for source in sources(spec, structure)]
-    for run in runs:
-        validation.same_atoms(run.name, run.atoms, structure.n_atoms)
-        validation.several_frames(run.name, run.frames)
-    step = _one_spacing(runs, dt)
-    windows = [_window(run, step, dt is not None, begin, end, stride) for run in runs]
-    counts = [run.frames for run in runs]
-    force_parts = arrays.split(list(forces), counts, (structure.n_atoms, 3), "forces") if forces else None
-    weight_parts = None
-    if weights:
-        weight_parts = arrays.frame_weights(list(weights), arrays.split(list(weights), counts, (), "weights"), kT)
-
-    noise: dict[str, Any] = {}
-    if force_parts is not None:
-        mapping, noise = _aggregated(aggregate, mapping, structure, force_parts, weight_parts, windows)
-    positions, mapped_forces = _map_all(structure, mapping, runs, windows, force_parts, report)
-    kept = None
-    if weight_parts is not None:
-        kept = np.concatenate([part[w.slice] for part, w in zip(weight_parts, windows, strict=True)])
+    runs = _runs(given, structure)
+    step = _one_spacing(runs, given.dt)
+    windows = [_window(run, step, given) for run in runs]
+    counts, noise = [run.frames for run in runs], dict[str, Any]()
+    forces = arrays.split(given.forces, counts, (structure.n_atoms, 3), "forces") if given.forces else None
+    weights = kept = None
+    if given.weights:
+        kT = units.thermal_energy(given.temperature)
+        weights = arrays.frame_weights(given.weights, arrays.split(given.weights, counts, (), "weights"), kT)
+        kept = np.concatenate([part[w.slice] for part, w in zip(weights, windows, strict=True)])
+    if forces is not None:
+        mapping, noise = _aggregated(given.aggregate, mapping, structure, forces, weights, windows)
+    positions, mapped_forces = _map_all(structure, mapping, runs, windows, forces, report)
     return Frames(
         beads=mapping.beads,
         positions=positions,
         lengths=tuple(len(window) for window in windows),
-        dt=step * stride,
-        temperature=float(temperature),
+        dt=step * given.stride,
+        temperature=float(given.temperature),
         forces=mapped_forces,
         weights=kept,
         provenance=Provenance(
-            topology=Path(topology).name,
+            topology=Path(given.topology).name,
             trajectories=tuple(Path(run.name).name for run in runs),
-            ns_per_day=throughput.known(trajectories),
-            aggregate="" if force_parts is None else noise.get("used", "basic"),
+            ns_per_day=throughput.known(given.trajectories),
+            aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
             effective_fraction=None if kept is None else arrays.effective_fraction(kept),
         ),
     )
+
+
+def _runs(given: Input, structure: Any) -> list[Source]:
+    """The runs, with as many atoms as the topology and enough frames."""
+    ordered = _in_order(given.trajectories, [*given.forces, *given.weights])
+    runs = [source for spec in ordered for source in sources(spec, structure)]
+    for run in runs:
+        validation.same_atoms(run.name, run.atoms, structure.n_atoms)
+        validation.several_frames(run.name, run.frames)
+    return runs
 
 
 def _map_all(
@@ -139,14 +152,14 @@ def _map_all(
     runs: list[Source],
     windows: list[Window],
     forces: list[np.ndarray] | None,
-    report: Callable[[int, int | None], None],
+    report: Report,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Beads of every run one after the other: (T, N, 3) nm and, with forces, (T, N, 3) kJ/mol/nm."""
     total = sum(len(window) for window in windows)
     positions = np.empty((total, len(mapping.beads), 3), np.float32)
     mapped = np.empty_like(positions) if forces is not None else None
     used = _heavy_atoms(structure, mapping)
-    few = dataclasses.replace(mapping, weights=mapping.weights[:, used], force_weights=mapping.force_weights[:, used])
+    few = mapping.of_atoms(used)
     bonds, labels = _bonds(structure, used), [str(structure.atom(int(i))) for i in used]
     unwrap, done = Unwrap(len(used), bonds), 0
     with Reader() as reader:
@@ -177,7 +190,7 @@ def _map_all(
 
 def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
     """Indices of the atoms that are read: heavy atoms of mapped chains and whatever else is mapped."""
-    mapped = mapping.weights.any(0)
+    mapped = np.asarray(mapping.weights.any(0))
     chains = {structure.atom(int(i)).residue.chain.index for i in np.flatnonzero(mapped)}
     protein = {residue.index for residue in _atom_groups.protein_residues(structure)}
     heavy = [
@@ -208,12 +221,13 @@ def _one_spacing(runs: list[Source], dt: float | None) -> float:
     return steps[0]
 
 
-def _window(run: Source, step: float, given: bool, begin: float | None, end: float | None, stride: int) -> Window:
-    zero = 0.0 if given or run.times is None else float(run.times[0])
+def _window(run: Source, step: float, given: Input) -> Window:
+    """The wanted frames of a run, ``step`` ps apart."""
+    zero = 0.0 if given.dt is not None or run.times is None else float(run.times[0])
     slack = 1e-3  # of a frame: times are stored in single precision
-    first = 0 if begin is None else max(0, int(np.ceil((begin - zero) / step - slack)))
-    last = run.frames if end is None else min(run.frames, int(np.floor((end - zero) / step + slack)) + 1)
-    window = Window(first, last, stride)
+    first = 0 if given.begin is None else max(0, int(np.ceil((given.begin - zero) / step - slack)))
+    last = run.frames if given.end is None else min(run.frames, int(np.floor((given.end - zero) / step + slack)) + 1)
+    window = Window(first, last, given.stride)
     if len(window) < 2:
         until = zero + (run.frames - 1) * step
         raise ValueError(
@@ -238,23 +252,20 @@ def _aggregated(
     """
     every = max(1, sum(len(window) for window in windows) // SAMPLE)
     atoms = np.flatnonzero(aggregation.connected(mapping, structure))  # without water
-    few = dataclasses.replace(mapping, weights=mapping.weights[:, atoms], force_weights=mapping.force_weights[:, atoms])
-    fit, held = [], []
+    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for number, window in enumerate(windows):
         taken = np.arange(window.first, window.last, window.stride * every)
         pieces = [forces[number][taken[at : at + PIECE]][:, atoms] for at in range(0, len(taken), PIECE)]
         part = np.concatenate(pieces).astype(np.float32)
         share = np.ones(len(part)) if weights is None else np.asarray(weights[number][taken], float)
         good = np.isfinite(part).all((1, 2)) & np.isfinite(share)  # others are refused where they are mapped
-        cut = max(1, len(part) * 4 // 5)
-        for group, rows in ((fit, slice(0, cut)), (held, slice(cut, None))):
-            group.append((part[rows][good[rows]], share[rows][good[rows]]))
-    (train, train_weights), (test, test_weights) = (
-        tuple(np.concatenate(parts) for parts in zip(*group, strict=True)) for group in (fit, held)
-    )
-    if not train_weights.sum() > 0 or not test_weights.sum() > 0:
+        rows.append((part[good], share[good], np.flatnonzero(good) >= max(1, len(part) * 4 // 5)))
+    sample, share, last = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    if not share[~last].sum() > 0 or not share[last].sum() > 0:
         return mapping, {}
-    best, noise = aggregation.noise(few, structure.subset(atoms), train, test, (train_weights, test_weights))
+    best, noise = aggregation.noise(
+        mapping.of_atoms(atoms), structure.subset(atoms), sample[~last], sample[last], (share[~last], share[last])
+    )
     used = "optimal" if aggregate != "basic" and noise["optimal"] < GAIN * noise["basic"] else "basic"
     if used == "optimal":
         spread = np.zeros_like(mapping.force_weights)
@@ -273,7 +284,7 @@ def _in_order(trajectories: Sequence[str | Path], specs: Sequence[str | Path]) -
     if not shared:
         return given
 
-    def natural(spec: str | Path) -> list:
+    def natural(spec: str | Path) -> list[int | str]:
         return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(spec))]
 
     ordered = sorted(given, key=natural)
@@ -283,6 +294,6 @@ def _in_order(trajectories: Sequence[str | Path], specs: Sequence[str | Path]) -
     warnings.warn(
         f"one array holds a row for each of {len(given)} trajectories: they are taken in the order of their numbers, "
         f"{Path(ordered[moved]).name} before {Path(given[moved]).name}; if that is wrong, give one array a trajectory",
-        stacklevel=3,
+        stacklevel=4,
     )
     return ordered

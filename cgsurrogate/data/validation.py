@@ -63,7 +63,7 @@ def finite(name: str, array: np.ndarray, first: int, stride: int, labels: list[s
 
 def lengths(xyz: np.ndarray, bonds: np.ndarray) -> np.ndarray:
     """(n, A, 3), (B, 2) -> (n, B) nm."""
-    return np.linalg.norm(xyz[:, bonds[:, 0]] - xyz[:, bonds[:, 1]], axis=-1)
+    return np.asarray(np.linalg.norm(xyz[:, bonds[:, 0]] - xyz[:, bonds[:, 1]], axis=-1))
 
 
 def scale(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str]) -> None:

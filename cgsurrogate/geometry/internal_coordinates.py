@@ -1,4 +1,8 @@
-"""Distances, angles and dihedrals of a batch of positions, and turns about bonds; differentiable.
+"""Angles and dihedrals of vectors, and distances, angles and dihedrals of a batch of positions; differentiable.
+
+The formulas stand in ``angle``, ``dihedral`` and ``rotated`` once, for vectors along any dimension. Two classes repeat
+them in an arrangement of their own, for speed: ``Dihedrals`` here, which gives no angle but its cosine and sine, and
+``internal_forces.Geometry``, which keeps what its way back needs. ``measures`` has them in NumPy, for many frames.
 
 Differences of positions come from one product with a matrix of +1 and -1 (exact in floating point, since all other
 addends are zero): on small molecules this is several times faster than gathering and, backwards, scattering.
@@ -11,6 +15,27 @@ import torch
 from torch import Tensor, nn
 
 TINY = 1e-12
+
+
+def angle(first: Tensor, second: Tensor, dim: int = -1) -> Tensor:
+    """Radian in [0, pi] between two vectors along ``dim``; exact to rounding everywhere, which arccos is not."""
+    return torch.atan2(_norm(torch.linalg.cross(first, second, dim=dim), dim), (first * second).sum(dim))
+
+
+def dihedral(first: Tensor, axis: Tensor, last: Tensor, dim: int = -1) -> Tensor:
+    """Radian in (-pi, pi] of three vectors along ``dim``, each from a bead to the next; sign as in IUPAC and MDTraj."""
+    one, two = torch.linalg.cross(first, axis, dim=dim), torch.linalg.cross(axis, last, dim=dim)
+    return torch.atan2((first * two).sum(dim) * _norm(axis, dim), (one * two).sum(dim))
+
+
+def rotated(arms: Tensor, axis: Tensor, cosine: Tensor, sine: Tensor, dim: int = -1) -> Tensor:
+    """Vectors along ``dim``, rotated about unit vectors by an angle with this cosine and sine (Rodrigues' formula)."""
+    along = (axis * arms).sum(dim, keepdim=True) * (1 - cosine)
+    return arms * cosine + axis * along + torch.linalg.cross((axis * sine).expand_as(arms), arms, dim=dim)
+
+
+def _norm(v: Tensor, dim: int) -> Tensor:
+    return (v * v).sum(dim).sqrt()
 
 
 class Differences(nn.Module):
@@ -42,7 +67,7 @@ class Cosines(nn.Module):
 
 
 class Dihedrals(nn.Module):
-    """(B, N, 3) -> cosine (B, M) and sine (B, M) of the dihedrals of M quadruples; sign as in IUPAC and MDTraj."""
+    """(B, N, 3) -> cosine (B, M) and sine (B, M) of the dihedrals of M quadruples; sign as ``dihedral``."""
 
     def __init__(self, count: int, quadruples: np.ndarray):
         super().__init__()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
+from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals, rotated
 from cgsurrogate.geometry.molecule import Molecule
 
 
@@ -70,7 +70,7 @@ class Moves(nn.Module):
         return torch.cat((x.new_zeros(len(x), self.turns), cot), 1)
 
     def turn(self, x: Tensor, amounts: Tensor) -> Tensor:
-        """Turn (B, N, 3) by ``amounts`` (B, M) radian, one move after the other (Rodrigues' formula)."""
+        """Turn (B, N, 3) by ``amounts`` (B, M) radian, one move after the other."""
         y = x.permute(1, 2, 0).contiguous()  # (N, 3, B): conformations innermost, which vectorises
         angles = amounts.T.contiguous()
         cosines, sines = angles.cos(), angles.sin()
@@ -81,9 +81,7 @@ class Moves(nn.Module):
                 axis = torch.linalg.cross(y[first] - centre, axis, dim=0)
             axis = axis * axis.square().sum(0).rsqrt()
             arm = y[side] - centre  # (n, 3, B)
-            along = (axis * arm).sum(1, keepdim=True) * (1 - cosines[m])
-            across = torch.linalg.cross((axis * sines[m]).expand_as(arm), arm, dim=1)
-            y[side] = centre + arm * cosines[m] + axis * along + across
+            y[side] = rotated(arm, axis, cosines[m], sines[m], dim=1) + centre
         return y.permute(2, 0, 1).contiguous()
 
     def values(self, x: Tensor) -> Tensor:

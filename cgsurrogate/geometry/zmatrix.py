@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.bond_graph import Graph, walk
+from cgsurrogate.geometry.internal_coordinates import angle, dihedral
 from cgsurrogate.geometry.molecule import Molecule
 
 
@@ -52,21 +53,14 @@ class ZMatrix(nn.Module):
         return 3 * len(self.refs) - 6
 
     def to_internal(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, N, 3) nm -> bonds (B, N-1) nm, angles (B, N-2) in (0, pi) and dihedrals (B, N-3) in (-pi, pi], radians.
-
-        Both kinds of angle are taken by atan2, which is exact to rounding everywhere (arccos is not).
-        """
+        """(B, N, 3) nm -> bonds (B, N-1) nm, angles (B, N-2) in (0, pi) and dihedrals (B, N-3) in (-pi, pi], radian."""
         x = positions.permute(1, 2, 0).contiguous()  # (N, 3, B): replicas innermost, which vectorises
         i, p = x[self._bonds]
-        bonds = _norm(i - p)
+        bonds = (i - p).square().sum(1).sqrt()
         i, p, q = x[self._angles]
-        u, v = i - p, q - p
-        angles = torch.atan2(_norm(_cross(u, v)), (u * v).sum(1))
+        angles = angle(i - p, q - p, dim=1)
         i, p, q, r = x[self._dihedrals]
-        u, v, w = p - i, q - p, r - q
-        first, second = _cross(u, v), _cross(v, w)
-        dihedrals = torch.atan2((u * second).sum(1) * _norm(v), (first * second).sum(1))
-        return bonds.T, angles.T, dihedrals.T
+        return bonds.T, angles.T, dihedral(p - i, q - p, r - q, dim=1).T
 
     def to_positions(self, bonds: Tensor, angles: Tensor, dihedrals: Tensor, like: Tensor | None = None) -> Tensor:
         """The inverse: (B, N, 3) nm. Beads that do not lean on one another are placed together (cf. Parsons 2005).
@@ -103,11 +97,6 @@ class ZMatrix(nn.Module):
 def wrap(angle: Tensor) -> Tensor:
     """Radians into [-pi, pi]."""
     return angle - 2 * math.pi * torch.round(angle / (2 * math.pi))
-
-
-def _norm(v: Tensor) -> Tensor:
-    """(K, 3, B) -> (K, B)."""
-    return (v * v).sum(1).sqrt()
 
 
 def _cross(u: Tensor, v: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The health of simulated replicas: which have left the physical range, since which frame, and why."""
+"""A monitor of simulated replicas: which have left the physical range, since which frame, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from cgsurrogate.core import units
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.core.propagator import State
 from cgsurrogate.simulation.checkpoint import Progress
+from cgsurrogate.simulation.settings import Limits
+
+NO_LIMITS = Limits()
 
 
-class Health:
+class Monitor:
     """Judges every frame of every replica on its own, so that the verdict does not depend on when it is asked."""
 
     def __init__(
@@ -23,9 +26,7 @@ class Health:
         beads: Beads,
         start: Tensor,
         temperature: float,
-        bonds: Sequence[tuple[int, int]] | None = None,
-        bond_lengths: np.ndarray | None = None,
-        closest: np.ndarray | float | None = None,
+        limits: Limits = NO_LIMITS,
         number: int = 0,
     ):
         """``number`` is that of the first replica, for what is said of them."""
@@ -34,22 +35,23 @@ class Health:
         if start.ndim != 3 or start.shape[1:] != (len(beads), 3) or not len(start):
             raise ValueError(f"expected starting positions (R, {len(beads)}, 3) nm, got {tuple(start.shape)}")
         _refuse(start, torch.isfinite(start).flatten(1).all(1), lambda _: "positions are not finite")
-        pairs = np.asarray(beads.bonds if bonds is None else bonds, int).reshape(-1, 2)
+        pairs = np.asarray(beads.bonds if limits.bonds is None else limits.bonds, int).reshape(-1, 2)
         if len(pairs) and not (pairs.min() >= 0 and pairs.max() < len(beads)):
             raise ValueError(f"watched bonds must name beads below {len(beads)}, got {pairs.tolist()}")
         self.bonds, self.temperature = torch.as_tensor(pairs), temperature
         self.masses = torch.tensor(beads.masses, dtype=start.dtype)[:, None]
         lengths = _lengths(start, self.bonds)  # (R, P)
-        given = (
-            lengths.mean(0) if bond_lengths is None else torch.as_tensor(np.asarray(bond_lengths), dtype=start.dtype)
-        )
+        asked = limits.bond_lengths
+        given = lengths.mean(0) if asked is None else torch.as_tensor(np.asarray(asked), dtype=start.dtype)
         if given.shape != (len(pairs),):
             raise ValueError(f"{len(pairs)} watched bonds need {len(pairs)} lengths, got shape {tuple(given.shape)}")
         self.reference = given
         freedom = 3 * len(beads)
         # three times what chance reaches once in 10^15 frames
         self.hottest = 3 * float(chdtri(freedom, 1e-15)) / freedom * temperature  # K
-        self.closest = None if closest is None else torch.as_tensor(np.asarray(closest), dtype=start.dtype)
+        self.closest = (
+            None if limits.closest is None else torch.as_tensor(np.asarray(limits.closest), dtype=start.dtype)
+        )
         self.apart = _apart(len(beads), pairs)
         self.news: list[str] = []
         self.number = number
@@ -113,7 +115,7 @@ class Health:
             tensor[bad] = tensor[healthy[0]].clone()
             return tensor
 
-        return State(*map(replace, state))._replace(ladder=state.ladder)  # type: ignore[arg-type]
+        return State._make(map(replace, state))._replace(ladder=state.ladder)
 
     def good(self, state: State) -> Tensor:
         """(R,) whether a replica is within the physical range."""

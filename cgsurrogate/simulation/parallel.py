@@ -19,7 +19,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +29,10 @@ from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import checkpoint
-from cgsurrogate.simulation.run import Report, finished, refuse_lost, simulate
-from cgsurrogate.simulation.specification import Plan, make_plan
+from cgsurrogate.simulation.frame_store import Folder, assembled
+from cgsurrogate.simulation.run import finished, refuse_lost, simulate
+from cgsurrogate.simulation.settings import Limits, RunOptions, SimulationSettings
+from cgsurrogate.simulation.specification import Specification, specify
 from cgsurrogate.simulation.worker_processes import Part, advance_parts
 
 PARTS = "parts"
@@ -52,58 +53,48 @@ def simulate_parts(
     propagator: Propagator,
     start: Frames | np.ndarray,
     beads: Beads,
-    *,
-    folder: str | Path,
-    processes: int | str | None = None,
-    report: Report | None = None,
-    max_hours: float | None = None,
-    checkpoint_every: float = 60.0,
+    settings: SimulationSettings,
+    options: RunOptions,
     known: Provenance | None = None,
-    **settings: Any,
 ) -> Frames:
     """As ``simulate``, in as many processes as are asked for.
 
     They are spawned: a script must call this below ``if __name__ == "__main__":``, or each of them would run it again.
 
-    ``simulation["processes"]`` in the provenance is their number where there are several, ``wall_seconds`` the time of
+    ``processes`` in ``provenance.simulation`` is their number where there are several, and ``wall_seconds`` the time of
     the slowest.
-
-    Args:
-        processes: how many; "auto" for one a core; None for one. A folder that is begun keeps its number with both.
-        settings: further arguments of ``simulate``.
 
     Raises:
         As ``simulate``, and
-        ValueError: another number of processes than the folder was begun with, or more than there are replicas or
-            ladders; a propagator that cannot be handed to another process.
+        ValueError: no folder; another number of processes than the folder was begun with, or more than there are
+            replicas or ladders; a propagator that cannot be handed to another process.
         RuntimeError: a process was killed, or failed for a reason that is no fault of the settings.
     """
-    folder = Path(folder)
-    plan = make_plan(propagator, start, beads, **settings)
-    number = _chosen(processes, folder, len(plan.first) // _together(propagator))
-    how: dict[str, Any] = {"report": report, "max_hours": max_hours, "checkpoint_every": checkpoint_every}
+    if options.folder is None:
+        raise ValueError("a simulation that may have several processes needs a folder")
+    folder = Path(options.folder)
+    whole = specify(propagator, start, beads, settings)
+    number = _chosen(options.processes, folder, len(whole.first) // _together(propagator))
     if number == 1:
-        return simulate(propagator, start, beads, folder=folder, known=known, **how, **settings)
+        return simulate(propagator, start, beads, settings, options, known)
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # as ``multiprocessing.spawn`` asks
         raise RuntimeError('a script that wants several processes must ask below: if __name__ == "__main__":')
-    if plan.device.type != "cpu":
-        raise ValueError(f"several processes are for CPUs, and the model is on {plan.device}; leave out --processes")
-    if max_hours is not None and not max_hours > 0:
-        raise ValueError(f"max_hours must be above 0, got {max_hours}")
-    plan = dataclasses.replace(plan, settings=plan.settings | {"processes": number})
-    if (done := finished(folder, plan.settings, report)) is not None:
+    if whole.device.type != "cpu":
+        raise ValueError(f"several processes are for CPUs, and the model is on {whole.device}; leave out --processes")
+    whole = dataclasses.replace(whole, named=whole.named | {"processes": number})
+    if (done := finished(folder, whole.named, options.report)) is not None:
         return done
     folder.mkdir(parents=True, exist_ok=True)
     with filesystem.locked(folder):
-        checkpoint.claim(folder, plan.settings)
-        parts = _cut(plan, beads, folder / PARTS, number)
-        with interrupts.watching(max_hours) as asked:
-            advance_parts(parts, asked, report, checkpoint_every)
-        opened = [checkpoint.Folder(part.folder, part.plan.settings) for part in parts]
+        checkpoint.claim(folder, whole.named)
+        parts = _cut(whole, folder / PARTS, number)
+        with interrupts.watching(options.max_hours) as asked:
+            advance_parts(parts, asked, options.report, options.checkpoint_every)
+        opened = [Folder(part.folder, part.spec.named) for part in parts]
         progress, end = _joined(opened)
-        refuse_lost(plan, progress)
-        about = beads, plan.settings["every"], plan.settings["temperature"], plan.notes(end, known or Provenance())
-        frames = checkpoint.assembled(folder, opened, progress, *about, plan.finish(end))
+        refuse_lost(whole, progress)
+        about = beads, whole.every, whole.temperature, whole.notes(end, known)
+        frames = assembled(folder, opened, progress, *about, whole.finish(end))
         shutil.rmtree(folder / PARTS)
         (folder / checkpoint.SETTINGS).unlink()
         return frames
@@ -146,28 +137,21 @@ def _begun(folder: Path) -> int | None:
     return None if settings is None else int(settings.get("processes", 1))
 
 
-def _cut(plan: Plan, beads: Beads, folder: Path, number: int) -> list[Part]:
+def _cut(whole: Specification, folder: Path, number: int) -> list[Part]:
     """Shares of the replicas, as even as whole ladders allow; bonds are judged by the mean of all starts."""
-    step, health, parts, first = _together(plan.propagator), plan.health, [], 0
-    for part, ladders in enumerate(np.array_split(np.arange(len(plan.first) // step), number)):
+    step, monitor, parts, first = _together(whole.propagator), whole.monitor, [], 0
+    closest = None if monitor.closest is None else monitor.closest.numpy()
+    limits = Limits(monitor.bonds.tolist(), monitor.reference.numpy(), closest)
+    for part, ladders in enumerate(np.array_split(np.arange(len(whole.first) // step), number)):
         last = first + len(ladders) * step
-        own = make_plan(
-            plan.propagator,
-            plan.first[first:last].numpy(),
-            beads,
-            **{name: plan.settings[name] for name in ("time", "every", "temperature")},
-            seed=part_seed(plan.seed, part),
-            bonds=health.bonds.tolist(),
-            bond_lengths=health.reference.numpy(),
-            closest=None if health.closest is None else health.closest.numpy(),
-            number=first,
-        )
-        parts.append(Part(part, own, folder / str(part)))
+        own = dataclasses.replace(whole.settings, seed=part_seed(whole.settings.seed, part), limits=limits)
+        positions = whole.first[first:last].numpy()
+        parts.append(Part(part, specify(whole.propagator, positions, whole.beads, own, first), folder / str(part)))
         first = last
     return parts
 
 
-def _joined(parts: Sequence[checkpoint.Folder]) -> tuple[checkpoint.Progress, State]:
+def _joined(parts: Sequence[Folder]) -> tuple[checkpoint.Progress, State]:
     """Progress and state as of one simulation of all replicas."""
     every = [part.progress for part in parts]
     whole = checkpoint.Progress(max(p.steps for p in every), max(p.frames for p in every))
@@ -181,4 +165,4 @@ def _joined(parts: Sequence[checkpoint.Folder]) -> tuple[checkpoint.Progress, St
     whole.seconds = max(p.seconds for p in every)
     states = [part.restore(Generator(), torch.device("cpu")) for part in parts]
     fields = zip(*(state for state in states if state is not None), strict=True)
-    return whole, State(*(None if field[0] is None else torch.cat(field) for field in fields))
+    return whole, State._make(None if field[0] is None else torch.cat(field) for field in fields)

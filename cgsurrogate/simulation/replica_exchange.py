@@ -1,4 +1,4 @@
-"""Parallel tempering: replicas at several temperatures exchange them, so that slow systems cross barriers while hot.
+"""Replica exchange (parallel tempering): replicas exchange temperatures, so that they cross barriers while hot.
 
 Replicas come in ladders of K, one at each temperature. Every so many steps neighbours in a ladder try to exchange their
 temperatures (Sugita & Okamoto, Chem. Phys. Lett. 314, 141 (1999)), with probability
@@ -31,21 +31,26 @@ from cgsurrogate.simulation.temperature_ladder import COUNTS, END, EXCHANGES, PL
 USUAL_PERIOD = 25  # steps between exchanges; 0.1 ps at 4 fs
 
 
-class Tempering(Propagator):
+class ReplicaExchange(Propagator):
     """``period`` steps of a propagator at several temperatures and then one exchange make one step.
 
     Args:
-        moves: steps each replica at its own ``State.temperature``.
-        energy: the potential energy that ``moves`` samples; asked only where ``moves`` does not hand over its own.
+        integrator: steps each replica at its own ``State.temperature``.
+        energy: the potential energy that ``integrator`` samples; asked only where that does not hand over its own.
         temperatures: K, rising; the lowest is the target.
         period: steps between exchanges.
     """
 
-    def __init__(self, moves: Propagator, energy: Energy, temperatures: Sequence[float], period: int = USUAL_PERIOD):
+    temperatures: tuple[float, ...]
+    kelvin: Tensor  # (K,) the same
+
+    def __init__(
+        self, integrator: Propagator, energy: Energy, temperatures: Sequence[float], period: int = USUAL_PERIOD
+    ):
         super().__init__()
-        if not moves.mixes_temperatures:
+        if not integrator.mixes_temperatures:
             raise ValueError(
-                f"{type(moves).__name__} runs at one temperature; parallel tempering needs an integrator that reads "
+                f"{type(integrator).__name__} runs at one temperature; replica exchange needs an integrator that reads "
                 "State.temperature and sets mixes_temperatures"
             )
         kelvin = [float(t) for t in temperatures]
@@ -53,38 +58,38 @@ class Tempering(Propagator):
             raise ValueError(f"expected at least 2 rising temperatures in kelvin, got {kelvin}")
         if period != int(period) or period < 1:
             raise ValueError(f"expected a whole number of steps between exchanges, at least 1, got {period}")
-        self.moves, self.energy, self.period = moves, energy, int(period)
-        self.temperatures, self.lag = tuple(kelvin), moves.lag * int(period)
-        self.spec = getattr(moves, "spec", None)
+        self.integrator, self.energy, self.period = integrator, energy, int(period)
+        self.temperatures, self.lag = tuple(kelvin), integrator.lag * int(period)
         self.register_buffer("kelvin", torch.tensor(kelvin, dtype=torch.float64), persistent=False)
 
     def extra_repr(self) -> str:
         kelvin = ", ".join(f"{t:.6g}" for t in self.temperatures)
-        return f"temperatures={kelvin} K, period={self.period}, {type(self.moves).__name__}({self.moves.extra_repr()})"
+        return f"temperatures={kelvin} K, period={self.period}"
 
     @torch.no_grad()
     def start(self, positions: Tensor, rng: Generator) -> State:
         """Replica r begins at rung r modulo K; velocities are those of its temperature."""
         count = len(self.temperatures)
         temperature_ladder.check_replicas(len(positions), count)
-        state = self.moves.start(positions, rng)
+        state = self.integrator.start(positions, rng)
         table = torch.zeros(len(positions), COUNTS + 2 * (count - 1), dtype=torch.int64, device=positions.device)
         table[:, PLACE] = torch.arange(len(positions)) % count
         table[:, END] = torch.where(table[:, PLACE] == 0, 0, -1)  # a round trip begins at the bottom
-        warm = state._replace(temperature=torch.full_like(positions[:, 0, 0], self.moves.temperature))
+        warm = state._replace(temperature=torch.full_like(positions[:, 0, 0], self.integrator.temperature))
         return self._at(self._with_energy(warm), table)
 
     @torch.no_grad()
     def step(self, state: State, rng: Generator) -> State:
         for _ in range(self.period):
-            state = self.moves.step(state, rng)
+            state = self.integrator.step(state, rng)
         return self.exchange(self._with_energy(state), rng)
 
     def notes(self, state: State, known: Provenance) -> Provenance:
-        return self.moves.notes(state, known)
+        return self.integrator.notes(state, known)
 
     def exchange(self, state: State, rng: Generator) -> State:
         """Neighbours in each ladder exchange temperatures, or do not; replicas that were taken out take no part."""
+        assert state.ladder is not None and state.energy is not None
         table, count = state.ladder, len(self.temperatures)
         number = len(table) // count
         rank = torch.where(table[:, PLACE] < 0, count, table[:, PLACE]).reshape(number, count)
@@ -113,6 +118,7 @@ class Tempering(Propagator):
     def _at(self, state: State, table: Tensor) -> State:
         """The state at the temperatures of its places, with its velocities scaled to them."""
         kelvin = self.kelvin[table[:, PLACE].clamp_min(0)].to(state.positions.dtype)
+        assert state.temperature is not None
         scale = (kelvin / state.temperature).sqrt()[:, None, None]
         velocities = None if state.velocities is None else state.velocities * scale
         return state._replace(velocities=velocities, temperature=kelvin, ladder=table)

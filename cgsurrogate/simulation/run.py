@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -24,13 +24,12 @@ from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.core.statistics import systematic
-from cgsurrogate.simulation import checkpoint
-from cgsurrogate.simulation.specification import Plan, make_plan
+from cgsurrogate.simulation import checkpoint, identity
+from cgsurrogate.simulation.frame_store import Folder, Memory, Sink
+from cgsurrogate.simulation.settings import RunOptions, SimulationSettings, StepReport
+from cgsurrogate.simulation.specification import Specification, specify
 
-Report = Callable[[float, float, float, float | None, str], None]
-"""Called about once a second with (ps done, ps in all, ns a day of all replicas together, mean kinetic temperature in K
-or None where there are no velocities, a note or an empty text)."""
-
+IN_MEMORY = RunOptions()
 STEPS_BETWEEN_CHECKS = 50  # so that checks cost little beside the steps
 SECONDS_BETWEEN_REPORTS = 1.0
 BLOCK_BYTES = 64 << 20  # positions held in memory before they are written
@@ -55,21 +54,11 @@ def simulate(
     propagator: Propagator,
     start: Frames | np.ndarray,
     beads: Beads,
-    *,
-    time: float,
-    every: float,
-    temperature: float,
-    seed: int = 0,
-    folder: str | Path | None = None,
-    bonds: Sequence[tuple[int, int]] | None = None,
-    bond_lengths: np.ndarray | None = None,
-    closest: np.ndarray | float | None = None,
-    report: Report | None = None,
-    max_hours: float | None = None,
-    checkpoint_every: float = 60.0,
+    settings: SimulationSettings,
+    options: RunOptions = IN_MEMORY,
     known: Provenance | None = None,
 ) -> Frames:
-    """Run all replicas for ``time`` and keep a frame ``every`` so often; the start is not a frame. A run is a replica.
+    """Run all replicas and keep a frame every so often; the start is not a frame. A run is a replica.
 
     A replica whose positions are no longer finite, whose watched bonds leave (1/2, 2) times their reference length, or
     whose kinetic temperature is absurd is frozen before its first bad frame. Its run is then shorter, or missing if it
@@ -78,159 +67,148 @@ def simulate(
     ``wall_seconds`` there is what it took, all pieces.
 
     Where replicas exchange temperatures, the frames are those at the lowest one, a run a ladder, and those of all are
-    saved in a folder inside (``ladder.assemble``).
+    saved in a folder inside (``temperature_ladder.assemble``).
 
     Args:
         start: (R, N, 3) nm, or frames of which each one starts a replica.
-        time: ps, a whole number of ``every``.
-        every: ps between frames, a whole number of ``propagator.lag``.
-        temperature: K, for the checks and for the frames; the lowest of a ladder.
-        folder: where to write; None keeps all in memory, without checkpoints.
-        bonds: watched pairs; the bonds of the beads if None.
-        bond_lengths: (len(bonds),) nm, their reference; the mean over the start if None.
-        closest: nm, the closest approach in training, for all pairs or as (N, N); a note warns at half of it.
-        report: progress, see ``Report``.
-        max_hours: wall time after which to stop, resumable; needs a folder.
-        checkpoint_every: seconds of wall time between checkpoints, which is what a kill can lose.
+        settings: with ``every`` and ``temperature``; ``replicas``, ``sampler`` and ``correct`` are for who calls this.
+        options: ``processes`` is for ``parallel.simulate_parts``.
         known: what else is known of the frames.
 
     Raises:
         ValueError: settings that do not fit together, or do not fit what the folder holds.
-        stopping.Stopped: SIGTERM, SIGINT or ``max_hours``; all is saved and the same call goes on.
+        Stopped: SIGTERM, SIGINT or ``max_hours``; all is saved and the same call goes on.
         Unstable: no replica is left.
-        files.Busy: another process writes to the folder.
+        Busy: another process writes to the folder.
     """
-    if max_hours is not None and (folder is None or not max_hours > 0):
-        raise ValueError(f"max_hours must be above 0 and needs a folder, got {max_hours} and folder {folder}")
-    plan = make_plan(
-        propagator,
-        start,
-        beads,
-        time=time,
-        every=every,
-        temperature=temperature,
-        seed=seed,
-        bonds=bonds,
-        bond_lengths=bond_lengths,
-        closest=closest,
-    )
-    if folder is None:
-        sink: checkpoint.Sink = checkpoint.Memory(len(plan.first), plan.total, len(beads))
-        end = advance(plan, sink, report, math.inf, interrupts.Watch())
-        return sink.frames(beads, every, temperature, plan.notes(end, known or Provenance()), plan.finish(end))
-    folder = Path(folder)
-    if (done := finished(folder, plan.settings, report)) is not None:
+    spec = specify(propagator, start, beads, settings)
+    if options.folder is None:
+        memory = Memory(len(spec.first), spec.total, len(beads))
+        end = advance(spec, memory, options.report, math.inf, interrupts.Watch())
+        return spec.collected(memory, end, known)
+    folder = Path(options.folder)
+    if (done := finished(folder, spec.named, options.report)) is not None:
         return done
     folder.mkdir(parents=True, exist_ok=True)
     with filesystem.locked(folder):
-        sink = checkpoint.Folder(folder, plan.settings)
-        with interrupts.watching(max_hours) as asked:
-            end = advance(plan, sink, report, checkpoint_every, asked)
-        return sink.frames(beads, every, temperature, plan.notes(end, known or Provenance()), plan.finish(end))
+        store = Folder(folder, spec.named)
+        with interrupts.watching(options.max_hours) as asked:
+            end = advance(spec, store, options.report, options.checkpoint_every, asked)
+        return spec.collected(store, end, known)
 
 
-def finished(folder: Path, settings: dict[str, Any], report: Report | None) -> Frames | None:
+def finished(folder: Path, named: dict[str, Any], report: StepReport | None) -> Frames | None:
     """The frames of a folder that is complete; ValueError if they are those of another simulation."""
     if not (folder / MANIFEST).exists():
         return None
     done = Frames.load(folder)
-    checkpoint.refuse_other(folder, done.provenance.simulation, settings)
+    identity.refuse_other(folder, done.provenance.simulation, named)
     if report:
-        report(settings["time"], settings["time"], 0.0, None, "already complete")
+        report(named["time"], named["time"], 0.0, None, "already complete")
     return done
 
 
 def advance(
-    plan: Plan, sink: checkpoint.Sink, report: Report | None, checkpoint_every: float, asked: interrupts.Watch
+    spec: Specification, sink: Sink, report: StepReport | None, checkpoint_every: float, asked: interrupts.Watch
 ) -> State:
     """Go on from what the sink holds until all frames are in it; the state at the end. Raises as ``simulate``."""
-    with _frozen(plan.propagator):
-        return _run(plan, sink, report, checkpoint_every, asked)
+    with _frozen(spec.propagator):
+        return _Advance(spec, sink, report).run(checkpoint_every, asked)
 
 
-def _run(
-    plan: Plan, sink: checkpoint.Sink, report: Report | None, checkpoint_every: float, asked: interrupts.Watch
-) -> State:
-    """Step until ``total`` frames, ``stride`` steps apart, are in the sink; the state at the end."""
-    propagator, first, total, stride, health = plan.propagator, plan.first, plan.total, plan.stride, plan.health
-    device, progress, replicas = plan.device, sink.progress, len(first)
-    rng = Generator(device)
-    health.to(device)
-    state = sink.restore(rng, device)
-    if state is None:
-        state = _laid_out(propagator.start(first.to(device), rng.manual_seed(plan.seed)))
-    window: list[State] = []
-    window_size = max(1, min(STEPS_BETWEEN_CHECKS // stride, BLOCK_BYTES // (replicas * first[0].nbytes)))
-    if propagator.temperatures is not None:
-        window_size = 1  # no replica that has failed at a frame is in the exchanges after it
-    reported = saved = counted = monotonic()
-    steps = told = progress.steps
+class _Advance:
+    """The loop of a simulation: ``state`` after ``steps``, and the ``window`` of frames that nobody has judged yet."""
 
-    def check() -> State:
-        """Judge the window and pass it to the sink; the state to go on from."""
+    def __init__(self, spec: Specification, sink: Sink, report: StepReport | None):
+        self.spec, self.sink, self.report, self.progress = spec, sink, report, sink.progress
+        self.monitor, self.rng = spec.monitor, Generator(spec.device)
+        self.monitor.to(spec.device)
+        state = sink.restore(self.rng, spec.device)
+        if state is None:
+            first = spec.first.to(spec.device)
+            state = _laid_out(spec.propagator.start(first, self.rng.manual_seed(int(spec.settings.seed))))
+        self.state, self.steps = state, self.progress.steps
+        self.window: list[State] = []
+        self.reported = self.saved = self.counted = monotonic()
+        self.told = self.steps
+
+    def run(self, checkpoint_every: float, asked: interrupts.Watch) -> State:
+        """Step until all frames are in the sink; the state at the end."""
+        spec, progress = self.spec, self.progress
+        total, most = spec.total * spec.stride, self._window_size()
+        while self.steps < total and len(progress.quarantined) < len(spec.first):
+            self.state = _laid_out(spec.propagator.step(self.state, self.rng))
+            self.steps += 1
+            if self.steps % spec.stride == 0:
+                self.window.append(self.state)
+                progress.frames += 1
+                if len(self.window) >= most:
+                    self._check()
+            now, stop = monotonic(), asked.requested
+            if stop or now - self.saved > checkpoint_every or self.sink.size > BLOCK_BYTES:
+                self._save()
+            if stop and self.steps < total:
+                self._tell("stopped")
+                raise asked.reason(f"the simulation ({self.steps * spec.propagator.lag:g} ps)")
+            if self.monitor.news or now - self.reported > SECONDS_BETWEEN_REPORTS:
+                self._tell(self.monitor.pop_news())
+        self._save()
+        refuse_lost(spec, progress)
+        self._tell(self.monitor.pop_news() or "complete")
+        return self.state
+
+    def _window_size(self) -> int:
+        if self.spec.propagator.temperatures is not None:
+            return 1  # no replica that has failed at a frame is in the exchanges after it
+        frame = len(self.spec.first) * self.spec.first[0].nbytes
+        return max(1, min(STEPS_BETWEEN_CHECKS // self.spec.stride, BLOCK_BYTES // frame))
+
+    def _check(self) -> None:
+        """Judge the window and pass it to the sink; mend the state to go on from."""
+        window, progress = self.window, self.progress
         if window:
             x = torch.stack([s.positions for s in window])
             v, kelvin, energy, rungs = (_stack(window, n) for n in ("velocities", "temperature", "energy", "ladder"))
-            health.check(x, v, progress, progress.frames - len(window), kelvin)
-            labels = None if rungs is None else torch.stack((rungs[..., 0].double(), energy.double()), -1).cpu().numpy()  # type: ignore[union-attr]
-            sink.append(x.to("cpu", torch.float32).numpy(), labels)
+            self.monitor.check(x, v, progress, progress.frames - len(window), kelvin)
+            labels = None
+            if rungs is not None and energy is not None:
+                labels = torch.stack((rungs[..., 0].double(), energy.double()), -1).cpu().numpy()
+            self.sink.append(x.to("cpu", torch.float32).numpy(), labels)
             window.clear()
-        return health.mend(state, progress)
+        self.state = self.monitor.mend(self.state, progress)
 
-    def save() -> float:
-        nonlocal counted
-        progress.steps, now = steps, monotonic()
-        progress.seconds, counted = progress.seconds + now - counted, now
-        sink.commit(state, rng)
-        return monotonic()
+    def _save(self) -> None:
+        self._check()
+        progress, now = self.progress, monotonic()
+        progress.steps, progress.seconds = self.steps, progress.seconds + now - self.counted
+        self.counted = now
+        self.sink.commit(self.state, self.rng)
+        self.saved = monotonic()
 
-    def tell(note: str) -> tuple[float, int]:
-        now = monotonic()
-        if report:
-            alive = replicas - len(progress.quarantined)
-            pace = (steps - told) * propagator.lag * alive / 1000 / max(now - reported, 1e-9) * 86400
-            done, end = steps * propagator.lag, total * stride * propagator.lag
-            report(done, end, pace, health.kinetic_temperature(state, progress), note)
-        return now, steps
-
-    while steps < total * stride and len(progress.quarantined) < replicas:
-        state = _laid_out(propagator.step(state, rng))
-        steps += 1
-        if steps % stride == 0:
-            window.append(state)
-            progress.frames += 1
-            if len(window) >= window_size:
-                state = check()
-        now, stop = monotonic(), asked.requested
-        if stop or now - saved > checkpoint_every or sink.size > BLOCK_BYTES:
-            state = check()
-            saved = save()
-        if stop and steps < total * stride:
-            tell("stopped")
-            raise asked.reason(f"the simulation ({steps * propagator.lag:g} ps)")
-        if health.news or now - reported > SECONDS_BETWEEN_REPORTS:
-            reported, told = tell(health.pop_news())
-    state = check()
-    save()
-    refuse_lost(plan, progress)
-    tell(health.pop_news() or "complete")
-    return state
+    def _tell(self, note: str) -> None:
+        now, lag = monotonic(), self.spec.propagator.lag
+        if self.report:
+            alive = len(self.spec.first) - len(self.progress.quarantined)
+            pace = (self.steps - self.told) * lag * alive / 1000 / max(now - self.reported, 1e-9) * 86400
+            done, end = self.steps * lag, self.spec.total * self.spec.stride * lag
+            self.report(done, end, pace, self.monitor.kinetic_temperature(self.state, self.progress), note)
+        self.reported, self.told = now, self.steps
 
 
-def refuse_lost(plan: Plan, progress: checkpoint.Progress) -> None:
+def refuse_lost(spec: Specification, progress: checkpoint.Progress) -> None:
     """Raise Unstable if no replica is left."""
-    if len(progress.quarantined) == len(plan.first):
+    if len(progress.quarantined) == len(spec.first):
         lost = progress.quarantined[0]
-        when = (lost["frame"] + 1) * plan.stride * plan.propagator.lag
+        when = (lost["frame"] + 1) * spec.stride * spec.propagator.lag
         raise Unstable(
-            f"all {len(plan.first)} replicas left the physical range, the first after {when:g} ps "
+            f"all {len(spec.first)} replicas left the physical range, the first after {when:g} ps "
             f"({lost['reason']}); use a shorter timestep, or train the model for longer"
         )
 
 
 def _laid_out(state: State) -> State:
     """The same numbers in the order in memory that a checkpoint gives them back in: sums round by that order."""
-    return State(*(None if part is None else part.contiguous() for part in state))
+    return State._make(None if part is None else part.contiguous() for part in state)
 
 
 def _stack(window: list[State], name: str) -> Tensor | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +14,53 @@ from torch import Tensor
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.simulation import checkpoint, temperature_ladder
-from cgsurrogate.simulation.monitor import Health
+from cgsurrogate.simulation import identity, temperature_ladder
+from cgsurrogate.simulation.frame_store import Finish, Sink
+from cgsurrogate.simulation.monitor import Monitor
+from cgsurrogate.simulation.settings import SimulationSettings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
-    """All that decides about the frames of a simulation; ``make_plan`` checks that it fits together.
+class Specification:
+    """All that decides about the frames of a simulation; ``specify`` checks that it fits together.
 
-    ``first`` (R, N, 3) nm; ``stride`` steps of the propagator between frames, ``total`` frames a replica. ``settings``
-    name it all, so that a folder can tell one simulation from another.
+    ``first`` (R, N, 3) nm; ``stride`` steps of the propagator between frames, ``total`` frames a replica. ``named`` is
+    all of it in words and digests, so that a folder can tell one simulation from another.
     """
 
     propagator: Propagator
     first: Tensor
-    seed: int
+    beads: Beads
+    settings: SimulationSettings
     total: int
     stride: int
-    health: Health
-    settings: dict[str, Any]
+    monitor: Monitor
+    named: dict[str, Any]
+
+    @property
+    def every(self) -> float:
+        """ps between frames."""
+        return float(self.named["every"])
+
+    @property
+    def temperature(self) -> float:
+        """K."""
+        return float(self.named["temperature"])
 
     @property
     def device(self) -> torch.device:
         tensors = [*self.propagator.parameters(), *self.propagator.buffers()]
         return next(iter(tensors), self.first).device
 
-    def notes(self, end: State, known: Provenance) -> Provenance:
-        """What is known of the frames of a simulation that ended in this state."""
-        return self.propagator.notes(end, dataclasses.replace(known, simulation=self.settings))
+    def collected(self, sink: Sink, end: State, known: Provenance | None) -> Frames:
+        """The frames in a sink, of a simulation that ended in this state."""
+        return sink.frames(self.beads, self.every, self.temperature, self.notes(end, known), self.finish(end))
 
-    def finish(self, end: State) -> checkpoint.Finish | None:
+    def notes(self, end: State, known: Provenance | None) -> Provenance:
+        """What is known of the frames of a simulation that ended in this state."""
+        return self.propagator.notes(end, dataclasses.replace(known or Provenance(), simulation=self.named))
+
+    def finish(self, end: State) -> Finish | None:
         """What makes the final frames of replicas that exchanged on a ladder of temperatures; None without."""
         rungs = self.propagator.temperatures
         if rungs is None or end.ladder is None:
@@ -61,43 +76,39 @@ class Plan:
         return finish
 
 
-def make_plan(
+def specify(
     propagator: Propagator,
     start: Frames | np.ndarray,
     beads: Beads,
-    *,
-    time: float,
-    every: float,
-    temperature: float,
-    seed: int = 0,
-    bonds: Sequence[tuple[int, int]] | None = None,
-    bond_lengths: np.ndarray | None = None,
-    closest: np.ndarray | float | None = None,
+    settings: SimulationSettings,
     number: int = 0,
-) -> Plan:
-    """Arguments as for ``simulate``, and the same ValueErrors; ``number`` of the first replica, for what is said."""
+) -> Specification:
+    """Arguments and ValueErrors as of ``simulate``; ``number`` of the first replica, for what is said."""
+    time, every, temperature = settings.time, settings.every, settings.temperature
+    if every is None or temperature is None:
+        raise ValueError("expected the time between frames and the temperature in the settings of a simulation")
     positions = start.positions if isinstance(start, Frames) else np.asarray(start)
     first = torch.tensor(np.array(positions), dtype=_dtype(propagator))
     stride = _whole(every, propagator.lag, "the time between frames", "the step of the propagator")
     total = _whole(time, every, "the time", "the time between frames")
-    health = Health(beads, first, temperature, bonds, bond_lengths, closest, number)
-    settings = {
+    monitor = Monitor(beads, first, temperature, settings.limits, number)
+    named = {
         "time": float(time),
         "every": float(every),
         "temperature": float(temperature),
-        "seed": int(seed),
+        "seed": int(settings.seed),
         "replicas": len(first),
-        "start": _digest({"start": first}),
-        "beads": hashlib.sha256(repr(beads).encode()).hexdigest()[:16],
-        "propagator": _describe(propagator),
-        "health": health.describe(),
+        "start": identity.digest({"start": first}),
+        "beads": identity.of_beads(beads),
+        "propagator": identity.describe(propagator),
+        "health": monitor.describe(),
     }
     rungs = propagator.temperatures
     if rungs is not None:
         temperature_ladder.check_replicas(len(first), len(rungs))
         if not math.isclose(temperature, rungs[0]):
             raise ValueError(f"expected the lowest temperature of the ladder, {rungs[0]:g} K, got {temperature:g} K")
-    return Plan(propagator, first, int(seed), total, stride, health, settings)
+    return Specification(propagator, first, beads, settings, total, stride, monitor, named)
 
 
 def _dtype(propagator: Propagator) -> torch.dtype:
@@ -117,24 +128,3 @@ def _whole(long: float, short: float, long_name: str, short_name: str) -> int:
             f"the nearest is {near:g} ps"
         )
     return count
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _describe(propagator: Propagator) -> dict[str, Any]:
-    """What decides about its steps: its class, its printed options, how it was built, and its numbers."""
-    tensors = dict(propagator.named_parameters()) | dict(propagator.named_buffers())
-    kind, spec = type(propagator), getattr(propagator, "spec", None)
-    return {
-        "kind": f"{kind.__module__}.{kind.__qualname__}",
-        "options": propagator.extra_repr(),
-        "recipe": repr(None if spec is None else dataclasses.asdict(spec)),
-        "lag": propagator.lag,
-        "weights": _digest(tensors),
-    }

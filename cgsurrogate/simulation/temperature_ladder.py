@@ -90,7 +90,9 @@ def sentences(exchange: Exchange) -> list[str]:
     return lines
 
 
-def weights(energies: np.ndarray, places: np.ndarray, temperatures: Sequence[float], target: float) -> np.ndarray:
+def weights(
+    energies: np.ndarray, places: np.ndarray, temperatures: Sequence[float] | np.ndarray, target: float
+) -> np.ndarray:
     """(T,) weights at ``target`` K, summing to one, of frames with energies (T,) kJ/mol at rungs ``places`` (T,)."""
     logging.getLogger("pymbar").setLevel(logging.ERROR)  # it greets on import
     from pymbar import MBAR

@@ -20,8 +20,10 @@ import torch
 from cgsurrogate.core import filesystem, interrupts
 from cgsurrogate.core.registry import UserFiles
 from cgsurrogate.simulation import checkpoint
-from cgsurrogate.simulation.run import SECONDS_BETWEEN_REPORTS, Report, Unstable, advance
-from cgsurrogate.simulation.specification import Plan
+from cgsurrogate.simulation.frame_store import Folder
+from cgsurrogate.simulation.run import SECONDS_BETWEEN_REPORTS, Unstable, advance
+from cgsurrogate.simulation.settings import StepReport
+from cgsurrogate.simulation.specification import Specification
 
 PATIENCE = 60.0  # s in which a process of a command that was killed has noticed, saved and ended
 EXPECTED = (FileNotFoundError, ValueError, OSError, FloatingPointError, MemoryError, filesystem.Busy)  # one clear line
@@ -32,7 +34,7 @@ class Part:
     """One part, the process that does it, and what that has told last: ps done, ns a day, K."""
 
     number: int
-    plan: Plan
+    spec: Specification
     folder: Path
     process: Any = None
     messages: Any = None
@@ -42,14 +44,14 @@ class Part:
 
     def complete(self) -> bool:
         """As its checkpoint says: all frames are made, or no replica is left."""
-        plan, progress = self.plan, checkpoint.reached(self.folder)
-        ended = progress.steps >= plan.total * plan.stride or len(progress.quarantined) == len(plan.first)
-        self.done = plan.settings["time"] if ended else progress.steps * plan.propagator.lag
+        spec, progress = self.spec, checkpoint.reached(self.folder)
+        ended = progress.steps >= spec.total * spec.stride or len(progress.quarantined) == len(spec.first)
+        self.done = spec.settings.time if ended else progress.steps * spec.propagator.lag
         return ended
 
 
 def advance_parts(
-    parts: Sequence[Part], asked: interrupts.Watch, report: Report | None, checkpoint_every: float
+    parts: Sequence[Part], asked: interrupts.Watch, report: StepReport | None, checkpoint_every: float
 ) -> None:
     """Run all parts that are not complete, each in a process, until they are; raises as ``simulate_parts``."""
     left = [part for part in parts if not part.complete()]
@@ -83,7 +85,7 @@ def _start(parts: Sequence[Part], checkpoint_every: float) -> None:
         for part in parts:
             part.folder.mkdir(parents=True, exist_ok=True)
             part.messages, theirs = context.Pipe(duplex=False)
-            arguments = (UserFiles(), part.plan, part.folder, checkpoint_every, theirs)
+            arguments = (UserFiles(), part.spec, part.folder, checkpoint_every, theirs)
             process = context.Process(target=_work, args=arguments, daemon=True, name=f"part {part.number}")
             try:
                 process.start()
@@ -98,13 +100,14 @@ def _start(parts: Sequence[Part], checkpoint_every: float) -> None:
 
 
 def _listen(
-    parts: Sequence[Part], left: Sequence[Part], asked: interrupts.Watch, report: Report | None
+    parts: Sequence[Part], left: Sequence[Part], asked: interrupts.Watch, report: StepReport | None
 ) -> Exception | None:
     """Pass on what the processes tell until all have ended, one has failed, or this one is asked to stop."""
     open_, reported, news = {part.messages: part for part in left}, monotonic(), False
     while open_ and not asked.requested:
         notes = []
-        for messages in connection.wait(list(open_), timeout=0.3):
+        ready: list[Any] = connection.wait(list(open_), timeout=0.3)
+        for messages in ready:
             part = open_[messages]
             try:
                 kind, content = messages.recv()
@@ -133,10 +136,10 @@ def _listen(
     return None
 
 
-def _report(parts: Sequence[Part], report: Report, note: str) -> None:
+def _report(parts: Sequence[Part], report: StepReport, note: str) -> None:
     """One line for all: the slowest part, and the speed of all together."""
-    total = parts[0].plan.settings["time"]
-    heat = [(part.kelvin, len(part.plan.first)) for part in parts if part.kelvin is not None]
+    total = parts[0].spec.settings.time
+    heat = [(part.kelvin, len(part.spec.first)) for part in parts if part.kelvin is not None]
     kelvin = sum(k * n for k, n in heat) / sum(n for _, n in heat) if heat else None
     report(min(part.done for part in parts), total, sum(part.pace for part in parts), kelvin, note)
 
@@ -153,10 +156,10 @@ def _ended(part: Part, number: int) -> RuntimeError:
 # -- a process that works ---------------------------------------------------------------------------------------------
 
 
-def _work(_: UserFiles, plan: Plan, folder: Path, checkpoint_every: float, messages: Any) -> None:
+def _work(_: UserFiles, spec: Specification, folder: Path, checkpoint_every: float, messages: Any) -> None:
     """One part, with one thread."""
     torch.set_num_threads(1)
-    plan = copy.deepcopy(plan)  # out of the memory that it came in, which all processes share
+    spec = copy.deepcopy(spec)  # out of the memory that it came in, which all processes share
 
     def tell(kind: str, content: Any = None) -> None:
         try:
@@ -166,8 +169,8 @@ def _work(_: UserFiles, plan: Plan, folder: Path, checkpoint_every: float, messa
 
     try:
         with interrupts.watching() as asked, _locked(folder, asked), contextlib.suppress(Unstable):
-            sink = checkpoint.Folder(folder, plan.settings)
-            advance(plan, sink, lambda *told: tell("told", told), checkpoint_every, asked)
+            sink = Folder(folder, spec.named)
+            advance(spec, sink, lambda *told: tell("told", told), checkpoint_every, asked)
     except interrupts.Stopped as stopped:
         tell("stopped", stopped.signal)
     except EXPECTED as error:
@@ -180,7 +183,7 @@ def _work(_: UserFiles, plan: Plan, folder: Path, checkpoint_every: float, messa
 
 @contextlib.contextmanager
 def _locked(folder: Path, asked: interrupts.Watch) -> Iterator[None]:
-    """As ``files.locked``; a process of a command that was killed may hold the folder for a moment longer."""
+    """As ``filesystem.locked``; a process of a command that was killed may hold the folder for a moment longer."""
     until = monotonic() + PATIENCE
     with contextlib.ExitStack() as stack:
         while True:

@@ -14,16 +14,10 @@ from torch import Generator, Tensor
 from cgsurrogate.analysis.kinetics.one_step_relaxation import encoded
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper
+from cgsurrogate.core.statistics import draw, systematic
 
 HELD_OUT = 1536  # frames of a fixed sample
 COUNTED = 12  # jumps of each sequence, at random places, that count in the loss
-
-
-def systematic(probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Indices of at most ``count`` frames, spread evenly over their cumulative probability; the same every time."""
-    count = min(count, len(probabilities))
-    points = (np.arange(count) + 0.5) / count
-    return np.minimum(np.searchsorted(np.cumsum(probabilities), points), len(probabilities) - 1)
 
 
 class WeightedFrames:
@@ -37,11 +31,10 @@ class WeightedFrames:
     def __init__(self, arrays: Sequence[Tensor], probabilities: np.ndarray, size: int = 128):
         self.arrays, self.size = tuple(arrays), size
         self.cumulative = torch.from_numpy(np.cumsum(probabilities))
-        self.check = torch.from_numpy(systematic(probabilities, HELD_OUT))
+        self.check = systematic(self.cumulative, min(HELD_OUT, len(probabilities)))
 
     def draw(self, rng: Generator) -> tuple[Tensor, ...]:
-        point = torch.rand(self.size, generator=rng, dtype=torch.float64) * self.cumulative[-1]
-        index = torch.searchsorted(self.cumulative, point).clamp(max=len(self.cumulative) - 1)
+        index = draw(self.cumulative, self.size, rng)
         return tuple(array[index] for array in self.arrays)
 
     def fixed(self) -> list[tuple[Tensor, ...]]:
@@ -87,8 +80,7 @@ class LaggedPairs:
     def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
         first, lag, sign = self._starts(rng)
         if self.cumulative is not None:
-            where = torch.rand(self.batch, generator=rng, dtype=torch.float64) * self.cumulative[-1]
-            later = torch.searchsorted(self.cumulative, where).clamp_max(len(self.codes) - 1)
+            later = draw(self.cumulative, self.batch, rng)
             return self.codes[first], self.codes[later], lag.to(self.codes.dtype) * self.dt
         index = first[:, None] + (sign * lag)[:, None] * torch.arange(self.history + 1)
         now, later = (index[:, :-1], index[:, 1:]) if self.history > 1 else index.T

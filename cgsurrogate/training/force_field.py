@@ -17,8 +17,9 @@ from torch import Generator, Tensor
 from cgsurrogate.core.energy import Energy, Prior, Sum, forces
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
+from cgsurrogate.core.statistics import systematic
 from cgsurrogate.geometry.torsion_moves import Moves
-from cgsurrogate.training.batches import WeightedFrames, systematic
+from cgsurrogate.training.batches import WeightedFrames
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives import maximum_likelihood, self_contrast
 from cgsurrogate.training.objectives._base import BatchObjective
@@ -63,9 +64,9 @@ def train_energy(
     if len(frames) < 10:
         raise ValueError(f"expected ten or more frames to train from, got {len(frames)}; map more frames")
     kept, held = frames.split(settings.held_out_fraction, settings.seed)
-    priors = Sum(*(term for term in energy.terms if isinstance(term, Prior)))
-    networks = Sum(*(term for term in energy.terms if not isinstance(term, Prior)))
-    for prior in priors.terms:
+    fitted = [term for term in energy.terms if isinstance(term, Prior)]
+    networks = Sum(*(term for term in energy.terms if isinstance(term, Energy) and not isinstance(term, Prior)))
+    for prior in fitted:
         prior.fit(kept)
     if not len(networks.terms):
         return History((), {}, "priors fitted; there is no network to train")
@@ -76,7 +77,7 @@ def train_energy(
     first, rest = settings.split(share) if then else (settings, settings)
     history = fit(
         WithLogPartition(networks),
-        energy_objective(objective, priors, kept, held, settings.seed),
+        energy_objective(objective, Sum(*fitted), kept, held, settings.seed),
         first,
         folder=folder,
         label=f"training the energy ({objective})",
@@ -154,7 +155,7 @@ def energy_objective(objective: str, priors: Sum, kept: Frames, held: Frames, se
     """
     moves = Moves(kept.beads)
     train, check = ([torch.from_numpy(np.array(f.positions, np.float32))] for f in (kept, held))
-    sample = systematic(kept.probabilities, SAMPLE)
+    sample = systematic(np.cumsum(kept.probabilities), min(SAMPLE, len(kept)))
     local: Callable[..., Tensor] | None = None
     if objective == "force":
         for frames, arrays in ((kept, train), (held, check)):

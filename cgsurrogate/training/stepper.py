@@ -34,9 +34,10 @@ def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Te
         return stepper.loss(now, later, lag, rng, stepper.remember(None, now, lag))
     history = now.shape[1]
     memories: list[Tensor] = []
-    memory = None
+    memory: Tensor | None = None
     for k in range(history):
         memory = stepper.remember(memory, now[:, k], lag)
+        assert memory is not None  # sequences are drawn only for steppers that have one
         memories.append(memory)
     counted = torch.rand(now.shape[:2], generator=rng).argsort(1)[:, :COUNTED].to(now.device)
 
@@ -51,7 +52,9 @@ def pair_loss(stepper: Stepper, batch: tuple[Tensor, ...], rng: Generator) -> Te
 def molecule_loss(steppers: nn.ModuleList, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
     """That of the stepper to whose molecule the batch belongs; all share their weights."""
     *pairs, which = batch
-    return pair_loss(steppers[int(which)], tuple(pairs), rng)
+    stepper = steppers[int(which)]
+    assert isinstance(stepper, Stepper)
+    return pair_loss(stepper, tuple(pairs), rng)
 
 
 def check(stepper: Stepper, frames: Frames) -> Connectivity:

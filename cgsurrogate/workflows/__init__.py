@@ -18,8 +18,8 @@ if TYPE_CHECKING:
         with_speed,
         with_speeds,
     )
-    from cgsurrogate.workflows.samplers import parse_turns
-    from cgsurrogate.workflows.simulate import make_propagator, make_simulation, starting_frames, steps_per_second
+    from cgsurrogate.workflows.samplers import make_propagator
+    from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
     from cgsurrogate.workflows.train import INTEGRATOR, make_energy, make_stepper
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "make_simulation",
     "make_stepper",
     "mapping_builder",
-    "parse_turns",
     "starting_frames",
     "steps_per_second",
     "with_speed",

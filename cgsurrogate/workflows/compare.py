@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models import extrapolation_scores
 from cgsurrogate.workflows.corrections import describe
@@ -27,46 +29,20 @@ def make_comparison(
     out: Path,
     *,
     training: Frames | None = None,
-    baseline: bool = True,
-    draws: bool = False,
-    cvs: Sequence[str] = (),
-    states: Sequence[str] = (),
-    published: Sequence[str] = (),
+    settings: ComparisonSettings | None = None,
     about: dict[str, Any] | None = None,
-    seed: int = 0,
     report: Report = silent,
 ) -> Comparison:
-    """Compare, and store the numbers in ``out``. The baseline is a Markov state model of the training frames.
+    """Compare, and store the numbers in ``out``, with what simulations say of themselves among the warnings.
 
     Args:
-        draws: a second baseline, the training frames in random order: the right populations without dynamics.
-        cvs: collective variables beside the usual ones, as names of ``choose``.
-        states: ``NAME=CONDITION``, e.g. "folded=RMSD<0.2".
-        published: sets of metrics, as names of ``choose``.
-        about: what else to note in the settings, e.g. ``provenance``.
+        training: frames that the surrogates learned from.
+        about: what else to note in the settings of the comparison, e.g. ``provenance``.
     """
-    from cgsurrogate.comparison import baselines
-    from cgsurrogate.comparison.compare import CVS, compare
+    from cgsurrogate.comparison.compare import compare
 
-    physical = {name: frames.provenance.physical_time for name, frames in surrogates.items()}
-    beside = {}
-    if training is not None and baseline:
-        report(None, "Markov state model of the training runs")
-        beside["Markov state model"] = baselines.resample(training, length=max(map(len, surrogates.values())) // 10)
-    if training is not None and draws:
-        beside["independent draws"] = baselines.shuffled(training, seed=seed)
-    comparison = compare(
-        reference,
-        surrogates,
-        training=training,
-        baselines=beside,
-        physical=physical,
-        cvs=(*CVS, *cvs),
-        states=states,
-        published=published,
-        seed=seed,
-        report=lambda text: report(None, text),
-    )
+    told = functools.partial(report, None)
+    comparison = compare(reference, surrogates, training=training, settings=settings, report=told)
     frozen = tuple(
         f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0].time:g} ps ({lost[0].reason})"
         for name, frames in surrogates.items()

@@ -1,4 +1,4 @@
-"""What ``--correct`` asks for: checked, and turned into weights."""
+"""What ``--correct`` asks for: weights that give the rollout of a time-stepper the populations of something better."""
 
 from __future__ import annotations
 
@@ -8,66 +8,62 @@ from pathlib import Path
 from typing import Any
 
 from cgsurrogate.core import registry
-from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.models.model import Model
 
-OPTIONS = {"reweight": {"to": str, "time": float, "states": int}}
-EXAMPLES = "reweight:to=FRAMES or reweight:time=PS"
+KIND = "reweight"
+OPTIONS = {"to": str, "time": float, "states": int}
+EXAMPLES = "reweight:to=FRAMES, or with --energy reweight:time=PS"
 
 
 @dataclasses.dataclass(frozen=True)
 class Correction:
-    """A kind of correction with its options, and the force field that corrects (None: reweighting to given frames)."""
+    """Options of the reweighting, and the force field that is simulated for it (None: the target is given frames)."""
 
-    kind: str
     options: dict[str, Any]
     energy: Model | None
 
     @property
     def about(self) -> dict[str, Any]:
-        """For the source of the frames."""
-        return {"kind": self.kind, **self.options}
+        """For the provenance of the frames."""
+        return {"kind": KIND, **self.options}
 
 
 def make_correction(text: str, model: Model, energy: Model | None, integrator: str | None = None) -> Correction:
-    """Read ``kind:key=value`` and check that the stepper and the force field fit together.
+    """Read ``reweight:key=value`` and check that the stepper and the force field fit together.
 
     Raises:
         ValueError: what does not fit, and the remedy.
     """
     kind, options = registry.parse(text)
-    if kind not in OPTIONS:
+    if kind != KIND:
         raise ValueError(f"expected --correct {EXAMPLES}, got {text!r}")
-    known = OPTIONS[kind]
     for key, value in options.items():
-        if key not in known:
-            raise ValueError(f"--correct {kind} has no option {key!r}; its options are: {', '.join(known) or 'none'}")
-        if known[key] is not str and (isinstance(value, bool) or not isinstance(value, int | known[key])):
+        if key not in OPTIONS:
+            raise ValueError(f"--correct {kind} has no option {key!r}; its options are: {', '.join(OPTIONS)}")
+        if OPTIONS[key] is not str and (isinstance(value, bool) or not isinstance(value, int | OPTIONS[key])):
             raise ValueError(f"--correct {kind}: expected a number for {key}, got {value!r}")
     if not model.is_stepper:
         raise ValueError("--correct is for time-steppers; a force field needs no correction by itself")
-    correction = Correction(kind, options, energy)
-    if kind == "reweight" and ("to" in options) == ("time" in options):
+    if ("to" in options) == ("time" in options):
         raise ValueError(
             "--correct reweight needs a sample of the target: to=FRAMES (a simulation of the force field, or training "
             "frames), or with --energy time=PS, for which the force field is then simulated"
         )
-    _check_energy(correction, model)
-    if "to" in options:
-        _check_target(Frames.load(str(options["to"])), model)
-    if integrator is not None and not ({"time"} & correction.options.keys()):
-        raise ValueError(f"--correct {kind} has no integrator; leave --integrator out")
-    return correction
-
-
-def _check_energy(correction: Correction, model: Model) -> None:
-    energy, needed = correction.energy, "to" not in correction.options
-    if energy is None:
-        if needed:
-            raise ValueError(f"--correct {correction.kind} needs the force field that corrects: --energy FORCEFIELD")
-        return
-    if not needed:
+    if "time" in options:
+        _check_energy(energy, model)
+        return Correction(options, energy)
+    if energy is not None:
         raise ValueError("--correct reweight:to=FRAMES takes its target from the frames; leave --energy out")
+    if integrator is not None:
+        raise ValueError("--correct reweight:to=FRAMES has no integrator; leave --integrator out")
+    _check_target(Frames.load(str(options["to"])), model)
+    return Correction(options, None)
+
+
+def _check_energy(energy: Model | None, model: Model) -> None:
+    if energy is None:
+        raise ValueError("--correct reweight:time=PS needs the force field that corrects: --energy FORCEFIELD")
     if energy.is_stepper:
         raise ValueError("expected a force field at --energy, got a time-stepper")
     if energy.beads != model.beads:
@@ -90,6 +86,14 @@ def _check_target(target: Frames, model: Model) -> None:
         )
 
 
+def refuse_other_correction(out: Path, correction: Correction) -> None:
+    """A finished rollout keeps the correction that it was made with; ValueError if that is another one."""
+    if (out / MANIFEST).exists():
+        there = Frames.load(out).provenance.correction
+        if any(there.get(key) != value for key, value in correction.about.items()):
+            raise ValueError(f"{out} holds a rollout with another correction, or none; choose another folder")
+
+
 def add_weights(
     frames: Frames, target: Callable[[], Frames], start: Frames, out: Path, correction: Correction
 ) -> Frames:
@@ -107,7 +111,7 @@ def describe(frames: Frames) -> str | None:
     about = frames.provenance.correction
     if not about:
         return None
-    if about["kind"] != "reweight":
+    if about["kind"] != KIND:
         return str(about["kind"])
     lost = f", {about['missing']:.2g} of the target in states never visited" if about.get("missing") else ""
     return (

@@ -13,13 +13,15 @@ from typing import Any
 
 from cgsurrogate import workflows
 from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.data import force_aggregation
 from cgsurrogate.models.extrapolation_scores import add_uncertainty
 from cgsurrogate.models.model import MODEL, Model
-from cgsurrogate.simulation.monte_carlo.pivot import can_turn
+from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.parallel import cores
+from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.branches import Branch, Update, log, run_branches
 from cgsurrogate.workflows.provenance import hashes, provenance
@@ -121,7 +123,7 @@ def _compare(out: Path, settings: StudySettings, report: Update) -> None:
             {name: _simulated(out, name) for name in BRANCHES},
             out / "comparison",
             training=Frames.load(out / "training"),
-            seed=settings.seed,
+            settings=ComparisonSettings(seed=settings.seed),
             report=functools.partial(report, "comparing"),
         )
     report("comparing", 1.0, "")
@@ -177,17 +179,14 @@ def _branch(name: str, out: Path, settings: StudySettings, minutes: float, repor
         told(1.0, "")
     told = functools.partial(report, "rolling out stepper" if model.is_stepper else "simulating force field")
     length = _length(simulation.with_name(f"{simulation.name}.json"), model, training, settings, minutes)
-    workflows.make_simulation(
-        model,
-        training,
-        simulation,
+    asked = SimulationSettings(
+        length["time"],
+        length["every"],
         replicas=settings.replicas,
-        time=length["time"],
-        every=length["every"],
-        turns=length.get("pivot"),
         seed=settings.seed,
-        report=told,
+        sampler=SamplerSettings(pivot=length.get("pivot")),
     )
+    workflows.make_simulation(model, training, simulation, asked, report=told)
     told(1.0, "")
 
 
@@ -216,8 +215,8 @@ def _length(path: Path, model: Model, training: Frames, settings: StudySettings,
     """
     if path.exists():
         return _renamed(filesystem.read_json(path))
-    pivot = settings.pivot if not model.is_stepper and can_turn(model.beads) else None
-    propagator = workflows.make_propagator(model, turns=workflows.parse_turns(pivot, model), frames=training)
+    pivot = settings.pivot if not model.is_stepper and can_pivot(model.beads) else None
+    propagator = workflows.make_propagator(model, SamplerSettings(pivot=pivot), frames=training)
     speed = workflows.steps_per_second(propagator, training, settings.replicas)
     steps = max(FRAMES_PER_REPLICA, speed * 60 * minutes * SIMULATE_SHARE)
     if model.is_stepper:

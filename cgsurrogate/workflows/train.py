@@ -15,16 +15,17 @@ from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.models.extrapolation import fit_novelty
 from cgsurrogate.models.model import MODEL, Model, compose
-from cgsurrogate.simulation.monte_carlo.pivot import can_turn
-from cgsurrogate.simulation.monte_carlo.sampler import Turning
-from cgsurrogate.simulation.monte_carlo.state_moves import Jumping
+from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
+from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
+from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
+from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
+from cgsurrogate.simulation.settings import INTEGRATOR
 from cgsurrogate.training.force_field import train_energy, training_part
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.training.state import History
 from cgsurrogate.training.stepper import train_stepper
 
 Report = Callable[[float | None, str], None]
-INTEGRATOR = "baoab:timestep=0.004"
 
 
 def silent(fraction: float | None, text: str) -> None:
@@ -61,8 +62,10 @@ def _sampler(energy: Energy, frames: Frames, settings: EnergySettings) -> Propag
     name, options = registry.parse(INTEGRATOR)
     inner = registry.build("integrators", name, frames.beads, energy, frames.temperature, **options)
     if settings.objective == "likelihood":
-        return Jumping(inner, energy, frames, attempts=4, period=2)
-    return Turning(inner, energy, frames.beads, frames=frames) if can_turn(frames.beads) else inner
+        return HybridSampler(inner, energy, [Attempts([IndependenceMove(frames)], 4, 2)])
+    if not can_pivot(frames.beads):
+        return inner
+    return HybridSampler(inner, energy, [Attempts(pivot_moves(frames.beads, energy, frames.temperature, frames))])
 
 
 def _forget(folder: Path, *patterns: str) -> None:

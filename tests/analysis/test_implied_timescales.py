@@ -149,7 +149,8 @@ def test_notes_say_what_the_data_do_not_allow():
     frames = frames_of((200, 200))
     labels = simulate(rng, matrix, stationary, 2, 200)
     cut = blocks(frames.lengths, 20)
-    times, notes = implied_timescales.timescales(labels, frames, np.array([2.0]), 3, cut, rng, physical=False)
+    unphysical = frames.with_provenance(physical_time=False)
+    times, notes = implied_timescales.timescales(labels, unphysical, np.array([2.0]), 3, cut, rng)
     assert (
         not times.physical and any("not physical" in n for n in notes) and any("slowest relaxation" in n for n in notes)
     )

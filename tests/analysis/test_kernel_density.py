@@ -6,22 +6,20 @@ import warnings
 
 import numpy as np
 import pytest
+from known_chains import histogram_of
 from scipy.stats import norm, vonmises
 
 from cgsurrogate.analysis.free_energy import kernel_density, surfaces
-from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.core.statistics import blocks, kish
+from cgsurrogate.core.statistics import kish
 
-ONE = Beads(("CA",), (0,), (1.0,), (0,), ("ALA",))
 LINE = surfaces.Grid(("x",), (np.linspace(-5, 5, 101),), (False,))
 CIRCLE = surfaces.Grid(("phi",), (np.linspace(-np.pi, np.pi, 101),), (True,))
 MIDDLES = (LINE.edges[0][1:] + LINE.edges[0][:-1]) / 2
 
 
-def counts_of(values, grid, weights=None, lengths=None):
-    lengths = lengths or (len(values),)
-    frames = Frames(ONE, np.zeros((len(values), 1, 3), np.float32), lengths, 1.0, 300.0, weights=weights)
-    return surfaces.block_histogram(values.reshape(len(values), -1), frames, grid, blocks(lengths))
+def histogram(values, grid, weights=None, lengths=None):
+    values = values.reshape(len(values), -1)
+    return histogram_of(values, lengths or (len(values),), grid, weights=weights, smooth=True)
 
 
 def density(counts):
@@ -47,7 +45,7 @@ def test_histogram_and_kernel_agree_with_pymbar_under_weights(pymbar_fes):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(-1.5, 0.4, 3000), rng.normal(1, 0.7, 3000)])
     log_weights = 0.5 * x - 0.1 * x**2
-    surface = surfaces.surface(counts := counts_of(x, LINE, np.exp(log_weights)), 1.0, rng)
+    surface = surfaces.surface(counts := histogram(x, LINE, np.exp(log_weights)), 1.0, rng)
     filled = counts.probability > 0
     known = pymbar_fes(
         x, log_weights, "histogram", MIDDLES[filled], histogram_parameters={"bin_edges": [LINE.edges[0]]}
@@ -65,7 +63,7 @@ def test_two_dimensions_are_the_sum_of_one_gaussian_a_frame():
     weights = rng.random(4000)
     edges = np.linspace(-5, 5, 51)
     grid = surfaces.Grid(("a", "b"), (edges, edges), (False, False))
-    counts = counts_of(x, grid, weights)
+    counts = histogram(x, grid, weights)
     middles = (edges[1:] + edges[:-1]) / 2
     where = np.stack(np.meshgrid(middles, middles, indexing="ij")).reshape(2, -1)
     direct = np.zeros(where.shape[1])
@@ -78,16 +76,16 @@ def test_two_dimensions_are_the_sum_of_one_gaussian_a_frame():
 def test_silvermans_rule_for_a_normal_distribution():
     x = np.random.default_rng(2).normal(0, 0.8, 10_000)
     weights = np.random.default_rng(3).exponential(size=10_000)
-    assert counts_of(x, LINE).bandwidths[0] == pytest.approx(0.9 * 0.8 * 10_000**-0.2, rel=0.03)
-    assert counts_of(x, LINE, weights).bandwidths[0] == pytest.approx(0.9 * 0.8 * kish(weights) ** -0.2, rel=0.05)
+    assert histogram(x, LINE).bandwidths[0] == pytest.approx(0.9 * 0.8 * 10_000**-0.2, rel=0.03)
+    assert histogram(x, LINE, weights).bandwidths[0] == pytest.approx(0.9 * 0.8 * kish(weights) ** -0.2, rel=0.05)
     # two wells far apart do not make it wide
     two = np.concatenate([x[:5000] * 0.2 - 3, x[5000:] * 0.2 + 3])
-    assert counts_of(two, LINE).bandwidths[0] < 0.2
+    assert histogram(two, LINE).bandwidths[0] < 0.2
 
 
 def test_on_a_circle_the_estimate_does_not_know_where_the_circle_was_cut():
     x = np.random.default_rng(4).vonmises(0.0, 4.0, 20_000)
-    one, other = counts_of(x, CIRCLE), counts_of(x + math.pi, CIRCLE)
+    one, other = histogram(x, CIRCLE), histogram(x + math.pi, CIRCLE)
     np.testing.assert_allclose(density(other), np.roll(density(one), 50), rtol=0.02, atol=0.002)
     middles = (CIRCLE.edges[0][1:] + CIRCLE.edges[0][:-1]) / 2
     assert np.abs(density(other) - vonmises.pdf(middles - math.pi, 4.0)).max() < 0.05
@@ -99,7 +97,7 @@ def test_on_a_circle_the_estimate_does_not_know_where_the_circle_was_cut():
 def test_at_the_end_of_the_range_nothing_leaks_out():
     """A flat density between the edges stays flat up to them; without a correction it would halve at the end."""
     x = np.random.default_rng(5).uniform(0, 1, 50_000)
-    counts = counts_of(x, surfaces.Grid(("x",), (np.linspace(0, 1, 101),), (False,)))
+    counts = histogram(x, surfaces.Grid(("x",), (np.linspace(0, 1, 101),), (False,)))
     assert np.abs(density(counts) - 1).max() < 0.1 and density(counts).mean() == pytest.approx(1, abs=0.01)
 
 
@@ -107,16 +105,16 @@ def test_what_lies_outside_makes_no_spike_at_the_end():
     rng = np.random.default_rng(6)
     inside = rng.normal(0, 0.5, 2000)
     far = np.concatenate([inside, np.full(1000, 30.0)])
-    counts = counts_of(far, LINE)
+    counts = histogram(far, LINE)
     assert counts.outside == pytest.approx(1 / 3) and np.isnan(density(counts)[-1])
     assert counts.probability[-1] == pytest.approx(1 / 3)
-    everything = counts_of(np.full(100, 30.0), LINE)
+    everything = histogram(np.full(100, 30.0), LINE)
     assert np.isnan(everything.smooth).all() and np.isnan(surfaces.surface(everything, 1.0, rng).kernel).all()
 
 
 def test_blank_far_from_every_sample_and_nowhere_else():
     x = np.random.default_rng(7).normal(size=5000) * 0.3
-    counts = counts_of(x, LINE)
+    counts = histogram(x, LINE)
     gap = np.abs(MIDDLES[:, None] - x).min(1)
     blank = np.isnan(density(counts))
     width = counts.bandwidths[0]
@@ -132,11 +130,11 @@ def test_blank_far_from_every_sample_and_nowhere_else():
 def test_error_bars_of_the_kernel_cover_its_mean():
     """Around the expectation of the estimate (its bias is the price of its smoothness): 90 to 98 in 100."""
     rng, inside, found = np.random.default_rng(8), [], []
-    width = counts_of(rng.normal(size=1500), LINE).bandwidths[0]
+    width = histogram(rng.normal(size=1500), LINE).bandwidths[0]
     mean = norm.pdf(MIDDLES, 0, math.hypot(1, width))
     seen = mean > 0.02
     for _ in range(60):
-        counts = counts_of(rng.normal(size=1500), LINE, lengths=(100,) * 15)
+        counts = histogram(rng.normal(size=1500), LINE, lengths=(100,) * 15)
         surface = surfaces.surface(counts, 1.0, rng)
         off = np.log(density(counts) / mean)
         inside.append(np.abs(off)[seen] < 1.96 * surface.kernel_error[seen])
@@ -149,9 +147,8 @@ def test_a_variable_of_few_values_has_no_kernel_estimate_and_says_so_without_a_w
     """A share of four windows takes five values: a histogram shows them, a density between them would be made up."""
     rng = np.random.default_rng(5)
     values = rng.integers(0, 5, (2000, 1)) / 4
-    frames = Frames(ONE, np.zeros((2000, 1, 3), np.float32), (1000, 1000), 1.0, 300.0)
     grid = surfaces.Grid.over(values, ("share",), None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = surfaces.surface(surfaces.block_histogram(values, frames, grid, blocks(frames.lengths)), 2.5, rng)
+        found = surfaces.surface(histogram(values, grid, lengths=(1000, 1000)), 2.5, rng)
     assert np.isnan(found.kernel).all() and np.isfinite(found.free_energy).sum() == 5

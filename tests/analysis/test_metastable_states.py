@@ -65,9 +65,9 @@ def test_there_are_no_sets_where_nothing_is_slow_or_time_has_no_order(wells):
     weighted = dataclasses.replace(long, weights=np.ones(len(long)))
     assert metastable_states.macrostates(labels, weighted, 8.0, 9) is None
     assert metastable_states.macrostates(labels, long, 1e6, 9) is None
-    assert len(metastable_states.macrostates(labels, long, 8.0, 9, sets=2)) == 2
+    assert len(metastable_states.macrostates(labels, long, 8.0, 9, wanted=2)) == 2
     with pytest.raises(ValueError, match="at least 2"):
-        metastable_states.macrostates(labels, long, 8.0, 9, sets=1)
+        metastable_states.macrostates(labels, long, 8.0, 9, wanted=1)
 
 
 def test_passage_times_are_those_of_theory_and_of_deeptime():

@@ -6,26 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from known_chains import frames_of, histogram_of
 from scipy.integrate import quad
 
 from cgsurrogate.analysis.free_energy import surfaces
 from cgsurrogate.core import statistics
 from cgsurrogate.core import statistics as blocks_module
-from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.core.statistics import blocks, statistical_inefficiency
-
-ONE = Beads(("CA",), (0,), (1.0,), (0,), ("ALA",))
-
-
-def frames_of(lengths, weights=None):
-    total = sum(lengths)
-    return Frames(ONE, np.zeros((total, 1, 3), np.float32), tuple(lengths), 1.0, 300.0, weights=weights)
-
-
-def counts_of(values, lengths, grid, inefficiency=1.0, weights=None):
-    frames = frames_of(lengths, weights)
-    return surfaces.block_histogram(values, frames, grid, blocks(lengths, inefficiency))
 
 
 def potential(x):
@@ -59,13 +47,13 @@ def metropolis(rng, runs, length, step=0.6):
 def test_free_energy_of_a_double_well_is_minus_kt_log_p_above_its_minimum():
     rng = np.random.default_rng(0)
     values = rng.choice(FINE, 200_000, p=DENSITY)[:, None]
-    surface = surfaces.surface(counts_of(values, (200_000,), WELL), 2.5, rng)
+    surface = surfaces.surface(histogram_of(values, (200_000,), WELL), 2.5, rng)
     p = exact()
     seen = p > 0.002
     assert np.nanmin(surface.free_energy) == 0 and surface.outside == 0
     assert np.abs(surface.free_energy - 2.5 * (-np.log(p) + np.log(p.max())))[seen].max() < 0.15
     assert surface.probability.sum() == pytest.approx(1)
-    nothing = surfaces.surface(counts_of(np.full((100, 1), 1.0), (100,), WELL), 2.5, rng)
+    nothing = surfaces.surface(histogram_of(np.full((100, 1), 1.0), (100,), WELL), 2.5, rng)
     assert np.isnan(nothing.free_energy).sum() == 19 and np.isnan(nothing.error).sum() == 19
 
 
@@ -77,7 +65,7 @@ def test_error_bars_cover_the_truth(runs, length, chains):
         values = metropolis(rng, runs, length) if chains else rng.choice(FINE, runs * length, p=DENSITY)[:, None]
         frames = frames_of((length,) * runs)
         inefficiency = statistical_inefficiency(values, frames.runs)
-        surface = surfaces.surface(counts_of(values, frames.lengths, WELL, inefficiency), 1.0, rng)
+        surface = surfaces.surface(histogram_of(values, frames.lengths, WELL, inefficiency), 1.0, rng)
         with np.errstate(divide="ignore"):
             inside.append(np.abs(np.log(surface.probability / p))[wanted] < 1.96 * surface.error[wanted])
     assert 0.90 <= np.mean(inside) <= 0.98
@@ -86,13 +74,13 @@ def test_error_bars_cover_the_truth(runs, length, chains):
 def test_weights_recover_the_density_from_a_biased_sample():
     rng = np.random.default_rng(2)
     flat = rng.uniform(-2, 2, (100_000, 1))
-    weighted = surfaces.surface(counts_of(flat, (100_000,), WELL, weights=np.exp(-potential(flat[:, 0]))), 1.0, rng)
+    weighted = surfaces.surface(histogram_of(flat, (100_000,), WELL, weights=np.exp(-potential(flat[:, 0]))), 1.0, rng)
     centre = exact() > 0.01
     assert (np.abs(np.log(weighted.probability / exact()))[centre] < 4.5 * weighted.error[centre]).all()
     assert weighted.error[centre].max() < 0.1
     # an error bar knows of the weights: in the wells it is larger than that of as many unweighted samples
     well = exact() > 0.1
-    plain = surfaces.surface(counts_of(rng.choice(FINE, 100_000, p=DENSITY)[:, None], (100_000,), WELL), 1.0, rng)
+    plain = surfaces.surface(histogram_of(rng.choice(FINE, 100_000, p=DENSITY)[:, None], (100_000,), WELL), 1.0, rng)
     assert (weighted.error[well] > plain.error[well]).all()
 
 
@@ -101,21 +89,21 @@ def test_periodic_axes_do_not_see_whole_turns_and_others_count_what_lies_outside
     angles = rng.vonmises(3.0, 2.0, (5000, 2))
     grid = surfaces.Grid.over(angles, ("phi", "psi"), 2 * math.pi)
     assert grid.shape == (50, 50) and grid.edges[0][0] == -math.pi and grid.edges[0][-1] == math.pi
-    first = counts_of(angles, (5000,), grid)
-    turned = counts_of(angles + 2 * math.pi * rng.integers(-2, 3, (5000, 2)), (5000,), grid)
+    first = histogram_of(angles, (5000,), grid)
+    turned = histogram_of(angles + 2 * math.pi * rng.integers(-2, 3, (5000, 2)), (5000,), grid)
     assert np.abs(first.probability - turned.probability).sum() < 1e-6 and turned.outside == 0
     # pi itself belongs to a bin
-    assert counts_of(np.full((10, 2), np.float32(np.pi)), (10,), grid).probability.sum() == pytest.approx(1)
+    assert histogram_of(np.full((10, 2), np.float32(np.pi)), (10,), grid).probability.sum() == pytest.approx(1)
 
     line = surfaces.Grid.over(rng.uniform(0, 1, (1000, 1)), ("x",), None)
-    off = counts_of(np.array([[-3.0], [0.5], [0.5], [9.0]]), (4,), line)
+    off = histogram_of(np.array([[-3.0], [0.5], [0.5], [9.0]]), (4,), line)
     assert off.outside == 0.5 and off.probability[0] == 0.25 and off.probability[-1] == 0.25
 
 
 def test_the_reference_itself_is_never_outside_although_values_are_float32():
     values = np.random.default_rng(4).normal(size=(10_000, 2)).astype(np.float32)
     grid = surfaces.Grid.over(values, ("a", "b"), None)
-    assert counts_of(values, (10_000,), grid).outside == 0
+    assert histogram_of(values, (10_000,), grid).outside == 0
 
 
 @pytest.mark.parametrize(
@@ -217,25 +205,10 @@ def test_populations_are_shares_of_all_frames_and_use_weights():
     assert single.value[0] == 1 and np.isfinite(single.low).all()
 
 
-def test_difference_of_two_regions_is_minus_kt_log_of_their_ratio_and_covers():
-    rng, p, inside = np.random.default_rng(14), exact(), []
-    left, top = np.arange(20) < 8, (np.arange(20) >= 8) & (np.arange(20) < 12)
-    truth = -2.5 * math.log(p[top].sum() / p[left].sum())
-    for _ in range(200):
-        counts = counts_of(rng.choice(FINE, 2000, p=DENSITY)[:, None], (500,) * 4, WELL)
-        found = surfaces.difference(counts, top, left, 2.5, rng)
-        inside.append(found.low <= truth <= found.high)
-    ratio = counts.probability[top].sum() / counts.probability[left].sum()
-    assert found.value == pytest.approx(-2.5 * math.log(ratio)) and 0.90 <= np.mean(inside) <= 0.98
-    assert surfaces.difference(counts, left, top, 2.5, rng).value == pytest.approx(-found.value)
-
-
-def test_wrong_labels_and_masks_are_one_clear_line():
+def test_wrong_labels_are_one_clear_line():
     frames, rng = frames_of((10,)), np.random.default_rng(0)
     cut = blocks(frames.lengths)
     with pytest.raises(ValueError, match=r"whole numbers below 2, one state a frame, got int64 \(10,\), up to 2"):
         surfaces.populations(surfaces.state_histogram(np.full(10, 2), 2, frames, cut), rng)
     nowhere, energy = surfaces.populations(surfaces.state_histogram(np.full(10, -1), 2, frames, cut), rng)
     assert (nowhere.value == 0).all() and (nowhere.high > 0).all() and np.isnan(energy.value).all()
-    with pytest.raises(ValueError, match="masks over the bins"):
-        surfaces.difference(counts_of(np.zeros((10, 1)), (10,), WELL), np.ones(3), np.ones(3), 2.5, rng)

@@ -31,7 +31,8 @@ def test_rates_of_a_known_chain_lie_within_their_intervals():
     truth = np.array([TWO[0, 1], TWO[1, 0]]) / 0.002  # a frame is 2 ps = 0.002 ns
     paths = simulate(rng, TWO, SHARE, 600 * 4, 250).reshape(600, -1)
     for path in paths:
-        found = transitions.transitions(path, ("A", "B"), frames_of((250,) * 4), True).rates
+        dwells = transitions.dwell_times(path, frames_of((250,) * 4))
+        found = transitions.rates(transitions.counts(dwells, 2), transitions.frames_in_states(dwells, 2) * 0.002)
         low, high = (np.array([end[0, 1], end[1, 0]]) for end in (found.low, found.high))
         inside.append((low <= truth) & (truth <= high))
     assert 0.92 <= np.mean(inside) <= 0.98
@@ -118,9 +119,8 @@ def test_notes_say_what_the_transitions_do_not_allow():
     assert k.populations.value[2] == 0 and 0.1 < k.populations.high[2] < 0.3  # fifteen independent frames
     assert np.isnan(k.free_energies.value[2]) and np.isnan(k.rates.value[2]).all()
     fast = np.arange(150) % 2
-    own = transitions.measure(
-        fast, ("A", "B"), frames_of((150,)), blocks((150,), 1), np.random.default_rng(5), physical=False
-    )
+    unphysical = frames_of((150,)).with_provenance(physical_time=False)
+    own = transitions.measure(fast, ("A", "B"), unphysical, blocks((150,), 1), np.random.default_rng(5))
     assert any("fewer than three frames" in n for n in own.notes) and any("not physical time" in n for n in own.notes)
     apart = transitions.measure(np.repeat([0, 1], 50), ("A", "B"), frames_of((50, 50)), blocks((50, 50), 9),
                           np.random.default_rng(5))  # fmt: skip

@@ -14,13 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from cgsurrogate.cli import group
+from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
+from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.settings import StudySettings
 
 README = Path(__file__).parents[2] / "README.md"
 READING = ("data.read.read", "workflows.mapping_builder", "workflows.load_example", "cli._options.fresh")
 LOADING = (
     *("core.frames.Frames.load", "models.model.Model.load", "workflows.starting_frames", "workflows.load_reference"),
-    *("workflows.load_ensembles", "workflows.with_speed", "workflows.with_speeds"),
+    *("workflows.load_ensembles", "workflows.with_speed", "workflows.with_speeds", "testing.family_of"),
 )
 BEHIND = {  # command -> the function behind it
     "run": "workflows.study.run",
@@ -30,22 +32,29 @@ BEHIND = {  # command -> the function behind it
     "train energy": "workflows.make_energy",
     "train stepper": "workflows.make_stepper",
     "simulate": "workflows.make_simulation",
-    "uncertainty": "models.extrapolation_scores.add_uncertainty",
+    "extrapolation": "models.extrapolation_scores.add_uncertainty",
     "compare": "workflows.make_comparison",
     "report": "workflows.make_report",
     "export": "data.export.export",
     "view": "report.page.write_player",
+    "kinds": "testing.outcomes",
 }
 VALUES = {  # of options whose text is parsed before the function is called
     "--tempering": "300:450:6",
     "--processes": "2",
-    "--turns": "3:7",
+    "--pivot": "3:7",
     "--weights": "a=b.npy",
     "reference --every": "4",
     "reference --timestep": "0.002",
     "reference --solvent-every": "2",
 }
-SETTINGS = {"run": StudySettings}
+BASES = {"run --example": ["run", "-o", "RUN"], "kinds": ["kinds", "--check", "mine.py"]}  # in place of the examples
+SETTINGS = {
+    "run": (StudySettings,),
+    "train energy": (EnergySettings,),
+    "train stepper": (StepperSettings,),
+    "simulate": (SimulationSettings, SamplerSettings),
+}
 
 
 class Reached(Exception):
@@ -157,7 +166,7 @@ def record(path: str, words: list[str], monkeypatch) -> str:
     for module in {m for m in importlib.import_module("cgsurrogate.cli").__dict__.values() if hasattr(m, "progress")}:
         monkeypatch.setattr(module, "progress", told(calls, module.progress))
     result = CliRunner().invoke(group, words)
-    reached = isinstance(result.exception, Reached) or (result.exit_code == 0 and path in ("uncertainty", "kinds"))
+    reached = isinstance(result.exception, Reached) or (result.exit_code == 0 and path == "extrapolation")
     assert reached, f"{' '.join(words)}: {result.output} {result.exception!r}"
     return "\n".join([*calls, result.output, str(result.exception)])
 
@@ -174,7 +183,7 @@ def told(calls: list[str], progress):
 def test_an_option_reaches_the_function_behind_its_command(path, option, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peptide.pdb").touch()
-    base = ["run", "-o", "RUN"] if option.name == "example" else example(path)
+    base = BASES.get(f"{path} --{option.name}", BASES.get(path, example(path)))
     with monkeypatch.context() as patch:
         before = record(path, base, patch)
     with monkeypatch.context() as patch:
@@ -183,10 +192,12 @@ def test_an_option_reaches_the_function_behind_its_command(path, option, monkeyp
 
 
 @pytest.mark.parametrize("path", SETTINGS)
-def test_a_command_has_an_option_with_the_default_of_every_setting(path):
+def test_an_option_has_the_default_of_the_setting(path):
     options = {option.name: option for option in COMMANDS[path].params}
-    for field in dataclasses.fields(SETTINGS[path]):
-        assert options[field.name].default == field.default, field.name
+    for field in (field for settings in SETTINGS[path] for field in dataclasses.fields(settings)):
+        if field.name in options and field.default is not dataclasses.MISSING:
+            assert options[field.name].to_info_dict()["default"] == field.default, field.name
+    assert path != "run" or {field.name for field in dataclasses.fields(StudySettings)} <= set(options)
 
 
 @pytest.mark.parametrize("path", COMMANDS)

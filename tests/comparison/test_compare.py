@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cgsurrogate.analysis.structure import Structure
-from cgsurrogate.comparison import baselines
 from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Beads, Frames
 
@@ -76,14 +76,12 @@ def made():
     rng = np.random.default_rng(0)
     reference, training = peptide(rng, 8, 600), peptide(rng, 8, 600)
     surrogates = {"good": peptide(rng, 8, 600), "wrong": peptide(rng, 8, 600, helical=0.95, wide=0.5)}
-    beside = {"MSM": baselines.resample(training, runs=8, length=600)}
+    surrogates["wrong"] = surrogates["wrong"].with_provenance(physical_time=False)
     lines = []
     comparison = compare(
         reference,
         surrogates,
         training=training,
-        baselines=beside,
-        physical={"wrong": False},
         report=lines.append,
     )
     return comparison, lines
@@ -191,6 +189,23 @@ def test_saving_and_loading_changes_nothing(made, tmp_path):
     assert "NaN" not in text and json.loads(text)["ensembles"][1]["distances"]["TIC 1"]["within"] in (True, False)
 
 
+def results(value):
+    """All dataclasses in a comparison but its frames."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, Frames):
+        yield value
+        yield from results(list(vars(value).values()))
+    elif isinstance(value, (dict, list, tuple)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from results(one)
+
+
+def test_every_result_prints_in_a_few_lines(made):
+    comparison, _ = made
+    found = list(results(comparison))
+    assert len({type(one) for one in found}) > 8 and max(len(repr(one)) for one in found) < 2000
+    assert "good (surrogate, 4,800 frames): " in repr(comparison)
+
+
 def test_incomplete_or_foreign_folders_are_one_clear_line(made, tmp_path):
     with pytest.raises(FileNotFoundError, match="cgsurrogate compare"):
         Comparison.load(tmp_path)
@@ -228,7 +243,7 @@ def test_the_table_shows_every_figure_and_marks_what_is_beyond(made):
     comparison, _ = made
     lines = comparison.table().splitlines()
     rows = {line.split("  ")[0]: line for line in lines}
-    assert "TIC 1-2" in rows and "*" in rows["TIC 1"] and "good" in lines[0] and "MSM" in lines[0]
+    assert "TIC 1-2" in rows and "*" in rows["TIC 1"] and "good" in lines[0] and "Markov" in lines[0]
     assert len({len(line) for line in lines[:-1]}) == 1
 
 
@@ -303,7 +318,7 @@ def test_another_molecule_a_name_twice_and_an_unknown_cv_are_one_clear_line():
     with pytest.raises(ValueError, match="name of its own"):
         compare(reference, {"reference": reference})
     with pytest.raises(ValueError, match="did you mean 'torsions'"):
-        compare(reference, {"x": reference}, cvs=("torsion",))
+        compare(reference, {"x": reference}, settings=ComparisonSettings(cvs=("torsion",)))
 
 
 @pytest.mark.parametrize(("known", "own"), [(1, 1), (1, 50), (50, 1), (3, 2)])

@@ -4,22 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from known_chains import frames_of, histogram_of
 
 from cgsurrogate.analysis.free_energy import divergences, surfaces
 from cgsurrogate.comparison import noise_floor
-from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import blocks, statistical_inefficiency
-
-ONE = Beads(("CA",), (0,), (1.0,), (0,), ("ALA",))
-
-
-def frames_of(lengths, weights=None):
-    total = sum(lengths)
-    return Frames(ONE, np.zeros((total, 1, 3), np.float32), tuple(lengths), 1.0, 300.0, weights=weights)
-
-
-def counts_of(values, lengths, grid, inefficiency=1.0):
-    return surfaces.block_histogram(values, frames_of(lengths), grid, blocks(lengths, inefficiency), smooth=False)
 
 
 def test_jensen_shannon_of_equal_disjoint_and_known_probabilities():
@@ -52,9 +41,9 @@ def judged(rng, runs, length, *, shift=0.0, training=False, slow=0.0, columns=1,
 
     values, lengths, inefficiency = sample(runs)
     grid = surfaces.Grid.over(values, ("a", "b")[:columns], None)
-    reference = [counts_of(values, lengths, grid, inefficiency)]
-    other = [counts_of(*(s := sample(runs * longer, shift))[:2], grid, s[2])]
-    beside = [counts_of(*sample(runs)[:2], grid, inefficiency)] if training else None
+    reference = [histogram_of(values, lengths, grid, inefficiency)]
+    other = [histogram_of(*(s := sample(runs * longer, shift))[:2], grid, s[2])]
+    beside = [histogram_of(*sample(runs)[:2], grid, inefficiency)] if training else None
     return noise_floor.distance(other, reference, noise_floor.floor(reference, beside, rng), rng)
 
 
@@ -107,8 +96,8 @@ def test_training_far_from_the_reference_raises_the_floor_to_what_it_can_teach()
     rng = np.random.default_rng(10)
     values = gaussian(rng, 6, 300)
     grid = surfaces.Grid.over(values, ("a",), None)
-    reference = [counts_of(values, (300,) * 6, grid)]
-    training = [counts_of(gaussian(rng, 6, 300, shift=0.4), (300,) * 6, grid)]
+    reference = [histogram_of(values, (300,) * 6, grid)]
+    training = [histogram_of(gaussian(rng, 6, 300, shift=0.4), (300,) * 6, grid)]
     floor = noise_floor.floor(reference, training, rng)
     assert floor.typical == pytest.approx(noise_floor.mean_distance(training, reference))
     assert floor.high > floor.typical and "training" in floor.note
@@ -117,7 +106,7 @@ def test_training_far_from_the_reference_raises_the_floor_to_what_it_can_teach()
 def test_a_mean_over_torsions_is_the_mean_of_their_distances():
     rng = np.random.default_rng(11)
     grid = surfaces.Grid.over(gaussian(rng, 1, 100), ("a",), None)
-    first, second, third = (counts_of(gaussian(rng, 1, 100, s), (100,), grid) for s in (0, 0.3, 0.6))
+    first, second, third = (histogram_of(gaussian(rng, 1, 100, s), (100,), grid) for s in (0, 0.3, 0.6))
     separate = [noise_floor.mean_distance([x], [first]) for x in (second, third)]
     assert noise_floor.mean_distance([second, third], [first, first]) == pytest.approx(np.mean(separate))
 
@@ -232,7 +221,7 @@ def by_every_measure(rng, runs, length, training, shift=0.0):
     inefficiency = statistical_inefficiency(first[0], frames_of(first[1]).runs)
     grid = surfaces.Grid.over(first[0], ("x",), None, bins=50)
     samples = [first, sample(shift), *([sample()] if training else [])]
-    counted = [[counts_of(*s, grid, inefficiency)] for s in samples]
+    counted = [[histogram_of(*s, grid, inefficiency)] for s in samples]
     cut = blocks(first[1], inefficiency)
     labels = [np.digitize(s[0][:, 0], (-0.7, 0.7)) for s in samples]
     states = [[surfaces.state_histogram(one, 3, frames_of(first[1]), cut)] for one in labels]

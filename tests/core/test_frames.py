@@ -8,10 +8,15 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cgsurrogate.core import bead_types, filesystem, units
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.provenance import Provenance
+
+FEW = settings(max_examples=25, deadline=None)
+SHARE = st.floats(0.01, 0.99)
 
 
 def beads(count=3, **changes) -> Beads:
@@ -123,15 +128,16 @@ def test_taken_runs_keep_all_that_belongs_to_a_frame():
         data.take_runs([])
 
 
-@pytest.mark.parametrize("fraction", [0.05, 0.3, 0.9])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_split_is_by_whole_runs(fraction, seed):
-    data = frames((4, 6, 5, 7, 3))
+@FEW
+@given(lengths=st.lists(st.integers(1, 9), min_size=2, max_size=12), fraction=SHARE, seed=st.integers(0, 9))
+def test_a_split_is_a_partition_by_whole_runs(lengths, fraction, seed):
+    data = frames(lengths, provenance=Provenance(replicas=tuple(range(len(lengths)))))
     kept, held = data.split(fraction, seed)
-    assert sorted(labels(kept) + labels(held)) == list(range(25)) and kept.lengths and held.lengths
-    whole = {tuple(range(run.start, run.stop)) for run in data.runs}
+    assert sorted(labels(kept) + labels(held)) == list(range(sum(lengths))) and kept.lengths and held.lengths
     for part in (kept, held):
-        assert {tuple(labels(part)[run]) for run in part.runs} <= whole
+        for run, replica in zip(part.runs, part.provenance.replicas, strict=True):
+            whole = data.runs[replica]
+            assert labels(part)[run] == list(range(whole.start, whole.stop))
     assert labels(data.split(fraction, seed)[1]) == labels(held)
 
 
@@ -152,13 +158,24 @@ def test_probabilities_sum_to_one():
 # the folder
 
 
-def test_a_folder_gives_back_what_was_saved(tmp_path):
-    data = frames(weights=np.arange(15.0), provenance=Provenance(mapping="ca", notes={"from": "here"}))
-    data = dataclasses.replace(data, forces=-data.positions)
-    back = Frames.load(data.save(tmp_path / "deep" / "frames"), verify=True)
-    for name in ("positions", "forces", "weights"):
+@FEW
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    extras=st.sets(st.sampled_from(["forces", "weights", "uncertainty"])),
+    dt=st.floats(1e-3, 1e3),
+)
+def test_a_folder_gives_back_what_was_saved(tmp_path_factory, lengths, extras, dt):
+    data = frames(lengths, dt=dt, provenance=Provenance(mapping="ca", notes={"from": "here"}))
+    made = {
+        "forces": -data.positions,
+        "weights": np.arange(1.0, len(data) + 1),
+        "uncertainty": np.ones((len(data), 3), np.float16),
+    }
+    data = dataclasses.replace(data, **{name: made[name] for name in extras})
+    back = Frames.load(data.save(tmp_path_factory.mktemp("deep") / "new" / "frames"), verify=True)
+    for name in ("positions", *extras):
         np.testing.assert_array_equal(getattr(back, name), getattr(data, name))
-    assert isinstance(back.positions, np.memmap)
+    assert isinstance(back.positions, np.memmap) and all(getattr(back, n) is None for n in made.keys() - extras)
     for name in ("beads", "lengths", "dt", "temperature", "provenance"):
         assert getattr(back, name) == getattr(data, name)
 

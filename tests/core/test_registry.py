@@ -1,14 +1,20 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cgsurrogate.core import registry
 
+WORD = st.from_regex(r"[a-z_][a-z_./]*", fullmatch=True).filter(
+    lambda s: s not in ("true", "false", "nan", "inf", "infinity")
+)
+VALUE = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), WORD)
 
-def test_options_are_read_as_values():
-    assert registry.parse("schnet:width=16,rate=0.5,flag=true,word=abc") == (
-        "schnet",
-        {"width": 16, "rate": 0.5, "flag": True, "word": "abc"},
-    )
-    assert registry.parse("ca") == ("ca", {})
+
+@settings(max_examples=25, deadline=None)
+@given(name=st.from_regex(r"[a-z]+(\.py)?", fullmatch=True), options=st.dictionaries(WORD, VALUE, max_size=4))
+def test_options_are_read_as_they_were_written(name, options):
+    text = ",".join(f"{key}={value}" for key, value in options.items())
+    assert registry.parse(f"{name}:{text}" if options else name) == (name, options)
 
 
 def test_an_unknown_name_gets_a_hint():

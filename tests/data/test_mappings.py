@@ -1,7 +1,9 @@
-"""Mappings: laws over every kind, and the chemistry of each."""
+"""Mappings: the chemistry of each."""
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cgsurrogate.core import bead_types, registry
 from cgsurrogate.data import force_aggregation
@@ -16,70 +18,19 @@ cap = resname ACE and not element H
 """
 
 
-@pytest.fixture(params=registry.kinds("mappings"))
-def mapping(request, peptide, tmp_path) -> Mapping:
-    options = {}
-    if request.param == "custom":
-        (tmp_path / "beads.txt").write_text(CUSTOM)
-        options = {"file": str(tmp_path / "beads.txt")}
-    return registry.build("mappings", request.param, peptide.topology, **options)
-
-
 def names(mapping: Mapping) -> list[str]:
     return [f"{r}:{n}" for r, n in zip(mapping.beads.residue_names, mapping.beads.names, strict=True)]
 
 
-# laws over every kind
-
-
-def test_rows_sum_to_one_and_force_weights_invert_position_weights(mapping):
-    assert mapping.weights.sum(1) == pytest.approx(1)
-    assert mapping.force_weights @ mapping.weights.T == pytest.approx(np.eye(len(mapping.beads)), abs=1e-12)
-
-
-def test_a_shift_shifts_and_a_turn_turns_positions_and_forces(mapping, atoms):
-    from scipy.spatial.transform import Rotation
-
-    turn = Rotation.from_rotvec([0.3, -1.0, 0.5]).as_matrix()
-    np.testing.assert_allclose(mapping.positions(atoms @ turn.T + 1), mapping.positions(atoms) @ turn.T + 1, atol=1e-6)
-    np.testing.assert_allclose(mapping.forces(atoms @ turn.T), mapping.forces(atoms) @ turn.T, atol=1e-5)
-
-
-def test_a_hydrogen_moves_with_its_heavy_atom(mapping, peptide):
-    """Bonds of hydrogen may be rigid, so both ends have the same force weight in every bead."""
-    for a, b in peptide.topology.bonds:
-        if "H" in (a.element.symbol, b.element.symbol):
-            np.testing.assert_array_equal(mapping.force_weights[:, a.index], mapping.force_weights[:, b.index])
-
-
-def test_a_bead_weighs_what_its_force_is_summed_over(mapping, peptide):
-    mass = np.array([atom.element.mass for atom in peptide.topology.atoms])
-    assert mapping.beads.masses == pytest.approx(mapping.force_weights @ mass)
-    assert sum(mapping.beads.masses) <= mass.sum() + 1e-9
-
-
-def test_bonds_join_all_beads_of_a_chain(mapping):
-    groups = list(range(len(mapping.beads)))
-    for i, j in mapping.beads.bonds:
-        groups = [groups[i] if g == groups[j] else g for g in groups]
-    assert len(set(groups)) == 1
-
-
-def test_mapped_force_is_the_slope_of_the_potential_of_mean_force(mapping, peptide):
-    """For U = k/2 sum |r|^2 the mean over all unmapped degrees of freedom is known.
-
-    Positions given the beads R are Gaussian, with mean W^T (W W^T)^-1 R, so the mean force is -k (W W^T)^-1 R; the
-    mean of the mapped force over that Gaussian must be the same, which needs force_weights @ weights.T = 1.
-    """
-    k, inverse = 7.0, np.linalg.inv(mapping.weights @ mapping.weights.T)
-    beads = np.random.default_rng(0).normal(size=(1, len(mapping.beads), 3))
-    mean_atoms = np.einsum("na,nm,tmd->tad", mapping.weights, inverse, beads)
-    np.testing.assert_allclose(mapping.positions(mean_atoms), beads, atol=1e-5)
-    expected = -k * np.einsum("nm,tmd->tnd", inverse, beads)
-    np.testing.assert_allclose(mapping.forces(-k * mean_atoms), expected, rtol=1e-4, atol=1e-4)
-
-
-# each kind
+@pytest.mark.parametrize("kind", ["ca", "backbone", "heavy"])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), scale=st.floats(1e-3, 1e3))
+def test_forces_that_follow_from_beads_alone_are_given_back(peptide, kind, seed, scale):
+    """Bead positions p = W x and an energy V(p): the forces on atoms are W^T f, and they map to f."""
+    mapping = registry.build("mappings", kind, peptide.topology)
+    f = scale * np.random.default_rng(seed).normal(size=(2, len(mapping.beads), 3))
+    atoms = np.einsum("na,tnd->tad", mapping.weights, f)
+    np.testing.assert_allclose(mapping.forces(atoms), f, rtol=1e-5, atol=1e-5 * scale)
 
 
 def test_ca_is_a_chain_of_alpha_carbons(peptide):

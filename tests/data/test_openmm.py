@@ -14,9 +14,8 @@ import pytest
 from cgsurrogate.analysis import convergence
 from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.data import examples
 from cgsurrogate.data.generation.openmm import Protocol, collect, generate
-from cgsurrogate.data.read import read
+from cgsurrogate.data.read import Input, read
 
 openmm = pytest.importorskip("openmm")
 
@@ -40,13 +39,9 @@ def made(dipeptide_pdb, tmp_path_factory):
 
 def test_a_generation_is_readable_with_its_forces(made, dipeptide_pdb):
     trajectories = [made / f"run{i}.xtc" for i in range(2)]
-    frames = read(
-        made / "topology.pdb",
-        trajectories,
-        registry.builder("mappings", "backbone"),
-        temperature=300,
-        forces=[path.with_suffix(".forces.npy") for path in trajectories],
-    )
+    forces = [path.with_suffix(".forces.npy") for path in trajectories]
+    given = Input(made / "topology.pdb", trajectories, 300, forces=forces)
+    frames = read(given, registry.builder("mappings", "backbone"))
     assert frames.lengths == (6, 6) and frames.dt == pytest.approx(0.4)
     assert np.abs(frames.positions[0] - frames.positions[6]).max() > 0.01  # runs start apart
     assert len(np.load(made / "run0.potential.npy")) == 6
@@ -56,13 +51,13 @@ def test_the_speed_of_a_generation_comes_with_its_frames(made, tmp_path):
     trajectories = [made / f"run{i}.xtc" for i in range(2)]
     accounts = [filesystem.read_json(path.with_suffix("") / "speed.json") for path in trajectories]
     assert [one["nanoseconds"] for one in accounts] == pytest.approx([0.0024, 0.0024])
-    frames = read(made / "topology.pdb", trajectories, registry.builder("mappings", "ca"), temperature=300)
+    frames = read(Input(made / "topology.pdb", trajectories, 300), registry.builder("mappings", "ca"))
     frames.save(tmp_path / "frames")
     seconds = sum(one["seconds"] for one in accounts)
     assert convergence.wall_seconds(Frames.load(tmp_path / "frames")) == pytest.approx(seconds, rel=1e-6)
     alone = tmp_path / "run0.xtc"  # elsewhere nothing is known of its speed
     alone.write_bytes(trajectories[0].read_bytes())
-    again = read(made / "topology.pdb", [alone], registry.builder("mappings", "ca"), temperature=300)
+    again = read(Input(made / "topology.pdb", [alone], 300), registry.builder("mappings", "ca"))
     assert np.isnan(convergence.wall_seconds(again))
 
 
@@ -173,9 +168,3 @@ def test_a_protocol_that_makes_no_sense_is_refused(changes):
 def test_a_run_that_is_not_there_is_refused(dipeptide_pdb, tmp_path):
     with pytest.raises(ValueError, match="2 runs"):
         generate(dipeptide_pdb, tmp_path, SHORT, only=(5,), platform="CPU")
-
-
-def test_a_generation_becomes_an_example(made, tmp_path):
-    examples.pack_example(made, "tiny", title="Tiny", command="none", folder=tmp_path)
-    frames = examples.load_example("tiny", registry.builder("mappings", "heavy"), folder=tmp_path)
-    assert frames.lengths == (6, 6) and frames.forces is not None and len(frames.beads) == 10

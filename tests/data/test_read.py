@@ -10,9 +10,9 @@ import pytest
 from cgsurrogate.core import filesystem, registry, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data import examples
-from cgsurrogate.data.export import beads_from_topology, export, load_any, to_mdtraj
+from cgsurrogate.data.export import beads_from_topology, export, load_any, pdb_text
 from cgsurrogate.data.formats.sources import Reader, sources
-from cgsurrogate.data.read import read
+from cgsurrogate.data.read import Input, read
 
 BACKBONE = registry.builder("mappings", "backbone")
 CA = registry.builder("mappings", "ca")
@@ -25,7 +25,7 @@ def trajectory(peptide, atoms):
 
 
 def read_ca(pdb, *paths, **options):
-    return read(pdb, list(paths), CA, temperature=300, **options)
+    return read(Input(pdb, paths, 300, **options), CA)
 
 
 def one_line(error) -> str:
@@ -41,7 +41,7 @@ def one_line(error) -> str:
 def test_every_format_gives_the_same_beads(trajectory, peptide, peptide_pdb, atoms, tmp_path, ending, rounding):
     path = tmp_path / f"t.{ending}"
     trajectory.save(str(path))
-    frames = read(peptide_pdb, [path], BACKBONE, temperature=300, dt=2.0 if ending in ("dcd", "pdb") else None)
+    frames = read(Input(peptide_pdb, [path], 300, 2.0 if ending in ("dcd", "pdb") else None), BACKBONE)
     assert frames.dt == 2.0 and frames.lengths == (40,) and frames.temperature == 300
     np.testing.assert_allclose(frames.positions, BACKBONE(peptide.topology).positions(atoms), atol=rounding)
 
@@ -371,7 +371,7 @@ def test_a_molecule_cut_by_the_box_is_made_whole(peptide, peptide_pdb, atoms, tm
     bonds = np.array([(a.index, b.index) for a, b in peptide.topology.bonds])
     assert np.linalg.norm(trajectory.xyz[:, bonds[:, 0]] - trajectory.xyz[:, bonds[:, 1]], axis=-1).max() > 0.5
     trajectory.save(str(tmp_path / "t.trr"))
-    found = read(peptide_pdb, [tmp_path / "t.trr"], BACKBONE, temperature=300, dt=1).positions
+    found = read(Input(peptide_pdb, [tmp_path / "t.trr"], 300, dt=1), BACKBONE).positions
     expected = BACKBONE(peptide.topology).positions(atoms)
     inner = [x - x[:, :1] for x in (found, expected)]
     np.testing.assert_allclose(inner[0], inner[1], atol=2e-6)
@@ -446,39 +446,34 @@ def test_nothing_is_left_of_an_export_that_fails(peptide_frames, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_topology_of_two_chains_has_two_chains(peptide):
+def test_a_topology_of_two_chains_has_two_chains(peptide, tmp_path):
     beads = CA(peptide.topology.join(peptide.topology)).beads
-    topology = to_mdtraj(beads)
+    (tmp_path / "two.pdb").write_text(pdb_text(beads, np.arange(30.0).reshape(10, 3)))
+    topology = mdtraj.load(str(tmp_path / "two.pdb")).topology
     assert topology.n_chains == 2 and topology.n_atoms == 10 and topology.n_bonds == len(beads.bonds)
 
 
 # embedded examples
 
 
-@pytest.fixture
-def generated(peptide_pdb, atoms, tmp_path):
-    """A folder as the generation leaves it."""
-    folder = tmp_path / "generated"
-    folder.mkdir()
-    filesystem.write_json(folder / "reference.json", {"temperature": 300.0, "every": 2.0, "seed": 1})
+def test_an_example_is_listed_read_and_written(peptide_pdb, peptide, atoms, tmp_path):
+    store = tmp_path / "store"
+    folder = store / "toy"
+    folder.mkdir(parents=True)
+    about = {"title": "A toy", "temperature": 300.0, "dt": 2.0, "command": "make it", "licence": "MIT"}
+    filesystem.write_json(folder / examples.MANIFEST, about)
     (folder / "topology.pdb").write_bytes(peptide_pdb.read_bytes())
     for run in (0, 1, 10):
         with mdtraj.formats.XTCTrajectoryFile(str(folder / f"run{run}.xtc"), "w") as handle:
             handle.write(atoms + run, time=np.arange(40, dtype=np.float32) * 2)
-        np.save(folder / f"run{run}.forces.npy", np.random.default_rng(run).normal(0, 900, atoms.shape).astype("f4"))
-    return folder
-
-
-def test_an_example_is_packed_listed_read_and_written(generated, peptide, tmp_path):
-    store = tmp_path / "store"
-    examples.pack_example(generated, "toy", title="A toy", command="make it", folder=store)
+        np.save(folder / f"run{run}.forces.npy", np.random.default_rng(run).normal(0, 900, atoms.shape).astype("f2"))
     (entry,) = examples.examples(store)
     assert (entry.name, entry.title, entry.temperature, entry.dt) == ("toy", "A toy", 300.0, 2.0)
     assert [path.stem for path in entry.trajectories] == ["run0", "run1", "run10"]
     frames = examples.load_example("toy", BACKBONE, folder=store)
     assert frames.lengths == (40, 40, 40) and frames.provenance.example == "toy"
-    exact = BACKBONE(peptide.topology).forces(np.load(generated / "run1.forces.npy"))
-    assert np.abs(frames.forces[frames.runs[1]] - exact).max() < 1e-3 * np.abs(exact).max()
+    exact = BACKBONE(peptide.topology).forces(np.load(folder / "run1.forces.npy"))
+    np.testing.assert_allclose(frames.forces[frames.runs[1]], exact, rtol=1e-5, atol=1e-3)
     made = examples.write_example("toy", tmp_path / "out", store)
     assert made == examples.write_example("toy", tmp_path / "out", store)  # again changes nothing
     assert all(path.read_bytes() == (entry.folder / path.name).read_bytes() for path in made)
@@ -487,12 +482,6 @@ def test_an_example_is_packed_listed_read_and_written(generated, peptide, tmp_pa
         examples.write_example("toy", tmp_path / "out", store)
     with pytest.raises(ValueError, match="toy"):
         examples.find("other", store)
-
-
-def test_forces_too_large_for_half_precision_are_refused(generated, atoms, tmp_path):
-    np.save(generated / "run0.forces.npy", np.full(atoms.shape, 1e5, np.float32))
-    with pytest.raises(ValueError, match="half precision"):
-        examples.pack_example(generated, "toy", title="t", command="c", folder=tmp_path / "store")
 
 
 def test_every_embedded_example_is_whole():

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
@@ -51,6 +53,17 @@ def test_round_trip_is_exact(beads, from_start):
     z, x = ZMatrix(beads, from_start), random_positions(beads)
     again = z.to_positions(*z.to_internal(x), like=x)
     assert (again - x).abs().max() < 1e-9
+
+
+@given(st.integers(4, 40), st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_round_trip_is_exact_for_any_tree(count, seed, from_start):
+    """Bonds, angles and dihedrals place every bead, whatever the tree, its labels and the positions."""
+    beads = random_tree(count, seed)
+    z, x = ZMatrix(beads, from_start), random_positions(beads, seed=seed)
+    bonds, angles, dihedrals = z.to_internal(x)
+    assert (bonds.shape[1], angles.shape[1], dihedrals.shape[1]) == (count - 1, count - 2, count - 3)
+    assert (z.to_positions(bonds, angles, dihedrals, like=x) - x).abs().max() < 1e-7
 
 
 def test_internal_round_trip_is_exact(beads):

@@ -14,6 +14,7 @@ from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models import extrapolation, extrapolation_scores
 from cgsurrogate.models.extrapolation import fit_novelty
 from cgsurrogate.models.model import NOVELTY, Model, compose
+from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.workflows import compare
 
 COUNT, STATE = 8, -1.8  # beads; radian, where the third dihedral is when it is in the state that is left out
@@ -242,14 +243,15 @@ def test_a_simulation_is_scored_and_a_finished_one_is_not_scored_again(tmp_path)
     for term in energy.terms:
         term.fit(frames)
     model = Model(energy, frames.beads, 300.0, {}, fit_novelty(frames.split(0.2)[0], frames))
-    options = {"replicas": 3, "time": 0.2, "every": 0.04, "integrator": "baoab:timestep=0.002"}
-    result = workflows.make_simulation(model, frames, tmp_path / "s", **options)
+    sampler = SamplerSettings(integrator="baoab:timestep=0.002")
+    settings = SimulationSettings(0.2, 0.04, replicas=3, sampler=sampler)
+    result = workflows.make_simulation(model, frames, tmp_path / "s", settings)
     assert result.uncertainty.shape == (15, 12)
     (tmp_path / "s" / extrapolation_scores.FILE).unlink()  # as if it had been killed before it came to this
     manifest = filesystem.read_json(tmp_path / "s" / "frames.json")
     del manifest["arrays"]["uncertainty"], manifest["source"]["uncertainty"]
     filesystem.write_json(tmp_path / "s" / "frames.json", manifest)
-    again = workflows.make_simulation(model, frames, tmp_path / "s", **options)
+    again = workflows.make_simulation(model, frames, tmp_path / "s", settings)
     np.testing.assert_array_equal(again.uncertainty, result.uncertainty)
 
 

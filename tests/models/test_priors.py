@@ -1,8 +1,7 @@
-"""Priors: the contract over every kind, fits that recover known distributions, and refusals that name the term."""
+"""Priors: fits that recover known distributions, and refusals that name the term."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import energy_contract as contract
@@ -34,52 +33,6 @@ def as_frames(x: torch.Tensor, weights: np.ndarray | None = None) -> Frames:
 @pytest.fixture(scope="module", params=KINDS)
 def kind(request) -> str:
     return request.param
-
-
-@pytest.fixture(scope="module")
-def prior(kind) -> Prior:
-    # tightly sampled frames, so that the contract's wider conformations also touch walls and repulsion
-    x = contract.conformations(300, seed=1, shake=0.004).numpy().astype(np.float32)
-    return fitted(kind, Frames(contract.peptide(), x, (300,), 1.0, 300.0))
-
-
-def test_contract(prior):
-    contract.check(prior)
-
-
-def test_nan_until_fitted(kind):
-    prior = registry.build("priors", kind, contract.peptide())
-    assert isinstance(prior, Prior)
-    assert torch.isnan(prior(contract.conformations(3).float())).all()
-
-
-def test_save_and_load(kind, prior):
-    copy = registry.build("priors", kind, contract.peptide())
-    copy.load_state_dict(prior.state_dict())
-    x = contract.conformations(3).float()
-    assert torch.equal(copy(x), prior(x))
-
-
-def test_summary_has_a_row_for_every_term(prior):
-    rows = prior.summary()
-    assert rows and all(math.isfinite(v) for row in rows for v in row.values() if isinstance(v, float))
-    assert len({row["term"] for row in rows}) == len(rows)
-
-
-def test_a_weight_counts_like_so_many_copies(kind):
-    frames = contract.frames(60)
-    times = np.random.default_rng(0).integers(1, 4, 60)
-    weighted = fitted(kind, dataclasses.replace(frames, weights=times.astype(float)))
-    repeated = np.repeat(frames.positions, times, axis=0)
-    plain = fitted(kind, dataclasses.replace(frames, positions=repeated, lengths=(len(repeated),)))
-    x = contract.conformations(5).float()
-    torch.testing.assert_close(weighted(x), plain(x), rtol=2e-4, atol=2e-3)
-
-
-def test_frames_of_another_molecule_are_refused(kind):
-    prior = registry.build("priors", kind, contract.peptide())
-    with pytest.raises(ValueError, match="other beads"):
-        prior.fit(as_frames(contract.chain("dihedral", torch.zeros(5))))
 
 
 def test_one_frame_is_refused_by_name(kind):

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from simulation.test_run import BEADS, SETTINGS, Walk, content, run, starts
 from torch import Generator, Tensor
+from walks import BEADS, SETTINGS, Walk, asked, content, run, several, starts
+from wells import ONE, DoubleWell, integrate
 
 from cgsurrogate.core import filesystem, interrupts, registry
 from cgsurrogate.core.energy import Sum
@@ -30,10 +31,11 @@ from cgsurrogate.core.propagator import State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import parallel as parts
 from cgsurrogate.simulation import worker_processes
-from cgsurrogate.simulation.checkpoint import Folder
+from cgsurrogate.simulation.frame_store import Folder
 from cgsurrogate.simulation.parallel import part_seed, simulate_parts
 from cgsurrogate.simulation.run import Unstable, advance, simulate
-from cgsurrogate.simulation.specification import make_plan
+from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings
+from cgsurrogate.simulation.specification import specify
 
 SHARES = (slice(0, 3), slice(3, 5))  # of five replicas in two parts
 
@@ -54,17 +56,12 @@ class Counted(Walk):
         return dataclasses.replace(known, notes={**known.notes, "ups": {"up": up, "share": up / every}})
 
 
-def several(folder: Path, moves: Walk | None = None, *, replicas: int = 5, **changes) -> Frames:
-    settings = {"checkpoint_every": 0.05, "processes": 2} | SETTINGS | changes
-    return simulate_parts(moves or Walk(), starts(replicas), BEADS, folder=folder, **settings)
-
-
 def alone(moves: Walk | None = None, **changes) -> list[Frames]:
     """The parts as simulations by themselves."""
     x = starts(5)
     lengths = np.linalg.norm(np.diff(x, axis=1), axis=-1).mean(0)  # bonds are judged by the mean of all
     own = [SETTINGS | changes | {"seed": part_seed(SETTINGS["seed"], k), "bond_lengths": lengths} for k in range(2)]
-    return [simulate(moves or Walk(), x[share], BEADS, **o) for share, o in zip(SHARES, own, strict=True)]
+    return [simulate(moves or Walk(), x[share], BEADS, *asked(**o)) for share, o in zip(SHARES, own, strict=True)]
 
 
 @pytest.fixture
@@ -75,8 +72,8 @@ def here(monkeypatch) -> None:
         for part in parts:
             part.folder.mkdir(parents=True, exist_ok=True)
             try:
-                sink = Folder(part.folder, part.plan.settings)
-                advance(copy.deepcopy(part.plan), sink, report, checkpoint_every, interrupts.Watch())
+                sink = Folder(part.folder, part.spec.named)
+                advance(copy.deepcopy(part.spec), sink, report, checkpoint_every, interrupts.Watch())
             except Unstable:
                 pass
 
@@ -129,15 +126,12 @@ def test_seeds_of_parts_are_all_different():
 
 def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     """Three ladders in two parts: frames at the lowest temperature, a run a ladder, and counts as of the two parts."""
-    from simulation.test_replica_exchange import integrate
-    from simulation.test_replica_exchange_runs import ONE, DoubleWell
-
     rungs = (300.0, 500.0, 800.0)
     moves = integrate("baoab", DoubleWell(5.0), rungs, ONE, period=2)
     x = np.full((9, 1, 3), 0.1)
-    settings = {"time": 8.0, "every": 0.08, "temperature": 300.0}
-    frames = simulate_parts(moves, x, ONE, folder=tmp_path, processes=2, seed=1, **settings)
-    own = [simulate(moves, x[:n], ONE, seed=part_seed(1, k), **settings) for k, n in enumerate((6, 3))]
+    settings = [SimulationSettings(8.0, 0.08, 300.0, seed=seed) for seed in (1, part_seed(1, 0), part_seed(1, 1))]
+    frames = simulate_parts(moves, x, ONE, settings[0], RunOptions(tmp_path, processes=2))
+    own = [simulate(moves, x[:n], ONE, one) for n, one in zip((6, 3), settings[1:], strict=True)]
     assert np.array_equal(frames.positions, np.concatenate([f.positions for f in own]))
     assert frames.provenance.ladders == (0, 1, 2)
     exchange, parts_ = frames.provenance.exchange, [f.provenance.exchange for f in own]
@@ -161,14 +155,14 @@ def test_bonds_are_judged_by_the_mean_of_all_starts(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         several(tmp_path, closest=0.05)
     whole = filesystem.read_json(tmp_path / "simulation.json")
-    assert [len(part.plan.first) for part in cut] == [3, 2]
+    assert [len(part.spec.first) for part in cut] == [3, 2]
     for part in cut:
-        assert part.plan.settings["health"] == whole["health"]
-        assert float(part.plan.health.closest) == pytest.approx(0.05)
+        assert part.spec.named["health"] == whole["health"]
+        assert float(part.spec.monitor.closest) == pytest.approx(0.05)
     x = starts(8)
     x[7:] *= 5  # by itself it would be usual
     with pytest.raises(ValueError, match="replica 7: bond"):
-        simulate_parts(Walk(), x, BEADS, folder=tmp_path / "new", processes=4, **SETTINGS)
+        simulate_parts(Walk(), x, BEADS, *asked(folder=tmp_path / "new", processes=4, **SETTINGS))
 
 
 class Lost(Walk):
@@ -187,16 +181,18 @@ class Lost(Walk):
 def test_a_part_without_replicas_leaves_the_others(tmp_path, here):
     high = float(starts(1)[0, 0, 2]) + 0.5
     x = np.concatenate([starts(2), starts(2) + np.array([0, 0, 1])])
-    frames = simulate_parts(Lost(high), x, BEADS, folder=tmp_path / "one", processes=2, **SETTINGS)
+    frames = simulate_parts(Lost(high), x, BEADS, *asked(folder=tmp_path / "one", processes=2, **SETTINGS))
     assert frames.lengths == (20, 20)
     assert frames.provenance.replicas == (0, 1)
     assert [q.replica for q in frames.provenance.quarantined] == [2, 3]
     for _ in range(2):
         with pytest.raises(Unstable, match="all 4 replicas"):
-            simulate_parts(Lost(-9.0), x, BEADS, folder=tmp_path / "none", processes=2, **SETTINGS)
+            simulate_parts(Lost(-9.0), x, BEADS, *asked(folder=tmp_path / "none", processes=2, **SETTINGS))
 
 
-@pytest.mark.parametrize("where", ["cgsurrogate.simulation.frame_store.turn", "cgsurrogate.core.frames.Frames.save"])
+@pytest.mark.parametrize(
+    "where", ["cgsurrogate.simulation.frame_store.write_runs", "cgsurrogate.core.frames.Frames.save"]
+)
 def test_a_kill_while_the_parts_are_put_together(tmp_path, here, monkeypatch, where):
     def die(*_):
         raise KeyboardInterrupt
@@ -220,9 +216,8 @@ sys.path[:0] = {paths!r}
 if __name__ == "__main__":
     import torch
     torch.set_num_threads(1)
-    from tests.simulation.test_parallel import LONG, several
-    from simulation.test_run import Walk
-    several(sys.argv[1], Walk(wait=0.01), **LONG)
+    from walks import Walk, several
+    several(sys.argv[1], Walk(wait=0.01), time=300.0)
 """
 
 
@@ -290,15 +285,15 @@ class Faulty(Walk):
 
 
 def test_a_worker_tells_of_a_fault_in_one_line(tmp_path):
-    plan = make_plan(Faulty(), starts(), BEADS, **SETTINGS)
+    spec = specify(Faulty(), starts(), BEADS, asked(**SETTINGS)[0])
     ours, theirs = multiprocessing.Pipe(duplex=False)
-    worker_processes._work(registry.UserFiles(), plan, tmp_path, 60.0, theirs)
+    worker_processes._work(registry.UserFiles(), spec, tmp_path, 60.0, theirs)
     kind, error = ours.recv()
     assert kind == "failed"
     assert str(error) == "ZeroDivisionError in a process of the simulation: by a fault"
     assert any("Traceback" in note for note in error.__notes__)
     (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
-    worker_processes._work(registry.UserFiles(), plan, tmp_path, 60.0, theirs)
+    worker_processes._work(registry.UserFiles(), spec, tmp_path, 60.0, theirs)
     kind, error = ours.recv()
     assert isinstance(error, ValueError)
     assert "simulate again" in str(error)
@@ -327,8 +322,8 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
     model.module.terms[1].fit(peptide_frames)
 
     def simulated(out: str, **changes) -> Frames:
-        how = {"replicas": 6, "time": 0.4, "every": 0.04, "turns": "1:5", "processes": 2} | changes
-        return workflows.make_simulation(model, peptide_frames, Path(out), **how)
+        settings = SimulationSettings(0.4, 0.04, replicas=6, sampler=SamplerSettings(pivot="1:5"))
+        return workflows.make_simulation(model, peptide_frames, Path(out), settings, **({"processes": 2} | changes))
 
     frames = simulated("several")
     assert simulated("several", processes=None).provenance == frames.provenance
@@ -343,7 +338,7 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
 
 def advance_here(part) -> None:
     part.folder.mkdir(parents=True)
-    advance(part.plan, Folder(part.folder, part.plan.settings), None, 60.0, interrupts.Watch())
+    advance(part.spec, Folder(part.folder, part.spec.named), None, 60.0, interrupts.Watch())
 
 
 # refusals, and how many

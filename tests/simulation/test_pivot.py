@@ -1,4 +1,4 @@
-"""Monte Carlo turns: what a turn changes, the balance of proposals, known densities, and simulations with them."""
+"""Pivot and block moves: what they change, the balance of proposals, known densities, and simulations with them."""
 
 from __future__ import annotations
 
@@ -8,80 +8,41 @@ import numpy as np
 import pytest
 import torch
 from energy_contract import frames as contract_frames
-from known_molecule import BEADS, KELVIN, KT, Killed, Known, angle_term, bond_term, exact, p_value, torsion_term
+from known_molecule import BEADS, KELVIN, KT, Known, Part, angle_term, exact, known, p_value, torsion_term
 from scipy import stats
-from torch import Generator, Tensor
+from torch import Tensor
+from walks import asked, killed
+from wells import Still, generator
 
 from cgsurrogate import workflows
 from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.core.propagator import Propagator, State, Stepper
+from cgsurrogate.core.propagator import State, Stepper
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
-from cgsurrogate.models.evaluation.analytic import Curves
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo import hmm
-from cgsurrogate.simulation.monte_carlo.pivot import GRID, Turns
-from cgsurrogate.simulation.monte_carlo.sampler import Turning, sentence, usual_period
-from cgsurrogate.simulation.replica_exchange import Tempering
+from cgsurrogate.simulation.monte_carlo.block_moves import learned, pivot_moves
+from cgsurrogate.simulation.monte_carlo.pivot import GRID, PivotMove
+from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler, sentences, usual_period
 from cgsurrogate.simulation.run import simulate
+from cgsurrogate.simulation.settings import RunOptions, SimulationSettings
 
-ROWS = Molecule.of(BEADS).dihedrals
 MANY = 4000
 
 
-def generator(seed: int = 0) -> Generator:
-    return Generator().manual_seed(seed)
+def moves_only(energy: Energy, attempts: int = 30) -> HybridSampler:
+    return HybridSampler(Still(), energy, [Attempts([PivotMove(BEADS, energy, KELVIN)], attempts, 1)]).double()
 
 
-class Part(Energy):
-    """The bonds, the angles or the torsions of ``known_molecule.Known``, with a fast form where asked for."""
-
-    def __init__(self, place: int, fast: bool = True):
-        super().__init__()
-        self.zmatrix, self.place, self.fast = ZMatrix(BEADS), place, fast
-
-    def forward(self, positions: Tensor) -> Tensor:
-        values = self.zmatrix.to_internal(positions)[self.place]
-        return KT * (bond_term, angle_term, torsion_term)[self.place](values).sum(1)
-
-    def analytic(self) -> Curves | None:
-        rows = (Molecule.of(BEADS).bonds, Molecule.of(BEADS).angles, ROWS)[self.place]
-        return Curves(rows, self.curve) if self.fast else None
-
-    def curve(self, at: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            at = at.detach().requires_grad_()
-            values = (lambda x: x, torch.arccos, lambda x: x)[self.place](at)
-            energy = KT * (bond_term, angle_term, torsion_term)[self.place](values)
-            (slope,) = torch.autograd.grad(energy.sum(), at)
-        return energy.sum(0).detach(), slope
+def told(sampler: HybridSampler, state: State) -> dict:
+    return sampler.notes(state, Provenance()).monte_carlo["pivot"]
 
 
-class Still(Propagator):
-    """Moves nothing, so that the turns are all that happens."""
-
-    mixes_temperatures, temperature, lag = True, KELVIN, 1.0
-
-    def start(self, positions: Tensor, rng: Generator) -> State:
-        return State(positions, torch.ones_like(positions))
-
-    def step(self, state: State, rng: Generator) -> State:
-        return state
-
-
-def known(fast: bool = True) -> Sum:
-    return Sum(Part(0), Part(1, fast), Part(2, fast))
-
-
-def turn_only(energy: Energy, attempts: int = 30) -> Turning:
-    return Turning(Still(), energy, BEADS, attempts, 1).double()
-
-
-# what a turn changes
+# what a pivot move changes
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +62,15 @@ def coordinates(beads: Beads, x: Tensor) -> dict[str, Tensor]:
     return out
 
 
-def test_a_turn_changes_its_dihedral_by_the_amount_and_nothing_else(peptide):
+def test_a_rotation_changes_its_dihedral_by_the_amount_and_nothing_else(peptide):
     beads, x = peptide
-    turns = Turns(beads, Sum(), KELVIN)
-    assert turns.dihedrals == len(turns) == len(Molecule.of(beads).dihedrals)
+    pivot = PivotMove(beads, Sum(), KELVIN)
+    assert pivot.dihedrals == len(pivot) == len(Molecule.of(beads).dihedrals)
     before = coordinates(beads, x)
-    for number in range(len(turns)):
+    for number in range(len(pivot)):
         move = torch.full((len(x),), number)
         amount = torch.linspace(-2, 2, len(x), dtype=torch.float64)
-        turned = turns.turn(x, move, amount)
+        turned = pivot.rotate(x, move, amount)
         after = coordinates(beads, turned)
         change = {name: (after[name] - before[name] + math.pi) % (2 * math.pi) - math.pi for name in before}
         expected = torch.zeros_like(change["dihedrals"])
@@ -118,35 +79,39 @@ def test_a_turn_changes_its_dihedral_by_the_amount_and_nothing_else(peptide):
             wanted = expected if name == "dihedrals" else torch.zeros_like(value)
             torch.testing.assert_close(value, wanted, rtol=0, atol=1e-6)
         moved = (turned - x).norm(dim=2) > 1e-12
-        assert 2 * moved.sum(1).max() <= x.shape[1] and not moved[:, turns.rows[number, 1:3]].any()
+        assert 2 * moved.sum(1).max() <= x.shape[1] and not moved[:, pivot.rows[number, 1:3]].any()
 
 
 def test_an_angle_opens_by_the_amount():
-    turns, x = Turns(BEADS, known(), KELVIN), exact(9)
-    assert len(turns) == 5 and turns.dihedrals == 2  # three broad angles
+    pivot, x = PivotMove(BEADS, known(), KELVIN), exact(9)
+    assert len(pivot) == 5 and pivot.dihedrals == 2  # three broad angles
     for number in range(2, 5):
         move, amount = torch.full((9,), number), torch.linspace(-0.5, 0.5, 9, dtype=torch.float64)
-        turned = turns.turn(x, move, amount)
-        torch.testing.assert_close(turns.measure(turned, move) - turns.measure(x, move), amount)
-        assert torch.equal(turned[:, turns.rows[number, 0]], x[:, turns.rows[number, 0]])
+        turned = pivot.rotate(x, move, amount)
+        torch.testing.assert_close(pivot.measure(turned, move) - pivot.measure(x, move), amount)
+        assert torch.equal(turned[:, pivot.rows[number, 0]], x[:, pivot.rows[number, 0]])
         bonds = ZMatrix(BEADS).to_internal(turned)[0]
         torch.testing.assert_close(bonds, ZMatrix(BEADS).to_internal(x)[0])
 
 
-def test_only_terms_that_a_turn_can_change_are_asked(peptide):
+def test_only_terms_that_a_rotation_can_change_are_asked(peptide):
     beads, x = peptide
     frames = contract_frames()
     terms = [registry.build("priors", name, beads) for name in registry.kinds("priors")]
     for term in terms:
         term.fit(frames)
     energy = Sum(*terms, Known()).double()
-    turns = Turns(beads, Sum(*terms), KELVIN)
-    kept = list(turns.moving(energy).terms)
+    pivot = PivotMove(beads, Sum(*terms), KELVIN)
+    kept = [term for term in energy.terms if pivot.changes(term)]
     left_out = [term for term in energy.terms if term not in kept]
-    assert {type(term).__name__ for term in left_out} >= {"Bonds"}
-    assert {type(term).__name__ for term in kept} >= {"Dihedrals", "Repulsion", "Known"}  # of the last, nobody knows
+    assert {type(term).__name__ for term in left_out} >= {"BondPrior"}
+    assert {type(term).__name__ for term in kept} >= {
+        "DihedralPrior",
+        "RepulsionPrior",
+        "Known",
+    }  # of the last, nobody knows
     for _ in range(5):
-        moved, _, _ = turns.double().propose(x, generator(1))
+        moved, _, _ = pivot.double().propose(x, generator(1))
         for term in left_out:
             torch.testing.assert_close(term(moved), term(x), rtol=1e-6, atol=1e-4)
 
@@ -156,32 +121,33 @@ def test_only_terms_that_a_turn_can_change_are_asked(peptide):
 
 def test_values_are_drawn_from_the_density_that_the_ratio_uses():
     """Brute force: the histogram of many draws is the density; so is the Boltzmann density of the coordinate."""
-    turns, count = Turns(BEADS, known(), KELVIN), 200_000
-    for number in range(len(turns)):
+    pivot, count = PivotMove(BEADS, known(), KELVIN), 200_000
+    for number in range(len(pivot)):
         move = torch.full((count,), number)
         u = torch.rand(2, count, generator=generator(number), dtype=torch.float64)
-        values = turns.draw(move, *u)
-        cells = np.bincount(turns._cell(move, values).numpy() - number * GRID, minlength=GRID)
-        expected = turns.log_density.reshape(-1, GRID)[number].exp().numpy()
+        values = pivot.draw(move, *u)
+        cells = np.bincount(pivot._cell(move, values).numpy() - number * GRID, minlength=GRID)
+        expected = pivot.log_density.reshape(-1, GRID)[number].exp().numpy()
         assert expected.sum() == pytest.approx(1)
         full = expected * count > 20
         assert stats.chisquare(cells[full], expected[full] / expected[full].sum() * cells[full].sum()).pvalue > 1e-4
-        grid = turns.low[number] + turns.span[number] / GRID * (torch.arange(GRID, dtype=torch.float64) + 0.5)
+        grid = pivot.low[number] + pivot.span[number] / GRID * (torch.arange(GRID, dtype=torch.float64) + 0.5)
         own = torsion_term(grid) if number < 2 else angle_term(grid) - grid.sin().log()
         boltzmann = (-own).exp() / (-own).exp().sum()
         np.testing.assert_allclose(expected, 0.98 * boltzmann + 0.02 / GRID, rtol=2e-3, atol=1e-7)
 
 
 def test_the_ratio_is_that_of_the_ways_there_and_back():
-    turns, x, rng = Turns(BEADS, known(), KELVIN), exact(20_000), generator(3)
-    moved, ratio, drawn = turns.propose(x, rng)
+    pivot, x, rng = PivotMove(BEADS, known(), KELVIN), exact(20_000), generator(3)
+    moved, ratio, kind = pivot.propose(x, rng)
+    drawn = kind == 0
     assert 0.45 < drawn.double().mean() < 0.55
     internal = [ZMatrix(BEADS).to_internal(y) for y in (x, moved)]
     volume = [i[1].sin().log().sum(1) for i in internal]  # of the angles; bonds are as they were
-    density = [turns.log_density.reshape(-1, GRID)] * 2
+    density = [pivot.log_density.reshape(-1, GRID)] * 2
     cells = [
         torch.stack(
-            [turns._cell(torch.full((len(x),), k), turns.measure(y, torch.full((len(x),), k))) for k in range(5)]
+            [pivot._cell(torch.full((len(x),), k), pivot.measure(y, torch.full((len(x),), k))) for k in range(5)]
         )
         for y in (x, moved)
     ]
@@ -195,12 +161,12 @@ def test_the_ratio_is_that_of_the_ways_there_and_back():
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_known_density_is_left_and_reached(fast):
-    """Turns alone, with good guesses and with uniform ones; bonds cannot change, so they start right."""
-    moves, rng = turn_only(known(fast)), generator(4)
+    """Pivot moves alone, with good guesses and with uniform ones; bonds cannot change, so they start right."""
+    moves, rng = moves_only(known(fast)), generator(4)
     state = moves.start(exact(MANY), rng)
     state = moves.step(state, rng)
     assert p_value(state.positions) > 1e-4
-    accepted = moves.notes(state, Provenance()).monte_carlo["pivot"]["acceptance_drawn"]
+    accepted = told(moves, state)["acceptance_drawn"]
     assert accepted > 0.97 if fast else 0.1 < accepted < 0.9
     start = exact(MANY, seed=1)
     bonds, angles, torsions = ZMatrix(BEADS).to_internal(start)
@@ -225,13 +191,13 @@ def torsion_p(torsions: Tensor, heat: float) -> float:
 
 
 def test_a_wrong_ratio_is_seen(monkeypatch):
-    moves, rng = turn_only(known()), generator(5)
-    monkeypatch.setattr(Turns, "log_ratio", lambda self, move, now, later, drawn: torch.zeros_like(now))
+    moves, rng = moves_only(known()), generator(5)
+    monkeypatch.setattr(PivotMove, "log_ratio", lambda self, move, now, later, drawn: torch.zeros_like(now))
     assert p_value(moves.step(moves.start(exact(MANY), rng), rng).positions) < 1e-12
 
 
 def test_each_replica_has_its_own_temperature():
-    moves, rng, heat = turn_only(known()), generator(6), 2.0
+    moves, rng, heat = moves_only(known()), generator(6), 2.0
     state = moves.start(exact(MANY), rng)
     kelvin = torch.where(torch.arange(MANY) % 2 == 0, KELVIN, heat * KELVIN).double()
     state = moves.step(state._replace(temperature=kelvin), rng)
@@ -249,16 +215,16 @@ def test_replicas_do_not_see_each_other_and_energies_that_are_not_finite_are_ref
 
     ends = []
     for extra in ([], [Broken()]):
-        moves, rng = turn_only(Sum(*known().terms, *extra)), generator(7)
+        moves, rng = moves_only(Sum(*known().terms, *extra)), generator(7)
         state = moves.step(moves.start(exact(8), rng), rng)
         ends.append(state)
     others = torch.arange(8) != 3
     torch.testing.assert_close(ends[0].positions[others], ends[1].positions[others])
     assert torch.equal(ends[1].positions[3], exact(8)[3])
-    assert moves.notes(ends[1], Provenance()).monte_carlo["pivot"]["never_turned"] == 1
+    assert told(moves, ends[1])["never_moved"] == 1
 
 
-# windows
+# block moves
 
 
 @pytest.fixture(scope="module")
@@ -283,21 +249,21 @@ def coupled() -> tuple[Energy, Frames]:
     return Coupled(), Frames(beads, x.numpy(), (3000,), 1.0, KELVIN)
 
 
-def test_windows_leave_a_coupled_density_and_find_it(coupled, monkeypatch):
+def test_block_moves_leave_a_coupled_density_and_find_it(coupled):
     """Against sums on a grid: the distribution of a dihedral, and how neighbours go together.
 
-    With frames that are so wrong windows alone are slow; they begin where single turns and they have led.
+    With frames that are so wrong block moves alone are slow; they begin where pivot moves and they have led.
     """
     energy, frames = coupled
-    moves = Turning(Still(), energy, frames.beads, 40, 1, frames).double()
-    assert moves.windows.lengths == [2, 3, 4]
-    rng = generator(12)
-    state = moves.start(torch.tensor(np.array(frames.positions)).double(), rng)
-    for share in (0.5, 0.0, 0.0, 1.0, 1.0):
-        monkeypatch.setattr("cgsurrogate.simulation.monte_carlo.sampler.WINDOWED", share)
-        state = moves.step(state, rng)
-    about = moves.notes(state, Provenance()).monte_carlo["pivot"]
-    assert 0.05 < about["acceptance_window"] < 0.95
+    both = pivot_moves(frames.beads, energy, KELVIN, frames)
+    assert both[1].lengths == [2, 3, 4]
+    rng, state = generator(12), None
+    for moves in (both, both[:1], both[:1], both[1:], both[1:]):
+        sampler = HybridSampler(Still(), energy, [Attempts(moves, 40, 1)]).double()
+        x = torch.tensor(np.array(frames.positions)).double() if state is None else state.positions
+        state = sampler.step(sampler.start(x, rng), rng)
+    tally = sampler.tallies(state)["block"]
+    assert 0.05 < int(tally.accepted.sum()) / int(tally.tried.sum()) < 0.95
     phi = energy.zmatrix.to_internal(state.positions)[2]
     order = torch.as_tensor(np.argsort(energy.zmatrix.refs[3:].mean(1)))
     phi = phi[:, order]
@@ -323,7 +289,7 @@ def test_windows_leave_a_coupled_density_and_find_it(coupled, monkeypatch):
 
 
 def test_the_density_of_a_hidden_markov_model_is_that_of_its_draws():
-    """Brute force over all sequences: probabilities sum to one, and a window is drawn from the conditional density."""
+    """Brute force over all sequences: probabilities sum to one, and a block is drawn from the conditional density."""
     rng = np.random.default_rng(5)
     model = hmm.fit(rng.integers(0, 3, (400, 3)) * 24, np.full(400, 1 / 400), np.array([True, True, False]), 3)
     total = torch.logsumexp(model.log_likelihood(torch.cartesian_prod(*[torch.arange(hmm.CELLS)] * 3)), 0)
@@ -356,22 +322,22 @@ def test_a_hidden_markov_model_carries_what_goes_together():
         assert torch.equal(value, dict(again.named_buffers())[name])
 
 
-def test_few_frames_or_a_stiff_chain_make_no_windows(coupled):
+def test_few_frames_make_no_block_moves(coupled):
     energy, frames = coupled
     few = Frames(frames.beads, frames.positions[:50], (50,), 1.0, KELVIN)
-    assert Turning(Still(), energy, frames.beads, 4, 1, few).windows is None
+    assert learned(PivotMove(frames.beads, energy, KELVIN), few) is None
 
 
 # with dynamics
 
 
-def dynamics(energy: Energy | None = None, attempts: int = 4, period: int = 5, temperature: float = KELVIN) -> Turning:
-    energy = energy or known()
-    inner = registry.build("integrators", "baoab", BEADS, energy, temperature, timestep=0.002, friction=20.0)
-    return Turning(inner, energy, BEADS, attempts, period)
+def dynamics(attempts: int = 4) -> HybridSampler:
+    energy = known()
+    inner = registry.build("integrators", "baoab", BEADS, energy, KELVIN, timestep=0.002, friction=20.0)
+    return HybridSampler(inner, energy, [Attempts([PivotMove(BEADS, energy, KELVIN)], attempts)])
 
 
-def test_dynamics_with_turns_keeps_the_density_and_the_velocities():
+def test_moves_leave_velocities_alone_and_forces_follow():
     moves, rng = dynamics().double(), generator(8)
     state = moves.start(exact(MANY), rng)
     for _ in range(6):
@@ -379,47 +345,27 @@ def test_dynamics_with_turns_keeps_the_density_and_the_velocities():
     assert torsion_p(ZMatrix(BEADS).to_internal(state.positions)[2], 1.0) > 1e-4
     heat = (12.0 * state.velocities**2).sum((1, 2)).mean() / (3 * len(BEADS) * units.BOLTZMANN)
     assert abs(float(heat) / KELVIN - 1) < 0.03
-    again = moves.turned(state, rng)
+    again = moves.mixed(state, rng)
     assert torch.equal(again.velocities, state.velocities)
-    felt = moves.moves.start(again.positions, generator(1))
+    felt = moves.integrator.start(again.positions, generator(1))
     assert torch.equal(again.memory, felt.memory) and torch.equal(again.energy, felt.energy)
     assert moves.lag == pytest.approx(0.01)
 
 
-def test_a_simulation_goes_on_bit_for_bit_and_says_that_it_has_no_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "cgsurrogate.simulation.specification._describe", lambda propagator: {}
-    )  # a killed one is another class
-    start, settings = exact(6).float().numpy(), {"time": 0.2, "every": 0.01, "temperature": KELVIN}
-    whole = simulate(dynamics(), start, BEADS, **settings)
+def test_a_simulation_goes_on_bit_for_bit_and_says_that_it_has_no_time(tmp_path):
+    start, settings = exact(6).float().numpy(), SimulationSettings(0.2, 0.01, KELVIN)
+    whole = simulate(dynamics(), start, BEADS, settings)
     with pytest.raises(KeyboardInterrupt):
-        simulate(Killed(dynamics(), 9), start, BEADS, folder=tmp_path, checkpoint_every=0, **settings)
-    again = simulate(dynamics(), start, BEADS, folder=tmp_path, **settings)
+        simulate(killed(dynamics(), 9), start, BEADS, settings, RunOptions(tmp_path, checkpoint_every=0))
+    again = simulate(dynamics(), start, BEADS, settings, RunOptions(tmp_path))
     assert np.array_equal(again.positions, whole.positions)
     about = again.provenance.monte_carlo["pivot"]
     assert about == whole.provenance.monte_carlo["pivot"] and 0.3 < about["acceptance"] < 1
     assert not again.provenance.physical_time and not again.time_ordered
     assert again.out_of_order == "frames of Monte Carlo pivot moves"
-    assert "no physical time" in sentence(about)
-
-
-def test_other_turns_are_another_simulation(tmp_path):
-    start, settings = exact(6).float().numpy(), {"time": 0.05, "every": 0.01, "temperature": KELVIN}
-    simulate(dynamics(), start, BEADS, folder=tmp_path, **settings)
-    with pytest.raises(ValueError, match="turns=4"):
-        simulate(dynamics(attempts=5), start, BEADS, folder=tmp_path, **settings)
-
-
-def test_turns_within_parallel_tempering():
-    rungs = (KELVIN, 2 * KELVIN)
-    moves, rng = Tempering(dynamics().double(), known(), rungs, 2).double(), generator(9)
-    state = moves.start(exact(MANY), rng)
-    for _ in range(6):
-        state = moves.step(state, rng)
-    torsions = ZMatrix(BEADS).to_internal(state.positions)[2]
-    for place, heat in enumerate((1.0, 2.0)):
-        assert torsion_p(torsions[state.ladder[:, 0] == place], heat) > 1e-4
-    assert moves.notes(state, Provenance()).monte_carlo["pivot"]["attempts"] == 4
+    assert "no physical time" in sentences({"pivot": about})[0]
+    with pytest.raises(ValueError, match=r"pivot\(drawn=0.5\): 4 every 5 steps there"):
+        simulate(dynamics(attempts=5), start, BEADS, settings, RunOptions(tmp_path))
 
 
 # the workflow
@@ -429,20 +375,20 @@ def simulated(folder, beads: Beads = BEADS, module: torch.nn.Module | None = Non
     model = Model(known() if module is None else module, beads, KELVIN, {})
     positions = exact(40).float().numpy()[:, : len(beads)]
     start = Frames(beads, positions, (40,), 1.0, KELVIN)
-    settings = {"time": 0.2, "replicas": 4, "integrator": "baoab:timestep=0.002,friction=20", "turns": "4"} | changes
-    return workflows.make_simulation(model, start, folder, **settings)
+    usual = {"time": 0.2, "replicas": 4, "integrator": "baoab:timestep=0.002,friction=20", "pivot": "4"}
+    return workflows.make_simulation(model, start, folder, asked(**(usual | changes))[0])
 
 
-def test_the_workflow_fits_turns_between_frames(tmp_path):
+def test_the_workflow_fits_moves_between_frames(tmp_path):
     first = simulated(tmp_path / "a")
     about = first.provenance.monte_carlo["pivot"]
-    assert about["steps"] == 5 and "acceptance_window" not in about and "of those near" in sentence(about)
-    assert simulated(tmp_path / "b", turns="4:10", every=0.04).provenance.monte_carlo["pivot"]["steps"] == 10
-    both = simulated(tmp_path / "c", every=0.04, ladder=(KELVIN, 400.0))
+    assert about["steps"] == 5 and "acceptance_block" not in about and "of those near" in sentences({"pivot": about})[0]
+    assert simulated(tmp_path / "b", pivot="4:10", every=0.04).provenance.monte_carlo["pivot"]["steps"] == 10
+    both = simulated(tmp_path / "c", every=0.04, temperatures=(KELVIN, 400.0))
     assert both.provenance.monte_carlo["pivot"]["attempts"] == 4
     assert both.out_of_order == "frames of exchanging replicas"
-    for number, turns in enumerate((None, "0")):
-        assert not simulated(tmp_path / str(number), turns=turns).provenance.monte_carlo
+    for number, pivot in enumerate((None, "0")):
+        assert not simulated(tmp_path / str(number), pivot=pivot).provenance.monte_carlo
 
 
 class Jump(Stepper):
@@ -458,12 +404,12 @@ SHORT = Beads(("X",) * 3, (0,) * 3, (12.0,) * 3, (0,) * 3, ("UNK",) * 3, ((0, 1)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"turns": "4:0"}, "expected --turns N or N:STEPS"),
-        ({"turns": "4:5:6"}, "expected --turns N or N:STEPS"),
-        ({"turns": "many"}, "got 'many'"),
-        ({"turns": "4:7", "every": 0.02}, "the nearest is 0.014 ps"),
-        ({"beads": SHORT, "module": Sum(Part(0))}, "these 3 beads have none; simulate without --turns"),
-        ({"module": Jump(), "integrator": None}, "leave out --turns"),
+        ({"pivot": "4:0"}, "expected --pivot N or N:STEPS"),
+        ({"pivot": "4:5:6"}, "expected --pivot N or N:STEPS"),
+        ({"pivot": "many"}, "got 'many'"),
+        ({"pivot": "4:7", "every": 0.02}, "the nearest is 0.014 ps"),
+        ({"beads": SHORT, "module": Sum(Part(0))}, "these 3 beads have none; simulate without --pivot"),
+        ({"module": Jump(), "integrator": None}, "leave out --pivot"),
     ],
 )
 def test_the_workflow_refuses_in_one_line_and_leaves_nothing(tmp_path, changes, words):

@@ -10,61 +10,18 @@ import pytest
 import torch
 from scipy import stats
 from scipy.special import betainc
-from torch import Generator, Tensor
+from wells import BEADS, COLD, FAST, FREEDOM, KT, STRENGTH, Still, Well, equilibrium, generator, integrate
 
 from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy
-from cgsurrogate.core.frames import Beads
-from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.propagator import State
 from cgsurrogate.simulation import temperature_ladder
-from cgsurrogate.simulation.replica_exchange import Tempering
+from cgsurrogate.simulation.replica_exchange import ReplicaExchange
 from cgsurrogate.simulation.temperature_ladder import COUNTS, EXCHANGES, PLACE, TRIPS
 
-COLD = 300.0
-KT = units.thermal_energy(COLD)
-FREEDOM = 12  # degrees of freedom of four beads
-STRENGTH = 1000.0  # kJ/mol/nm^2
-BEADS = Beads(("CA",) * 4, (0,) * 4, (12.0,) * 4, (0, 1, 2, 3), ("ALA",) * 4)
-KINDS = registry.kinds("integrators")
-FAST = {"baoab": {"timestep": 0.02, "friction": 10.0}, "overdamped": {"timestep": 0.02, "friction": 20.0}}
 
-
-class Well(Energy):
-    """A spring of every bead to the origin."""
-
-    def forward(self, positions: Tensor) -> Tensor:
-        return STRENGTH / 2 * (positions**2).sum((1, 2))
-
-
-class Still(Propagator):
-    """Moves nothing, so that the exchange is all that happens."""
-
-    mixes_temperatures, temperature, lag = True, COLD, 1.0
-
-    def start(self, positions: Tensor, rng: Generator) -> State:
-        return State(positions, torch.ones_like(positions))
-
-    def step(self, state: State, rng: Generator) -> State:
-        return state
-
-
-def generator(seed: int = 0) -> Generator:
-    return Generator().manual_seed(seed)
-
-
-def still(temperatures=(300.0, 360.0, 432.0), energy: Energy | None = None) -> Tempering:
-    return Tempering(Still(), energy or Well(), temperatures, 1).double()
-
-
-def integrate(kind: str, energy: Energy, temperatures, beads: Beads = BEADS, period: int = 10) -> Tempering:
-    moves = registry.build("integrators", kind, beads, energy, temperatures[0], centre=False, **FAST[kind]).double()
-    return Tempering(moves, energy, temperatures, period)
-
-
-def equilibrium(temperatures, ladders: int, rng: Generator) -> Tensor:
-    """(L K, 4, 3) nm: replica r drawn from the harmonic density at temperature r modulo K."""
-    spread = torch.tensor([units.thermal_energy(t) / STRENGTH for t in temperatures]).double().sqrt().repeat(ladders)
-    return spread[:, None, None] * torch.randn(len(spread), 4, 3, generator=rng, dtype=torch.float64)
+def still(temperatures=(300.0, 360.0, 432.0), energy: Energy | None = None) -> ReplicaExchange:
+    return ReplicaExchange(Still(), energy or Well(), temperatures, 1).double()
 
 
 def exact_acceptance(cold: float, hot: float, freedom: int) -> float:
@@ -236,7 +193,7 @@ def test_every_temperature_keeps_its_density(kind):
         assert abs(accepted - exact) < 5 * math.sqrt(exact * (1 - exact) / found["attempts"][pair])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", registry.kinds("integrators"))
 def test_a_replica_moves_at_its_own_temperature(kind):
     """Every kind that says so: without exchanges, replicas of one batch at three temperatures."""
     moves = registry.build("integrators", kind, BEADS, Well(), COLD, centre=False, **FAST.get(kind, {})).double()

@@ -9,44 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from simulation.test_replica_exchange import COLD, KT, Still, Well, integrate
-from torch import Generator, Tensor
+from torch import Generator
+from walks import asked, killed
+from wells import COLD, FAST, KT, ONE, DoubleWell, Still, Well, integrate
 
 from cgsurrogate import workflows
 from cgsurrogate.comparison.compare import compare
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import EXCHANGE, Provenance
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation import temperature_ladder
-from cgsurrogate.simulation.replica_exchange import Tempering, usual_period
+from cgsurrogate.simulation.replica_exchange import ReplicaExchange, usual_period
 from cgsurrogate.simulation.run import simulate
+from cgsurrogate.simulation.settings import SimulationSettings
 from cgsurrogate.simulation.temperature_ladder import EXCHANGES, PLACE
-
-ONE = Beads(("CA",), (0,), (12.0,), (0,), ("ALA",))
-FAST = {"timestep": 0.02, "friction": 10.0}
-
-
-class DoubleWell(Energy):
-    """height (1 - (x / 0.2)^2)^2 + tilt x / 0.2 in x, springs in y and z; the left well is the lower one."""
-
-    def __init__(self, height: float, tilt: float = 0.0):
-        super().__init__()
-        self.height, self.tilt = height, tilt
-
-    def forward(self, positions: Tensor) -> Tensor:
-        x = positions[..., 0] / 0.2
-        rest = 250.0 * (positions[..., 1:] ** 2).sum(-1)
-        return (self.height * (1 - x**2) ** 2 + self.tilt * x + rest).sum(1)
-
-    def right(self, temperature: float) -> float:
-        """The exact population of x > 0."""
-        x = np.linspace(-3, 3, 60001)
-        density = np.exp(-(self.height * (1 - x**2) ** 2 + self.tilt * x) / units.thermal_energy(temperature))
-        return float(density[x > 0].sum() / density.sum())
-
 
 BARRIER, TILT = 12 * KT, 0.4 * KT
 RUNGS = temperature_ladder.geometric(300, 2400, 8)
@@ -58,7 +38,7 @@ def run(moves: Propagator, replicas: int, folder: Path | None = None, **changes)
     start = np.zeros((replicas, 1, 3))
     start[..., 0] = 0.2
     settings = {"time": 60.0, "every": 0.6, "temperature": COLD, "seed": 3} | changes
-    return simulate(moves, start, ONE, folder=folder, **settings)
+    return simulate(moves, start, ONE, *asked(folder=folder, **settings))
 
 
 def on_the_right(frames: Frames, first: int) -> np.ndarray:
@@ -80,7 +60,7 @@ def tempered(tmp_path_factory) -> tuple[Frames, Frames, Path]:
 
 def test_without_tempering_the_barrier_is_not_crossed():
     energy = DoubleWell(BARRIER, TILT)
-    plain = registry.build("integrators", "baoab", ONE, energy, COLD, centre=False, **FAST).double()
+    plain = registry.build("integrators", "baoab", ONE, energy, COLD, centre=False, **FAST["baoab"]).double()
     assert on_the_right(run(plain, 50), 0).mean() > 0.95
 
 
@@ -154,7 +134,7 @@ def test_what_the_frames_say(tempered):
 # stopping and going on
 
 
-def short(energy: Energy | None = None) -> Tempering:
+def short(energy: Energy | None = None) -> ReplicaExchange:
     return integrate("baoab", energy or DoubleWell(3 * KT), temperature_ladder.geometric(300, 600, 3), ONE, 5)
 
 
@@ -169,17 +149,8 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def interrupted(folder: Path, calls: int) -> None:
     """Leave a folder as a kill leaves it, with a checkpoint after every step before."""
-    moves, step = short(), Tempering.step
-
-    def limited(state: State, rng: Generator) -> State:
-        limited.calls += 1
-        if limited.calls > calls:
-            raise KeyboardInterrupt
-        return step(moves, state, rng)
-
-    limited.calls, moves.step = 0, limited
     with pytest.raises(KeyboardInterrupt):
-        run(moves, 12, folder, **BRIEF, checkpoint_every=0)
+        run(killed(short(), calls), 12, folder, **BRIEF, checkpoint_every=0)
 
 
 @pytest.mark.parametrize("calls", [0, 1, 7, 59])
@@ -219,7 +190,7 @@ def test_a_folder_and_the_memory_agree_and_other_settings_are_refused(tmp_path):
 # replicas that fail
 
 
-class Failing(Tempering):
+class Failing(ReplicaExchange):
     """Replica 5 is lost at the twentieth exchange, with an energy that its neighbours would want."""
 
     def step(self, state: State, rng: Generator) -> State:
@@ -232,7 +203,7 @@ class Failing(Tempering):
 
 def test_a_replica_that_fails_ends_and_the_other_ladders_go_on_unchanged(tmp_path):
     good, rungs = short(), temperature_ladder.geometric(300, 600, 3)
-    bad = Failing(short().moves, DoubleWell(3 * KT), rungs, 5)
+    bad = Failing(short().integrator, DoubleWell(3 * KT), rungs, 5)
     run(good, 12, tmp_path / "good", **BRIEF)
     whole = Frames.load(tmp_path / "good" / temperature_ladder.ALL)
     target = run(bad, 12, tmp_path / "bad", **BRIEF)
@@ -265,8 +236,8 @@ def test_a_frozen_replica_is_taken_out_of_the_exchanges():
                 x[1] = float("nan")
             return state._replace(positions=x)
 
-    moves = Tempering(Breaking(), Well(), (300.0, 310.0, 320.0), 1)
-    frames = simulate(moves, np.zeros((6, 1, 3), np.float32), ONE, time=12.0, every=1.0, temperature=COLD)
+    moves = ReplicaExchange(Breaking(), Well(), (300.0, 310.0, 320.0), 1)
+    frames = simulate(moves, np.zeros((6, 1, 3), np.float32), ONE, SimulationSettings(12.0, 1.0, COLD))
     assert [entry.replica for entry in frames.provenance.quarantined] == [1]
     assert all(int(places[1]) == -1 for places in seen[4:])
     assert all(int(places.min()) == 0 for places in seen[:4])
@@ -277,7 +248,9 @@ def test_a_hot_replica_is_judged_by_its_own_temperature():
     moves = integrate("baoab", DoubleWell(3 * KT), (300.0, 9000.0), ONE)
     hot = run(moves, 8, time=6.0, every=0.2)
     assert not hot.provenance.quarantined
-    plain = registry.build("integrators", "baoab", ONE, DoubleWell(3 * KT), 9000.0, centre=False, **FAST).double()
+    plain = registry.build(
+        "integrators", "baoab", ONE, DoubleWell(3 * KT), 9000.0, centre=False, **FAST["baoab"]
+    ).double()
     assert run(plain, 8, time=6.0, every=0.2).provenance.quarantined
 
 
@@ -290,7 +263,7 @@ def test_neither_timescales_nor_lagged_pairs_are_made_of_them(peptide_frames, tm
     x = (x + rng.normal(0, 0.002, x.shape)).astype(np.float32)
     plain = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0)
     mixed = Frames(peptide_frames.beads, x, (120, 120), 1.0, 300.0, provenance=Provenance(mixed_by=EXCHANGE))
-    comparison = compare(plain, {"plain": plain, "mixed": mixed}, cvs=["gyration"])
+    comparison = compare(plain, {"plain": plain, "mixed": mixed}, settings=ComparisonSettings(cvs=("gyration",)))
     known = {e.name: e for e in comparison.ensembles}
     assert known["plain"].timescales is not None
     assert known["mixed"].timescales is None
@@ -340,13 +313,13 @@ def test_replicas_that_do_not_fill_ladders_and_other_refusals(tmp_path):
         mixes_temperatures = False
 
     with pytest.raises(ValueError, match="runs at one temperature"):
-        Tempering(Single(), Well(), (300.0, 400.0))
+        ReplicaExchange(Single(), Well(), (300.0, 400.0))
     for rungs in ((300.0,), (300.0, 300.0), (0.0, 300.0), (400.0, 300.0)):
         with pytest.raises(ValueError, match="rising"):
-            Tempering(Still(), Well(), rungs)
+            ReplicaExchange(Still(), Well(), rungs)
     for period in (0, 1.5):
         with pytest.raises(ValueError, match="whole number of steps"):
-            Tempering(Still(), Well(), (300.0, 400.0), period)
+            ReplicaExchange(Still(), Well(), (300.0, 400.0), period)
 
 
 INTEGRATOR = "baoab:timestep=0.02,friction=10,centre=false"
@@ -355,8 +328,9 @@ INTEGRATOR = "baoab:timestep=0.02,friction=10,centre=false"
 def simulated(folder: Path, module: torch.nn.Module | None = None, **changes) -> Frames:
     model = Model(module or DoubleWell(3 * KT).float(), ONE, COLD, {})
     start = Frames(ONE, np.full((40, 1, 3), 0.1, np.float32), (40,), 1.0, COLD)
-    settings = {"time": 1.0, "every": 0.2, "ladder": (300.0, 400.0, 500.0), "integrator": INTEGRATOR} | changes
-    return workflows.make_simulation(model, start, folder, **settings)
+    usual = {"time": 1.0, "every": 0.2, "temperatures": (300.0, 400.0, 500.0), "integrator": INTEGRATOR}
+    settings, _ = asked(**(usual | changes))
+    return workflows.make_simulation(model, start, folder, settings)
 
 
 def test_the_workflow_chooses_what_was_left_out(tmp_path):
@@ -377,7 +351,7 @@ def test_the_workflow_chooses_what_was_left_out(tmp_path):
         ({"exchange": 0.03}, "nearest is 0.04 ps"),
         ({"exchange": 0.14}, "whole number of 0.14 ps"),
         ({"exchange": 0.0}, "above 0|whole number"),
-        ({"ladder": None, "exchange": 0.1}, "--tempering"),
+        ({"temperatures": None, "exchange": 0.1}, "--tempering"),
         ({"module": Still()}, "leave out --tempering"),
     ],
 )

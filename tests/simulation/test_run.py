@@ -13,72 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator
+from walks import BEADS, SETTINGS, Walk, asked, content, interrupted, run, starts
 
 from cgsurrogate.core import filesystem
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import Stopped
-from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.core.propagator import State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import run as module
 from cgsurrogate.simulation.run import Unstable, pick_starts, simulate
-
-BEADS = Beads(("CA",) * 3, (0,) * 3, (12.0,) * 3, (0, 1, 2), ("ALA",) * 3, ((0, 1), (1, 2)))
-LAG = 0.5
-SETTINGS = {"time": 20.0, "every": 1.0, "temperature": 300.0, "seed": 4}
-
-
-class Walk(Propagator):
-    """Bounded noise around where it began, with a memory; fails on demand, or raises or waits after some calls.
-
-    ``fail`` is (replica, time in ps, what fails).
-    """
-
-    lag = LAG
-
-    def __init__(self, fail: tuple[int, float, str] | None = None, wait: float = 0.0, heat: bool = True):
-        super().__init__()
-        self.fail, self.wait, self.heat, self.calls, self.stop_after = fail, wait, heat, 0, None
-
-    def extra_repr(self) -> str:
-        return "walk"
-
-    def start(self, positions: Tensor, rng: Generator) -> State:
-        velocities = torch.randn(positions.shape, generator=rng) * 0.45 if self.heat else None
-        memory = torch.cat([positions, torch.zeros_like(positions[:, :1])], 1)  # where it began, and a clock
-        return State(positions, velocities, memory)
-
-    def step(self, state: State, rng: Generator) -> State:
-        self.calls += 1
-        if self.stop_after is not None and self.calls > self.stop_after:
-            raise KeyboardInterrupt
-        time.sleep(self.wait)
-        noise = torch.randn(state.positions.shape, generator=rng)
-        memory = state.memory.clone()
-        memory[:, -1] += LAG
-        x = memory[:, :-1] + 0.7 * (state.positions - memory[:, :-1]) + 0.005 * noise
-        v = None if state.velocities is None else 0.5 * state.velocities + 0.39 * noise
-        if self.fail is not None:
-            replica, when, what = self.fail
-            if memory[replica, -1, 0] >= when:
-                target = v if what == "hot" else x
-                target[replica] = {"nan": float("nan"), "broken": x[replica] * 3, "hot": 1e3}[what]
-        return State(x, v, memory)
-
-
-def starts(replicas: int = 4) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    chain = np.array([[0, 0, 0], [0.15, 0, 0], [0.2, 0.14, 0]])
-    return (chain + 0.01 * rng.normal(size=(replicas, 3, 3))).astype(np.float32)
-
-
-def run(propagator: Propagator | None = None, folder: Path | None = None, replicas: int = 4, **changes) -> Frames:
-    return simulate(propagator or Walk(), starts(replicas), BEADS, folder=folder, **(SETTINGS | changes))
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
 
 # what comes out
 
@@ -129,7 +73,7 @@ def test_provenance_is_kept():
 
 def test_starting_frames_are_accepted():
     frames = Frames(BEADS, starts(), (4,), 1.0, 300.0)
-    assert np.array_equal(simulate(Walk(), frames, BEADS, **SETTINGS).positions, run().positions)
+    assert np.array_equal(simulate(Walk(), frames, BEADS, *asked(**SETTINGS)).positions, run().positions)
 
 
 def test_progress_is_told(monkeypatch):
@@ -146,14 +90,6 @@ def test_progress_is_told(monkeypatch):
 
 
 # stopping and going on
-
-
-def interrupted(folder: Path, calls: int, **options) -> None:
-    """Leave a folder as a kill in the middle of a step leaves it: an exception that nothing in there catches."""
-    moves = Walk(**options)
-    moves.stop_after = calls
-    with pytest.raises(KeyboardInterrupt):
-        run(moves, folder, checkpoint_every=0)
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 7, 39])
@@ -194,7 +130,9 @@ def test_many_kills_with_blocks_that_no_checkpoint_names(tmp_path):
     assert sorted(content(tmp_path)) == ["frames.json", "positions.npy"]
 
 
-@pytest.mark.parametrize("where", ["cgsurrogate.simulation.frame_store.turn", "cgsurrogate.core.frames.Frames.save"])
+@pytest.mark.parametrize(
+    "where", ["cgsurrogate.simulation.frame_store.write_runs", "cgsurrogate.core.frames.Frames.save"]
+)
 def test_a_kill_while_the_frames_are_assembled(tmp_path, monkeypatch, where):
     def die(*_):
         raise KeyboardInterrupt
@@ -285,7 +223,7 @@ import sys
 sys.path[:0] = {paths!r}
 import torch
 torch.set_num_threads(1)
-from tests.simulation.test_run import Walk, run
+from walks import Walk, run
 from cgsurrogate.core.interrupts import Stopped
 try:
     run(Walk(wait=0.01), sys.argv[1], checkpoint_every=0.05, time=600.0)
@@ -439,9 +377,9 @@ def test_bad_starts_are_refused():
     x = starts()
     x[3, 1, 2] = np.nan
     with pytest.raises(ValueError, match="replica 3: positions are not finite"):
-        simulate(Walk(), x, BEADS, **SETTINGS)
+        simulate(Walk(), x, BEADS, *asked(**SETTINGS))
     with pytest.raises(ValueError, match=r"expected starting positions \(R, 3, 3\)"):
-        simulate(Walk(), x[0], BEADS, **SETTINGS)
+        simulate(Walk(), x[0], BEADS, *asked(**SETTINGS))
 
 
 # where to start

@@ -1,19 +1,21 @@
-"""Jumps between states of frames leave the distribution of the energy as it is, whatever the frames are."""
+"""Independence moves between states of frames leave the distribution of the energy alone, whatever they are."""
 
 import energy_contract as contract
 import numpy as np
 import pytest
 import torch
+from walks import asked
+from wells import Still
 
 from cgsurrogate import workflows
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.torsion_moves import Moves
 from cgsurrogate.models.model import Model
-from cgsurrogate.simulation.monte_carlo.state_moves import Jumping
+from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
+from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
 from cgsurrogate.training.loop import fit
 from cgsurrogate.training.objectives.maximum_likelihood import SETTINGS, MaximumLikelihood
 
@@ -36,22 +38,6 @@ class Wells(Energy):
         return KT * (-3 * (a - b).cos() - 4 * (2 * a).cos() + bent / 0.02)
 
 
-class Still(Propagator):
-    """Moves nothing."""
-
-    mixes_temperatures = True
-
-    def __init__(self, temperature=KELVIN):
-        super().__init__()
-        self.temperature, self.lag = temperature, 1.0
-
-    def start(self, positions, rng):
-        return State(positions, torch.zeros_like(positions))
-
-    def step(self, state, rng):
-        return state
-
-
 def frames(count=3000, seed=0):
     """a anywhere, b near it: not the density of the energy."""
     rng = np.random.default_rng(seed)
@@ -62,28 +48,32 @@ def frames(count=3000, seed=0):
     return Frames(BEADS, x.numpy(), (count,), 1.0, KELVIN)
 
 
+def sampler_of(attempts=2, data=None, energy=None):
+    return HybridSampler(Still(), energy or Wells(), [Attempts([IndependenceMove(data or frames())], attempts, 1)])
+
+
 @pytest.fixture(scope="module")
-def jumping():
-    return Jumping(Still(), Wells(), frames(), attempts=2, period=1)
+def sampler():
+    return sampler_of()
 
 
-def run(jumping, steps, replicas=400, seed=0):
-    """Dihedrals (steps, B, 2) from replicas that all begin in one well; the last state."""
+def run(sampler, steps, replicas=400, seed=0):
+    """Dihedrals and angles (steps, B, 5) from replicas that all begin in one well; the last state."""
     rng = torch.Generator().manual_seed(seed)
     well = torch.tensor([[0.0, 0.0, 1.9, 1.9, 1.9]])
-    state = jumping.start(Moves(BEADS).placed(BASE, well).repeat(replicas, 1, 1), rng)
+    state = sampler.start(Moves(BEADS).placed(BASE, well).repeat(replicas, 1, 1), rng)
     out = []
     for _ in range(steps):
-        state = jumping.step(state, rng)
-        out.append(jumping.turned.values(state.positions))
+        state = sampler.step(state, rng)
+        out.append(Moves(BEADS).values(state.positions))
     return torch.stack(out), state
 
 
-def test_a_known_density_is_reached_from_one_well(jumping):
-    values, state = run(jumping, 120)
+def test_a_known_density_is_reached_from_one_well(sampler):
+    values, state = run(sampler, 120)
     late = values[60:]
     a, b = late[..., 0], late[..., 1]
-    assert jumping.notes(state, Provenance()).monte_carlo["independence"]["acceptance"] > 0.1
+    assert sampler.notes(state, Provenance()).monte_carlo["independence"]["acceptance"] > 0.1
     for name, seen, exact in (
         ("coupling", (a - b).cos(), 0.8100),  # I1(3) / I0(3)
         ("wells", (2 * a).cos(), 0.8635),  # I1(4) / I0(4)
@@ -99,54 +89,42 @@ def test_a_known_density_is_reached_from_one_well(jumping):
 
 
 def test_a_wrong_ratio_is_seen(monkeypatch):
-    wrong = Jumping(Still(), Wells(), frames(), attempts=2, period=1)
-    monkeypatch.setattr(wrong, "log_ratio", lambda z: z.new_zeros(len(z), dtype=torch.float64))
+    wrong = sampler_of()
+    monkeypatch.setattr(wrong.moves[0], "log_ratio", lambda z: z.new_zeros(len(z), dtype=torch.float64))
     values, _ = run(wrong, 120)
     a, b = values[60:, :, 0], values[60:, :, 1]
     assert abs(float((a - b).cos().mean()) - 0.81) > 0.02
 
 
-def test_bonds_and_hands_are_left_alone(jumping):
+def test_bonds_and_hands_are_left_alone(sampler):
     rng = torch.Generator().manual_seed(0)
-    state = jumping.start(BASE.repeat(50, 1, 1), rng)
-    later = jumping.step(state, rng)
+    state = sampler.start(BASE.repeat(50, 1, 1), rng)
+    later = sampler.step(state, rng)
     moved = (later.positions - state.positions).abs().amax((1, 2)) > 1e-3
     assert 0.1 < float(moved.double().mean()) <= 1
     length = (later.positions[:, 1:] - later.positions[:, :-1]).norm(dim=2)
     assert torch.allclose(length, (BASE[:, 1:] - BASE[:, :-1]).norm(dim=2).expand_as(length), atol=1e-5)
 
 
-def test_from_where_the_noise_never_goes_no_jump_begins(jumping):
+def test_from_where_the_noise_never_goes_no_move_begins(sampler):
     bent = torch.tensor([[0.0, 0.0, 0.4, 1.9, 1.9]])
-    state = jumping.start(Moves(BEADS).placed(BASE, bent).repeat(20, 1, 1), torch.Generator().manual_seed(0))
-    later = jumping.step(state, torch.Generator().manual_seed(1))
+    state = sampler.start(Moves(BEADS).placed(BASE, bent).repeat(20, 1, 1), torch.Generator().manual_seed(0))
+    later = sampler.step(state, torch.Generator().manual_seed(1))
     assert torch.equal(later.positions, state.positions)
 
 
-def test_the_workflow_says_that_jumps_have_no_time(tmp_path):
-    model = Model(Sum(Wells()), BEADS, KELVIN, {})
-    out = workflows.make_simulation(
-        model, frames(50), tmp_path / "out", replicas=4, time=0.04, every=0.02, jumps=frames(), integrator="baoab"
-    )
-    assert not out.provenance.physical_time
-    assert not out.time_ordered
-    assert out.provenance.monte_carlo["independence"]["acceptance"] > 0
-
-
-@pytest.mark.parametrize(("turns", "steps"), [(None, 5), ("1:5", 5), ("1:1", 5), ("1:10", 10)])
-def test_jumps_come_as_often_whatever_else_moves_the_replicas(tmp_path, turns, steps):
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [({}, 5), ({"pivot": "1:5"}, 5), ({"pivot": "1:1"}, 5), ({"pivot": "1:10"}, 10), ({"every": None, "time": 0.2}, 5)],
+)
+def test_the_workflow_moves_as_often_whatever_else_moves_the_replicas(tmp_path, changes, steps):
     model, known = Model(Sum(Wells()), BEADS, KELVIN, {}), frames(200)
-    out = workflows.make_simulation(
-        model, known, tmp_path / "out", replicas=2, time=0.16, every=0.08, turns=turns, jumps=known
-    )
-    assert out.provenance.monte_carlo["independence"]["steps"] == steps
-
-
-def test_frames_are_a_whole_number_of_jumps_apart_where_no_time_is_asked_for(tmp_path):
-    model, known = Model(Sum(Wells()), BEADS, KELVIN, {}), frames(200)
-    out = workflows.make_simulation(model, known, tmp_path / "out", replicas=2, time=0.2, jumps=known)
-    assert out.provenance.monte_carlo["independence"]["steps"] == 5
-    assert out.dt == pytest.approx(0.02)
+    settings, _ = asked(**({"replicas": 2, "time": 0.16, "every": 0.08, "independence": known} | changes))
+    out = workflows.make_simulation(model, known, tmp_path / "out", settings)
+    about = out.provenance.monte_carlo["independence"]
+    assert about["steps"] == steps and about["acceptance"] > 0
+    assert not out.provenance.physical_time and not out.time_ordered
+    assert out.dt == pytest.approx(0.08 if "every" not in changes else 0.02)
 
 
 class Tilt(Energy):
@@ -160,13 +138,13 @@ class Tilt(Energy):
         return -KT * self.strength * self.moves.values(positions)[:, 0].cos()
 
 
-def test_maximum_likelihood_with_jumps_finds_the_strength_behind_the_data():
+def test_maximum_likelihood_with_independence_moves_finds_the_strength_behind_the_data():
     rng = np.random.default_rng(3)
     wanted = np.column_stack([rng.vonmises(0, 2.0, 4000), rng.uniform(-np.pi, np.pi, 4000), np.full((4000, 3), 1.9)])
     wanted[:, 2:] += rng.normal(0, 0.1, (4000, 3))
     x = Moves(BEADS).placed(BASE.repeat(4000, 1, 1), torch.from_numpy(wanted).float())
     data = Frames(BEADS, x.numpy(), (2000, 2000), 1.0, KELVIN)
     tilt = Tilt()
-    dynamics = Jumping(Still(), Sum(tilt), data, attempts=1, period=1)
+    dynamics = sampler_of(1, data, Sum(tilt))
     fit(tilt, MaximumLikelihood(dynamics, data), SETTINGS.within(None, 250, rate=0.05, average=0.95))
     assert float(tilt.strength) == pytest.approx(2.0, abs=0.25)

@@ -13,7 +13,7 @@ from toy_energies import KT, Torsion, contract, error_of, network, toy, whole, w
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Sum, forces
 from cgsurrogate.geometry.torsion_moves import Moves
-from cgsurrogate.training.batches import WeightedFrames, systematic
+from cgsurrogate.training.batches import WeightedFrames
 from cgsurrogate.training.force_field import train_energy
 from cgsurrogate.training.loop import fit
 from cgsurrogate.training.objectives._base import BatchObjective
@@ -86,4 +86,4 @@ def test_frames_are_drawn_by_their_weight():
     (drawn,) = data.draw(Generator().manual_seed(0))
     share = torch.bincount(drawn[:, 0].long(), minlength=4) / 4000
     torch.testing.assert_close(share, torch.tensor([0.0, 0.25, 0.75, 0.0]), atol=0.03, rtol=0)
-    assert systematic(weights / 4, 4).tolist() == [1, 2, 2, 2]
+    assert data.check.tolist() == [1, 2, 2, 2]

@@ -11,7 +11,8 @@ from toy_energies import Exact, contract, error_of, network, toy, whole, with_fo
 
 from cgsurrogate import workflows
 from cgsurrogate.core import interrupts, registry
-from cgsurrogate.simulation.monte_carlo.sampler import Turning
+from cgsurrogate.simulation.monte_carlo.pivot import PivotMove
+from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
 from cgsurrogate.training.force_field import train_energy
 from cgsurrogate.training.objectives import self_contrast
 from cgsurrogate.training.objectives.noise_contrast import WithLogPartition
@@ -91,7 +92,7 @@ def tune(folder=None, stop_after: int | None = None) -> dict[str, torch.Tensor]:
 
     def dynamics():
         inner = registry.build("integrators", "baoab", frames.beads, energy, 300.0, timestep=0.001)
-        moves = Turning(inner, energy, frames.beads, 2, 1)
+        moves = HybridSampler(inner, energy, [Attempts([PivotMove(frames.beads, energy, 300.0)], 2, 1)])
         if stop_after is not None:
             step, calls = moves.step, []
 
@@ -109,8 +110,9 @@ def tune(folder=None, stop_after: int | None = None) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("when", [2, 5])
-def test_a_touch_that_was_stopped_goes_on_bit_for_bit(tmp_path, monkeypatch, when):
+def test_a_fine_tuning_that_was_stopped_goes_on_bit_for_bit(tmp_path, monkeypatch, when):
     monkeypatch.setattr(self_contrast, "REPLICAS", 12)
+    monkeypatch.setattr(self_contrast, "EQUAL", math.inf)  # every round is taken, so that there are several
     unbroken = tune()
     with pytest.raises(interrupts.Stopped):
         tune(tmp_path, stop_after=when)

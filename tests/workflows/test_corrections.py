@@ -13,6 +13,7 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models.model import Model
+from cgsurrogate.simulation.settings import SimulationSettings
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,9 @@ def test_what_is_wrong_is_one_clear_line_and_leaves_nothing(folder, monkeypatch,
 def test_a_force_field_is_not_corrected(folder):
     model, frames = Model.load(folder / "ff"), Frames.load(folder / "frames")
     with pytest.raises(ValueError, match="for time-steppers"):
-        workflows.make_simulation(model, frames, folder / "nothing", time=1.0, energy=model, correct="reweight:time=1")
+        workflows.make_simulation(
+            model, frames, folder / "nothing", SimulationSettings(1.0, correct="reweight:time=1"), energy=model
+        )
 
 
 def test_a_comparison_says_which_correction_was_used(folder):

@@ -38,9 +38,9 @@ class Features:
         _, quads, _ = measures.torsion_quads(beads)
         self.quads = quads if torsions else quads[:0]
         chosen, self.of_distance = measures.calphas(beads), of_distance
-        pairs = np.empty((0, 2), int) if apart is None else _pairs(chosen, apart)
+        pairs = np.empty((0, 2), int) if apart is None else pairs_along(chosen, apart)
         if apart is not None and not len(pairs):
-            pairs = _pairs(chosen, 1)
+            pairs = pairs_along(chosen, 1)
         if len(pairs) > MOST_DISTANCES:
             pairs = pairs[np.linspace(0, len(pairs) - 1, MOST_DISTANCES).astype(int)]
         self.pairs = pairs
@@ -56,7 +56,7 @@ class Features:
         return np.concatenate([np.cos(turn), np.sin(turn), length], 1)
 
 
-def _pairs(chosen: np.ndarray, apart: int) -> np.ndarray:
+def pairs_along(chosen: np.ndarray, apart: int) -> np.ndarray:
     """(P, 2) pairs at least ``apart`` along the chain."""
     return np.array([(a, b) for k, a in enumerate(chosen) for b in chosen[k + apart :]], int).reshape(-1, 2)
 
@@ -149,25 +149,37 @@ def covariances(reference: Frames, features: Features, steps: int, *, reversible
     return found
 
 
-def tica(reference: Frames, features: Features, dimensions: int, steps: int, *, kinetic_map: bool = True) -> Projection:
-    """Time-lagged independent components; as a kinetic map, or each of variance one."""
-    from deeptime.decomposition import TICA
+def time_lagged(
+    reference: Frames,
+    features: Features,
+    dimensions: int,
+    steps: int,
+    *,
+    equilibrium: bool = True,
+    kinetic_map: bool = True,
+) -> Projection:
+    """Slowest directions over ``steps`` frames: of runs in ``equilibrium`` (TICA), or as the runs are (VAMP).
 
-    found = covariances(reference, features, steps, reversible=True)
-    model: Any = TICA(dim=dimensions).fit_from_covariances(found).fetch_model()
+    Columns are scaled as a kinetic map, or each has variance one.
+    """
+    from deeptime.decomposition import TICA, VAMP
+
+    method, short = (TICA, "TIC") if equilibrium else (VAMP, "VAMP")
+    found = covariances(reference, features, steps, reversible=equilibrium)
+    model: Any = method(dim=dimensions).fit_from_covariances(found).fetch_model()
     matrix = np.asarray(model.instantaneous_coefficients[:, :dimensions], float)
     strength = np.asarray(model.singular_values[: matrix.shape[1]], float)
     matrix = matrix * strength if kinetic_map else matrix
-    note = f"TICA at a lag of {steps * reference.dt:g} ps on {features.count} features, fitted on the reference only"
+    lag, name = steps * reference.dt, method.__name__
     return Projection(
         features,
         np.asarray(model.mean_0, float),
         oriented(matrix, features),
-        name="tica",
-        short="TIC",
+        name=name.lower(),
+        short=short,
         lag=steps,
         strength=strength,
-        notes=(note,),
+        notes=(f"{name} at a lag of {lag:g} ps on {features.count} features, fitted on the reference only",),
     )
 
 

@@ -21,4 +21,5 @@ def build(reference: Frames, dimensions: int = 4, lag: float | None = None) -> p
     why = projection.no_time_order(reference)
     if why:
         return projection.principal(reference, features, dimensions, why)
-    return projection.tica(reference, features, dimensions, projection.lag_steps(reference, features, lag, "TICA"))
+    steps = projection.lag_steps(reference, features, lag, "TICA")
+    return projection.time_lagged(reference, features, dimensions, steps)

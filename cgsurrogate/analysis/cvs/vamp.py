@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from cgsurrogate.analysis.cvs import _linear_projection as projection
 from cgsurrogate.core.frames import Frames
 
@@ -19,26 +15,10 @@ def build(reference: Frames, dimensions: int = 4, lag: float | None = None) -> p
     Args:
         lag: ps; by default a tenth of the correlation time of the slowest feature, at most a tenth of the longest run.
     """
-    from deeptime.decomposition import VAMP
-
     features = projection.Features(reference.beads)
     dimensions = min(dimensions, features.count)
     why = projection.no_time_order(reference)
     if why:
         raise ValueError(f"a VAMP projection needs runs in time order, but {why}; leave vamp out, or use tica")
     steps = projection.lag_steps(reference, features, lag, "VAMP")
-    found = projection.covariances(reference, features, steps, reversible=False)
-    model: Any = VAMP(dim=dimensions).fit_from_covariances(found).fetch_model()
-    matrix = np.asarray(model.instantaneous_coefficients[:, :dimensions], float)
-    strength = np.asarray(model.singular_values[: matrix.shape[1]], float)
-    note = f"VAMP at a lag of {steps * reference.dt:g} ps on {features.count} features, fitted on the reference only"
-    return projection.Projection(
-        features,
-        np.asarray(model.mean_0, float),
-        projection.oriented(matrix * strength, features),
-        name="vamp",
-        short="VAMP",
-        lag=steps,
-        strength=strength,
-        notes=(note,),
-    )
+    return projection.time_lagged(reference, features, dimensions, steps, equilibrium=False)

@@ -1,7 +1,7 @@
 """Histograms, kernel estimates, free energies and populations, each with an error.
 
 Everything is counted once, in blocks of frames that can be taken as independent; every error and interval (and, in
-``distances``, every noise floor) is then made by drawing blocks anew, without looking at the frames again.
+``comparison.noise_floor``, every noise floor) is then made by drawing blocks anew, without looking at the frames again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from cgsurrogate.analysis.free_energy import kernel_density
-from cgsurrogate.analysis.results import Estimate, Surface
+from cgsurrogate.analysis.results import Estimate, Result, Surface
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks, kish, resamples
 
@@ -22,8 +22,8 @@ FINE = (10, 3)  # finer bins of the kernel estimate in a bin, in one and in two 
 RATIO_DRAWS = 1000
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Grid:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Grid(Result):
     """Bins of one or two collective variables, taken from the reference and then kept."""
 
     labels: tuple[str, ...]
@@ -80,8 +80,8 @@ class Grid:
         return table.reshape(len(table), *split).sum(axes).reshape(len(table), -1)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class BlockHistogram:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class BlockHistogram(Result):
     """Weight of every bin in every block, a mean of one a frame.
 
     Attributes:
@@ -232,18 +232,6 @@ def state_histogram(labels: np.ndarray, count: int, frames: Frames, cut: Blocks)
     grid = Grid(("state",), (np.arange(count + 2) - 0.5,), (False,))
     outside = float(table[:, count].sum(dtype=float) / len(frames))
     return BlockHistogram(grid, table, cut.runs, outside, max(_samples(frames) / cut.inefficiency, 1.0), frames.kT)
-
-
-def difference(
-    histogram: BlockHistogram, a: np.ndarray, b: np.ndarray, kT: float, rng: np.random.Generator
-) -> Estimate:
-    """Free energy of region ``a`` above region ``b`` in kJ/mol, -kT ln(p_a / p_b); masks over the bins of the grid."""
-    masks = [np.asarray(m, bool).reshape(-1) for m in (a, b)]
-    if any(m.shape != histogram.weights.shape[1:] for m in masks):
-        raise ValueError(f"expected masks over the bins, {histogram.grid.shape}, got {np.shape(a)} and {np.shape(b)}")
-    own, other = (histogram.weights[:, m].sum(1, keepdims=True, dtype=float) for m in masks)
-    ratio = log_ratio(own, other, histogram.runs, rng)
-    return Estimate(-kT * ratio.value[0], -kT * ratio.high[0], -kT * ratio.low[0])
 
 
 def log_ratio(a: np.ndarray, b: np.ndarray, runs: np.ndarray, rng: np.random.Generator) -> Estimate:

@@ -32,7 +32,6 @@ def timescales(
     cut: Blocks,
     rng: np.random.Generator,
     *,
-    physical: bool = True,
     processes: int = PROCESSES,
     draws: int = DRAWS,
 ) -> tuple[Timescales | None, tuple[str, ...]]:
@@ -73,7 +72,7 @@ def timescales(
         values[row], low[row], high[row] = (
             np.where(resolved, one, np.nan) for one in (found.value, found.low, found.high)
         )
-    result = Timescales(steps * frames.dt, values, low, high, physical)
+    result = Timescales(steps * frames.dt, values, low, high, frames.provenance.physical_time)
     crossings = _crossings(labels, frames, int(steps[len(steps) // 2]), count)
     return result, judge(result, frames, share, crossings)
 

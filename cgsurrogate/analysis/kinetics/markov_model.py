@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.analysis.results import Estimate
+from cgsurrogate.analysis.results import Estimate, Result
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
 
@@ -17,8 +17,8 @@ SUBSAMPLE = 20_000
 CHUNK = 1 << 20  # frames at a time
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class States:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class States(Result):
     """k-means centres (S, D) in the projection; a frame belongs to the nearest."""
 
     centres: np.ndarray

@@ -17,16 +17,18 @@ from torch import Generator, Tensor
 
 from cgsurrogate.analysis.cvs._base import TooSmall
 from cgsurrogate.analysis.kinetics import markov_model
+from cgsurrogate.analysis.results import Result
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper
+from cgsurrogate.core.statistics import draw
 
 PROCESSES, STARTS = 3, 2000
 TOO_FAST = 1.5  # factor of the rate of the slowest process from which on it is said
 
 
-@dataclasses.dataclass(frozen=True)
-class OneStepRelaxation:
+@dataclasses.dataclass(frozen=True, repr=False)
+class OneStepRelaxation(Result):
     """Autocorrelations (P,) of the slowest processes of the data after a ``lag`` (ps): of the data, and of the stepper
     with its standard error."""
 
@@ -54,8 +56,8 @@ class OneStepRelaxation:
         )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class SlowProcesses:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class SlowProcesses(Result):
     """The slowest processes of runs: ``psi`` (S, P) of the states that ``labels`` (T,) are numbers of, normalised."""
 
     project: Callable[[Frames], np.ndarray]
@@ -102,7 +104,7 @@ def one_step_relaxation(
         for psi in found.psi.T:
             value = psi[found.labels]
             squares = value[now] ** 2
-            picked = rng.choice(now, starts, p=squares / squares.sum())
+            picked = now[draw(np.cumsum(squares), starts, rng)]
             state = stepper.start(torch.as_tensor(np.array(frames.positions[picked])), generator)
             after = stepper.step(state, generator).positions.numpy()
             drawn = Frames(frames.beads, after, (1,) * starts, frames.dt, frames.temperature)

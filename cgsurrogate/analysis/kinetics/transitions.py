@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cgsurrogate.analysis.free_energy import surfaces
-from cgsurrogate.analysis.results import Estimate, StateKinetics
+from cgsurrogate.analysis.results import Estimate, Result, StateKinetics
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
 
@@ -21,9 +21,9 @@ TIMES, FEW = 60, 10
 UNPHYSICAL = "its time is not physical time: compare ratios of times only"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class DwellTimes:
-    """Stays in a state, in time order, from the first frame in its core to the first in another core, or a run's end.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class DwellTimes(Result):
+    """Dwells in a state, in time order, from the first frame in its core to the first in another core, or a run's end.
 
     Attributes:
         state, run: (V,) where it is.
@@ -42,7 +42,7 @@ class DwellTimes:
 
 
 def dwell_times(labels: np.ndarray, frames: Frames) -> DwellTimes:
-    """Stays from (T,) numbers of cores, -1 for none; never across runs, and from the first core of a run on."""
+    """Dwells from (T,) numbers of cores, -1 for none; never across runs, and from the first core of a run on."""
     ends = np.cumsum(frames.lengths)
     starts = ends - frames.lengths
     new = np.empty(len(labels), bool)
@@ -71,7 +71,7 @@ def counts(dwells: DwellTimes, count: int) -> np.ndarray:
 
 
 def frames_in_states(dwells: DwellTimes, count: int) -> np.ndarray:
-    """(M,) frames spent in each state, whether or not the end of the stay was seen."""
+    """(M,) frames spent in each state, whether or not the end of the dwell was seen."""
     return np.bincount(dwells.state, dwells.steps, minlength=count)
 
 
@@ -90,10 +90,10 @@ def rates(seen: np.ndarray, time: np.ndarray) -> Estimate:
 
 
 def survival(dwells: DwellTimes, count: int, points: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
-    """(L,) frames and (M, L) share of the stays that last at least so long (Kaplan and Meier 1958).
+    """(L,) frames and (M, L) share of the dwells that last at least so long (Kaplan and Meier 1958).
 
-    Stays that a run's end cuts off count as long as they were seen. Only stays whose beginning was seen count; where
-    there are fewer than three of a state, all of them. nan beyond the longest stay of a state.
+    Dwells that a run's end cuts off count as long as they were seen. Only dwells whose beginning was seen count; where
+    there are fewer than three of a state, all of them. nan beyond the longest dwell of a state.
     """
     longest = int(dwells.steps.max()) if len(dwells) else 0
     if longest < 1:
@@ -120,53 +120,35 @@ def measure(
     frames: Frames,
     cut: Blocks,
     rng: np.random.Generator,
-    *,
-    physical: bool = True,
+    cores: np.ndarray | None = None,
 ) -> StateKinetics:
-    """Populations and transitions of states that were named beforehand, without a Markov state model.
+    """Populations of states and the transitions between them that were seen, without a Markov state model.
 
     Args:
         labels: (T,) number of the state of each frame, -1 for none.
         cut: blocks that the errors of the populations come from.
-        physical: False for force-field time.
+        cores: (T,) the same, or -1 between the cores that transitions lead from and to; the states themselves if None.
     """
-    names = tuple(names)
+    names, count = tuple(names), len(names)
     if labels.shape != (len(frames),):
         raise ValueError(f"expected one state a frame, ({len(frames)},), got {labels.shape}")
-    counted = surfaces.state_histogram(labels, len(names), frames, cut)
+    counted = surfaces.state_histogram(labels, count, frames, cut)
     shares, energies = surfaces.populations(counted, rng)
-    notes = absent(names, counted.weights.sum(0)[:-1])
-    seen = transitions(labels, names, frames, physical)
+    physical, notes = frames.provenance.physical_time, absent(names, counted.weights.sum(0)[:-1])
+    if frames.time_ordered:
+        dwells = dwell_times(labels if cores is None else cores, frames)
+        seen, steps = counts(dwells, count), frames_in_states(dwells, count)
+        grid, curves = survival(dwells, count)
+        found = rates(seen, steps * frames.dt / 1000)
+        notes += judge(seen, steps, names, physical)
+    else:
+        seen, grid, curves = np.full((count, count), np.nan), np.zeros(1), np.full((count, 1), np.nan)
+        found = Estimate(seen, seen, seen)
+        notes += (f"no transitions: {frames.out_of_order} have no time order",)
     return StateKinetics(
-        names, shares, energies, np.nan, None, None, seen.counts, seen.rates, seen.times, seen.survival, None,
-        physical, notes + seen.notes, frames.dt,
+        names, shares, energies, np.nan, None, None, seen, found, grid * frames.dt, curves, None, physical, notes,
+        frames.dt,
     )  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Transitions:
-    """What was seen of transitions, in the units of ``StateKinetics``."""
-
-    counts: np.ndarray
-    rates: Estimate
-    times: np.ndarray
-    survival: np.ndarray
-    notes: tuple[str, ...]
-
-
-def transitions(labels: np.ndarray, names: tuple[str, ...], frames: Frames, physical: bool) -> Transitions:
-    """Counts, rates in 1/ns and survival from (T,) numbers of cores, with what the data do not allow."""
-    count = len(names)
-    if not frames.time_ordered:
-        unknown = np.full((count, count), np.nan)
-        none = Estimate(unknown, unknown, unknown)
-        note = f"no transitions: {frames.out_of_order} have no time order"
-        return Transitions(unknown, none, np.zeros(1), np.full((count, 1), np.nan), (note,))
-    dwells = dwell_times(labels, frames)
-    seen, steps = counts(dwells, count), frames_in_states(dwells, count)
-    grid, curves = survival(dwells, count)
-    found = rates(seen, steps * frames.dt / 1000)
-    return Transitions(seen, found, grid * frames.dt, curves, judge(seen, steps, names, physical))
 
 
 def judge(seen: np.ndarray, steps: np.ndarray, names: tuple[str, ...], physical: bool) -> tuple[str, ...]:

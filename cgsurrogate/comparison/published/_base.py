@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from typing import Any
 
 from cgsurrogate.core.frames import Frames
 
@@ -38,3 +39,8 @@ class PublishedBenchmark(abc.ABC):
     @abc.abstractmethod
     def __call__(self, frames: Frames) -> dict[str, float]:
         """Every metric of ``frames`` against the reference; nan where the data do not allow it."""
+
+    def about(self) -> dict[str, Any]:
+        """Source, metrics, printed figures and notes, as JSON can hold them."""
+        figures = [[f.what, f.metric, f.value, f.source] for f in self.figures]
+        return {"source": self.source, "metrics": dict(self.metrics), "figures": figures, "notes": list(self.notes)}

@@ -67,7 +67,7 @@ def project(
     keep = 1 if lag is None else round(lag / reference.dt)
     few = strided(reference, keep) if lag is not None else strided(reference)
     steps = projections.lag_steps(few, features, lag, "TICA")
-    found = projections.tica(few, features, features.count, steps, kinetic_map=kinetic_map)
+    found = projections.time_lagged(few, features, features.count, steps, kinetic_map=kinetic_map)
     columns = min(2, found.matrix.shape[1])
     if share is not None:
         held = np.cumsum(found.strength**2) / np.sum(found.strength**2)
@@ -102,11 +102,17 @@ def table(values: np.ndarray, weight: np.ndarray, edges: Sequence[np.ndarray], *
     return normalised(np.bincount(flat, weight, minlength=size))
 
 
-def between(first: np.ndarray, second: np.ndarray, measure: Compare) -> float:
-    """``measure`` of two sets of probabilities, its greatest value (disjoint) where one of them is empty."""
+def even_edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """(bins + 1,) from the least to the greatest value; one unit wide where they are all alike."""
+    low, high = float(values.min()), float(values.max())
+    return np.linspace(low, high if high > low else low + 1, bins + 1)
+
+
+def between(first: np.ndarray, second: np.ndarray, divergence: Compare) -> float:
+    """``divergence`` of two sets of probabilities, its greatest value (disjoint) where one of them is empty."""
     if not first.sum() or not second.sum():
         first, second = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    return float(measure(first, second))
+    return float(divergence(first, second))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,15 +127,11 @@ def sample(cv: Callable[[Frames], np.ndarray], frames: Frames) -> Sample:
     return Sample(cv(frames), frames.probabilities)
 
 
-def on_joint_range(first: Sample, second: Sample, bins: int, columns: Sequence[int], measure: Compare) -> float:
-    """``measure`` of two samples on even bins from the least to the greatest value of both."""
-    edges = []
-    for k in columns:
-        low = min(float(s.values[:, k].min()) for s in (first, second))
-        high = max(float(s.values[:, k].max()) for s in (first, second))
-        edges.append(np.linspace(low, high if high > low else low + 1, bins + 1))
+def on_joint_range(first: Sample, second: Sample, bins: int, columns: Sequence[int], divergence: Compare) -> float:
+    """``divergence`` of two samples on even bins from the least to the greatest value of both."""
+    edges = [even_edges(np.concatenate([first.values[:, k], second.values[:, k]]), bins) for k in columns]
     a, b = (table(s.values[:, columns], s.weight, edges, clip=True) for s in (first, second))
-    return between(a, b, measure)
+    return between(a, b, divergence)
 
 
 def autocovariance(values: np.ndarray, runs: Sequence[slice]) -> np.ndarray:

@@ -60,7 +60,7 @@ class MDGen(PublishedBenchmark):
         self.states = None
         if self.projection.lag is not None:
             steps = round(self.projection.lag * reference.dt / few.dt)
-            self.states = states.metastable(self.known.values, few.runs, steps)
+            self.states = states.metastable(self.known.values, few, steps)
         if self.states is not None:
             self.populations = self.states.populations(self.known.values, self.known.weight)
         backbone = self.torsions.labels[0].startswith(("phi", "psi"))

@@ -44,9 +44,7 @@ class Timewarp(PublishedBenchmark):
         self.projection, notes = shared.project(reference, projections.Features(reference.beads), lag)
         few = shared.strided(reference, most=MOST_FRAMES)
         known = shared.sample(self.projection, few)
-        self.edges = [
-            np.linspace(c.min(), c.max() if c.max() > c.min() else c.min() + 1, REGIONS + 1) for c in known.values.T[:2]
-        ]
+        self.edges = [shared.even_edges(column, REGIONS) for column in known.values.T[:2]]
         self.regions = self._shares(known) > SHARE
         self.pace = effective(known.values, few) / wall_seconds(reference)
         self.notes = (

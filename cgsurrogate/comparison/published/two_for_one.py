@@ -40,7 +40,7 @@ class TwoForOne(PublishedBenchmark):
 
     def __init__(self, reference: Frames, lag: float, to: str | int | np.ndarray) -> None:
         chosen = measures.calphas(reference.beads)
-        self.pairs = np.array([(a, b) for k, a in enumerate(chosen) for b in chosen[k + OFFSET :]], int).reshape(-1, 2)
+        self.pairs = projections.pairs_along(chosen, OFFSET)
         if not len(self.pairs):
             raise TooSmall("Two-for-One needs beads at least three apart along the chain; leave this benchmark out")
         self.projection, notes = shared.project(reference, projections.Features(reference.beads, apart=1), lag)
@@ -48,9 +48,7 @@ class TwoForOne(PublishedBenchmark):
         few = shared.strided(reference)
         self.counts = self._distances(few)
         tics = shared.sample(self.projection, few)
-        self.edges = [
-            np.linspace(c.min(), c.max() if c.max() > c.min() else c.min() + 1, TIC_BINS + 1) for c in tics.values.T[:2]
-        ]
+        self.edges = [shared.even_edges(column, TIC_BINS) for column in tics.values.T[:2]]
         self.tics = shared.table(tics.values[:, :2], tics.weight, self.edges, clip=False)
         self.known = shared.sample(self.rmsd, few)
         self.notes = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def _choose(path: Path, name: str | None, names: list[str]) -> str:
     raise ValueError(f"{path} holds {', '.join(names)}: {wrong}; give it as {path}:{names[0] if names else 'name'}")
 
 
-def split(specs: list[str | Path], frames: list[int], tail: tuple[int, ...], what: str) -> list[np.ndarray]:
+def split(specs: Sequence[str | Path], frames: Sequence[int], tail: tuple[int, ...], what: str) -> list[np.ndarray]:
     """One array (frames[i], *tail) for each run, out of one file a run or one file for all.
 
     One file for all holds either one row a run, (R, T, *tail), or all frames one after the other, (sum T, *tail).
@@ -94,7 +95,7 @@ def split(specs: list[str | Path], frames: list[int], tail: tuple[int, ...], wha
     return [array for _, array in parts]
 
 
-def frame_weights(specs: list[str | Path], parts: list[np.ndarray], kT: float) -> list[np.ndarray]:
+def frame_weights(specs: Sequence[str | Path], parts: list[np.ndarray], kT: float) -> list[np.ndarray]:
     """Weights of each run: as they are, or exp(bias / kT) where every file is declared a bias in kJ/mol.
 
     The largest bias of all runs is taken off first; only ratios of weights have a meaning.

@@ -11,7 +11,7 @@ import os
 import struct
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -57,12 +57,13 @@ def _same_atoms(path: Path, before: int, now: int, frame: int) -> int:
     return now
 
 
-def _numbers(handle: BinaryIO, layout: str) -> tuple:
+def _numbers(handle: BinaryIO, layout: str) -> tuple[Any, ...]:
     return struct.unpack(layout, handle.read(struct.calcsize(layout)))
 
 
 def _xtc(path: Path) -> Header:
-    size, times, atoms = path.stat().st_size, [], -1
+    size, atoms = path.stat().st_size, -1
+    times: list[float] = []
     with open(path, "rb") as handle:
         place = 0
         while place < size:
@@ -93,7 +94,8 @@ def _xtc(path: Path) -> Header:
 
 
 def _trr(path: Path) -> Header:
-    size, times, atoms, frames, place = path.stat().st_size, [], -1, 0, 0
+    size, atoms, frames, place = path.stat().st_size, -1, 0, 0
+    times: list[float] = []
     with open(path, "rb") as handle:
         while place < size:
             try:
@@ -171,10 +173,10 @@ def _netcdf(path: Path) -> Header:
     return Header(frames, atoms, times)
 
 
-def _record(variable) -> int:
+def _record(variable: Any) -> int:
     """Bytes of one frame of a NetCDF variable, of scipy's or netCDF4's kind."""
     kind = variable.dtype if hasattr(variable, "dtype") else variable.data.dtype
-    return int(np.prod(variable.shape[1:], dtype=int)) * np.dtype(kind).itemsize
+    return int(np.prod(variable.shape[1:], dtype=int) * np.dtype(kind).itemsize)
 
 
 def _hdf5(path: Path) -> Header:

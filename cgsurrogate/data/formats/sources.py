@@ -22,7 +22,7 @@ from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
 SILENCE = 600  # s without an answer from the parser
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Source:
     """One unbroken run.
 
@@ -42,8 +42,11 @@ class Source:
     array: np.ndarray | None = None
     cells: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        return f"Source: {self.name}, {self.frames:,} frames of {self.atoms:,} atoms"
 
-def sources(spec: str | Path, topology) -> list[Source]:
+
+def sources(spec: str | Path, topology: Any) -> list[Source]:
     """What one trajectory argument stands for: one run, or several from an array (R, T, A, 3) nm.
 
     Raises:
@@ -69,7 +72,7 @@ def sources(spec: str | Path, topology) -> list[Source]:
     return [Source(str(path), found.frames, found.atoms, found.times, kind)]
 
 
-def _parsed_here(path: Path, topology) -> Source:
+def _parsed_here(path: Path, topology: Any) -> Source:
     """Text formats, such as PDB with several models: read whole."""
     import mdtraj
 
@@ -88,7 +91,7 @@ class Reader:
     """Reads frames of sources; owns the process that parses. Use it in a ``with`` block."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._held = bytearray()
 
     def __enter__(self) -> Reader:

@@ -11,6 +11,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class Protocol:
 class Engine:
     """One OpenMM context that serves every run of a protocol in turn."""
 
-    def __init__(self, topology, positions, protocol: Protocol, platform: str | None, threads: int):
+    def __init__(self, topology: Any, positions: Any, protocol: Protocol, platform: str | None, threads: int):
         import openmm
         from openmm import app, unit
 
@@ -134,7 +135,7 @@ class Engine:
         from openmm import unit
 
         self._reseed(seed)
-        rows: dict[str, list] = {"positions": [], "forces": [], "potential": []}
+        rows: dict[str, list[Any]] = {"positions": [], "forces": [], "potential": []}
         per_length = unit.kilojoule_per_mole / unit.nanometer
         for _ in range(self.protocol.frames_per_chunk):
             self.integrator.step(self.protocol.steps_per_frame)
@@ -245,7 +246,7 @@ def collect(out: Path, run: int, protocol: Protocol) -> Path:
     return path
 
 
-def _same_settings(path: Path, settings: dict) -> None:
+def _same_settings(path: Path, settings: dict[str, Any]) -> None:
     """Refuse to continue a folder that was made with other settings; length and number of runs may grow."""
     if path.exists():
         before = filesystem.read_json(path)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Group:
     atoms: tuple[int, ...]
 
 
-def protein_residues(topology: mdtraj.Topology) -> list:
+def protein_residues(topology: mdtraj.Topology) -> list[Any]:
     """Residues of protein chains, caps included; water, ions and ligands are left out.
 
     Raises:
@@ -54,11 +54,11 @@ def protein_residues(topology: mdtraj.Topology) -> list:
     return residues
 
 
-def is_cap(residue) -> bool:
+def is_cap(residue: Any) -> bool:
     return bead_types.canonical(residue.name) in CAPS
 
 
-def by_name(residue) -> dict[str, int]:
+def by_name(residue: Any) -> dict[str, int]:
     """Atom index by the PDB name of the atom, with common synonyms.
 
     Raises:
@@ -77,7 +77,7 @@ def by_name(residue) -> dict[str, int]:
     return names
 
 
-def required(residue, names: tuple[str, ...]) -> list[Group]:
+def required(residue: Any, names: tuple[str, ...]) -> list[Group]:
     """One group for each named atom of a residue.
 
     Raises:
@@ -90,7 +90,7 @@ def required(residue, names: tuple[str, ...]) -> list[Group]:
     return [Group(name, (present[name],)) for name in names]
 
 
-def is_hydrogen(atom) -> bool:
+def is_hydrogen(atom: Any) -> bool:
     return atom.element is not None and atom.element.atomic_number == 1
 
 
@@ -152,7 +152,7 @@ def build_mapping(topology: mdtraj.Topology, groups: list[Group]) -> Mapping:
     return Mapping(_beads(atoms, groups, force_weights @ mass, bonded), weights, force_weights)
 
 
-def _beads(atoms: list, groups: list[Group], masses: np.ndarray, bonded: list[list[int]]) -> Beads:
+def _beads(atoms: list[Any], groups: list[Group], masses: np.ndarray, bonded: list[list[int]]) -> Beads:
     residues = [atoms[group.atoms[0]].residue for group in groups]
     order = {index: rank for rank, index in enumerate(sorted({residue.index for residue in residues}))}
     types = [

@@ -46,7 +46,8 @@ def build(topology: mdtraj.Topology, file: str | Path = "") -> Mapping:
         lines = path.read_text().splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file; write one line a bead: name = selection") from None
-    groups, seen = [], {}
+    groups: list[_atom_groups.Group] = []
+    seen: dict[int, int] = {}
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if not text:

@@ -107,7 +107,7 @@ class Forces:
     @staticmethod
     def _arranged(positions: Tensor, terms: list[Analytic]) -> tuple[list, Geometry]:
         """The terms, each with where its coordinates are found, and the coordinates of all."""
-        rows, placed = (_Rows(2), _Rows(3), _Rows(4)), []
+        rows, placed = (_SharedRows(2), _SharedRows(3), _SharedRows(4)), []
         for term in sorted(terms, key=lambda term: -len(term.distances)):  # a short list may be part of a long one
             asked = (term.distances, term.angles, term.dihedrals)
             placed.append((term, tuple(r.add(new) for r, new in zip(rows, asked, strict=True))))
@@ -149,7 +149,7 @@ class _Table:
         return pairs.min(1).astype(np.int64) * self.count + pairs.max(1)
 
 
-class _Rows:
+class _SharedRows:
     """Rows of beads that terms ask for; a block that is there already, in the same order, is shared."""
 
     def __init__(self, width: int) -> None:

@@ -25,7 +25,7 @@ FAINT = 1e-4  # of 1 - (d / cutoff)^2; logarithms stay finite, and denormal numb
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class List:
+class EdgeList:
     """Edges of a batch of B replicas with R residues; rows of nodes are b R + r."""
 
     seeing: Tensor  # (E,) rows of nodes
@@ -33,11 +33,11 @@ class List:
     back: Tensor  # (E,) edges
     order: Tensor  # (E,) 0, 1, 2 ...
     first: Tensor  # (B R,) the first edge of each node
-    kind: Tensor  # (E,) rows of ``Edges.scales``
+    kind: Tensor  # (E,) rows of ``SparseEdges.scales``
     distance: Tensor  # (E, S) places in the flat distances (D B)
 
 
-class Edges:
+class SparseEdges:
     """From distances ``rows`` (D, 2): for each of S sites those of all pairs r < q, by offset q - r."""
 
     def __init__(self, network):
@@ -57,8 +57,8 @@ class Edges:
         weights = network.filters.weight[:, channels].unflatten(0, (len(network.mixers), -1))  # (L, F, C)
         self.weights = weights.transpose(1, 2).contiguous()
         self.floats = count * count * max(len(channels), weights.shape[1])
-        self.listed: List | None = None
-        self.full: dict[int, List] = {}  # by the size of the batch
+        self.listed: EdgeList | None = None
+        self.full: dict[int, EdgeList] = {}  # by the size of the batch
         self.rooms: dict[tuple, Tensor] = {}
         if self.sites * self.pairs.shape[1] < analytic.MANY:
             self._tables()
@@ -104,7 +104,7 @@ class Edges:
             torch.as_tensor(table, device=self.device) for table in tables
         )
 
-    def found(self, distances: Tensor) -> List:
+    def found(self, distances: Tensor) -> EdgeList:
         """The edges of (D, B) nm."""
         if self.listed is not None:
             return self.listed
@@ -115,7 +115,7 @@ class Edges:
             self.full = {batch: self._found(torch.zeros_like(distances))}
         return self.full[batch]
 
-    def _found(self, distances: Tensor) -> List:
+    def _found(self, distances: Tensor) -> EdgeList:
         batch, count = distances.shape[1], self.count
         near = (distances <= self.cutoff).view(self.sites, -1, batch).any(0).T.contiguous()  # (B, P)
         mask = near.index_select(1, self.pair).logical_or_(self.always).logical_and_(self.possible)  # (B, R R)
@@ -125,7 +125,7 @@ class Edges:
         place[mask] = order
         total = mask.view(-1, count).sum(1)
         node = replica * count
-        return List(
+        return EdgeList(
             seeing=torch.arange(batch * count, device=self.device).repeat_interleave(total),
             seen=node + self.seen[number],
             back=place.flatten()[replica * count**2 + self.swapped[number]],
@@ -144,7 +144,7 @@ class Edges:
         """(S n, 2) the beads of their distances."""
         return self.rows.reshape(self.sites, -1, 2)[:, pairs].reshape(-1, 2)
 
-    def chosen(self, rows: np.ndarray) -> Edges:
+    def chosen(self, rows: np.ndarray) -> SparseEdges:
         """For one replica, of whose distances only these rows are below the cutoff."""
         pairs, new = self.near_pairs(rows), copy.copy(self)
         new.rows = self.rows_of(pairs)
@@ -155,7 +155,7 @@ class Edges:
         where, kind, _ = self._described(seeing, seen, pair, self.present[:, pairs])
         first = np.searchsorted(seeing, np.arange(self.count))
         arrays = seeing, seen, back, np.arange(len(order)), first, kind, where
-        new.listed = List(*(torch.as_tensor(array, device=self.device) for array in arrays))
+        new.listed = EdgeList(*(torch.as_tensor(array, device=self.device) for array in arrays))
         return new
 
     def at(self, distances: Tensor) -> tuple[Any, ...]:
@@ -195,7 +195,7 @@ class Edges:
         flat = torch.zeros(out.numel(), dtype=out.dtype, device=out.device)
         out += flat.index_add_(0, found.distance.flatten(), slope.flatten()).view_as(out)
 
-    def _room(self, name: str, layer: int, found: List) -> Tensor:
+    def _room(self, name: str, layer: int, found: EdgeList) -> Tensor:
         """(E, F) to write to, the same memory in every step: new memory is cleared page by page, which takes long."""
         count, room = len(found.seen), self.rooms.get((name, layer))
         if room is None or len(room) < count:
@@ -203,6 +203,6 @@ class Edges:
         return room[:count]
 
 
-def _sums(rows: Tensor, order: Tensor, found: List) -> Tensor:
+def _sums(rows: Tensor, order: Tensor, found: EdgeList) -> Tensor:
     """(E, F) -> (B R, F): over the edges of each node, in the given order."""
     return torch.embedding_bag(rows, order, found.first, False, 0)[0]

@@ -4,7 +4,7 @@
     w_cf    filters, in each layer
     m_rf    = sum_q sum_c e_crq w_cf h_qf
 
-Here are the nodes; ``_edges`` has the sums.
+Here are the nodes; ``_residue_edges`` has the sums.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Analytic, Internal
 from cgsurrogate.models.evaluation.analytic import by_angle, multiples
-from cgsurrogate.models.networks._residue_edges import Edges
+from cgsurrogate.models.networks._residue_edges import SparseEdges
 
 silu, silu_slope = torch.nn.functional.silu, torch.ops.aten.silu_backward
 
@@ -26,7 +26,7 @@ class Passes(Analytic):
     """``residues.Residues``, whose weights it takes."""
 
     def __init__(self, network, order: int, scale: float):
-        self.edges = Edges(network)
+        self.edges = SparseEdges(network)
         self.residues, self.width, self.distances = len(network.types), network.output.weight.shape[1], self.edges.rows
         self._turns(network.turns, order)
         self.embedding = network.embedding(network.types)  # (R, F)

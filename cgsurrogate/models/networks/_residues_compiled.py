@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Analytic, Internal
 from cgsurrogate.models.evaluation import native
-from cgsurrogate.models.networks._residue_edges import Edges
+from cgsurrogate.models.networks._residue_edges import SparseEdges
 from cgsurrogate.models.networks._residues_analytic import Passes
 
 SOURCE = Path(__file__).with_name("_residues_compiled.c")
@@ -111,7 +111,7 @@ class Compiled(Analytic):
         return near
 
 
-def _filters(edges: Edges) -> tuple[np.ndarray, Tensor]:
+def _filters(edges: SparseEdges) -> tuple[np.ndarray, Tensor]:
     """The pairs (P, 4), and the filters of each kind of pair in tables: (L, kinds, 2, S, knots, 2, F)."""
     offset = np.minimum(edges.pairs[1] - edges.pairs[0], edges.near)
     bits = (edges.present * 2 ** np.arange(edges.sites)[:, None]).sum(0)
@@ -130,7 +130,7 @@ def _filters(edges: Edges) -> tuple[np.ndarray, Tensor]:
     return np.stack((*edges.pairs, number.ravel(), offset < edges.near), 1), tables.float().contiguous()
 
 
-def _gaussians(edges: Edges) -> Tensor:
+def _gaussians(edges: SparseEdges) -> Tensor:
     """(knots, 2, K) from 0 to the cutoff: fading Gaussians, and their slopes times the spacing."""
     count = int(np.ceil(KNOTS * edges.cutoff * edges.sharpness * 2**0.5)) + 1
     d = torch.linspace(0, edges.cutoff, count, dtype=torch.float64)[:, None]

@@ -61,8 +61,8 @@ class Residues(Energy):
         groups = [list(g) for _, g in itertools.groupby(range(len(beads)), key=lambda i: beads.residues[i])]
         anchors = [next((i for i in g if beads.names[i] == "CA"), g[0]) for g in groups]
         self.register_buffer("types", torch.tensor([beads.types[i] for i in anchors]), persistent=False)
-        self.edges = Edges(beads, groups, radial, cutoff)
-        self.turns = Turns(beads, groups, width)
+        self.edges = EdgeFeatures(beads, groups, radial, cutoff)
+        self.turns = TorsionFeatures(beads, groups, width)
         self.embedding = nn.Embedding(bead_types.COUNT, width)
         self.filters = nn.Linear(self.edges.channels, layers * width, bias=False)  # of all layers at once
         self.senders = nn.ModuleList(
@@ -84,7 +84,7 @@ class Residues(Energy):
         return _residues_compiled.build(_residues_analytic.Passes(self, ORDER, SCALE))
 
 
-class Edges(nn.Module):
+class EdgeFeatures(nn.Module):
     """(B, N, 3) nm -> (B, R, R, C): for every residue, what it sees of every other one, in len(SITES) K + 1 channels.
 
     The last channel is a constant for near offsets along the chain, so that neighbours always hear of each other.
@@ -139,7 +139,7 @@ class Edges(nn.Module):
         return seen * self.scales[self.offset]
 
 
-class Turns(nn.Module):
+class TorsionFeatures(nn.Module):
     """(B, N, 3) -> (B, R, F): the dihedrals of each residue, with weights by their kind."""
 
     def __init__(self, beads: Beads, groups: list[list[int]], width: int):

@@ -27,14 +27,14 @@ NARROWEST = 1e-3  # half range in the cosine
 LEAST_SLOPE = 0.5  # of the walls where they begin, in units of a normal distribution's slope there
 
 
-def build(beads: Beads, order: int = 8) -> Angles:
+def build(beads: Beads, order: int = 8) -> AnglePrior:
     """Args:
     order: degree of the polynomial, even.
     """
-    return Angles(beads, order)
+    return AnglePrior(beads, order)
 
 
-class Angles(Prior):
+class AnglePrior(Prior):
     """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,)."""
 
     stiff = True

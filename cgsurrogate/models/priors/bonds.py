@@ -15,15 +15,15 @@ from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
 
 
-def build(beads: Beads, narrowest: float = 0.002) -> Bonds:
+def build(beads: Beads, narrowest: float = 0.002) -> BondPrior:
     """Args:
     narrowest: nm; a bond that varies less (a rigid one, say) is given this standard deviation, for the time step's
         sake.
     """
-    return Bonds(beads, narrowest)
+    return BondPrior(beads, narrowest)
 
 
-class Bonds(Prior):
+class BondPrior(Prior):
     """Buffers ``strength`` (kJ/mol/nm^2) and ``rest`` (nm), (K,), one row a kind; ``types`` (K, 2)."""
 
     stiff = True

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry.internal_coordinates import Dihedrals as Measure
-from cgsurrogate.geometry.internal_coordinates import multiples
+from cgsurrogate.geometry.internal_coordinates import Dihedrals, multiples
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
@@ -26,14 +25,14 @@ UNSEEN = 1e-5  # share of uniform samples
 GRID = 360
 
 
-def build(beads: Beads, order: int = 5) -> Dihedrals:
+def build(beads: Beads, order: int = 5) -> DihedralPrior:
     """Args:
     order: number of multiples of the angle.
     """
-    return Dihedrals(beads, order)
+    return DihedralPrior(beads, order)
 
 
-class Dihedrals(Prior):
+class DihedralPrior(Prior):
     """Buffers ``series`` (K, 2 order) kJ/mol of cos, sin, cos 2, sin 2, ...; ``types`` (K, 4)."""
 
     handed = True
@@ -44,7 +43,7 @@ class Dihedrals(Prior):
         if order < 1:
             raise ValueError(f"the order of the dihedral series must be at least 1, got {order}")
         self.rows, self.order = Molecule.of(beads).dihedrals, order
-        self.measure = Measure(len(beads), self.rows)
+        self.measure = Dihedrals(len(beads), self.rows)
         _boltzmann_inversion.register(self, beads, self.rows, series=(2 * order,))
 
     def forward(self, positions: Tensor) -> Tensor:

@@ -22,11 +22,11 @@ from cgsurrogate.models.priors import _boltzmann_inversion
 NARROWEST = 0.02  # radian
 
 
-def build(beads: Beads) -> Impropers:
-    return Impropers(beads)
+def build(beads: Beads) -> ImproperPrior:
+    return ImproperPrior(beads)
 
 
-class Impropers(Prior):
+class ImproperPrior(Prior):
     """Buffers ``strength`` k (kJ/mol) and ``rest`` chi0 (radian), (K,); ``types`` (K, 4)."""
 
     stiff = True

@@ -24,16 +24,16 @@ QUANTILE = 1e-4
 MOST_FRAMES = 10_000
 
 
-def build(beads: Beads, separation: int = 4, hardness: float = 20.0, largest: float = 0.6) -> Repulsion:
+def build(beads: Beads, separation: int = 4, hardness: float = 20.0, largest: float = 0.6) -> RepulsionPrior:
     """Args:
     separation: least number of bonds between the beads of a pair.
     hardness: kT at a depth of a fifth of the closest approach.
     largest: nm, the largest r0; beads that merely never met are not kept apart beyond it.
     """
-    return Repulsion(beads, separation, hardness, largest)
+    return RepulsionPrior(beads, separation, hardness, largest)
 
 
-class Repulsion(Prior):
+class RepulsionPrior(Prior):
     """Buffers ``closest`` r0 (nm) and ``strength`` k (kJ/mol/nm^2), (K,); ``types`` (K, 2)."""
 
     def __init__(self, beads: Beads, separation: int, hardness: float, largest: float):

@@ -1,31 +1,35 @@
-"""Networks of ``graph``: weights belong to residues, slots and kinds (see ``_kinds``), never to a place in a chain.
+"""Networks of ``graph``: weights belong to residues, slots and kinds, never to a place in a chain.
+
+Slots and kinds are those of ``_coordinate_types``.
 
 A ``Layout`` says which weights each coordinate of one molecule takes; the networks are handed it with every call.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cgsurrogate.models.steppers import _coordinate_types, _heads, _wrapped_normal
+from cgsurrogate.models.steppers import _coordinate_types
+from cgsurrogate.models.steppers._heads import EACH, MixtureHeads, Weights, waves
 
 NEAR = 4  # offsets along the chain that have filters of their own
 RADIAL, CLOSEST, CUTOFF = 6, 0.4, 1.4  # radial functions of a distance between residues; nm
 HEARD = 8  # residues back along the chain from which a head hears of drawn angles
 LINKED = 1  # residues over which noise of the stiff coordinates is correlated by a constant
 BLOCK = 8  # residues that a stretch of the noise can reach
-EACH = 2 * _heads.HARMONICS
 
 
 class Layout(nn.Module):
     """Indices of one molecule into the weights: R residues, S soft coordinates in the order of drawing, P stiff ones.
 
-    ``heard`` (Q, 3) and ``linked`` (Q, 3) are the relations that were seen in training (``_kinds.relations``). Those of
-    this molecule that were not are left out, that is: nothing is heard there.
+    ``heard`` (Q, 3) and ``linked`` (Q, 3) are the relations that were seen in training
+    (``_coordinate_types.relations``). Those of this molecule that were not are left out: nothing is heard there.
     """
 
     def __init__(
@@ -96,7 +100,7 @@ def _by_home(homes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return table, where
 
 
-class Trunk(nn.Module):
+class ResidueEncoder(nn.Module):
     """Message passing between residues: (B, S) soft angles -> (R, B, W).
 
     In each layer a residue hears those up to ``NEAR`` places away along the chain, through a few *views*, sums with
@@ -114,7 +118,7 @@ class Trunk(nn.Module):
         for view in range(views):
             along[:, view, NEAR + (-1, 1, -2, 2)[view % 4]] += 1.0
         self.along = nn.Parameter(along)
-        self.contacts = Contacts(residues, width) if spatial else None
+        self.contacts = ContactFeatures(residues, width) if spatial else None
         self.layers = nn.ModuleList(_Pass(width, views) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
@@ -126,8 +130,8 @@ class Trunk(nn.Module):
             x = x + added
         if self.contacts is not None:
             x = x + self.contacts(layout, distances)
-        waves = nn.functional.pad(_heads.waves(angles).view(len(angles), -1, EACH), (0, 0, 0, 1))
-        own = waves[:, layout.soft_table].transpose(0, 1).flatten(2)  # (R, B, m EACH)
+        seen = nn.functional.pad(waves(angles).view(len(angles), -1, EACH), (0, 0, 0, 1))
+        own = seen[:, layout.soft_table].transpose(0, 1).flatten(2)  # (R, B, m EACH)
         x = torch.baddbmm(x, own, self.angles[layout.soft_slots].flatten(1, 2))
         filters = nn.functional.pad(self.along, (0, 1))[:, :, layout.offset]  # (layers, views, R, R)
         for layer, own_filters in zip(self.layers, filters, strict=True):
@@ -135,7 +139,7 @@ class Trunk(nn.Module):
         return self.norm(x)
 
 
-class Contacts(nn.Module):
+class ContactFeatures(nn.Module):
     """(B, R, R) nm between residues -> (R, B, W) what each sees around it.
 
     Radial functions of the distance of those beside it along the chain; and by residue, how many of those farther along
@@ -183,17 +187,12 @@ class _Pass(nn.Module):
         return x + self.last(nn.functional.silu(self.own(y) + self.heard(heard)))
 
 
-class Heads(nn.Module):
-    """Mixture parameters of soft angles, drawn one after the other along the chain, by one head a slot (all phi).
-
-    It sees the residue of the angle, the ``window`` angles drawn before, each through weights by its relation to this
-    one, and the kind of the angle. Half of the K components are centred relative to where the angle is now, half
-    anywhere on the circle.
-    """
+class SlotHeads(MixtureHeads):
+    """One head a slot (all phi), which sees the residue of an angle, the angles drawn before through weights by their
+    relation to this one, and the kind of the angle."""
 
     def __init__(self, slots: int, kinds: int, heard: int, context: int, hidden: int, mixtures: int, window: int):
-        super().__init__()
-        self.hidden, self.mixtures, self.near, self.window = hidden, mixtures, mixtures // 2, window
+        super().__init__(window, mixtures)
         self.from_context = nn.Parameter(torch.randn(slots, context, hidden) / math.sqrt(context))
         self.from_before = nn.Parameter(torch.randn(heard, EACH, hidden) / math.sqrt(EACH * (min(heard, window) + 1)))
         self.kind = nn.Parameter(0.1 * torch.randn(kinds, hidden))
@@ -201,15 +200,10 @@ class Heads(nn.Module):
         self.middle_bias = nn.Parameter(torch.zeros(slots, 1, hidden))
         self.out = nn.Parameter(torch.randn(slots, hidden, 3 * mixtures) * 0.1 / math.sqrt(hidden))
         self.out_bias = nn.Parameter(torch.zeros(kinds, 3 * mixtures))
-        ks = torch.arange(1.0, _heads.HARMONICS + 1)
-        self.register_buffer("multiples", torch.cat([ks, ks]), persistent=False)  # sin(k x + shift) is ``waves``
-        self.register_buffer("shifts", torch.cat([ks * 0 + math.pi / 2, ks * 0]), persistent=False)
 
-    def set_centres(self, kind: int, centres: Tensor, scale: float) -> None:
-        """Where the absolute components of a kind begin: (K - near,) radians."""
-        with torch.no_grad():
-            self.out_bias[kind, self.mixtures + self.near : 2 * self.mixtures] = centres
-            self.out_bias[kind, 2 * self.mixtures :] = math.log(scale)
+    def set_centres(self, kind: int, angles: Tensor) -> None:
+        """Begin with the distribution of the angles (T,) of a kind, in radian."""
+        self._begin(self.out_bias[kind], angles)
 
     def context(self, layout: Layout, residues: Tensor) -> Tensor:
         """(R, B, W) -> (S, B, H): what the head hears of the present for each angle."""
@@ -217,45 +211,21 @@ class Heads(nn.Module):
             self.kind[layout.soft_kind][:, None], residues[layout.soft_home], self.from_context[layout.soft_slot]
         )
 
-    def _before(self, layout: Layout) -> Tensor:
-        """(S, window EACH, H)."""
-        return nn.functional.pad(self.from_before, (0, 0, 0, 0, 0, 1))[layout.before].flatten(1, 2)
-
-    def _origin(self, now: Tensor) -> Tensor:
-        """(..., S) -> (..., S, K): what the centres are relative to."""
-        near = torch.arange(self.mixtures, device=now.device) < self.near
-        return now.unsqueeze(-1) * near.to(now.dtype)
+    def _weights(self, layout: Layout, context: Tensor, of_slots: Callable[[Tensor], Sequence[Tensor]]) -> Weights:
+        before = nn.functional.pad(self.from_before, (0, 0, 0, 0, 0, 1))[layout.before].flatten(1, 2)
+        slots = (of_slots(part) for part in (self.middle, self.middle_bias, self.out))
+        return Weights(context, before, *slots, self.out_bias[layout.soft_kind][:, None])
 
     def log_density(self, layout: Layout, context: Tensor, now: Tensor, later: Tensor) -> Tensor:
         """(S, B, H), (B, S) and (B, S) radians in the order of drawing -> (B, S) log densities of ``later``."""
-        padded = nn.functional.pad(_heads.waves(later), (EACH * self.window, 0))
-        before = padded.unfold(1, EACH * self.window, EACH)[:, : later.shape[1]].transpose(0, 1)
-        x = nn.functional.silu(torch.baddbmm(context, before, self._before(layout)))
-        slots = layout.soft_slot
-        x = x + nn.functional.silu(torch.baddbmm(self.middle_bias[slots], x, self.middle[slots]))
-        raw = torch.baddbmm(self.out_bias[layout.soft_kind][:, None], x, self.out[slots])
-        logits, centre, log_scale = raw.transpose(0, 1).chunk(3, -1)
-        return _wrapped_normal.log_density(
-            later, logits, centre + self._origin(now), log_scale.clamp(*_wrapped_normal.LOG_SCALES)
-        )
+        return self._density(self._weights(layout, context, lambda part: part[layout.soft_slot]), now, later)
 
     def draw(self, layout: Layout, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
         """(S, B, H), (B, S) radians, Gumbel noise (B, S, K), normal numbers (B, S) -> (B, S) radians, not wrapped."""
-        seen, mixtures, drawn = EACH * self.window, self.mixtures, []
-        known = now.new_zeros(len(now), seen + EACH * now.shape[1])
-        parts = (context, self._before(layout), self.out_bias[layout.soft_kind])
-        noise = (gumbel.transpose(0, 1), normal.T.unsqueeze(-1), self._origin(now).transpose(0, 1))
-        heads = zip(*(part.unbind(0) for part in (*parts, *noise)), strict=True)
-        own = list(zip(*(part.unbind(0) for part in (self.middle, self.middle_bias, self.out)), strict=True))
-        for d, (x, before, bias, choice, step, origin) in enumerate(heads):
-            middle, middle_bias, out = own[layout.slots[d]]
-            begin = EACH * d
-            x = nn.functional.silu(torch.addmm(x, known[:, begin : begin + seen], before), inplace=True)
-            x = nn.functional.silu(torch.addmm(middle_bias, x, middle), inplace=True).add_(x)
-            logits, centre, log_scale = torch.addmm(bias, x, out).split(mixtures, -1)
-            chosen = (logits + choice).argmax(-1, keepdim=True)
-            scale = log_scale.gather(1, chosen).clamp_(*_wrapped_normal.LOG_SCALES).exp_()
-            angle = (centre + origin).gather(1, chosen).addcmul_(scale, step)
-            drawn.append(angle)
-            known[:, begin + seen : begin + seen + EACH] = torch.addcmul(self.shifts, angle, self.multiples).sin_()
-        return torch.cat(drawn, 1)
+
+        def views(part: Tensor) -> list[Tensor]:
+            own = part.unbind(0)
+            return [own[slot] for slot in layout.slots]
+
+        weights = self._weights(layout, context, views)
+        return self._drawn(weights, now, gumbel.transpose(0, 1), normal, itertools.repeat(None))

@@ -25,10 +25,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.core.propagator import State, Stepper, supported_lags
+from cgsurrogate.core.propagator import State, Stepper
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
-from cgsurrogate.models.steppers import _heads
+from cgsurrogate.models.steppers import _lags
+from cgsurrogate.models.steppers._heads import EACH, waves
 
 SOFT = 0.2  # rad, circular standard deviation from which on a coordinate is soft; bond angles count twice
 BOUND = 8.0  # standard deviations of a stiff coordinate that are never left
@@ -36,14 +37,12 @@ APART = 4  # bonds between two beads from which on they may collide
 TOLERANCE, CONTACT = 0.9, 0.3  # share of the closest approach seen, and the largest one (nm), that count as a collision
 TRIALS = 8  # proposals at once for a replica that collided
 ROUNDS = (True, True, False, False)  # whether the soft angles are kept in each; after the last it stays where it is
-LAG_WAVES = 4
-LAG_INPUTS = LAG_WAVES + 1  # numbers that the networks see of the lag
 ENOUGH = 100_000  # frames for means, scales and correlations
 
 Noise = tuple[Tensor, ...]  # (B, ...) each: all the randomness of one draw, that of the stiff coordinates last
 
 
-class Internal(Stepper):
+class TorsionStepper(Stepper):
     """The encoding: soft angles in radians, then the stiff coordinates in standard deviations from their means."""
 
     def __init__(self, beads: Beads, lag: float | None, memory: int = 0, from_start: bool = False):
@@ -91,7 +90,7 @@ class Internal(Stepper):
     # -- lags ---------------------------------------------------------------------------------------------------------
     @property
     def lags(self) -> tuple[float, float]:  # type: ignore[override]
-        return _rounded(self.lag_range[0]), _rounded(self.lag_range[1])
+        return _lags.rounded(self.lag_range[0]), _lags.rounded(self.lag_range[1])
 
     @lags.setter
     def lags(self, values: tuple[float, float]) -> None:
@@ -99,7 +98,7 @@ class Internal(Stepper):
 
     @property
     def lag(self) -> float:  # type: ignore[override]
-        return _rounded(self.main_lag)
+        return _lags.rounded(self.main_lag)
 
     @lag.setter
     def lag(self, value: float) -> None:
@@ -111,20 +110,20 @@ class Internal(Stepper):
         self.main_lag.fill_(float(value))
 
     # -- coordinates --------------------------------------------------------------------------------------------------
-    def _natural(self, positions: Tensor) -> Tensor:
+    def natural(self, positions: Tensor) -> Tensor:
         """(B, N, 3) -> (B, 3N - 6): bonds nm, angles as 2 angle - pi on the full circle, dihedrals."""
         bonds, angles, dihedrals = self.zmatrix.to_internal(positions)
         return torch.cat([bonds, 2 * angles - math.pi, dihedrals], 1)
 
     @property
-    def _circular(self) -> Tensor:
+    def circular(self) -> Tensor:
         return torch.arange(self.zmatrix.size, device=self.soft.device) >= len(self.zmatrix.refs) - 1
 
     def encode(self, positions: Tensor) -> Tensor:
         self._check_calibrated()
-        natural = self._natural(positions.to(self.scale.dtype))
+        natural = self.natural(positions.to(self.scale.dtype))
         rest = natural - self.centre
-        rest = torch.where(self._circular, wrap(rest), rest) / self.scale
+        rest = torch.where(self.circular, wrap(rest), rest) / self.scale
         return torch.cat([natural[:, self.soft], rest[:, ~self.soft]], 1)
 
     def decode(self, code: Tensor, like: Tensor | None = None) -> Tensor:
@@ -148,52 +147,27 @@ class Internal(Stepper):
     # -- fitting ------------------------------------------------------------------------------------------------------
     def calibrate(self, frames: Frames) -> None:
         stride = math.ceil(len(frames) / ENOUGH)
-        natural = _in_pieces(self._natural, frames.positions[::stride])
+        natural = in_pieces(self.natural, frames.positions[::stride])
         weights = torch.as_tensor(frames.probabilities[::stride])[:, None]
         weights = weights / weights.sum()
-        circular = self._circular
+        circular = self.circular
         cosine, sine = (weights * natural.cos()).sum(0), (weights * natural.sin()).sum(0)
         centre = torch.where(circular, torch.atan2(sine, cosine), (weights * natural).sum(0))
         rest = natural - centre
         rest = torch.where(circular, wrap(rest), rest)
         scale = (weights * rest.square()).sum(0).sqrt()
-        if not (scale > 0).all():
-            raise ValueError("a coordinate does not vary at all: a stepper needs many different frames")
-        spread = torch.where(circular, 1 - torch.hypot(cosine, sine), -1.0)
-        self.soft.copy_(spread > 1 - math.exp(-0.5 * SOFT**2))
-        self.soft[spread.argmax()] = True  # at least one
+        self.soft.copy_(which_are_soft(scale, circular, cosine, sine))
         self.centre.copy_(centre)
         self.scale.copy_(torch.minimum(scale, self._largest_scale(centre)))
-        nearest = _in_pieces(lambda x: torch.cdist(x, x).amin(0, keepdim=True), frames.positions[::stride]).amin(0)
-        self.closest.copy_((TOLERANCE * nearest).clamp(max=CONTACT) * self.apart)
+        self.closest.copy_(collision_distances(frames.positions[::stride]) * self.apart)
         self._choose_lags(frames)
         self._make_networks()
         self._begin(torch.cat([natural[:, self.soft], (rest / self.scale)[:, ~self.soft]], 1), weights)
 
     def _choose_lags(self, *every: Frames) -> None:
-        """A range around the main lag that the runs can support; the main lag itself, where none was given.
-
-        The runs of every molecule must support the main lag, those of one the ends of the range.
-        """
-        limits = [supported_lags(frames) for frames in every]
-        shortest, longest = max(low for low, _ in limits), min(high for _, high in limits)
-        if shortest > longest * (1 + 1e-6):
-            raise ValueError(
-                f"no lag suits all molecules: one needs at least {shortest:g} ps (the time between frames), another at "
-                f"most {longest:g} ps (a quarter of its longest run); train on them separately"
-            )
-        if math.isnan(self.lag):
-            middle = math.exp(sum(math.log(default_lag(frames)) for frames in every) / len(every))
-            dt = max(frames.dt for frames in every)
-            self.main_lag.fill_(min(longest, max(1, round(middle / dt)) * dt))
-        lag = self.lag
-        if not shortest * (1 - 1e-6) <= lag <= longest * (1 + 1e-6):
-            raise ValueError(
-                f"expected a lag from {shortest:g} ps (the time between frames) to {longest:g} ps "
-                f"(a quarter of the longest run), got {lag:g} ps"
-            )
-        low = min(max(1, round(lag / 10 / frames.dt)) * frames.dt for frames in every)
-        self.lag_range.copy_(torch.tensor([low, min(max(high for _, high in limits), lag * 5)]))
+        lag, lowest, highest = _lags.chosen(self.lag, every)
+        self.main_lag.fill_(lag)
+        self.lag_range.copy_(torch.tensor([lowest, highest]))
 
     def _make_memory(self) -> None:
         if self.memory:
@@ -207,7 +181,7 @@ class Internal(Stepper):
     @property
     def context_inputs(self) -> int:
         """Numbers that ``_inputs`` gives for each structure."""
-        return 2 * _heads.HARMONICS * int(self.soft.sum()) + LAG_INPUTS + self.memory
+        return EACH * int(self.soft.sum()) + _lags.INPUTS + self.memory
 
     def _inputs(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
         """The present structure, the lag (B,) in ps, and the memory (B, M), as numbers of order one.
@@ -221,14 +195,11 @@ class Internal(Stepper):
         return torch.cat([seen, now.new_zeros(len(now), self.memory) if memory is None else memory], 1)
 
     def _seen(self, now: Tensor, lag: Tensor) -> Tensor:
-        return torch.cat([_heads.waves(now[:, : int(self.soft.sum())]), self._lag_inputs(lag, now)], 1)
+        return torch.cat([waves(now[:, : int(self.soft.sum())]), self._lag_inputs(lag, now)], 1)
 
     def _lag_inputs(self, lag: Tensor, like: Tensor) -> Tensor:
-        """(B,) ps -> (B, ``LAG_INPUTS``): where it lies in the range, on a log scale, and waves of that."""
-        low, high = self.lag_range.log().to(like.dtype)
-        place = ((lag.to(like.dtype).log() - low) / (high - low).clamp_min(1e-6))[:, None]
-        ks = torch.arange(1, LAG_WAVES + 1, device=like.device, dtype=like.dtype)
-        return torch.cat([place, torch.cos(math.pi * ks * place)], 1)
+        """(B,) ps -> (B, ``_lags.INPUTS``)."""
+        return _lags.inputs(lag.to(like.dtype), self.lag_range.to(like.dtype))
 
     def remember(self, memory: Tensor | None, now: Tensor, lag: Tensor) -> Tensor | None:
         return self.cell(self._seen(now, lag), memory) if self.memory else None
@@ -293,27 +264,29 @@ class Internal(Stepper):
         return (squares < self.closest[first, second].square()[:, None]).any(0)
 
 
-def default_lag(frames: Frames) -> float:
-    """ps: a 500th of the longest run, at least one frame, rounded to whole frames.
-
-    Long enough that the beads' own fast motion has lost its memory, short enough that every run holds hundreds of
-    independent jumps.
-    """
-    return frames.dt * max(1, round(max(frames.lengths) / 500))
-
-
-def _rounded(value: Tensor) -> float:
-    """The number that was put into a float32 buffer, if it had at most six digits."""
-    return float(f"{float(value):.6g}")
+def which_are_soft(scale: Tensor, circular: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """(D,) bool, from standard deviations, which are on a circle, and the mean cosine and sine; at least one."""
+    if not (scale > 0).all():
+        raise ValueError("a coordinate does not vary at all: a stepper needs many different frames")
+    spread = torch.where(circular, 1 - torch.hypot(cosine, sine), -1.0)
+    soft = spread > 1 - math.exp(-0.5 * SOFT**2)
+    soft[spread.argmax()] = True
+    return soft
 
 
-def _in_pieces(function: Callable[[Tensor], Tensor], positions: np.ndarray, piece: int = 4096) -> Tensor:
+def collision_distances(positions: np.ndarray) -> Tensor:
+    """(N, N) nm: what counts as a collision of two beads, from the closest that they are in (T, N, 3)."""
+    nearest = in_pieces(lambda x: torch.cdist(x, x).amin(0, keepdim=True), positions).amin(0)
+    return (TOLERANCE * nearest).clamp(max=CONTACT)
+
+
+def in_pieces(function: Callable[[Tensor], Tensor], positions: np.ndarray, piece: int = 4096) -> Tensor:
     """``function`` of all positions, in float64, a few thousand frames at a time."""
     parts = [positions[i : i + piece].astype(np.float64) for i in range(0, len(positions), piece)]
     return torch.cat([function(torch.from_numpy(part)) for part in parts])
 
 
-def _make_networks_before_loading(module: Internal, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+def _make_networks_before_loading(module: TorsionStepper, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     """The sizes of the networks follow from which coordinates are soft; that stands in the state."""
     soft = state.get(prefix + "soft")
     if soft is None or soft.shape != module.soft.shape:

@@ -7,9 +7,9 @@ The density is exact, as that of ``autoregressive``:
 but nothing in it belongs to a place in the chain. Residues hear each other along the chain, and see the distances
 between them in the present structure. Soft angles are drawn from the first residue to the last, all phi by one head,
 all psi by another, which hear of those drawn before within a window. Stiff coordinates follow from the new angles of
-the residues around. What a coordinate is follows from its residue and the names of its beads (``_kinds``), and means,
-scales and weights belong to that. So one model can be trained on several molecules, and be bound to one that it never
-saw, if it knows all of its kinds.
+the residues around. What a coordinate is follows from its residue and the names of its beads
+(``_coordinate_types``), and means, scales and weights belong to that. So one model can be trained on several molecules,
+and be bound to one that it never saw, if it knows all of its kinds.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.geometry.zmatrix import wrap
-from cgsurrogate.models.steppers import _coordinate_types, _torsion_stepper, _wrapped_normal
-from cgsurrogate.models.steppers._residue_gaussian import Tail
-from cgsurrogate.models.steppers._residue_graph import HEARD, Heads, Layout, Trunk
+from cgsurrogate.models.steppers import _coordinate_types, _kind_statistics, _lags, _wrapped_normal
+from cgsurrogate.models.steppers._conditional_gaussian import dropout
+from cgsurrogate.models.steppers._heads import ENOUGH
+from cgsurrogate.models.steppers._residue_gaussian import ResidueGaussian
+from cgsurrogate.models.steppers._residue_graph import HEARD, Layout, ResidueEncoder, SlotHeads
+from cgsurrogate.models.steppers._torsion_stepper import Noise, TorsionStepper
 
-FEW, MOST_DROPOUT = 50_000, 0.5  # frames below which the network of the stiff coordinates gets dropout, and its bound
 SKIP = 2  # of the pairs of a batch, each such one teaches the stiff coordinates
 STIFF = 0.25  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
 NETWORKS = ("trunk", "lag_in", "heads", "tail")  # shared by all molecules, as are these tables
@@ -45,16 +46,22 @@ def build(
     tail: int = 64,
     stretches: int = 4,
 ) -> Graph:
-    """``lag`` ps is the main lag (None: chosen from the data in ``calibrate``); ``width`` of a residue and ``layers``
-    of message passing; ``hidden`` width and ``mixtures`` components of the heads, and how many soft angles before its
-    own one sees (``window``); ``tail`` width of the network of the stiff coordinates, and directions in which their
-    correlations vary (``stretches``)."""
+    """Args:
+    lag: ps, the main lag; None for one chosen from the data by ``calibrate``.
+    width: of a residue.
+    layers: of message passing.
+    hidden: width of the heads.
+    mixtures: components of the heads.
+    window: soft angles before its own that a head sees.
+    tail: width of the network of the stiff coordinates.
+    stretches: directions in which the correlations of stiff coordinates vary.
+    """
     sizes = {"width": width, "layers": layers, "hidden": hidden, "mixtures": mixtures, "window": window}
     return Graph(beads, lag, {**sizes, "tail": tail, "stretches": stretches})
 
 
-class Graph(_torsion_stepper.Internal):
-    """See the head of this file and of ``_internal``. ``chain`` and ``layout`` are those of one molecule."""
+class Graph(TorsionStepper):
+    """See the head of this file and of ``_torsion_stepper``. ``chain`` and ``layout`` are those of one molecule."""
 
     transfers: ClassVar[bool] = True
 
@@ -102,12 +109,12 @@ class Graph(_torsion_stepper.Internal):
     def _make_networks(self) -> None:
         vocabulary, sizes = self.vocabulary, self.sizes
         residues, slots, kinds = len(vocabulary.residues), len(vocabulary.slots), len(vocabulary.kinds)
-        self.trunk = Trunk(residues, slots, sizes["width"], sizes["layers"])
-        self.lag_in = torch.nn.Linear(_torsion_stepper.LAG_INPUTS, sizes["width"])
+        self.trunk = ResidueEncoder(residues, slots, sizes["width"], sizes["layers"])
+        self.lag_in = torch.nn.Linear(_lags.INPUTS, sizes["width"])
         size = {"context": sizes["width"], "hidden": sizes["hidden"], "mixtures": sizes["mixtures"]}
-        self.heads = Heads(slots, kinds, len(self.heard), window=sizes["window"], **size)
-        inner = Trunk(residues, slots, sizes["tail"], 1, spatial=False)
-        self.tail = Tail(inner, slots, kinds, len(self.linked), sizes["tail"], sizes["stretches"])
+        self.heads = SlotHeads(slots, kinds, len(self.heard), window=sizes["window"], **size)
+        inner = ResidueEncoder(residues, slots, sizes["tail"], 1, spatial=False)
+        self.tail = ResidueGaussian(inner, slots, kinds, len(self.linked), sizes["tail"], sizes["stretches"])
         self._made = _fingerprint(self.state_dict(), "")
         self._bind()
 
@@ -144,47 +151,31 @@ class Graph(_torsion_stepper.Internal):
         every = (frames, *others)
         molecules = [self, *(Graph(f.beads, None, self.sizes) for f in others)]
         vocabulary = _coordinate_types.Vocabulary.of(*(m.chain for m in molecules))
-        samples = [_Sample(m, f, vocabulary) for m, f in zip(molecules, every, strict=True)]
-        places = sum(s.by_kind(torch.ones(len(s.kinds), dtype=torch.float64)) for s in samples)
-        circular = sum(s.by_kind(s.circular.double()) for s in samples) > 0
-        mean, cosine, sine = (
-            sum(s.by_kind(s.mean(function(s.natural))) for s in samples) / places
-            for function in (_same, torch.cos, torch.sin)
-        )
-        centre = torch.where(circular, torch.atan2(sine, cosine), mean)
-        variance = sum(s.by_kind(s.mean(s.rest(centre).square())) for s in samples) / places
-        if not (variance > 0).all():
-            raise ValueError("a coordinate does not vary at all: a stepper needs many different frames")
-        spread = torch.where(circular, 1 - torch.hypot(cosine, sine), -1.0)
-        soft = spread > 1 - math.exp(-0.5 * _torsion_stepper.SOFT**2)
-        soft[spread.argmax()] = True  # at least one
+        samples = [_kind_statistics.Sample(m, m.chain, f, vocabulary) for m, f in zip(molecules, every, strict=True)]
+        centre, scale, soft = _kind_statistics.moments(samples)
         self._choose_lags(*every)
         self._learn(vocabulary, soft, [m.chain for m in molecules])
         self.kind_centre.copy_(centre)
-        self.kind_scale.copy_(variance.sqrt())
-        self.nearest.copy_(_nearest(molecules, samples, vocabulary))
+        self.kind_scale.copy_(scale)
+        self.nearest.copy_(_kind_statistics.nearest(samples, len(vocabulary.names)))
         self._bind()
         self._begin_all([self, *(self.bound(f.beads) for f in others)], samples)
 
     def _begin(self, codes: Tensor, weights: Tensor) -> None:
         raise NotImplementedError("calibrate begins with all molecules at once")
 
-    def _begin_all(self, molecules: list[Graph], samples: list[_Sample]) -> None:
+    def _begin_all(self, molecules: list[Graph], samples: list[_kind_statistics.Sample]) -> None:
         covariances: list[Tensor] = []
         angles: dict[int, list[Tensor]] = {}
         for m, s in zip(molecules, samples, strict=True):
             stiff = (s.rest(self.kind_centre.double()) / m.scale)[:, ~m.soft]
             covariances.append((s.weights * stiff).T @ stiff + 1e-4 * torch.eye(stiff.shape[1], dtype=stiff.dtype))
             for d in m.soft.nonzero()[:, 0].tolist():
-                angles.setdefault(int(s.kinds[d]), []).append(s.natural[:: max(1, len(s.natural) // 5000), d])
+                angles.setdefault(int(s.kinds[d]), []).append(s.natural[:: max(1, len(s.natural) // ENOUGH), d])
         self.tail.set_covariances([m.layout for m in molecules], covariances)
-        self.dropout = min(MOST_DROPOUT, max(0.0, 0.2 * (FEW / sum(len(s.natural) for s in samples) - 1)))
-        free = self.heads.mixtures - self.heads.near
-        levels = (torch.arange(free, dtype=torch.float64) + 0.5) / free
+        self.dropout = dropout(sum(len(s.natural) for s in samples))
         for kind, parts in angles.items():
-            values = torch.cat(parts)
-            middle = torch.atan2(values.sin().mean(), values.cos().mean())
-            self.heads.set_centres(kind, middle + torch.quantile(wrap(values - middle), levels), 0.3)
+            self.heads.set_centres(kind, torch.cat(parts))
 
     # -- the density --------------------------------------------------------------------------------------------------
     def _angles(self, code: Tensor) -> Tensor:
@@ -228,63 +219,22 @@ class Graph(_torsion_stepper.Internal):
         return angles[:, self.layout.back]
 
     def _stiff_density(self, later: Tensor, kept: Tensor | float = 1.0) -> Tensor:
-        return self.tail.log_density(self.layout, self._angles(later), later[:, len(self.layout.order) :], kept)
+        given = self.layout, self._angles(later)
+        return self.tail.log_density(given, later[:, len(self.layout.order) :], kept)
 
-    def _noise(self, count: int, rng: Generator) -> _torsion_stepper.Noise:
+    def _noise(self, count: int, rng: Generator) -> Noise:
         """Gumbel noise and normal numbers for the head, uniform numbers for the tail."""
         soft, like = len(self.layout.order), {"generator": rng, "dtype": self.scale.dtype, "device": self.scale.device}
         choice = torch.rand(count, soft, self.sizes["mixtures"], **like)
         stiff = torch.rand(count, self.zmatrix.size - soft, **like)
         return _wrapped_normal.gumbel(choice), torch.randn(count, soft, **like), stiff
 
-    def _draw_soft(self, now: Tensor, context: Tensor, noise: _torsion_stepper.Noise) -> Tensor:
+    def _draw_soft(self, now: Tensor, context: Tensor, noise: Noise) -> Tensor:
         first = context.transpose(0, 1).contiguous()
         return self.heads.draw(self.layout, first, self._angles(now), *noise)[:, self.layout.back]
 
     def _draw_stiff(self, soft: Tensor, context: Tensor, noise: Tensor) -> Tensor:
-        return self.tail.draw(self.layout, soft[:, self.layout.order], noise)
-
-
-class _Sample:
-    """Coordinates (T, D) of some frames of one molecule in float64, weights (T, 1) that sum to one, and kinds (D,)."""
-
-    def __init__(self, molecule: Graph, frames: Frames, vocabulary: _coordinate_types.Vocabulary):
-        stride = math.ceil(len(frames) / _torsion_stepper.ENOUGH)
-        self.positions = frames.positions[::stride]
-        self.natural = _torsion_stepper._in_pieces(molecule._natural, self.positions)
-        weights = torch.as_tensor(frames.probabilities[::stride])[:, None]
-        self.weights, self.circular = weights / weights.sum(), molecule._circular
-        self.kinds, self.count = torch.from_numpy(vocabulary.find(molecule.chain)[2]), len(vocabulary.kinds)
-
-    def mean(self, values: Tensor) -> Tensor:
-        """(T, D) -> (D,)."""
-        return (self.weights * values).sum(0)
-
-    def by_kind(self, values: Tensor) -> Tensor:
-        """(D,) -> (K,) sums."""
-        return torch.zeros(self.count, dtype=torch.float64).index_add(0, self.kinds, values)
-
-    def rest(self, centre: Tensor) -> Tensor:
-        """(K,) -> (T, D) what is left of each coordinate."""
-        rest = self.natural - centre[self.kinds]
-        return torch.where(self.circular, wrap(rest), rest)
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-def _nearest(molecules: list[Graph], samples: list[_Sample], vocabulary: _coordinate_types.Vocabulary) -> Tensor:
-    """(U, U) nm: what counts as a collision of beads by their names; 0 where they were never far along the chain."""
-    nearest = np.full((len(vocabulary.names),) * 2, np.inf)
-    for m, s in zip(molecules, samples, strict=True):
-        closest = _torsion_stepper._in_pieces(lambda x: torch.cdist(x, x).amin(0, keepdim=True), s.positions).amin(0)
-        names = vocabulary.find(m.chain)[1]
-        apart = m.apart.numpy()
-        pairs = np.broadcast_to(names[:, None], apart.shape)[apart], np.broadcast_to(names, apart.shape)[apart]
-        np.minimum.at(nearest, pairs, closest.numpy()[apart])
-    nearest[np.isinf(nearest)] = 0.0
-    return torch.from_numpy(_torsion_stepper.TOLERANCE * nearest).clamp(max=_torsion_stepper.CONTACT)
+        return self.tail.draw((self.layout, soft[:, self.layout.order]), noise)
 
 
 def _fingerprint(state: dict[str, Tensor], prefix: str) -> tuple[bytes, ...]:

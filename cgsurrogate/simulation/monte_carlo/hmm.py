@@ -22,13 +22,18 @@ UNIFORM = 0.02  # share of uniform draws in every emission
 FAINT = 1e-6  # least transition
 
 
-class Hidden(nn.Module):
+class HiddenMarkovModel(nn.Module):
     """Buffers ``first`` (K,), ``then`` (D - 1, K, K), rows sum to one, and ``emission`` (D, K, CELLS)."""
+
+    first: Tensor
+    then: Tensor
+    emission: Tensor
+    below: Tensor  # the cumulative sum of ``emission``
 
     def __init__(self, first: np.ndarray, then: np.ndarray, emission: np.ndarray):
         super().__init__()
         for name, value in (("first", first), ("then", then), ("emission", emission)):
-            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32), persistent=False)
+            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32))
         self.register_buffer("below", self.emission.cumsum(2), persistent=False)
 
     def __len__(self) -> int:
@@ -71,7 +76,7 @@ def _draw(weights: Tensor, u: Tensor) -> Tensor:
     return (total < u * total[:, -1:]).sum(1).clamp(max=weights.shape[1] - 1)
 
 
-def fit(cells: np.ndarray, weights: np.ndarray, periodic: np.ndarray, states: int = STATES) -> Hidden:
+def fit(cells: np.ndarray, weights: np.ndarray, periodic: np.ndarray, states: int = STATES) -> HiddenMarkovModel:
     """Maximum likelihood, smoothed a little, for (T, D) cells of frames with probabilities (T,).
 
     It begins with every coordinate's range cut into ``states`` parts of equal weight. Nothing is drawn at random, and
@@ -103,7 +108,7 @@ def fit(cells: np.ndarray, weights: np.ndarray, periodic: np.ndarray, states: in
         for t in range(places):
             counts = np.stack([np.bincount(cells[:, t], known[t, :, k], CELLS) for k in range(states)])
             emission[t] = _smooth(counts, periodic[t])
-    return Hidden(*(_normal(np.round(table, 6)) for table in (first, then, emission)))
+    return HiddenMarkovModel(*(_normal(np.round(table, 6)) for table in (first, then, emission)))
 
 
 def _normal(table: np.ndarray) -> np.ndarray:

@@ -1,19 +1,19 @@
-"""Monte Carlo turns: one dihedral or one angle of each replica is changed, with all that lies beyond it.
+"""Pivot moves: one dihedral or one angle of each replica is changed, with all that lies beyond it.
 
-A turn about a bond (a pivot move: Lal, Mol. Phys. 17, 57 (1969)) changes one dihedral and no other internal coordinate
-of ``bondgraph``; one about the normal of an angle changes that angle. The new value is drawn either
+A rotation about a bond (Lal, Mol. Phys. 17, 57 (1969)) changes one dihedral and no other internal coordinate of
+``Molecule``; one about the normal of an angle changes that angle. The new value is drawn either
 
     from a density g that knows nothing of the old one       chance ``drawn``
     near the old one, normal, the width log-uniform in NEAR   otherwise
 
-and a turn is accepted (Metropolis et al. 1953; Hastings 1970) with the probability
+and accepted (Metropolis et al. 1953; Hastings 1970) with the probability
 
     min(1, exp(-(U' - U) / kT) J' / J  g / g')
 
 J = sin(theta) for an angle, the volume element of its internal coordinate, and 1 for a dihedral; g / g' only for values
 drawn from g. Each of the two kinds of proposals obeys detailed balance by itself. g is the Boltzmann density of the
 terms of the energy that depend on that dihedral or angle alone, on a grid, with a small uniform share. Where the other
-terms say little about one coordinate with all others given, most turns are accepted, however high the barrier.
+terms say little about one coordinate with all others given, most moves are accepted, however high the barrier.
 """
 
 from __future__ import annotations
@@ -22,47 +22,64 @@ import math
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from cgsurrogate.core import units
-from cgsurrogate.core.energy import Energy, Internal, Sum
+from cgsurrogate.core.energy import Energy, Internal
 from cgsurrogate.core.frames import Beads
+from cgsurrogate.geometry.internal_coordinates import angle, dihedral, rotated
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation.evaluator import terms_of
+from cgsurrogate.simulation.monte_carlo.move import Move, Proposal
 
 GRID = 360
 UNIFORM = 0.02  # share of uniform draws
 NEAR = (0.03, 0.6)  # radian
+MANY = 2000  # distances; a term of so many is evaluated without looking whether it can change
 NARROWEST = 0.4  # radian; an angle with less room, or of which no term speaks alone, is left to the dynamics
 
 
-def can_turn(beads: Beads) -> bool:
-    """Whether a molecule has a dihedral that can turn."""
+def can_pivot(beads: Beads) -> bool:
+    """Whether a molecule has a dihedral that can be rotated."""
     return len(Molecule.of(beads).rotatable[0]) > 0
 
 
-class Turns(nn.Module):
-    """M turns of a molecule, dihedrals first.
+class PivotMove(Move):
+    """M rotations of a molecule, dihedrals first.
 
-    A turn is tried in proportion to the room that its coordinate has, the exponential of the entropy of g. Buffers:
-    ``beads`` (M, 4), the middle one twice for an angle; ``sides`` (M, N) the beads that turn; ``low`` and ``span`` (M,)
-    of the coordinate; of the grids of all turns, one after the other, ``log_density`` of a cell and ``below``, its
+    A rotation is tried in proportion to the room that its coordinate has, the exponential of the entropy of g. Buffers:
+    ``beads`` (M, 4), the middle one twice for an angle; ``sides`` (M, N) the beads that move; ``low`` and ``span`` (M,)
+    of the coordinate; of the grids of all rotations, one after the other, ``log_density`` of a cell and ``below``, its
     cumulative sum; ``room`` (M,) radian, and ``chance``, its cumulative share.
 
+    Args:
+        drawn: share of the values that are drawn from g.
+
     Raises:
-        ValueError: the molecule has no dihedral that can turn, or the energy is not fitted.
+        ValueError: the molecule has no dihedral that can be rotated, or the energy is not fitted.
     """
+
+    name, kinds = "pivot", ("drawn", "near")
+    beads: Tensor
+    sides: Tensor
+    sign: Tensor  # (M,) 1 or -1: what rotating the side does to the coordinate
+    low: Tensor
+    span: Tensor
+    log_density: Tensor
+    below: Tensor
+    chance: Tensor
+    room: Tensor
 
     def __init__(self, beads: Beads, energy: Energy, temperature: float, drawn: float = 0.5):
         super().__init__()
         if not 0 <= drawn <= 1:
-            raise ValueError(f"expected the share of drawn turns between 0 and 1, got {drawn}")
+            raise ValueError(f"expected the share of drawn values between 0 and 1, got {drawn}")
         self.drawn, molecule = drawn, Molecule.of(beads)
         (dihedrals, sides), (angles, arms) = molecule.rotatable, molecule.openable
         if not len(dihedrals):
             raise ValueError(
-                f"Monte Carlo turns need a dihedral that can turn, these {len(beads)} beads have none; simulate "
-                "without --turns"
+                f"pivot moves need a dihedral that can be rotated, these {len(beads)} beads have none; simulate "
+                "without --pivot"
             )
         kT = units.thermal_energy(temperature)
         phi = _centres(-math.pi, math.pi)
@@ -75,7 +92,7 @@ class Turns(nn.Module):
         density = torch.cat((_normal(_exponential(_curves(energy, dihedrals, phi), kT)), of_angles))
         span = torch.tensor([2 * math.pi] * len(dihedrals) + [math.pi] * len(angles))
         if not torch.isfinite(density).all():
-            raise ValueError("Monte Carlo turns need an energy with fitted terms; fit its priors first")
+            raise ValueError("pivot moves need an energy with fitted terms; fit its priors first")
         room = _room(density) * span
         density = (1 - UNIFORM) * density + UNIFORM / GRID
         self.dihedrals, self.rows = len(dihedrals), np.concatenate([dihedrals, angles[:, [0, 1, 1, 2]]])
@@ -83,7 +100,7 @@ class Turns(nn.Module):
         sizes = {
             "beads": torch.from_numpy(self.rows),  # (M, 4)
             "sides": torch.tensor(np.concatenate([sides, arms])),
-            "sign": torch.where(torch.tensor(last), 1.0, -1.0),  # what a turn of the side does to the coordinate
+            "sign": torch.where(torch.tensor(last), 1.0, -1.0),
             "low": torch.where(torch.arange(len(room)) < len(dihedrals), -math.pi, 0.0),
             "span": span,
             "log_density": density.log().flatten(),
@@ -97,15 +114,12 @@ class Turns(nn.Module):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def moving(self, energy: Energy) -> Sum:
-        """The terms of an energy that some turn can change; modules are shared."""
-        return Sum(*(term for term in terms_of(energy) if self._changes(term)))
+    def extra_repr(self) -> str:
+        return f"drawn={self.drawn:g}"
 
-    def _changes(self, term: Energy) -> bool:
+    def changes(self, term: Energy) -> bool:
         form = term.analytic()
-        if form is None:
-            return True
-        if len(form.distances) > 2000:
+        if form is None or len(form.distances) > MANY:
             return True
         sides = self.sides.cpu().numpy()
         for rows in (form.distances, form.angles, form.dihedrals):
@@ -116,13 +130,8 @@ class Turns(nn.Module):
                     return True
         return False
 
-    def propose(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """One turn of each replica (B, N, 3) nm.
-
-        Returns:
-            Positions (B, N, 3); (B,) log of J' / J g / g', -inf for a value that does not exist; (B,) whether the
-            value was drawn from g.
-        """
+    def propose(self, x: Tensor, rng: Generator) -> Proposal:
+        """The ratio is J' / J g / g'; zero for a value that does not exist."""
         u = torch.rand((5, len(x)), generator=rng, dtype=x.dtype, device=x.device)
         width = NEAR[0] * (NEAR[1] / NEAR[0]) ** u[3]
         step = width * torch.randn(len(x), generator=rng, dtype=x.dtype, device=x.device)
@@ -130,10 +139,11 @@ class Turns(nn.Module):
         drawn = u[1] < self.drawn
         now = self.measure(x, move)
         later = torch.where(drawn, self.draw(move, u[2], u[4]), now + step)
-        return self.turn(x, move, later - now), self.log_ratio(move, now, later, drawn), drawn
+        ratio = self.log_ratio(move, now, later, drawn)
+        return Proposal(self.rotate(x, move, later - now), ratio, torch.where(drawn, 0, 1))
 
     def draw(self, move: Tensor, cell: Tensor, within: Tensor) -> Tensor:
-        """(B,) radian from the density of each turn (B,), by two uniform numbers (B,): the cell, and where in it."""
+        """(B,) radian from the density of each rotation (B,), by two uniform numbers: the cell, and where in it."""
         found = torch.searchsorted(self.below, move + cell.to(self.below)) - move * GRID
         return self.low[move] + (found.clamp_(0, GRID - 1) + within) * (self.span[move] / GRID)
 
@@ -150,55 +160,37 @@ class Turns(nn.Module):
         return torch.where(move < self.dihedrals, 0.0, volume)
 
     def _cell(self, move: Tensor, value: Tensor) -> Tensor:
-        """(B,) the cell of the grids of all turns; dihedrals are periodic."""
+        """(B,) the cell of the grids of all rotations; dihedrals are periodic."""
         cell = torch.nan_to_num((value - self.low[move]) * (GRID / self.span[move])).floor().long()
         return move * GRID + torch.where(move < self.dihedrals, cell % GRID, cell.clamp(0, GRID - 1))
 
     def measure(self, x: Tensor, move: Tensor) -> Tensor:
-        """(B, N, 3) nm and the number of a turn (B,) -> (B,) radian, what that turn would change."""
+        """(B, N, 3) nm and the number of a rotation (B,) -> (B,) radian, what it would change."""
         return self._values(self._corners(x, move), move)
 
     def measure_all(self, x: Tensor, moves: Tensor) -> Tensor:
-        """(B, N, 3) nm and turns (D,) -> (B, D) radian."""
+        """(B, N, 3) nm and rotations (D,) -> (B, D) radian."""
         corners = x[:, self.beads[moves].flatten()].view(-1, 4, 3).unbind(1)
         return self._values(corners, moves.repeat(len(x))).view(len(x), -1)
 
     def _values(self, corners: tuple[Tensor, ...], move: Tensor) -> Tensor:
         a, b, c, d = corners
-        first, axis, last = b - a, c - b, d - c
-        one, two = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
-        turn = torch.atan2((first * two).sum(1) * axis.norm(dim=1), (one * two).sum(1))
-        if self.dihedrals == len(self):
-            return turn
-        normal = torch.linalg.cross(first, last)  # of an angle, where b is c
-        bend = torch.atan2(normal.norm(dim=1), -(first * last).sum(1))
-        return torch.where(move < self.dihedrals, turn, bend)
+        turn = dihedral(b - a, c - b, d - c)
+        return turn if self.dihedrals == len(self) else torch.where(move < self.dihedrals, turn, angle(a - b, d - b))
 
-    def turn(self, x: Tensor, move: Tensor, amount: Tensor) -> Tensor:
-        """(B, N, 3) nm with the side of each turn (B,) turned so that its coordinate grows by (B,) radian."""
+    def rotate(self, x: Tensor, move: Tensor, amount: Tensor) -> Tensor:
+        """(B, N, 3) nm with the side of each rotation (B,) moved so that its coordinate grows by (B,) radian."""
         a, b, c, d = self._corners(x, move)
         axis = c - b
         if self.dihedrals < len(self):
             axis = torch.where((move < self.dihedrals)[:, None], axis, torch.linalg.cross(a - b, d - b))
-        rotation = _rotation(axis / axis.norm(dim=1, keepdim=True), amount * self.sign[move].to(x))
-        turned = torch.baddbmm(b[:, None], x - b[:, None], rotation)
+        axis, amount = (axis / axis.norm(dim=1, keepdim=True))[:, None], (amount * self.sign[move].to(x))[:, None, None]
+        turned = rotated(x - b[:, None], axis, amount.cos(), amount.sin()) + b[:, None]
         return torch.where(self.sides[move][:, :, None], turned, x)
 
     def _corners(self, x: Tensor, move: Tensor) -> tuple[Tensor, ...]:
         """Four times (B, 3)."""
         return x[torch.arange(len(x), device=x.device)[:, None], self.beads[move]].unbind(1)
-
-
-def _rotation(axis: Tensor, angle: Tensor) -> Tensor:
-    """Unit vectors (B, 3) and (B,) radian -> (B, 3, 3) by which rows are multiplied (Rodrigues)."""
-    cosine, sine = angle.cos(), angle.sin()
-    scaled = axis * sine[:, None]
-    out = axis[:, :, None] * axis[:, None, :] * (1 - cosine)[:, None, None]
-    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-        out[:, i, i] += cosine
-        out[:, i, j] += scaled[:, k]
-        out[:, j, i] -= scaled[:, k]
-    return out
 
 
 def _centres(low: float, high: float) -> Tensor:

@@ -1,139 +1,175 @@
-"""Dynamics mixed with Monte Carlo turns: the equilibrium of an energy many times sooner than by dynamics alone."""
+"""Dynamics mixed with Monte Carlo moves: the equilibrium of an energy many times sooner than by dynamics alone."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from cgsurrogate.core import units
-from cgsurrogate.core.energy import Energy
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.propagator import Propagator, State, divisor_near
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.models.evaluation.evaluator import Forces
-from cgsurrogate.simulation.monte_carlo.block_moves import learned
-from cgsurrogate.simulation.monte_carlo.pivot import Turns
+from cgsurrogate.models.evaluation.evaluator import Forces, terms_of
+from cgsurrogate.simulation.monte_carlo.move import Move
 
-KINDS = ("drawn", "near", "window")
-WINDOWED = 0.5  # share of the attempts
-ATTEMPTS, PERIOD = 10, 5  # the usual ones: about as much time for turns as for dynamics
+ATTEMPTS, PERIOD = 10, 5  # the usual ones: about as much time for moves as for dynamics
 
 
-class Turning(Propagator):
-    """``period`` steps of an integrator and then ``attempts`` Monte Carlo turns of each replica make one step.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Attempts:
+    """``number`` attempts of each replica after every ``period`` steps, each by one of ``moves`` (equal chances)."""
 
-    Turns leave the Boltzmann distribution at the temperature of each replica invariant, whatever their positions; they
-    do not touch velocities, which do not depend on positions in equilibrium. So what the integrator leaves invariant,
-    the whole does. Dihedrals jump, so **the chain has no physical time**: ``lag`` counts the dynamics only.
+    moves: Sequence[Move]
+    number: int = ATTEMPTS
+    period: int = PERIOD
 
-    Args:
-        moves: an integrator of the energy; steps each replica at its own ``State.temperature``.
-        energy: the potential energy that ``moves`` samples.
-        frames: with them, half of the attempts turn a stretch of the chain at once (``windows``).
-
-    ``State.counts`` (B, 6): turns accepted and tried, of each of ``KINDS``.
-    """
-
-    def __init__(
-        self,
-        moves: Propagator,
-        energy: Energy,
-        beads: Beads,
-        attempts: int = ATTEMPTS,
-        period: int = PERIOD,
-        frames: Frames | None = None,
-    ):
-        super().__init__()
-        for name, value in (("Monte Carlo turns", attempts), ("steps between Monte Carlo turns", period)):
+    def __post_init__(self) -> None:
+        for name, value in (("Monte Carlo attempts", self.number), ("steps between Monte Carlo moves", self.period)):
             if value != int(value) or value < 1:
                 raise ValueError(f"expected a whole number of {name}, at least 1, got {value}")
-        if not hasattr(moves, "temperature"):
-            raise ValueError(f"Monte Carlo turns need an integrator with a temperature, got {type(moves).__name__}")
-        self.moves, self.attempts, self.period = moves, int(attempts), int(period)
-        self.turns = Turns(beads, energy, moves.temperature)
-        self.windows = None if frames is None else learned(self.turns, frames)
-        self.energies = Forces(self.turns.moving(energy)).energies
-        self.temperature, self.lag = moves.temperature, moves.lag * self.period
-        self.mixes_temperatures = moves.mixes_temperatures  # type: ignore[misc]
-        self.spec = getattr(moves, "spec", None)
+
+
+class Tally(NamedTuple):
+    """(B,) whole numbers: how many proposals of one kind each replica has accepted, and tried."""
+
+    accepted: Tensor
+    tried: Tensor
+
+
+class HybridSampler(Propagator):
+    """Steps of an integrator, with Monte Carlo moves in between; a step is the longest period of the moves.
+
+    Moves leave the Boltzmann distribution of positions at the temperature of each replica invariant. They leave
+    velocities alone, which must not depend on positions in equilibrium (``Propagator.moved``). So what the integrator
+    leaves invariant, the whole does. Positions jump, so **the chain has no physical time**: ``lag`` counts dynamics.
+
+    Args:
+        integrator: of the energy; steps each replica at its own ``State.temperature``.
+        energy: the potential energy that ``integrator`` samples, kJ/mol.
+        schedule: which moves, how many, and how often; every period divides the longest.
+
+    ``State.counts`` (B, 2 K) belongs to the K kinds of all moves; ``tallies`` reads it.
+    """
+
+    def __init__(self, integrator: Propagator, energy: Energy, schedule: Sequence[Attempts]):
+        super().__init__()
+        name = type(integrator).__name__
+        if not hasattr(integrator, "temperature"):
+            raise ValueError(f"Monte Carlo moves need an integrator with a temperature, got {name}")
+        if type(integrator).moved is Propagator.moved:
+            raise ValueError(
+                f"{name} cannot go on from positions that Monte Carlo moves have changed (it has no ``moved``), so the "
+                "mixture would not keep the Boltzmann distribution; use an integrator such as baoab"
+            )
+        self.period = max(group.period for group in schedule)
+        if any(self.period % group.period for group in schedule):
+            raise ValueError(f"expected periods that divide the longest, got {[group.period for group in schedule]}")
+        self.integrator, self.schedule = integrator, tuple(schedule)
+        self.moves = nn.ModuleList(move for group in schedule for move in group.moves)
+        self.kinds = tuple(kind for group in schedule for move in group.moves for kind in move.kinds)
+        self.energies = [Forces(_changing(energy, group.moves)).energies for group in schedule]
+        self.temperature, self.lag = integrator.temperature, integrator.lag * self.period
+        self.mixes_temperatures = integrator.mixes_temperatures  # type: ignore[misc]
 
     def extra_repr(self) -> str:
-        return (
-            f"turns={self.attempts}, period={self.period}, drawn={self.turns.drawn:g}, "
-            f"windows={self.windows is not None}, {type(self.moves).__name__}({self.moves.extra_repr()})"
+        return ", ".join(
+            f"{move.name}({move.extra_repr()}): {group.number} every {group.period} steps"
+            for group in self.schedule
+            for move in group.moves
         )
 
     def start(self, positions: Tensor, rng: Generator) -> State:
-        state = self.moves.start(positions, rng)
-        return state._replace(
-            counts=torch.zeros(len(positions), 2 * len(KINDS), dtype=torch.int64, device=positions.device)
-        )
+        counts = torch.zeros(len(positions), 2 * len(self.kinds), dtype=torch.int64, device=positions.device)
+        return self.integrator.start(positions, rng)._replace(counts=counts)
 
     def step(self, state: State, rng: Generator) -> State:
-        for _ in range(self.period):
-            state = self.moves.step(state, rng)
-        return self.turned(state, rng)
+        for step in range(1, self.period + 1):
+            state = self.integrator.step(state, rng)
+            if any(step % group.period == 0 for group in self.schedule):
+                state = self.mixed(state, rng, step)
+        return state
 
     @torch.no_grad()
-    def turned(self, state: State, rng: Generator) -> State:
-        """The state after ``attempts`` turns of each replica; everything but the velocities follows the positions."""
-        x, counts = state.positions, state.counts.clone()  # type: ignore[union-attr]
+    def mixed(self, state: State, rng: Generator, step: int = 0) -> State:
+        """The state after the moves that are due at a step; all but velocities and counts follows the positions."""
+        assert state.counts is not None
+        x, counts = state.positions, state.counts.clone()
         kelvin = x.new_full((len(x),), self.temperature) if state.temperature is None else state.temperature
-        rows = torch.arange(len(x), device=x.device)
-        beta, energy = 1 / (units.BOLTZMANN * kelvin), self.energies(x)
-        for _ in range(self.attempts):
-            proposed, ratio, kind = self.propose(x, rng)
-            value = self.energies(proposed)
-            chance = torch.rand(len(x), generator=rng, dtype=x.dtype, device=x.device)
+        beta = 1 / (units.BOLTZMANN * kelvin.double())
+        for group, energies in zip(self.schedule, self.energies, strict=True):
+            if step % group.period == 0:
+                x = self._attempts(group, energies, x, beta, counts, rng)
+        return self.integrator.moved(state, x)._replace(counts=counts)
+
+    def _attempts(
+        self, group: Attempts, energies: Any, x: Tensor, beta: Tensor, counts: Tensor, rng: Generator
+    ) -> Tensor:
+        """Positions (B, N, 3) after the attempts of one group; adds to ``counts``."""
+        rows, energy = torch.arange(len(x), device=x.device), energies(x).double()
+        for _ in range(group.number):
+            which = int(torch.randint(len(group.moves), (), generator=rng, device=x.device)) if group.moves[1:] else 0
+            move = group.moves[which]
+            proposed, ratio, kind = move.propose(x, rng)
+            value = energies(proposed).double()
+            chance = torch.rand(len(x), generator=rng, dtype=torch.float64, device=x.device)
             accepted = chance.log() < beta * (energy - value) + ratio  # False where that is nan
             x = torch.where(accepted[:, None, None], proposed, x)
             energy = torch.where(accepted, value, energy)
-            counts[rows, 2 * kind] += accepted
-            counts[rows, 2 * kind + 1] += 1
-        fresh = self.moves.start(x, rng)
-        return fresh._replace(
-            velocities=state.velocities, temperature=state.temperature, ladder=state.ladder, counts=counts
-        )
+            column = 2 * (self.kinds.index(move.kinds[0]) + kind)
+            counts[rows, column] += accepted
+            counts[rows, column + 1] += 1
+        return x
 
-    def propose(self, x: Tensor, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """A turn of each replica, (B,) log of the factor of its acceptance, and (B,) which of ``KINDS`` it is."""
-        if self.windows is not None and float(torch.rand((), generator=rng, device=x.device)) < WINDOWED:
-            proposed, ratio = self.windows.propose(x, rng)
-            return proposed, ratio, torch.full((len(x),), 2, device=x.device)
-        proposed, ratio, drawn = self.turns.propose(x, rng)
-        return proposed, ratio, torch.where(drawn, 0, 1)
+    def tallies(self, state: State) -> dict[str, Tally]:
+        """By the name of the kind of move."""
+        assert state.counts is not None
+        return {kind: Tally(*state.counts[:, 2 * k : 2 * k + 2].T) for k, kind in enumerate(self.kinds)}
 
     def notes(self, state: State, known: Provenance) -> Provenance:
-        accepted, tried = state.counts[:, ::2], state.counts[:, 1::2]  # type: ignore[index]
-        done, all_ = accepted.sum(0).tolist(), tried.sum(0).tolist()
-        about: dict[str, Any] = {
-            "attempts": self.attempts,
-            "steps": self.period,
-            "acceptance": sum(done) / max(sum(all_), 1),
-            "never_turned": int((accepted.sum(1) == 0).sum()),
-        }
-        about |= {f"acceptance_{k}": n / m for k, n, m in zip(KINDS, done, all_, strict=True) if m}
-        known = self.moves.notes(state, known)
+        tallies, about = self.tallies(state), {}
+        for group in self.schedule:
+            own = {kind: tallies[kind] for move in group.moves for kind in move.kinds}
+            accepted = torch.stack([tally.accepted for tally in own.values()])
+            tried = sum(int(tally.tried.sum()) for tally in own.values())
+            said: dict[str, Any] = {"attempts": group.number, "steps": group.period}
+            said["acceptance"] = int(accepted.sum()) / max(tried, 1)
+            said["never_moved"] = int((accepted.sum(0) == 0).sum())
+            if len(own) > 1:
+                shares = {kind: (int(t.accepted.sum()), int(t.tried.sum())) for kind, t in own.items()}
+                said |= {f"acceptance_{kind}": done / all_ for kind, (done, all_) in shares.items() if all_}
+            for move in group.moves:
+                said |= move.about()
+            about[group.moves[0].name] = said
         return dataclasses.replace(
-            known,
-            monte_carlo={**known.monte_carlo, "pivot": about},
-            mixed_by="Monte Carlo pivot moves",
+            self.integrator.notes(state, known),
+            monte_carlo={**known.monte_carlo, **about},
+            mixed_by=f"Monte Carlo {' and '.join(about)} moves",
             physical_time=False,
             why_not_physical="Monte Carlo moves take no time",
         )
 
 
-def sentence(about: dict[str, Any]) -> str:
-    """What the notes of a simulation say of its turns, for people."""
-    stuck = f", {about['never_turned']} replica(s) never turned" if about["never_turned"] else ""
-    words = {"drawn": "of those drawn anew", "near": "of those near the old value", "window": "of whole stretches"}
-    each = ", ".join(f"{about[f'acceptance_{k}']:.0%} {words[k]}" for k in KINDS if f"acceptance_{k}" in about)
-    return f"Monte Carlo turns: {about['acceptance']:.0%} accepted ({each}){stuck}; no physical time"
+def sentences(monte_carlo: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the provenance of a simulation says of its Monte Carlo moves, a line for each kind, for people."""
+    words = {"drawn": "of those drawn anew", "near": "of those near the old value", "block": "of whole stretches"}
+    lines = []
+    for name, about in monte_carlo.items():
+        stuck = f", {about['never_moved']} replica(s) never moved" if about["never_moved"] else ""
+        each = [f"{about[f'acceptance_{k}']:.0%} {said}" for k, said in words.items() if f"acceptance_{k}" in about]
+        inside = f" ({', '.join(each)})" if each else ""
+        lines.append(f"Monte Carlo {name} moves: {about['acceptance']:.1%} accepted{inside}{stuck}; no physical time")
+    return lines
 
 
 def usual_period(steps: int) -> int:
     """The divisor of the steps between frames that is nearest to ``PERIOD`` in ratio."""
     return divisor_near(steps, PERIOD)
+
+
+def _changing(energy: Energy, moves: Sequence[Move]) -> Energy:
+    """The terms that one of the moves can change; modules are shared."""
+    return Sum(*(term for term in terms_of(energy) if any(move.changes(term) for move in moves)))

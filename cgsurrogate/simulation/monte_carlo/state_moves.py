@@ -1,143 +1,71 @@
-"""Dynamics mixed with jumps of many dihedrals and angles at once, between all states that some frames have.
+"""Independence moves: many dihedrals and angles at once, drawn from a density that overlaps with the states of frames.
 
-A jump replaces the dihedrals and angles z_b of a stretch b of the molecule, or all of them, by values drawn from a
-mixture q that was fitted to frames (``training.groups``), with those of the rest as they are: from q(z_b | rest). It is
-accepted (Hastings 1970) with the probability
+A move replaces the dihedrals and angles z_b of a stretch b of the molecule, or all of them, by values drawn from a
+mixture q that was fitted to frames (``mixture``), with those of the rest as they are: from q(z_b | rest). It is
+accepted (Hastings 1970; an independence sampler, Tierney, Ann. Stat. 22, 1701 (1994)) with the probability
 
     min(1, exp(-(U' - U) / kT) J' / J  q(z) / q(z')),
 
 J the product of sin(theta) over angles. So the distribution of the energy is left as it is whatever the frames are;
-they decide only how often a jump is accepted. Folded and unfolded states that dynamics seldom connects are in
-equilibrium after a few accepted jumps.
+they decide only how often a move is accepted. Folded and unfolded states that dynamics seldom connects are in
+equilibrium after a few accepted moves.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from cgsurrogate.core import units
-from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.core.propagator import Propagator, State
-from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.torsion_moves import Moves
-from cgsurrogate.models.evaluation.evaluator import Forces
 from cgsurrogate.simulation.monte_carlo.mixture import Mixture, choose
+from cgsurrogate.simulation.monte_carlo.move import Move, Proposal
 
-ATTEMPTS, PERIOD = 10, 5  # of the settings tried, these connect states soonest for the time they take
 LEFT_OUT = 0.2  # share of the frames, by whole runs, on which the number of groups is chosen
-BLOCK = 4000
-WHOLE = 0.5  # share of jumps of all dihedrals and angles
+PIECE = 4000  # frames that are measured together
+WHOLE = 0.5  # share of moves of all dihedrals and angles
 
 
-class Jumping(Propagator):
-    """``period`` steps of an integrator and then ``attempts`` jumps of each replica make one step.
+class IndependenceMove(Move):
+    """Connects the states that ``frames`` have; ``coordinates`` are the M dihedrals and angles that it changes."""
 
-    Args:
-        moves: an integrator of the energy, with or without Monte Carlo turns.
-        energy: the potential energy that ``moves`` samples.
-        frames: what the jumps are fitted to.
+    name, kinds = "independence", ("independence",)
 
-    ``State.counts``: what ``moves`` counts, and then jumps accepted and tried.
-    """
-
-    def __init__(
-        self, moves: Propagator, energy: Energy, frames: Frames, attempts: int = ATTEMPTS, period: int = PERIOD
-    ):
+    def __init__(self, frames: Frames):
         super().__init__()
-        if attempts != int(attempts) or attempts < 1 or period != int(period) or period < 1:
-            raise ValueError(f"expected whole numbers of jumps and of steps between them, got {attempts}, {period}")
-        if not hasattr(moves, "temperature"):
-            raise ValueError(f"jumps need an integrator with a temperature, got {type(moves).__name__}")
-        self.moves, self.attempts, self.period = moves, int(attempts), int(period)
-        self.turned = Moves(frames.beads)
-        self.density = fitted(self.turned, frames)
-        self.energies = Forces(energy).energies
-        self.temperature, self.lag = moves.temperature, moves.lag * self.period
-        self.mixes_temperatures = moves.mixes_temperatures  # type: ignore[misc]
-        self.spec = getattr(moves, "spec", None)
+        self.coordinates = Moves(frames.beads)
+        self.density = fitted(self.coordinates, frames)
 
     def extra_repr(self) -> str:
-        fitted = f"{len(self.density.shares)} groups of likelihood {self.density.fit:.6g}"
-        inner = f"{type(self.moves).__name__}({self.moves.extra_repr()})"
-        return f"jumps={self.attempts}, period={self.period}, {fitted}, {inner}"
+        return f"{len(self.density.shares)} groups of likelihood {self.density.fit:.6g}"
 
-    def start(self, positions: Tensor, rng: Generator) -> State:
-        state = self.moves.start(positions, rng)
-        return self._counted(state, torch.zeros(len(positions), 2, dtype=torch.int64, device=positions.device))
-
-    def step(self, state: State, rng: Generator) -> State:
-        inner, counts = self._parts(state)
-        for _ in range(self.period):
-            inner = self.moves.step(inner, rng)
-        return self.jumped(self._counted(inner, counts), rng)
-
-    @torch.no_grad()
-    def jumped(self, state: State, rng: Generator) -> State:
-        """The state after ``attempts`` jumps of each replica; velocities stay as they are."""
-        inner, counts = self._parts(state)
-        x, counts = inner.positions, counts.clone()
-        kelvin = x.new_full((len(x),), self.temperature) if inner.temperature is None else inner.temperature
-        beta = (1 / (units.BOLTZMANN * kelvin)).double()
-        weight = -beta * self.energies(x).double() + self.log_ratio(self.turned.values(x))
-        for _ in range(self.attempts):
-            z = self.propose(self.turned.values(x), rng)
-            proposed = self.turned.placed(x, z.to(x))
-            later = -beta * self.energies(proposed).double() + self.log_ratio(z)
-            chance = torch.rand(len(x), generator=rng, dtype=torch.float64, device=x.device)
-            accepted = chance.log() < later - weight  # False where that is nan
-            x = torch.where(accepted[:, None, None], proposed, x)
-            weight = torch.where(accepted, later, weight)
-            counts += torch.stack((accepted, torch.ones_like(accepted)), 1)
-        fresh = self.moves.start(x, rng)
-        kept = {"velocities": inner.velocities, "temperature": inner.temperature, "ladder": inner.ladder}
-        return self._counted(fresh._replace(**kept, counts=inner.counts), counts)
+    def propose(self, x: Tensor, rng: Generator) -> Proposal:
+        now = self.coordinates.values(x)
+        later = self.redrawn(now, rng)
+        ratio = self.log_ratio(later) - self.log_ratio(now)
+        kind = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return Proposal(self.coordinates.placed(x, later.to(x)), ratio, kind)
 
     def log_ratio(self, z: Tensor) -> Tensor:
-        """(B, M) radian -> (B,) ln J - ln q; inf where q is zero, from where no jump begins."""
+        """(B, M) radian -> (B,) ln J - ln q; inf where q is zero, from where no move begins."""
         z = z.double()
-        volume = z[:, self.turned.turns :].sin().clamp(min=1e-12).log().sum(1)
+        volume = z[:, self.coordinates.turns :].sin().clamp(min=1e-12).log().sum(1)
         return torch.where(self.density.covers(z), volume - self.density.log_density(z), torch.inf)
 
-    def propose(self, z: Tensor, rng: Generator) -> Tensor:
+    def redrawn(self, z: Tensor, rng: Generator) -> Tensor:
         """(B, M) radian: all values drawn anew, or those of a stretch given the others."""
-        count = z.shape[1]
+        count, turns, bends = z.shape[1], self.coordinates.turns, self.coordinates.bends
         ends = torch.rand(3, len(z), generator=rng, device=z.device)
         first, last = (ends[:2].sort(0).values * count).floor()
-        place = torch.cat((torch.arange(self.turned.turns), torch.arange(self.turned.bends))).to(z.device)
-        scale = count / max(self.turned.turns, self.turned.bends, 1)
-        chosen = (place * scale >= first[:, None]) & (place * scale <= last[:, None]) | (ends[2] < WHOLE)[:, None]
+        place = torch.cat((torch.arange(turns), torch.arange(bends))).to(z.device) * (count / max(turns, bends, 1))
+        chosen = (place >= first[:, None]) & (place <= last[:, None]) | (ends[2] < WHOLE)[:, None]
         return torch.where(chosen, self.density.draw_given(z, ~chosen, rng), z.double())
 
-    def _parts(self, state: State) -> tuple[State, Tensor]:
-        own = state.counts[:, -2:]  # type: ignore[index]
-        rest = state.counts[:, :-2]  # type: ignore[index]
-        return state._replace(counts=rest if rest.shape[1] else None), own
-
-    @staticmethod
-    def _counted(inner: State, own: Tensor) -> State:
-        return inner._replace(counts=own if inner.counts is None else torch.cat((inner.counts, own), 1))
-
-    def notes(self, state: State, known: Provenance) -> Provenance:
-        inner, own = self._parts(state)
-        accepted, tried = own.double().sum(0).tolist()
-        never = int((own[:, 0] == 0).sum())
-        steps = self.period * getattr(self.moves, "period", 1)
-        about = {"attempts": self.attempts, "steps": steps, "acceptance": accepted / max(tried, 1),
-                 "never_jumped": never, "groups": len(self.density.shares)}  # fmt: skip
-        known = self.moves.notes(inner, known)
-        return dataclasses.replace(
-            known,
-            monte_carlo={**known.monte_carlo, "independence": about},
-            mixed_by="Monte Carlo independence moves",
-            physical_time=False,
-            why_not_physical="Monte Carlo moves take no time",
-        )
+    def about(self) -> dict[str, Any]:
+        return {"groups": len(self.density.shares)}
 
 
 def fitted(moves: Moves, frames: Frames) -> Mixture:
@@ -148,11 +76,5 @@ def fitted(moves: Moves, frames: Frames) -> Mixture:
 
 def _values(moves: Moves, frames: Frames) -> Tensor:
     """(T, M) radian."""
-    blocks = np.array_split(np.arange(len(frames)), -(-len(frames) // BLOCK))
-    return torch.cat([moves.values(torch.from_numpy(np.array(frames.positions[b], np.float32))) for b in blocks])
-
-
-def sentence(about: dict[str, Any]) -> str:
-    """What the notes of a simulation say of its jumps, for people."""
-    stuck = f", {about['never_jumped']} replica(s) never jumped" if about["never_jumped"] else ""
-    return f"jumps between the states of frames: {about['acceptance']:.1%} accepted{stuck}; no physical time"
+    pieces = np.array_split(np.arange(len(frames)), -(-len(frames) // PIECE))
+    return torch.cat([moves.values(torch.from_numpy(np.array(frames.positions[b], np.float32))) for b in pieces])

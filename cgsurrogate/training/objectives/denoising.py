@@ -23,13 +23,15 @@ class Denoising(nn.Module):
     where it is, so samples count by 1 / (1 + mean square of the priors' own slope). A batch holds positions (B, N, 3).
     """
 
+    scale: Tensor  # (M,) radian
+
     def __init__(
         self, moves: Moves, priors: Energy, positions: Tensor, kT: float, share: float = 0.2, largest: float = 0.07
     ):
         super().__init__()
         self.moves, self.kT = moves, kT
         self.priors = [priors]  # in a list: a part of the loss, not a module that is trained or moved with it
-        self.register_buffer("scale", (share * moves.widths(positions)).clamp(max=largest))  # (M,) radian
+        self.register_buffer("scale", (share * moves.widths(positions)).clamp(max=largest))
 
     def forward(self, network: Energy, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         (positions,) = batch

@@ -19,11 +19,14 @@ class ForceMatching(nn.Module):
     3).
     """
 
+    unit: Tensor  # (M,) kJ/mol/radian
+    force_unit: Tensor  # kJ/mol/nm
+
     def __init__(self, moves: Moves, positions: Tensor, residual: Tensor, cartesian: float = 0.1):
         super().__init__()
         self.moves, self.cartesian = moves, cartesian
         torques = moves.torques(positions, residual)
-        self.register_buffer("unit", torques.square().mean(0).sqrt().clamp(min=1e-6))  # (M,) kJ/mol/radian
+        self.register_buffer("unit", torques.square().mean(0).sqrt().clamp(min=1e-6))
         self.register_buffer("force_unit", residual.square().mean().sqrt().clamp(min=1e-6))
 
     def forward(self, network: Energy, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:

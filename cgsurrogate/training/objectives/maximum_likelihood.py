@@ -17,7 +17,8 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
-from cgsurrogate.simulation.monitor import Health
+from cgsurrogate.core.statistics import draw
+from cgsurrogate.simulation.monitor import Monitor
 from cgsurrogate.training.objectives._base import Batch, Objective
 from cgsurrogate.training.settings import TrainingSettings
 
@@ -39,9 +40,9 @@ class MaximumLikelihood(Objective):
 
     def __init__(self, dynamics: Propagator, frames: Frames):
         self.dynamics, self.frames = dynamics, frames
-        self.cumulative = np.cumsum(frames.probabilities)
+        self.cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
         some = np.linspace(0, len(frames) - 1, min(len(frames), 200)).astype(int)
-        self.health = Health(frames.beads, _positions(frames, some), frames.temperature)
+        self.monitor = Monitor(frames.beads, _positions(frames, some), frames.temperature)
         self.replicas: State | None = None
         self.mean_square: float | None = None  # of the gap, (kT)^2, over the latest updates
 
@@ -75,15 +76,13 @@ class MaximumLikelihood(Objective):
         return gap
 
     def _drawn(self, count: int, rng: Generator) -> Tensor:
-        point = torch.rand(count, generator=rng, dtype=torch.float64).numpy() * self.cumulative[-1]
-        index = np.minimum(np.searchsorted(self.cumulative, point), len(self.frames) - 1)
-        return _positions(self.frames, np.sort(index))
+        return _positions(self.frames, np.sort(draw(self.cumulative, count, rng).numpy()))
 
     def _replaced(self, state: State, rng: Generator) -> State:
         """Replicas that went astray start anew from a frame: a single broken one would be all that the slope sees."""
         parts = [part for part in state if part is not None]
         good = torch.stack([torch.isfinite(part.reshape(len(part), -1)).all(1) for part in parts]).all(0)
-        good &= self.health.good(state)
+        good &= self.monitor.good(state)
         if good.all():
             return state
         fresh = self.dynamics.start(self._drawn(int((~good).sum()), rng), rng)

@@ -18,6 +18,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.statistics import draw
 from cgsurrogate.geometry.torsion_moves import Moves
 
 POOL, POOL_COST, SHARE = 160_000, 1e8, 4  # noise frames, made once: at most so many; less where frames are few (SHARE
@@ -74,17 +75,13 @@ def pool_size(frames: Frames) -> int:
 def noise_frames(moves: Moves, frames: Frames, count: int, rng: Generator) -> Tensor:
     """(count, N, 3) nm: frames whose dihedrals and angles each come from another frame, all drawn by weight."""
     cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
-
-    def draw(*shape: int) -> Tensor:
-        point = torch.rand(*shape, generator=rng, dtype=torch.float64) * cumulative[-1]
-        return torch.searchsorted(cumulative, point).clamp(max=len(cumulative) - 1)
-
     values = torch.cat([moves.values(_positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
     columns = torch.arange(len(moves))
     made = []
     for start in range(0, count, 2000):
         size = min(2000, count - start)
-        base, donors = draw(size), draw(size, len(moves))
+        base = draw(cumulative, size, rng)
+        donors = draw(cumulative, size * len(moves), rng).reshape(size, len(moves))
         made.append(moves.placed(_positions(frames, base), values[donors, columns]))
     return torch.cat(made)
 

@@ -30,6 +30,7 @@ from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import watching
 from cgsurrogate.core.propagator import Propagator
+from cgsurrogate.core.statistics import systematic
 from cgsurrogate.training.batches import WeightedFrames
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives._base import BatchObjective
@@ -145,10 +146,8 @@ def _samples(
 
 def drawn(frames: Frames, count: int, rng: Generator) -> Tensor:
     """(count, N, 3) nm: frames by weight, evenly spread over the runs."""
-    edges = np.cumsum(frames.probabilities)
-    ticks = (np.arange(count) + float(torch.rand((), generator=rng))) / count * edges[-1]
-    chosen = np.minimum(np.searchsorted(edges, ticks, side="right"), len(frames) - 1)
-    return torch.from_numpy(np.array(frames.positions[chosen], np.float32))
+    chosen = systematic(torch.from_numpy(np.cumsum(frames.probabilities)), count, rng)
+    return torch.from_numpy(np.array(frames.positions[chosen.numpy()], np.float32))
 
 
 def sample(
@@ -219,6 +218,5 @@ class SelfContrast(nn.Module):
     def resampled(self, networks: Energy, count: int, rng: Generator) -> Tensor:
         """(count, N, 3) nm of the samples, drawn with the weights of the energy as it is now over the one before."""
         samples, before = torch.cat(self.pools), torch.cat(self.before)
-        weight = ((before - energies(networks, samples)).double() / self.kT).softmax(0).cumsum(0)
-        ticks = (torch.arange(count, dtype=torch.float64) + torch.rand((), generator=rng, dtype=torch.float64)) / count
-        return samples[torch.searchsorted(weight, ticks * weight[-1]).clamp(max=len(samples) - 1)]
+        weights = ((before - energies(networks, samples)).double() / self.kT).softmax(0)
+        return samples[systematic(weights.cumsum(0), count, rng)]

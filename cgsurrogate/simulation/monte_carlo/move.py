@@ -1,0 +1,42 @@
+"""What a Monte Carlo move is: other positions, and the ratio with which accepting them keeps a Boltzmann density."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Generator, Tensor, nn
+
+from cgsurrogate.core.energy import Energy
+
+
+class Proposal(NamedTuple):
+    """Positions (B, N, 3) nm; (B,) log of what stands beside the Boltzmann factor in the acceptance,
+
+        min(1, exp(-(U' - U) / kT) ratio),
+
+    -inf or nan where nothing can be accepted; and (B,) which of the ``kinds`` of the move it is.
+    """
+
+    positions: Tensor
+    log_ratio: Tensor
+    kind: Tensor
+
+
+class Move(nn.Module, abc.ABC):
+    """Changes positions and nothing else. ``kinds`` name the proposals that are counted apart."""
+
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]
+
+    @abc.abstractmethod
+    def propose(self, x: Tensor, rng: Generator) -> Proposal:
+        """One proposal for each replica (B, N, 3) nm."""
+
+    def changes(self, term: Energy) -> bool:
+        """Whether a proposal can change this term of an energy; terms that none can change are not evaluated."""
+        return True
+
+    def about(self) -> dict[str, Any]:
+        """What frames should say of the move; JSON can hold it."""
+        return {}

@@ -1,0 +1,137 @@
+"""Whatever moves replicas leaves a known mean energy and known marginals as they are: every pair of parts, often."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import pytest
+import torch
+from known_molecule import BEADS, KELVIN, KT, Known, energy_moments, exact, known, p_value
+from torch import Tensor
+from walks import Walk
+from wells import Still, generator
+
+from cgsurrogate.core import registry
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.simulation import temperature_ladder
+from cgsurrogate.simulation.integrators._baoab import BAOAB
+from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
+from cgsurrogate.simulation.monte_carlo.move import Move
+from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
+from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
+from cgsurrogate.simulation.replica_exchange import ReplicaExchange
+from cgsurrogate.simulation.temperature_ladder import PLACE
+
+KINDS = registry.kinds("integrators")
+OPTIONS = {"baoab": {"timestep": 0.003, "friction": 20.0}, "overdamped": {"timestep": 0.0012, "friction": 100.0}}
+MOVES = ("pivot", "block", "independence")
+HEAT = 1.3
+REPLICAS, STEPS = 2000, 40  # enough steps for bonds and angles to forget
+
+
+def integrator(kind: str) -> BAOAB:
+    return registry.build("integrators", kind, BEADS, known(), KELVIN, **OPTIONS[kind]).double()
+
+
+@functools.cache
+def moves_of(name: str) -> list[Move]:
+    """Learned from frames that are somewhat wrong."""
+    rough = exact(1000, seed=5) + 0.01 * torch.randn(1000, 5, 3, generator=generator(6))
+    frames = Frames(BEADS, rough.float().numpy(), (500, 500), 1.0, KELVIN)
+    pivot, block = pivot_moves(BEADS, known(), KELVIN, frames)
+    return {"pivot": [pivot], "block": [block], "independence": [IndependenceMove(frames)]}[name]
+
+
+def mixed(inner: Propagator, moves: str, period: int, number: int = 1) -> HybridSampler:
+    """Few attempts, so that what the dynamics does wrong is not put right by them."""
+    names = MOVES if moves == "all" else (moves,)
+    return HybridSampler(inner, known(), [Attempts(moves_of(name), number, period) for name in names]).double()
+
+
+def check(positions: Tensor, heat: float = 1.0) -> None:
+    """At ``heat`` times the temperature, all numbers within errors."""
+    mean, variance = energy_moments(heat)
+    found = float((Known()(positions) / KT).mean())
+    assert abs(found - mean) < 4.5 * math.sqrt(variance / len(positions)), f"<U> is {found:.3f} kT, not {mean:.3f}"
+    assert p_value(positions, heat) > 1e-4
+
+
+def rolled(moves: Propagator, positions: Tensor, steps: int = STEPS) -> State:
+    rng = generator(7)
+    state = moves.start(positions, rng)
+    for _ in range(round(steps * integrator_lag(moves) / moves.lag)):
+        state = moves.step(state, rng)
+    return state
+
+
+def integrator_lag(moves: Propagator) -> float:
+    inner = getattr(moves, "integrator", None)
+    return moves.lag if inner is None else integrator_lag(inner)
+
+
+@pytest.mark.parametrize(("moves", "period"), [*((name, 1) for name in MOVES), ("all", 5)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_monte_carlo_moves_between_the_steps_of_an_integrator(kind, moves, period):
+    sampler = mixed(integrator(kind), moves, period)
+    state = rolled(sampler, exact(REPLICAS))
+    assert all(int(tally.accepted.sum()) > 100 for tally in sampler.tallies(state).values())
+    check(state.positions)
+
+
+@pytest.mark.parametrize(("moves", "period"), [("none", 1), ("none", 5), ("pivot", 1)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_replica_exchange(kind, moves, period):
+    inner = integrator(kind) if moves == "none" else mixed(integrator(kind), moves, 1)
+    check_exchange(ReplicaExchange(inner, known(), (KELVIN, HEAT * KELVIN), period).double())
+
+
+def check_exchange(exchange: ReplicaExchange) -> None:
+    x = torch.stack((exact(REPLICAS), exact(REPLICAS, 1, HEAT)), 1).flatten(0, 1)
+    state = rolled(exchange, x)
+    assert temperature_ladder.notes(state.ladder.numpy(), exchange.temperatures)["acceptance"][0] > 0.3
+    for place, heat in enumerate((1.0, HEAT)):
+        check(state.positions[state.ladder[:, PLACE] == place], heat)
+
+
+# the law sees what is wrong
+
+
+class Carried(BAOAB):
+    """Overdamped dynamics as it was once: the last noise is carried on, or drawn anew, whatever moves the beads."""
+
+    def __init__(self, anew: bool):
+        right = integrator("overdamped")
+        super().__init__(BEADS, known(), KELVIN, right.timestep, right.friction, right.centre)
+        self.anew, self.rng, self.lag = anew, generator(9), right.lag
+
+    def moved(self, state: State, positions: Tensor) -> State:
+        later = super().moved(state, positions)
+        if state.memory is None:
+            return later
+        noise = state.velocities - self.kick * state.memory
+        if self.anew:
+            noise = self.thermal * torch.randn(positions.shape, generator=self.rng, dtype=positions.dtype)
+        return later._replace(velocities=noise + self.kick * later.memory)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_noise_that_does_not_follow_the_moves_is_seen(anew):
+    with pytest.raises(AssertionError):
+        check(rolled(mixed(Carried(anew).double(), "pivot", 1, 10), exact(REPLICAS)).positions)
+
+
+# refusals
+
+
+def test_what_cannot_go_on_from_moved_positions_is_refused():
+    class Stubborn(Still):
+        moved = Propagator.moved
+
+    with pytest.raises(ValueError, match="use an integrator such as baoab"):
+        mixed(Stubborn(), "pivot", 1)
+    with pytest.raises(ValueError, match="need an integrator with a temperature"):
+        mixed(Walk(), "pivot", 1)
+    with pytest.raises(ValueError, match="use an integrator such as baoab"):
+        Walk().moved(State(exact(2)), exact(2))
