@@ -46,10 +46,10 @@ def command(pdb: Path, out: Path, quiet: bool, **options: Any) -> None:
 
     The same command again continues, also with more --runs or --ns. Needs the extra: pip install 'cgsurrogate[openmm]'.
     """
+    from cgsurrogate.core import filesystem
     from cgsurrogate.data.generation.openmm import Protocol, generate
 
-    if not pdb.is_file():
-        raise FileNotFoundError(f"expected a PDB file at {pdb}, there is none")
+    filesystem.existing(pdb, "a PDB file")
     protocol = Protocol(
         runs=options["runs"],
         nanoseconds=options["ns"],
