@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from cgsurrogate.core.frames import Frames
 
 log_folder: Path | None = None  # where a traceback is logged, once a run folder exists
 
@@ -92,7 +95,7 @@ def read_input(
     temperature: float | None,
     report: Callable[..., None],
     **options: Any,
-):
+) -> Frames:
     """Frames from the options of ``input_options``."""
     from cgsurrogate import workflows
     from cgsurrogate.data.read import Input, read

@@ -36,4 +36,4 @@ def command(out: Path, force: bool, quiet: bool, **options: Any) -> None:
         f"{frames.dt:g} ps apart, {frames.temperature:g} K{with_}: {out}"
     )
     if frames.provenance.mean_square_force:
-        click.echo(force_aggregation.sentence(frames.provenance.mean_square_force))
+        click.echo(force_aggregation.sentence(dict(frames.provenance.mean_square_force)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Model:
         """Write all that ``load`` needs to give the same numbers."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        terms = self.module.terms if isinstance(self.module, Sum) else [self.module]
+        terms: Iterable[Any] = self.module.terms if isinstance(self.module, Sum) else [self.module]
         content: dict[str, Any] = {
             "format": FORMAT,
             "kind": "stepper" if self.is_stepper else "energy",

@@ -36,7 +36,7 @@ def conformations(count: int, seed: int = 0, shake: float = 0.01) -> Tensor:
     """(count, 12, 3) nm float64: one rough peptide, every bead shaken by ``shake`` nm."""
     rng = np.random.default_rng(seed)
     start = np.array(START)
-    return torch.from_numpy(start + rng.normal(0, shake, (count, *start.shape)))
+    return torch.as_tensor(start + rng.normal(0, shake, (count, *start.shape)))
 
 
 def frames(count: int = 300, seed: int = 1, shake: float = 0.01, **more: Any) -> Frames:
@@ -56,9 +56,10 @@ def turned(x: Tensor, seed: int = 3) -> Tensor:
     """Every conformation (B, N, 3) turned and shifted by its own random rotation and vector."""
     rng = Generator().manual_seed(seed)
     q, r = torch.linalg.qr(torch.randn(len(x), 3, 3, generator=rng, dtype=x.dtype))
-    q = q * torch.diagonal(r, dim1=1, dim2=2).sign()[:, None]
-    q[:, :, 0] *= torch.linalg.det(q)[:, None]
-    return x @ q.transpose(1, 2) + torch.randn(len(x), 1, 3, generator=rng, dtype=x.dtype)
+    turn: Tensor = q * torch.diagonal(r, dim1=1, dim2=2).sign()[:, None]
+    turn[:, :, 0] *= torch.linalg.det(turn)[:, None]
+    shift: Tensor = torch.randn(len(x), 1, 3, generator=rng, dtype=x.dtype)
+    return shift + x @ turn.transpose(1, 2)
 
 
 def generator(seed: int = 0) -> Generator:

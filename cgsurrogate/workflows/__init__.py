@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     )
     from cgsurrogate.workflows.samplers import make_propagator
     from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
-    from cgsurrogate.workflows.train import INTEGRATOR, make_energy, make_stepper
+    from cgsurrogate.workflows.train import make_energy, make_stepper
 
 __all__ = [
-    "INTEGRATOR",
     "describe",
     "load_ensembles",
     "load_example",

@@ -60,7 +60,7 @@ def make_energy(
 def _sampler(energy: Energy, frames: Frames, settings: EnergySettings) -> Propagator:
     """What samples an energy while it is trained: Langevin dynamics, with Monte Carlo moves where there are any."""
     name, options = registry.parse(INTEGRATOR)
-    inner = registry.build("integrators", name, frames.beads, energy, frames.temperature, **options)
+    inner: Propagator = registry.build("integrators", name, frames.beads, energy, frames.temperature, **options)
     if settings.objective == "likelihood":
         return HybridSampler(inner, energy, [Attempts([IndependenceMove(frames)], 4, 2)])
     if not can_pivot(frames.beads):
@@ -124,7 +124,7 @@ def _limits(frames: Frames) -> dict[str, float]:
     x = np.asarray(frames.positions[chosen], np.float64)
     first, second = np.triu_indices(len(frames.beads), 1)
     bonded = set(frames.beads.bonds)
-    free = np.array([(i, j) not in bonded for i, j in zip(first, second, strict=True)])
+    free = np.array([pair not in bonded for pair in zip(first.tolist(), second.tolist(), strict=True)])
     if not free.any():
         return {}
     gaps = np.linalg.norm(x[:, first[free]] - x[:, second[free]], axis=-1)

@@ -121,8 +121,10 @@ class Reader:
             here, there = multiprocessing.Pipe()
             command = [sys.executable, "-P", str(Path(__file__).with_name("parser_process.py")), str(there.fileno())]
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            process = subprocess.Popen(command, env=environment, pass_fds=[there.fileno()], **silent)
+            none = subprocess.DEVNULL
+            process = subprocess.Popen(
+                command, env=environment, pass_fds=[there.fileno()], stdin=none, stdout=none, stderr=none
+            )
             there.close()
             self._parser = process, here
         return self._parser
