@@ -72,7 +72,8 @@ class Springs(Energy):
     def forward(self, positions: Tensor) -> Tensor:
         length = (positions[:, 1:] - positions[:, :-1]).norm(dim=-1)
         ends = torch.exp(-(positions[:, 0] - positions[:, -1]).norm(dim=-1))
-        return 1e4 * ((length - 0.15) ** 2).sum(1) + 5.0 * ends
+        energy: Tensor = 1e4 * ((length - 0.15) ** 2).sum(1) + 5.0 * ends
+        return energy
 
 
 def zigzag(count: int, batch: int = 3) -> Tensor:
