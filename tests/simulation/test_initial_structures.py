@@ -11,6 +11,7 @@ from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation import initial_structures
+from cgsurrogate.simulation.settings import SimulationSettings
 
 STIFF = ("bonds", "angles", "impropers")
 
@@ -65,7 +66,7 @@ def test_a_simulation_starts_from_the_extended_chain_by_its_name(tmp_path, pepti
     model = Model(energy, peptide_frames.beads, 300.0, {})
     start = workflows.starting_frames(model, "extended")
     assert np.array_equal(start.positions[0], initial_structures.extended(peptide_frames.beads, energy))
-    out = workflows.make_simulation(model, start, tmp_path / "out", replicas=3, time=0.02, every=0.02)
+    out = workflows.make_simulation(model, start, tmp_path / "out", SimulationSettings(0.02, 0.02, replicas=3))
     gap = np.linalg.norm(out.positions[:, 1:] - out.positions[:, :-1], axis=2)
     assert np.isfinite(gap).all()
     assert len(out) == 3
