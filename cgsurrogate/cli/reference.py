@@ -41,10 +41,10 @@ def command(
 
     The same command again continues, also with more --runs or --ns. Needs the extra: pip install 'cgsurrogate[openmm]'.
     """
+    from cgsurrogate.core import filesystem
     from cgsurrogate.data.generation.openmm import generate
 
-    if not pdb.is_file():
-        raise FileNotFoundError(f"expected a PDB file at {pdb}, there is none")
+    filesystem.existing(pdb, "a PDB file")
     with progress(quiet) as update:
         paths = generate(
             pdb,

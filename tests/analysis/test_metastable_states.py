@@ -134,6 +134,7 @@ def test_intervals_hold_the_exact_numbers_of_a_known_chain(runs, length):
     assert ((np.mean(inside, 0) >= 0.90) & (np.mean(inside, 0) <= 0.98)).all()
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_exact_numbers_of_a_double_well():
     """Passages between the cores and populations of the sides; 80 repeats: 95 -+ 2 % when pooled."""
     x, matrix, stationary = double_well(16)
