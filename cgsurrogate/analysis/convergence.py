@@ -24,7 +24,6 @@ def measure(
     cut: Blocks,
     halves: Mapping[str, tuple[float, float]],
     ends: tuple[float, float],
-    wall: float | None = None,
 ) -> Convergence:
     """All of it for one ensemble.
 
@@ -32,14 +31,13 @@ def measure(
         projected: (T, D); the first column is the slowest coordinate.
         halves: by metric, what the function ``halves`` gives.
         ends: of the first column, from the function ``ends`` of the reference.
-        wall: seconds that the frames took to make; what ``wall_seconds`` finds by default.
     """
     return Convergence(
         effective(frames, cut),
         {name: own for name, (own, _) in halves.items()},
         {name: floor for name, (_, floor) in halves.items()},
         float(round_trips(projected[:, 0], frames.runs, ends)),
-        wall_seconds(frames) if wall is None else float(wall),
+        wall_seconds(frames),
     )
 
 

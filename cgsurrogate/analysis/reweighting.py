@@ -1,8 +1,7 @@
 """Weights that give a rollout the populations of another ensemble: a force field's simulation, or training data.
 
-Weights in all coordinates collapse on a few frames. Here a frame is
-weighted by its macrostate only: the ratio of two histograms over k-means states of the first time-lagged independent
-components. Within a state nothing changes.
+Weights in all coordinates collapse on a few frames. Here a frame is weighted by its k-means state in the first
+time-lagged independent components only: by the ratio of two histograms. Within a state nothing changes.
 """
 
 from __future__ import annotations

@@ -53,10 +53,10 @@ def _check(text: str, family: str | None) -> None:
         raise click.ClickException(str(error)) from None
     click.echo(f"{text}, of the {family}:")
     broken = 0
-    for law, error in testing.outcomes(text, family):
-        click.echo(f"  {'ok    ' if error is None else 'BROKEN'}  {law}")
-        if error is not None:
-            click.echo(f"          {error}")
+    for law, fault in testing.outcomes(text, family):
+        click.echo(f"  {'ok    ' if fault is None else 'BROKEN'}  {law}")
+        if fault is not None:
+            click.echo(f"          {fault}")
             broken += 1
     if broken:
         raise click.ClickException(f"{broken} of {len(testing.LAWS[family])} laws are broken")

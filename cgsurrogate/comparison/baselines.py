@@ -8,6 +8,7 @@ from cgsurrogate.analysis.kinetics import markov_model
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.statistics import draw
 
 
 def resample(
@@ -33,7 +34,7 @@ def resample(
     length = length or max(2, len(training) // runs)
     projection = registry.build("cvs", "tica", training)
     if projection.lag is None:
-        index = rng.choice(len(training), (runs, length), p=training.probabilities)
+        index = draw(np.cumsum(training.probabilities), runs * length, rng).reshape(runs, length)
         return _frames(training, index, training.dt, "frames of the training data, drawn by weight")
     step = max(1, round(lag / training.dt)) if lag else projection.lag
     values = projection(training)
@@ -54,18 +55,18 @@ def resample(
 def shuffled(training: Frames, *, seed: int = 0) -> Frames:
     """The training frames in random order: right populations, no dynamics."""
     rng = np.random.default_rng(seed)
-    index = rng.choice(len(training), (1, len(training)), p=training.probabilities)
-    return _frames(training, index, training.dt, "training frames in random order")
+    index = draw(np.cumsum(training.probabilities), len(training), rng)
+    return _frames(training, index[None], training.dt, "training frames in random order")
 
 
 def _walk(matrix: np.ndarray, stationary: np.ndarray, runs: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """(runs, length) states of chains that start from the stationary distribution."""
     ladder = np.cumsum(matrix, 1)
     path = np.empty((runs, length), int)
-    path[:, 0] = rng.choice(len(matrix), runs, p=stationary / stationary.sum())
+    path[:, 0] = draw(np.cumsum(stationary), runs, rng)
     for k in range(1, length):
-        draw = rng.random((runs, 1)) * ladder[path[:, k - 1], -1:]
-        path[:, k] = np.minimum((ladder[path[:, k - 1]] < draw).sum(1), len(matrix) - 1)
+        level = rng.random((runs, 1)) * ladder[path[:, k - 1], -1:]
+        path[:, k] = np.minimum((ladder[path[:, k - 1]] < level).sum(1), len(matrix) - 1)
     return path
 
 

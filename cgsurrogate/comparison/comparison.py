@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
 from pathlib import Path
 from typing import Any
 
 from cgsurrogate.analysis.results import Surface, Timescales
 from cgsurrogate.comparison import storage
-from cgsurrogate.comparison.ensemble import ROLES, Distance, Ensemble
+from cgsurrogate.comparison.ensemble import ROLES, Compared, Distance, Ensemble
 
 __all__ = ["ROLES", "Comparison", "Distance", "Ensemble", "Surface", "Timescales"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Comparison:
-    """Every ensemble measured with the reference's own collective variables, grids and estimators.
-
-    ``verdict`` holds one sentence a surrogate: within the reference's uncertainty or not, and where not.
-    """
-
-    reference: Ensemble
-    others: tuple[Ensemble, ...]
-    verdict: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    settings: dict[str, Any] = dataclasses.field(
-        default_factory=dict
-    )  # seed, how each floor was made; JSON can hold it
-
-    @property
-    def ensembles(self) -> tuple[Ensemble, ...]:
-        return (self.reference, *self.others)
+class Comparison(Compared):
+    """Every ensemble measured with the reference's own collective variables, grids and estimators."""
 
     def metrics(self) -> dict[str, Any]:
         """Every figure but the surfaces, as JSON can hold it; nan becomes None."""

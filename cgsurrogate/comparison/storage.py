@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from cgsurrogate.comparison.ensemble import Ensemble
+from cgsurrogate.comparison.ensemble import Compared, Ensemble
 from cgsurrogate.core import filesystem, serialization
 from cgsurrogate.core.frames import Frames
 
@@ -25,23 +25,6 @@ OLDER = {  # names in a comparison of format 2: where they stand, with * for any
 }
 MOST_LINES, MOST_NAME = 10, 40  # of a summary
 METRICS, SURFACES, SAMPLES = "metrics.json", "surfaces.npz", "samples"
-
-
-class Compared(Protocol):
-    """What these functions need of a ``Comparison``."""
-
-    @property
-    def verdict(self) -> tuple[str, ...]: ...
-    @property
-    def warnings(self) -> tuple[str, ...]: ...
-    @property
-    def settings(self) -> dict[str, Any]: ...
-    @property
-    def reference(self) -> Ensemble: ...
-    @property
-    def others(self) -> tuple[Ensemble, ...]: ...
-    @property
-    def ensembles(self) -> tuple[Ensemble, ...]: ...
 
 
 def metrics(comparison: Compared) -> dict[str, Any]:

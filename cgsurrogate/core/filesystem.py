@@ -22,28 +22,46 @@ class Busy(RuntimeError):
     """Another process writes to this folder."""
 
 
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path`` for writing bytes; on success it becomes ``path``."""
+def existing(path: str | os.PathLike[str], what: str) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        FileNotFoundError: it is not; ``what`` is "a topology", ...
+    """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if not path.is_file():
+        raise FileNotFoundError(f"expected {what} at {path}, there is none")
+    return path
+
+
+def first_line(error: BaseException) -> str:
+    """What a parser of others says in its first line, at most 200 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+@contextlib.contextmanager
+def renaming(path: Path, ending: str = "") -> Iterator[Path]:
+    """A temporary path beside ``path``, with this ending, to write to; on success it becomes ``path``."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
     try:
-        with open(temporary, "wb") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
+        yield temporary
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside ``path`` for writing bytes; on success it becomes ``path``."""
+    with renaming(Path(path)) as temporary, open(temporary, "wb") as handle:
+        yield handle
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -56,11 +74,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    path = Path(path)
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"expected a file {path}, there is none") from None
+        return json.loads(existing(path, "a file").read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"expected JSON in {path}, but {error}; restore the file or make its folder again") from None
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,35 +53,19 @@ def export(frames: Frames, path: str | Path, *, split_runs: bool = False) -> lis
 
 def _write(path: Path, frames: Frames, runs: list[slice]) -> None:
     """All pieces of the runs into one file, which appears when it is whole."""
-    from mdtraj import formats
+    import mdtraj
 
-    writers: dict[str, Any] = {
-        ".xtc": formats.XTCTrajectoryFile,
-        ".trr": formats.TRRTrajectoryFile,
-        ".dcd": formats.DCDTrajectoryFile,
-        ".nc": formats.NetCDFTrajectoryFile,
-    }
     kind = path.suffix.lower()
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{kind}")
-    try:
-        with writers[kind](str(temporary), "w") as handle:
-            for run in runs:
-                for start in range(run.start, run.stop, PIECE):
-                    stop = min(start + PIECE, run.stop)
-                    xyz = np.ascontiguousarray(frames.positions[start:stop], np.float32)
-                    if not np.isfinite(xyz).all():
-                        raise ValueError(f"positions are not finite in frames {start} to {stop}; nothing was written")
-                    times = (np.arange(start, stop) - run.start) * frames.dt
-                    if kind == ".dcd":
-                        handle.write(xyz * 10)
-                    elif kind == ".nc":
-                        handle.write(xyz * 10, time=times.astype(np.float32))
-                    else:
-                        handle.write(xyz, time=times.astype(np.float32))
-        os.replace(temporary, path)
-        filesystem.sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    unit = 10 if kind in (".dcd", ".nc") else 1  # Angstrom, nm
+    with filesystem.renaming(path, kind) as temporary, mdtraj.open(str(temporary), "w") as handle:
+        for run in runs:
+            for start in range(run.start, run.stop, PIECE):
+                stop = min(start + PIECE, run.stop)
+                xyz = np.ascontiguousarray(frames.positions[start:stop], np.float32)
+                if not np.isfinite(xyz).all():
+                    raise ValueError(f"positions are not finite in frames {start} to {stop}; nothing was written")
+                times = ((np.arange(start, stop) - run.start) * frames.dt).astype(np.float32)
+                handle.write(xyz * unit, **({} if kind == ".dcd" else {"time": times}))
 
 
 def chains(beads: Beads) -> tuple[int, ...]:
@@ -209,7 +192,12 @@ def _beads_as_they_are(
                 times = None if run.times is None else run.times[first:last]
                 steps.append(validation.spacing(run.name, times, dt))
                 lengths.append(last - first)
-            for xyz, _ in _checked(reader, run, beads, bonds):
+            done = 0
+            for xyz, _ in reader.blocks(run, np.arange(run.atoms), 0, run.frames, 1):
+                validation.finite(run.name, xyz, done, 1, list(beads.names), "coordinates")
+                if not done and len(bonds) and np.median(validation.lengths(xyz[:1], bonds)) > 0.9:
+                    raise ValueError(f"{run.name}: bonded beads are too far apart for nm; divide the coordinates by 10")
+                done += len(xyz)
                 parts.append(xyz)
     if max(steps) - min(steps) > 1e-3 * min(steps):
         raise ValueError(f"frames are {min(steps):g} ps apart in one run and {max(steps):g} ps in another; give --dt")
@@ -228,13 +216,3 @@ def _restarts(run: Source) -> list[tuple[int, int]]:
         return [(0, run.frames)]
     cuts = [0, *(np.flatnonzero(np.diff(run.times) < 0) + 1).tolist(), run.frames]
     return list(itertools.pairwise(cuts))
-
-
-def _checked(reader: Reader, run: Source, beads: Beads, bonds: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-    done = 0
-    for xyz, _ in reader.blocks(run, np.arange(run.atoms), 0, run.frames, 1):
-        validation.finite(run.name, xyz, done, 1, list(beads.names), "coordinates")
-        if not done and len(bonds) and np.median(validation.lengths(xyz[:1], bonds)) > 0.9:
-            raise ValueError(f"{run.name}: bonded beads are too far apart for nm; divide the coordinates by 10")
-        done += len(xyz)
-        yield xyz, done

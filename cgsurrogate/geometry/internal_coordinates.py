@@ -19,19 +19,25 @@ TINY = 1e-12
 
 def angle(first: Tensor, second: Tensor, dim: int = -1) -> Tensor:
     """Radian in [0, pi] between two vectors along ``dim``; exact to rounding everywhere, which arccos is not."""
-    return torch.atan2(_norm(torch.linalg.cross(first, second, dim=dim), dim), (first * second).sum(dim))
+    return torch.atan2(_norm(cross(first, second, dim), dim), (first * second).sum(dim))
 
 
 def dihedral(first: Tensor, axis: Tensor, last: Tensor, dim: int = -1) -> Tensor:
     """Radian in (-pi, pi] of three vectors along ``dim``, each from a bead to the next; sign as in IUPAC and MDTraj."""
-    one, two = torch.linalg.cross(first, axis, dim=dim), torch.linalg.cross(axis, last, dim=dim)
+    one, two = cross(first, axis, dim), cross(axis, last, dim)
     return torch.atan2((first * two).sum(dim) * _norm(axis, dim), (one * two).sum(dim))
 
 
 def rotated(arms: Tensor, axis: Tensor, cosine: Tensor, sine: Tensor, dim: int = -1) -> Tensor:
     """Vectors along ``dim``, rotated about unit vectors by an angle with this cosine and sine (Rodrigues' formula)."""
     along = (axis * arms).sum(dim, keepdim=True) * (1 - cosine)
-    return arms * cosine + axis * along + torch.linalg.cross((axis * sine).expand_as(arms), arms, dim=dim)
+    return arms * cosine + axis * along + cross((axis * sine).expand_as(arms), arms, dim)
+
+
+def cross(first: Tensor, second: Tensor, dim: int = -1) -> Tensor:
+    """The cross product along ``dim``."""
+    product: Tensor = torch.linalg.cross(first, second, dim=dim)
+    return product
 
 
 def _norm(v: Tensor, dim: int) -> Tensor:
@@ -41,6 +47,8 @@ def _norm(v: Tensor, dim: int) -> Tensor:
 class Differences(nn.Module):
     """(B, N, 3) -> (B, 3, M): x_j - x_i for M pairs (i, j)."""
 
+    matrix: Tensor  # (N, M)
+
     def __init__(self, count: int, pairs: np.ndarray):
         super().__init__()
         matrix = torch.zeros(count, len(pairs))
@@ -48,7 +56,7 @@ class Differences(nn.Module):
         index = torch.tensor(np.reshape(pairs, (-1, 2)), dtype=torch.long)
         matrix[index[:, 1], column] = 1.0
         matrix[index[:, 0], column] = -1.0
-        self.register_buffer("matrix", matrix, persistent=False)  # (N, M)
+        self.register_buffer("matrix", matrix, persistent=False)
 
     def forward(self, positions: Tensor) -> Tensor:
         return positions.transpose(1, 2) @ self.matrix
@@ -62,7 +70,8 @@ class Cosines(nn.Module):
         self.arms = Differences(count, np.concatenate([triples[:, [1, 0]], triples[:, [1, 2]]]))
 
     def forward(self, positions: Tensor) -> Tensor:
-        a, b = self.arms(positions).chunk(2, dim=-1)
+        arms: Tensor = self.arms(positions)
+        a, b = arms.chunk(2, dim=-1)
         return (a * b).sum(1) * ((a * a).sum(1) * (b * b).sum(1)).rsqrt()
 
 
@@ -75,8 +84,9 @@ class Dihedrals(nn.Module):
         self.arms = Differences(count, np.concatenate([q[:, [0, 1]], q[:, [1, 2]], q[:, [2, 3]]]))
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        a, b, c = self.arms(positions).chunk(3, dim=-1)  # (B, 3, M)
-        m, n = torch.linalg.cross(a, b, dim=1), torch.linalg.cross(b, c, dim=1)
+        arms: Tensor = self.arms(positions)
+        a, b, c = arms.chunk(3, dim=-1)  # (B, 3, M)
+        m, n = cross(a, b, dim=1), cross(b, c, dim=1)
         size = ((m * m).sum(1) * (n * n).sum(1) + TINY * TINY).rsqrt()
         return (m * n).sum(1) * size, (a * n).sum(1) * (b * b).sum(1).sqrt() * size
 

@@ -59,7 +59,7 @@ class Geometry:
         (v, square, *rest), (d, a, t) = kept, self.sizes
         v[:, :d].mul_(slopes.distances / at.distances)
         if a:
-            arms, squares = v[:, d : d + 2 * a].unflatten(1, (2, a)), square[d : d + 2 * a].view(2, a, -1)
+            arms, squares = v[:, d : d + 2 * a].view(3, 2, a, -1), square[d : d + 2 * a].view(2, a, -1)
             cross = slopes.cosines * (squares[0] * squares[1]).rsqrt_()
             along = slopes.cosines * at.cosines / squares
             one = (cross * arms[:, 1]).addcmul_(along[0], arms[:, 0], value=-1)
@@ -67,8 +67,8 @@ class Geometry:
             arms[:, 0] = one
         if t:
             planes, axis = rest
-            turns = v[:, d + 2 * a :].unflatten(1, (3, t))
-            planes = planes.unflatten(1, (2, t))
+            turns = v[:, d + 2 * a :].view(3, 3, t, -1)
+            planes = planes.view(3, 2, t, -1)
             planes *= (slopes.dihedrals * axis) / _dot(planes, planes).clamp_(min=FLAT)
             lean = _dot(turns[:, ::2], turns[:, 1:2]).div_(axis.square())  # (2, T, B) of the outer arms along the axis
             turns[:, ::2] = planes

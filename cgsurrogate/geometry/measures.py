@@ -31,14 +31,14 @@ def evaluate(frames: Frames, columns: int, function: Callable[[np.ndarray], np.n
 
 def distances(x: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """(t, N, 3) nm and (P, 2) indices -> (t, P) nm."""
-    return np.linalg.norm(x[:, pairs[:, 1]] - x[:, pairs[:, 0]], axis=-1)
+    return np.asarray(np.linalg.norm(x[:, pairs[:, 1]] - x[:, pairs[:, 0]], axis=-1))
 
 
 def angles(x: np.ndarray, triples: np.ndarray) -> np.ndarray:
     """(t, N, 3) nm and (P, 3) indices, the corner in the middle -> (t, P) radians."""
     a = x[:, triples[:, 0]] - x[:, triples[:, 1]]
     b = x[:, triples[:, 2]] - x[:, triples[:, 1]]
-    return np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), np.sum(a * b, -1))
+    return np.asarray(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), np.sum(a * b, -1)))
 
 
 def dihedrals(x: np.ndarray, quads: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def dihedrals(x: np.ndarray, quads: np.ndarray) -> np.ndarray:
     b0, b1, b2 = (x[:, quads[:, k + 1]] - x[:, quads[:, k]] for k in range(3))
     n1, n2 = np.cross(b0, b1), np.cross(b1, b2)
     sine = np.sum(b0 * n2, -1) * np.linalg.norm(b1, axis=-1)
-    return np.arctan2(sine, np.sum(n1 * n2, -1))
+    return np.asarray(np.arctan2(sine, np.sum(n1 * n2, -1)))
 
 
 def calphas(beads: Beads) -> np.ndarray:

@@ -61,4 +61,5 @@ class Unwrap:
 
 def _shift(vectors: np.ndarray, cell: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """(n, 3): the sum of whole cell vectors nearest to each vector."""
-    return np.einsum("ni,nij->nj", np.round(np.einsum("ni,nij->nj", vectors, inverse)), cell)
+    cells = np.round(np.einsum("ni,nij->nj", vectors, inverse))
+    return np.asarray(np.einsum("ni,nij->nj", cells, cell))

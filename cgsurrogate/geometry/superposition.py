@@ -47,7 +47,7 @@ def deviation(x: np.ndarray, target: np.ndarray) -> np.ndarray:
     s = np.linalg.svd(product, compute_uv=False)
     best = s[:, 0] + s[:, 1] + np.sign(np.linalg.det(product)) * s[:, 2]
     squared = np.einsum("tnd,tnd->t", a, a) + np.sum(b * b) - 2 * best
-    return np.sqrt(np.maximum(squared, 0) / len(b))
+    return np.asarray(np.sqrt(np.maximum(squared, 0) / len(b)))
 
 
 def superposed(x: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -55,7 +55,7 @@ def superposed(x: np.ndarray, target: np.ndarray) -> np.ndarray:
     a, _, product = covariance(x, target)
     u, _, v = np.linalg.svd(product)
     u[:, :, 2] *= np.sign(np.linalg.det(u @ v))[:, None]
-    return a @ (u @ v)
+    return np.asarray(a @ (u @ v))
 
 
 def medoid(reference: Frames, chosen: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ def medoid(reference: Frames, chosen: np.ndarray) -> np.ndarray:
     if not weight.sum():
         weight = np.ones(len(index))
     spread = [weight @ deviation(x, one) if w else np.inf for one, w in zip(x, weight, strict=True)]
-    return x[int(np.argmin(spread))]
+    return np.asarray(x[int(np.argmin(spread))])
 
 
 def _from_file(reference: Frames, chosen: np.ndarray, path: str) -> np.ndarray:
@@ -83,4 +83,4 @@ def _from_file(reference: Frames, chosen: np.ndarray, path: str) -> np.ndarray:
     if missing:
         residue, name = missing[0]
         raise ValueError(f"{path} has no atom {name} in residue {residue + 1}; give a structure of the same molecule")
-    return structure.xyz[0][[at[key] for key in wanted]].astype(float)
+    return np.asarray(structure.xyz[0][[at[key] for key in wanted]], float)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals, rotated
+from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals, cross, rotated
 from cgsurrogate.geometry.molecule import Molecule
 
 
@@ -21,6 +21,12 @@ class Moves(nn.Module):
 
     ``sides`` (M, N) is one for the beads that turn. A positive turn opens an angle.
     """
+
+    origin: Tensor  # (M,) on the axis
+    first: Tensor  # (M,) the first arm of an angle; the origin for a dihedral
+    second: Tensor  # (M,)
+    sides: Tensor
+    signs: Tensor  # (M,)
 
     def __init__(self, beads: Beads):
         super().__init__()
@@ -50,16 +56,16 @@ class Moves(nn.Module):
         """(B, N, 3) -> (B, M, 3) unit vectors."""
         to_second = x[:, self.second] - x[:, self.origin]
         to_first = x[:, self.first] - x[:, self.origin]  # zero for dihedrals
-        normal = torch.linalg.cross(to_first[:, self.turns :], to_second[:, self.turns :])
+        normal = cross(to_first[:, self.turns :], to_second[:, self.turns :])
         axes = torch.cat((to_second[:, : self.turns], normal), 1)
-        return axes / axes.norm(dim=2, keepdim=True)
+        return axes / axes.square().sum(2, keepdim=True).sqrt()
 
     def torques(self, x: Tensor, forces: Tensor) -> Tensor:
         """Positions and forces (B, N, 3) -> generalised forces -dU/d(angle), (B, M) kJ/mol/radian."""
         x = x - x.mean(1, keepdim=True)
         total = self.sides @ forces
-        moment = self.sides @ torch.linalg.cross(x, forces)
-        return (self._axes(x) * (moment - torch.linalg.cross(x[:, self.origin], total))).sum(2)
+        moment = self.sides @ cross(x, forces)
+        return (self._axes(x) * (moment - cross(x[:, self.origin], total))).sum(2)
 
     def volume_slope(self, x: Tensor) -> Tensor:
         """d log(volume element) / d(angle), (B, M): cot(theta) for angles, zero for dihedrals (per radian)."""
@@ -78,7 +84,7 @@ class Moves(nn.Module):
             centre = y[origin]
             axis = y[second] - centre
             if m >= self.turns:
-                axis = torch.linalg.cross(y[first] - centre, axis, dim=0)
+                axis = cross(y[first] - centre, axis, dim=0)
             axis = axis * axis.square().sum(0).rsqrt()
             arm = y[side] - centre  # (n, 3, B)
             y[side] = rotated(arm, axis, cosines[m], sines[m], dim=1) + centre

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.bond_graph import Graph, walk
-from cgsurrogate.geometry.internal_coordinates import angle, dihedral
+from cgsurrogate.geometry.internal_coordinates import angle, cross, dihedral
 from cgsurrogate.geometry.molecule import Molecule
 
 
@@ -34,6 +34,11 @@ class ZMatrix(nn.Module):
         refs: (N, 4) rows (i, p, q, r) in the order of placement, first b, a, c; -1 where there is none.
         torsion: (N - 3,) whether the dihedral of ``refs[3 + k]`` is a torsion of the chain, else an improper.
     """
+
+    _bonds: Tensor
+    _angles: Tensor
+    _dihedrals: Tensor
+    _back: Tensor
 
     def __init__(self, beads: Beads, from_start: bool = False):
         super().__init__()
@@ -79,8 +84,8 @@ class ZMatrix(nn.Module):
         length, bend, turn = bonds[:, 2:].T, angles[:, 1:].T, dihedrals.T
         out = length * bend.sin()
         local = torch.stack([-length * bend.cos(), out * turn.cos(), -out * turn.sin()], 1)  # (N - 3, 3, B)
-        for begin, end, *beads in self._levels:
-            placed = torch.cat([placed, _extend(*(placed[k] for k in beads), local[begin:end])])
+        for begin, end, p, q, r in self._levels:
+            placed = torch.cat([placed, _extend(placed[p], placed[q], placed[r], local[begin:end])])
         positions = placed[self._back].permute(2, 0, 1)
         if like is None:
             return positions.contiguous()
@@ -99,11 +104,6 @@ def wrap(angle: Tensor) -> Tensor:
     return angle - 2 * math.pi * torch.round(angle / (2 * math.pi))
 
 
-def _cross(u: Tensor, v: Tensor) -> Tensor:
-    """Cross product along dimension 1 of (K, 3, B)."""
-    return torch.linalg.cross(u, v, dim=1)
-
-
 def _unit(v: Tensor) -> Tensor:
     """(K, 3, B) of length one along dimension 1."""
     return v * (v * v).sum(1, keepdim=True).clamp_min(1e-24).rsqrt()
@@ -112,8 +112,8 @@ def _unit(v: Tensor) -> Tensor:
 def _extend(p: Tensor, q: Tensor, r: Tensor, local: Tensor) -> Tensor:
     """(K, 3, B) at ``local``, seen from p: along q->p, in the plane towards r's side, and out of it."""
     along = _unit(p - q)
-    normal = _unit(_cross(r - q, along))
-    across = _cross(along, normal)
+    normal = _unit(cross(r - q, along, dim=1))
+    across = cross(along, normal, dim=1)
     a, b, c = local[:, :1], local[:, 1:2], local[:, 2:]
     return p.addcmul(a, along).addcmul(b, across).addcmul(c, normal)
 
@@ -141,7 +141,7 @@ def _rows(near: Graph, from_start: bool) -> tuple[np.ndarray, np.ndarray]:
             height[parents[i]] = max(height[parents[i]], height[i] + 1)
     children = {i: sorted((j for j in near[i] if parents[j] == i), key=lambda j: (-height[j], j)) for i in parents}
     a, c = reversed(children[b][:2]) if from_start else children[b][:2]
-    rows = {b: (b, -1, -1, -1), a: (a, b, -1, -1), c: (c, b, a, -1)}
+    rows: dict[int, tuple[int, ...]] = {b: (b, -1, -1, -1), a: (a, b, -1, -1), c: (c, b, a, -1)}
     torsion: dict[int, bool] = {}
     other = dict.fromkeys(near[b], a) | {a: c}  # across the root
     for i in parents:

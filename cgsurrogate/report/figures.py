@@ -32,7 +32,8 @@ def draw_all(
             for number, (figure, data) in enumerate(group):
                 name = drawing.unused(stem if number == 0 else f"{stem}_{number + 1}", drawings)
                 width = float(figure.get_size_inches()[0])
-                drawings[name] = Drawing(name, section, title, caption, width, *save(figure, folder / name, data))
+                said = (title, caption) if number == 0 else (f"{title} (continued)", "")
+                drawings[name] = Drawing(name, section, *said, width, *save(figure, folder / name, data))
     return tuple(drawings.values())
 
 

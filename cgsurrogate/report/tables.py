@@ -74,8 +74,8 @@ def _measure(
 
 
 def _beneath(*parts: str) -> str:
-    """The parts that are not empty; a line is broken between them only."""
-    return " \u00b7 ".join(part.replace(" ", "\u00a0") for part in parts if part)
+    """The parts that are not empty; a line is broken between them, or before a bracket, only."""
+    return ", ".join(part.replace(" ", "\u00a0").replace("\u00a0(", " (") for part in parts if part)
 
 
 def _head(drawn: Sequence[Ensemble]) -> tuple[tuple[str, str], ...]:
@@ -150,7 +150,7 @@ def _transition(own: StateKinetics, known: StateKinetics | None, field: str, i: 
     if known is None or own is known or reference is None or not (own.physical and known.physical):
         return Cell(text, under)
     if field == "rates" and not 1 / ALIKE < own.spacing / known.spacing < ALIKE:
-        return Cell(text, f"{under} \u00b7 frames {numbers.duration(own.spacing)[0]} apart")
+        return Cell(text, _beneath(under, f"frames {numbers.duration(own.spacing)[0]} apart"))
     apart = numbers.apart(*numbers.at(values, i, j)[1:], *numbers.at(reference, i, j)[1:])
     return Cell(text, under, {None: "", True: "beyond", False: "within"}[apart])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import io
 import tempfile
 from collections.abc import Callable
@@ -57,11 +59,11 @@ def roll(propagator: Propagator, state: State, steps: int, rng: Generator) -> St
 
 def _same(one: State, two: State) -> bool:
     pairs = zip(one, two, strict=True)
-    return all((a is None and b is None) or (None not in (a, b) and torch.equal(a, b)) for a, b in pairs)
+    return all(a is b is None or (a is not None and b is not None and torch.equal(a, b)) for a, b in pairs)
 
 
 def _copied(state: State) -> State:
-    return State(*(None if part is None else part.clone() for part in state))
+    return copy.deepcopy(state)
 
 
 def the_same_seed_gives_the_same_rollout_and_another_seed_another(kind: Kind) -> None:
@@ -190,6 +192,7 @@ def it_is_stored_and_comes_back_the_same(kind: Kind) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Model(stepper, samples.peptide(), samples.TEMPERATURE).save(folder)
         again = Model.load(folder).module
+    assert isinstance(again, Stepper)
     remedy = "keep all that is learned or calibrated in parameters and buffers"
     kept = (again.lag, again.lags) == (stepper.lag, stepper.lags)
     expect(kept, f"lag {stepper.lag} and lags {stepper.lags}", (again.lag, again.lags), remedy)
@@ -202,7 +205,8 @@ def a_lag_that_was_not_trained_is_refused(kind: Kind) -> None:
     stepper, _ = _stepper(kind)
     low, high = stepper.lags
     for bad in (low / 2, high * 2):
-        _refused(lambda bad=bad: setattr(stepper, "lag", bad), f"{low:g} to {high:g} ps", "let the setter of lag check")
+        wanted, remedy = f"{low:g} to {high:g} ps", "let the setter of lag check"
+        _refused(functools.partial(setattr, stepper, "lag", bad), wanted, remedy)
     stepper.lag = high
     expect(stepper.lag == high, f"lag {high}", stepper.lag, "let lag be set within lags")
 

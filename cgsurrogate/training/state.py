@@ -170,6 +170,8 @@ class TrainingState:
         if not path.exists():
             return None
         content = torch.load(path, weights_only=True)
+        if "objective" not in content:
+            raise ValueError(f"{path} is of an older version, which cannot be continued; remove it to train anew")
         self.progress = Progress(**content["progress"])
         self.module.load_state_dict(content["module"])
         self.average.load_state_dict(content["average"])

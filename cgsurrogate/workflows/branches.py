@@ -10,13 +10,18 @@ import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.interrupts import Stopped, Watch, watching
 
-Update = Callable[[str, float | None, str], None]
-"""Takes what is being done, the share of it that is done (None: not known), and a word on it."""
+
+class Update(Protocol):
+    """Takes what is being done, the share of it that is done (None: not known), and a word on it."""
+
+    def __call__(self, label: str, fraction: float | None, text: str = "") -> None: ...
+
+
 Branch = Callable[[Update], None]
 FAULTS = (ValueError, FileNotFoundError, FloatingPointError, filesystem.Busy)  # of the input or the machine, not ours
 

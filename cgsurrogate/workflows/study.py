@@ -90,7 +90,7 @@ def _keep(frames: Frames, out: Path, settings: StudySettings, record: dict[str, 
     filesystem.write_json(out / "run.json", record)
     log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
     if noise := frames.provenance.mean_square_force:
-        log(out, force_aggregation.sentence(noise))
+        log(out, force_aggregation.sentence(dict(noise)))
 
 
 def _refuse_other(out: Path, record: dict[str, Any]) -> None:
@@ -221,7 +221,7 @@ def _length(path: Path, model: Model, training: Frames, settings: StudySettings,
     steps = max(FRAMES_PER_REPLICA, speed * 60 * minutes * SIMULATE_SHARE)
     if model.is_stepper:
         steps = min(steps, 10 * FRAMES_PER_REPLICA)  # every jump is kept
-        length = {"every": propagator.lag, "time": propagator.lag * round(steps)}
+        length: dict[str, Any] = {"every": propagator.lag, "time": propagator.lag * round(steps)}
     else:
         every = propagator.lag * max(1, int(steps // FRAMES_PER_REPLICA))
         length = {"every": every, "time": every * FRAMES_PER_REPLICA, "pivot": pivot}

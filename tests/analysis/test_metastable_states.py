@@ -65,9 +65,9 @@ def test_there_are_no_sets_where_nothing_is_slow_or_time_has_no_order(wells):
     weighted = dataclasses.replace(long, weights=np.ones(len(long)))
     assert metastable_states.macrostates(labels, weighted, 8.0, 9) is None
     assert metastable_states.macrostates(labels, long, 1e6, 9) is None
-    assert len(metastable_states.macrostates(labels, long, 8.0, 9, sets=2)) == 2
+    assert len(metastable_states.macrostates(labels, long, 8.0, 9, wanted=2)) == 2
     with pytest.raises(ValueError, match="at least 2"):
-        metastable_states.macrostates(labels, long, 8.0, 9, sets=1)
+        metastable_states.macrostates(labels, long, 8.0, 9, wanted=1)
 
 
 def test_passage_times_are_those_of_theory_and_of_deeptime():
@@ -134,6 +134,7 @@ def test_intervals_hold_the_exact_numbers_of_a_known_chain(runs, length):
     assert ((np.mean(inside, 0) >= 0.90) & (np.mean(inside, 0) <= 0.98)).all()
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_exact_numbers_of_a_double_well():
     """Passages between the cores and populations of the sides; 80 repeats: 95 -+ 2 % when pooled."""
     x, matrix, stationary = double_well(16)

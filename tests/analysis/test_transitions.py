@@ -82,6 +82,7 @@ def test_survival_of_a_chain_is_geometric_though_runs_end():
         assert np.allclose(curves[state, good], stay ** (np.maximum(grid[good] - 1, 0)), atol=0.03)
 
 
+@pytest.mark.slow
 def test_populations_of_a_chain_lie_within_their_intervals():
     """400 repeats of three long runs and of fifteen short ones; two sigma of the binomial are 2.2 %."""
     rng = np.random.default_rng(3)

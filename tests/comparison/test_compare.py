@@ -296,6 +296,7 @@ def test_weighted_reference_with_few_beads_and_one_run():
     assert json.dumps(comparison.metrics(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_a_result_does_not_depend_on_what_else_is_compared(made):
     rng = np.random.default_rng(3)
     reference, first, second = (peptide(rng, 3, 200) for _ in range(3))

@@ -10,7 +10,7 @@ from comparison_example import KT, TRAINING, comparison
 
 from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
 from cgsurrogate.report import figures
-from cgsurrogate.report.plots import checks, ramachandran, style, surfaces
+from cgsurrogate.report.plots import checks, contact_maps, kinetics, network, populations, ramachandran, style, surfaces
 
 
 @pytest.fixture(scope="module")
@@ -22,22 +22,32 @@ def axes():
     return style.new_figure(3, 3).subplots()
 
 
-def test_plotting_functions_return_their_axes(example):
-    for draw in (
-        lambda ax: surfaces.profile(ax, "TIC 1", example.ensembles, KT),
-        lambda ax: surfaces.surface(ax, example.reference.surfaces["TIC 1 / TIC 2"], KT, 10.0),
-        lambda ax: surfaces.error_map(ax, example.reference.surfaces["TIC 1 / TIC 2"], 2.0),
-        lambda ax: surfaces.difference_map(
-            ax, *(e.surfaces["TIC 1 / TIC 2"] for e in example.ensembles[:2]), limit=5.0
-        ),
-        lambda ax: checks.distances(ax, example.ensembles),
-        lambda ax: checks.timescales(ax, example.ensembles),
-        lambda ax: checks.geometry(ax, "bonds", example.ensembles),
-        lambda ax: checks.training(ax, TRAINING["stepper"]),
-    ):
-        ax = axes()
-        assert draw(ax) is ax
-        assert ax.lines or ax.collections or ax.patches or ax.images
+TICS = "TIC 1 / TIC 2"
+PANELS = {
+    "profile": lambda ax, made: surfaces.profile(ax, "TIC 1", made, KT),
+    "surface": lambda ax, made: surfaces.surface(ax, made[0].surfaces[TICS], KT, 10.0),
+    "error": lambda ax, made: surfaces.error_map(ax, made[0].surfaces[TICS], 2.0),
+    "difference": lambda ax, made: surfaces.difference_map(ax, made[0].surfaces[TICS], made[1].surfaces[TICS], 5.0),
+    "distances": checks.distances,
+    "timescales": checks.timescales,
+    "geometry": lambda ax, made: checks.geometry(ax, "bonds", made),
+    "training": lambda ax, made: checks.training(ax, TRAINING["stepper"]),
+    "check": lambda ax, made: kinetics.check(ax, "metastable", 0, made),
+    "survival": lambda ax, made: kinetics.survival(ax, "metastable", 1, made),
+    "network": lambda ax, made: network.network(ax, made[0].states["metastable"]),
+    "populations": lambda ax, made: populations.populations(ax, "named", made),
+    "contacts": lambda ax, made: contact_maps.contacts(ax, made[0].contact_map, made[1].contact_map),
+    "contact difference": lambda ax, made: contact_maps.contact_difference(ax, *(e.contact_map for e in made[:2])),
+    "fluctuation": contact_maps.fluctuation,
+    "pairs": contact_maps.pairs,
+}
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_panels_return_their_axes_and_draw_something(example, name):
+    ax = axes()
+    assert PANELS[name](ax, example.ensembles) is ax
+    assert ax.lines or ax.collections or ax.patches or ax.images
 
 
 def test_the_reference_is_black_and_baselines_are_thin_and_dashed(example):

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cgsurrogate.analysis.results import Estimate
 from cgsurrogate.report import numbers, tables
-from cgsurrogate.report.plots import contact_maps, kinetics, network, populations, style
+from cgsurrogate.report.plots import contact_maps, kinetics, network, style
 
 
 @pytest.fixture(scope="module")
@@ -22,29 +22,10 @@ def example():
     return comparison()
 
 
-def axes():
-    return style.new_figure(4, 3).subplots()
-
-
-def test_panels_return_their_axes_and_draw_something(example):
-    shapes = [e.contact_map for e in example.ensembles[:2]]
-    for draw in (
-        lambda ax: kinetics.check(ax, "metastable", 0, example.ensembles),
-        lambda ax: kinetics.survival(ax, "metastable", 1, example.ensembles),
-        lambda ax: network.network(ax, example.reference.states["metastable"]),
-        lambda ax: populations.populations(ax, "named", example.ensembles),
-        lambda ax: contact_maps.contacts(ax, *shapes),
-        lambda ax: contact_maps.contact_difference(ax, *shapes),
-        lambda ax: contact_maps.fluctuation(ax, example.ensembles),
-        lambda ax: contact_maps.pairs(ax, example.ensembles),
-    ):
-        ax = axes()
-        assert draw(ax) is ax
-        assert ax.lines or ax.collections or ax.patches or ax.images
-
-
 def test_the_test_draws_what_was_predicted_and_counted(example):
-    ax = kinetics.check(axes(), "metastable", 2, example.ensembles, shown=[example.reference])
+    ax = kinetics.check(
+        style.new_figure(4, 3).subplots(), "metastable", 2, example.ensembles, shown=[example.reference]
+    )
     test = example.reference.states["metastable"].check
     drawn = [line for line in ax.lines if len(line.get_xdata()) == len(test.lags)]
     np.testing.assert_array_equal(drawn[0].get_ydata(), test.predicted.value[2])
@@ -78,7 +59,7 @@ def test_networks_hang_together_and_take_their_area_from_the_population():
     for _ in joined:
         reached |= {k for pair in joined if reached & set(pair) for k in pair}
     assert reached == set(range(5))
-    ax = network.network(axes(), states)
+    ax = network.network(style.new_figure(4, 3).subplots(), states)
     areas = np.array([p.radius**2 for p in ax.patches if hasattr(p, "radius")])
     large = areas > network.SMALLEST**2
     np.testing.assert_allclose(areas[large] / areas[0], (states.populations.value / states.populations.value[0])[large])
@@ -96,7 +77,7 @@ def test_contacts_hold_the_reference_above_the_diagonal(example):
     above, below = np.triu_indices(12, 1), np.tril_indices(12, -1)
     np.testing.assert_array_equal(shown[above], one.contacts[above])
     np.testing.assert_array_equal(shown[below], other.contacts[below])
-    image = contact_maps.contact_difference(axes(), one, other).images[0]
+    image = contact_maps.contact_difference(style.new_figure(4, 3).subplots(), one, other).images[0]
     np.testing.assert_allclose(image.get_array().filled(0), np.nan_to_num(other.contacts - one.contacts))
 
 

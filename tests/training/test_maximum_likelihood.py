@@ -150,16 +150,10 @@ def test_going_on_is_bitwise_the_same(tmp_path, monkeypatch, unbroken, ask):
     assert moves.calls == WARM_UP + STEPS - last - ask  # nothing was done twice
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     assert [row["seconds"] for row in rows] == sorted(row["seconds"] for row in rows)
+    finished, idle, _ = tuned(tmp_path)
+    assert idle.calls == 0  # a finished one is not done again
     for name, value in unbroken.items():
-        assert torch.equal(weights[name], value), name
-
-
-def test_a_finished_one_is_not_done_again(tmp_path, unbroken):
-    tuned(tmp_path)
-    weights, moves, rows = tuned(tmp_path)
-    assert moves.calls == 0
-    assert len(rows) == STEPS
-    assert all(torch.equal(weights[name], value) for name, value in unbroken.items())
+        assert torch.equal(weights[name], value) and torch.equal(finished[name], value), name
 
 
 def test_a_whole_training_that_is_killed_in_its_last_part_goes_on(tmp_path, monkeypatch):

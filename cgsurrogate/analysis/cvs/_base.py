@@ -7,6 +7,7 @@ import abc
 import numpy as np
 
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry import measures
 
 
 class TooSmall(ValueError):
@@ -38,3 +39,20 @@ class CV(abc.ABC):
     @abc.abstractmethod
     def __call__(self, frames: Frames) -> np.ndarray:
         """(T, len(labels)) values; angles in radians within (-pi, pi]."""
+
+
+class OfPositions(CV):
+    """One that looks at the positions of a frame alone; frames are read in chunks.
+
+    Attributes:
+        width: how many numbers it makes of one frame on the way, so that a chunk fits the memory.
+    """
+
+    width: int = 0
+
+    def __call__(self, frames: Frames) -> np.ndarray:
+        return measures.evaluate(frames, len(self.labels), self.values, self.width)
+
+    @abc.abstractmethod
+    def values(self, x: np.ndarray) -> np.ndarray:
+        """(t, N, 3) nm -> (t,) or (t, len(labels))."""

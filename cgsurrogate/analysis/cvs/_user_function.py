@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.analysis.cvs._base import CV
+from cgsurrogate.analysis.cvs._base import OfPositions
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures
 
 TRIED = 8  # frames that the function is tried on
 TURN = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
@@ -37,7 +36,7 @@ def builder(module: ModuleType) -> Callable[..., Function] | None:
     return build
 
 
-class Function(CV):
+class Function(OfPositions):
     """``function`` takes (t, N, 3) nm and gives (t,) or (t, d)."""
 
     def __init__(self, reference: Frames, module: ModuleType, function: Callable[[np.ndarray], Any]) -> None:
@@ -61,11 +60,8 @@ class Function(CV):
         if not np.allclose(moved, values, atol=1e-5 * max(1.0, float(np.abs(values).max()))):
             self.notes += (f"{stem} changes when the molecule is turned or shifted, which a surrogate does at will",)
 
-    def __call__(self, frames: Frames) -> np.ndarray:
-        def value(x: np.ndarray) -> np.ndarray:
-            return _checked(self.function(x), len(x), self.where)
-
-        return measures.evaluate(frames, len(self.labels), value)
+    def values(self, x: np.ndarray) -> np.ndarray:
+        return _checked(self.function(x), len(x), self.where)
 
 
 def _checked(values: Any, count: int, where: str) -> np.ndarray:

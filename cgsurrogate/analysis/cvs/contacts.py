@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.analysis.cvs._base import OfPositions, TooSmall
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry import measures
 
@@ -27,18 +27,16 @@ def build(reference: Frames, cutoff: float = 0.8, share: bool = False, beta: flo
     return Contacts(pairs, cutoff, share, beta)
 
 
-class Contacts(CV):
+class Contacts(OfPositions):
     name = "contacts"
     labels = ("contacts",)
 
     def __init__(self, pairs: np.ndarray, cutoff: float, share: bool, beta: float) -> None:
         self.pairs_of_beads, self.cutoff, self.share, self.beta = pairs, cutoff, share, beta
+        self.width = 6 * len(pairs)
         self.notes = (f"contacts: {len(pairs)} pairs at least three residues apart, within {cutoff:g} nm",)
 
-    def __call__(self, frames: Frames) -> np.ndarray:
-        def count(x: np.ndarray) -> np.ndarray:
-            r = measures.distances(x, self.pairs_of_beads)
-            touching = measures.switched(r, self.cutoff, self.beta) if self.beta else (r <= self.cutoff).astype(float)
-            return touching.mean(1) if self.share else touching.sum(1)
-
-        return measures.evaluate(frames, 1, count, 6 * len(self.pairs_of_beads))
+    def values(self, x: np.ndarray) -> np.ndarray:
+        r = measures.distances(x, self.pairs_of_beads)
+        touching = measures.switched(r, self.cutoff, self.beta) if self.beta else (r <= self.cutoff).astype(float)
+        return touching.mean(1) if self.share else touching.sum(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.analysis.cvs._base import OfPositions, TooSmall
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry import measures
 
@@ -17,7 +17,7 @@ def build(reference: Frames) -> EndToEnd:
     return EndToEnd(ends)
 
 
-class EndToEnd(CV):
+class EndToEnd(OfPositions):
     name = "end_to_end"
     labels = ("end-to-end",)
     unit = "nm"
@@ -25,5 +25,5 @@ class EndToEnd(CV):
     def __init__(self, ends: np.ndarray) -> None:
         self.pair = ends[None]
 
-    def __call__(self, frames: Frames) -> np.ndarray:
-        return measures.evaluate(frames, 1, lambda x: measures.distances(x, self.pair))
+    def values(self, x: np.ndarray) -> np.ndarray:
+        return measures.distances(x, self.pair)

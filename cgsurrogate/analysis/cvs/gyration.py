@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate.analysis.cvs._base import CV
+from cgsurrogate.analysis.cvs._base import OfPositions
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry import measures
 
 
 def build(reference: Frames) -> Gyration:
@@ -14,7 +13,7 @@ def build(reference: Frames) -> Gyration:
     return Gyration(np.array(reference.beads.masses))
 
 
-class Gyration(CV):
+class Gyration(OfPositions):
     name = "gyration"
     labels = ("Rg",)
     unit = "nm"
@@ -22,9 +21,6 @@ class Gyration(CV):
     def __init__(self, masses: np.ndarray) -> None:
         self.share = masses / masses.sum()
 
-    def __call__(self, frames: Frames) -> np.ndarray:
-        def radius(x: np.ndarray) -> np.ndarray:
-            centred = x - np.einsum("n,tnd->td", self.share, x)[:, None]
-            return np.sqrt(np.einsum("n,tnd,tnd->t", self.share, centred, centred))
-
-        return measures.evaluate(frames, 1, radius)
+    def values(self, x: np.ndarray) -> np.ndarray:
+        centred = x - np.einsum("n,tnd->td", self.share, x)[:, None]
+        return np.sqrt(np.einsum("n,tnd,tnd->t", self.share, centred, centred))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.analysis.cvs._base import OfPositions, TooSmall
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry import measures
 
@@ -29,7 +29,7 @@ def build(reference: Frames, row: int = 1) -> Helix:
     return Helix(np.array(quads), row)
 
 
-class Helix(CV):
+class Helix(OfPositions):
     name = "helix"
     labels = ("helix",)
 
@@ -37,17 +37,13 @@ class Helix(CV):
         self.quads, self.row = quads, row
         self.joined = (quads[1:, :3] == quads[:-1, 1:]).all(1)  # whether a window follows on the one before
 
-    def __call__(self, frames: Frames) -> np.ndarray:
-        def share(x: np.ndarray) -> np.ndarray:
-            turn = measures.dihedrals(x, self.quads)
-            first = measures.distances(x, self.quads[:, [0, 2]])
-            second = measures.distances(x, self.quads[:, [1, 3]])
-            right = (turn > TORSION[0]) & (turn < TORSION[1])
-            for reach in (first, second):
-                right &= (reach > REACH[0]) & (reach < REACH[1])
-            return self._in_a_row(right).mean(1)
-
-        return measures.evaluate(frames, 1, share)
+    def values(self, x: np.ndarray) -> np.ndarray:
+        turn = measures.dihedrals(x, self.quads)
+        right = (turn > TORSION[0]) & (turn < TORSION[1])
+        for ends in ([0, 2], [1, 3]):
+            reach = measures.distances(x, self.quads[:, ends])
+            right &= (reach > REACH[0]) & (reach < REACH[1])
+        return self._in_a_row(right).mean(1)
 
     def _in_a_row(self, right: np.ndarray) -> np.ndarray:
         """(t, W) windows -> those that lie in a stretch of ``row`` or more."""

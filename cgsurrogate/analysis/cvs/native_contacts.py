@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.analysis.cvs._base import OfPositions, TooSmall
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry import measures
 from cgsurrogate.geometry.superposition import target
@@ -60,16 +60,14 @@ def _among(reference: Frames, chosen: np.ndarray, to: str | int | np.ndarray) ->
     return native, what
 
 
-class NativeContacts(CV):
+class NativeContacts(OfPositions):
     name = "native_contacts"
     labels = ("native contacts",)
 
     def __init__(self, pairs: np.ndarray, ends: np.ndarray, beta: float, what: str) -> None:
         self.pairs_of_beads, self.ends, self.beta = pairs, ends, beta
+        self.width = 6 * len(ends)
         self.notes = (f"{len(pairs)} native contacts of {what}",)
 
-    def __call__(self, frames: Frames) -> np.ndarray:
-        def fraction(x: np.ndarray) -> np.ndarray:
-            return measures.switched(measures.distances(x, self.pairs_of_beads), self.ends, self.beta).mean(1)
-
-        return measures.evaluate(frames, 1, fraction, 6 * len(self.ends))
+    def values(self, x: np.ndarray) -> np.ndarray:
+        return measures.switched(measures.distances(x, self.pairs_of_beads), self.ends, self.beta).mean(1)

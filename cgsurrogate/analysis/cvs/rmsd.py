@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate.analysis.cvs._base import CV
+from cgsurrogate.analysis.cvs._base import OfPositions
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry import measures
 from cgsurrogate.geometry.superposition import deviation, target
@@ -21,7 +21,7 @@ def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> RMSD:
     return RMSD(chosen, *target(reference, chosen, to))
 
 
-class RMSD(CV):
+class RMSD(OfPositions):
     name = "rmsd"
     labels = ("RMSD",)
     unit = "nm"
@@ -31,5 +31,5 @@ class RMSD(CV):
         self.target = target
         self.notes = (f"RMSD of {len(chosen)} beads to {to}",)
 
-    def __call__(self, frames: Frames) -> np.ndarray:
-        return measures.evaluate(frames, 1, lambda x: deviation(x[:, self.chosen], self.target))
+    def values(self, x: np.ndarray) -> np.ndarray:
+        return deviation(x[:, self.chosen], self.target)

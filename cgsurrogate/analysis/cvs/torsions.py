@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.analysis.cvs._base import OfPositions, TooSmall
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry import measures
 
@@ -16,7 +16,7 @@ def build(reference: Frames) -> Torsions:
     return Torsions(*measures.torsion_quads(reference.beads))
 
 
-class Torsions(CV):
+class Torsions(OfPositions):
     name = "torsions"
     period = 2 * math.pi
     unit = "rad"
@@ -27,5 +27,5 @@ class Torsions(CV):
             raise TooSmall("torsions need a chain of at least four beads; leave this collective variable out")
         self.labels, self.quads, self.pairs = labels, quads, pairs
 
-    def __call__(self, frames: Frames) -> np.ndarray:
-        return measures.evaluate(frames, len(self.labels), lambda x: measures.dihedrals(x, self.quads))
+    def values(self, x: np.ndarray) -> np.ndarray:
+        return measures.dihedrals(x, self.quads)

@@ -1,6 +1,6 @@
 """What a distance between two sets of probabilities over the same bins is: one function and one entry each.
 
-``DIVERGENCES`` holds them by name; ``distances`` gives each an interval, a noise floor of its own, and a verdict.
+``DIVERGENCES`` holds them by name; ``comparison.noise_floor`` gives each an interval and a noise floor of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Histograms, kernel estimates, free energies and populations, each with an error.
 
 Everything is counted once, in blocks of frames that can be taken as independent; every error and interval (and, in
-``distances``, every noise floor) is then made by drawing blocks anew, without looking at the frames again.
+``comparison.noise_floor``, every noise floor) is then made by drawing blocks anew, without looking at the frames again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Metastable states: sets of the reference's microstates (PCCA+), and every ensemble's kinetics between them."""
+"""Macrostates: metastable sets of the reference's microstates (PCCA+), and every ensemble's kinetics between them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ DRAWS, MULTIPLES = 60, 5
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Macrostates(Result):
-    """M sets of S microstates, by falling population in the reference.
+    """M sets of S microstates (macrostates), by falling population in the reference.
 
     Attributes:
-        names: of the sets, "A", "B", ...
+        names: of the macrostates, "A", "B", ...
         assignment: (S,) macrostate of each microstate, -1 where the reference does not connect it with the others.
         cores: (S,) the same, and -1 also for microstates of low membership: between two cores, nothing changes.
         lag: ps, of the Markov state model.
-        timescales: ps, of the reference at this lag, the slowest first; the first M - 1 lie between the sets.
+        timescales: ps, of the reference at this lag, the slowest first; the first M - 1 lie between the macrostates.
     """
 
     names: tuple[str, ...]
@@ -47,14 +47,14 @@ class Macrostates(Result):
 
 
 def macrostates(
-    labels: np.ndarray, frames: Frames, lag: float, count: int, sets: int | None = None
+    labels: np.ndarray, frames: Frames, lag: float, count: int, wanted: int | None = None
 ) -> Macrostates | None:
-    """Sets of microstates between which the reference moves slowly, by PCCA+ (Roeblitz and Weber 2013).
+    """Macrostates, between which the reference moves slowly, by PCCA+ (Roeblitz and Weber 2013).
 
     Args:
         labels: (T,) number of the microstate of each frame of the reference, below ``count``.
         lag: ps, rounded to whole frames.
-        sets: how many; by default where the gap in the spectrum is largest, at most ``MOST``, each with at least
+        wanted: how many; by default where the gap in the spectrum is largest, at most ``MOST``, each with at least
             ``LEAST_POPULATION``, the slowest process between them slower than the lag.
 
     Returns:
@@ -62,22 +62,22 @@ def macrostates(
     """
     from deeptime.markov import pcca
 
-    if sets is not None and sets < 2:
-        raise ValueError(f"expected at least 2 metastable sets, got {sets}")
+    if wanted is not None and wanted < 2:
+        raise ValueError(f"expected at least 2 macrostates, got {wanted}")
     step = max(1, round(lag / frames.dt))
     if not frames.time_ordered or step >= max(frames.lengths):
         return None
     table = markov_model.transition_counts(labels, frames, step, count)[0]
     chosen = markov_model.connected(table)
-    if len(chosen) < (sets or 2) + 1:
+    if len(chosen) < (wanted or 2) + 1:
         return None
     matrix, stationary = markov_model.transition_matrix(table[np.ix_(chosen, chosen)])
     slow = markov_model.timescales(markov_model.spectrum(matrix, stationary)[0], step * frames.dt, MOST + 1)
-    for number in (sets,) if sets else _by_gap(slow, step * frames.dt):
+    for number in (wanted,) if wanted else _by_gap(slow, step * frames.dt):
         members = np.asarray(pcca(matrix, number, stationary_distribution=stationary).memberships)
         which = members.argmax(1)
         shares = np.bincount(which, stationary, minlength=number)
-        if shares.min() < (0 if sets else LEAST_POPULATION) or not shares.all():
+        if shares.min() < (0 if wanted else LEAST_POPULATION) or not shares.all():
             continue
         order = np.argsort(-shares)
         return _made(members[:, order], chosen, count, step * frames.dt, slow)
@@ -85,7 +85,7 @@ def macrostates(
 
 
 def _by_gap(slow: np.ndarray, lag: float) -> list[int]:
-    """Numbers of sets, the one before the largest gap of the spectrum first."""
+    """Numbers of macrostates, the one before the largest gap of the spectrum first."""
     filled = np.maximum(np.nan_to_num(slow, nan=0.0), lag / 10)
     ratios = {k + 2: filled[k] / filled[k + 1] for k in range(min(MOST, len(slow)) - 1) if filled[k] > lag}
     return sorted(ratios, key=lambda number: -ratios[number])
@@ -112,7 +112,7 @@ def describe(
     angles: Collection[str] = (),
     units: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
-    """A short text on each set: the means of collective variables over its core, e.g. "RMSD 0.12 nm, helix 0.7".
+    """A short text on each macrostate: the means of collective variables over its core, e.g. "RMSD 0.12 nm, helix 0.7".
 
     Args:
         columns: (T,) values by name.
@@ -146,11 +146,12 @@ def measure(
     cut: Blocks,
     rng: np.random.Generator,
 ) -> StateKinetics:
-    """Kinetics of any ensemble between the sets of the reference; nan and a note where its data do not allow it.
+    """Kinetics of any ensemble between the macrostates of the reference; nan and a note where its data do not allow it.
 
-    The model is a reversible Markov state model of the microstates, at the lag of the partition rounded to the frames
-    of the ensemble. Transitions are between sets; passages lead from core to core, started from the equilibrium within
-    the first. Every interval comes from a Bayesian bootstrap over blocks, but that of rates from a Poisson process.
+    The model is a reversible Markov state model of the microstates, at the lag of the macrostates rounded to the frames
+    of the ensemble. Transitions are between macrostates; first passages lead from core to core, started from the
+    equilibrium within the first. Every interval comes from a Bayesian bootstrap over blocks, but that of rates from a
+    Poisson process.
     """
     if labels.shape != (len(frames),):
         raise ValueError(f"expected one microstate a frame, ({len(frames)},), got {labels.shape}")

@@ -21,6 +21,7 @@ from cgsurrogate.analysis.results import Result
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper
+from cgsurrogate.core.statistics import draw
 
 PROCESSES, STARTS = 3, 2000
 TOO_FAST = 1.5  # factor of the rate of the slowest process from which on it is said
@@ -103,7 +104,7 @@ def one_step_relaxation(
         for psi in found.psi.T:
             value = psi[found.labels]
             squares = value[now] ** 2
-            picked = rng.choice(now, starts, p=squares / squares.sum())
+            picked = now[draw(np.cumsum(squares), starts, rng)]
             state = stepper.start(torch.as_tensor(np.array(frames.positions[picked])), generator)
             after = stepper.step(state, generator).positions.numpy()
             drawn = Frames(frames.beads, after, (1,) * starts, frames.dt, frames.temperature)

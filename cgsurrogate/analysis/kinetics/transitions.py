@@ -23,7 +23,7 @@ UNPHYSICAL = "its time is not physical time: compare ratios of times only"
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class DwellTimes(Result):
-    """Stays in a state, in time order, from the first frame in its core to the first in another core, or a run's end.
+    """Dwells in a state, in time order, from the first frame in its core to the first in another core, or a run's end.
 
     Attributes:
         state, run: (V,) where it is.
@@ -42,7 +42,7 @@ class DwellTimes(Result):
 
 
 def dwell_times(labels: np.ndarray, frames: Frames) -> DwellTimes:
-    """Stays from (T,) numbers of cores, -1 for none; never across runs, and from the first core of a run on."""
+    """Dwells from (T,) numbers of cores, -1 for none; never across runs, and from the first core of a run on."""
     ends = np.cumsum(frames.lengths)
     starts = ends - frames.lengths
     new = np.empty(len(labels), bool)
@@ -71,7 +71,7 @@ def counts(dwells: DwellTimes, count: int) -> np.ndarray:
 
 
 def frames_in_states(dwells: DwellTimes, count: int) -> np.ndarray:
-    """(M,) frames spent in each state, whether or not the end of the stay was seen."""
+    """(M,) frames spent in each state, whether or not the end of the dwell was seen."""
     return np.bincount(dwells.state, dwells.steps, minlength=count)
 
 
@@ -90,10 +90,10 @@ def rates(seen: np.ndarray, time: np.ndarray) -> Estimate:
 
 
 def survival(dwells: DwellTimes, count: int, points: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
-    """(L,) frames and (M, L) share of the stays that last at least so long (Kaplan and Meier 1958).
+    """(L,) frames and (M, L) share of the dwells that last at least so long (Kaplan and Meier 1958).
 
-    Stays that a run's end cuts off count as long as they were seen. Only stays whose beginning was seen count; where
-    there are fewer than three of a state, all of them. nan beyond the longest stay of a state.
+    Dwells that a run's end cuts off count as long as they were seen. Only dwells whose beginning was seen count; where
+    there are fewer than three of a state, all of them. nan beyond the longest dwell of a state.
     """
     longest = int(dwells.steps.max()) if len(dwells) else 0
     if longest < 1:

@@ -108,11 +108,11 @@ def even_edges(values: np.ndarray, bins: int) -> np.ndarray:
     return np.linspace(low, high if high > low else low + 1, bins + 1)
 
 
-def between(first: np.ndarray, second: np.ndarray, measure: Compare) -> float:
-    """``measure`` of two sets of probabilities, its greatest value (disjoint) where one of them is empty."""
+def between(first: np.ndarray, second: np.ndarray, divergence: Compare) -> float:
+    """``divergence`` of two sets of probabilities, its greatest value (disjoint) where one of them is empty."""
     if not first.sum() or not second.sum():
         first, second = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    return float(measure(first, second))
+    return float(divergence(first, second))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -127,11 +127,11 @@ def sample(cv: Callable[[Frames], np.ndarray], frames: Frames) -> Sample:
     return Sample(cv(frames), frames.probabilities)
 
 
-def on_joint_range(first: Sample, second: Sample, bins: int, columns: Sequence[int], measure: Compare) -> float:
-    """``measure`` of two samples on even bins from the least to the greatest value of both."""
+def on_joint_range(first: Sample, second: Sample, bins: int, columns: Sequence[int], divergence: Compare) -> float:
+    """``divergence`` of two samples on even bins from the least to the greatest value of both."""
     edges = [even_edges(np.concatenate([first.values[:, k], second.values[:, k]]), bins) for k in columns]
     a, b = (table(s.values[:, columns], s.weight, edges, clip=True) for s in (first, second))
-    return between(a, b, measure)
+    return between(a, b, divergence)
 
 
 def autocovariance(values: np.ndarray, runs: Sequence[slice]) -> np.ndarray:

@@ -9,6 +9,7 @@ from cgsurrogate.analysis.cvs._base import TooSmall
 from cgsurrogate.comparison.published import _histograms as shared
 from cgsurrogate.comparison.published._base import PublishedBenchmark, PublishedFigure
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.statistics import draw
 
 DRAWN, NOISE, BINS, HIGHEST, PADDING = 1_000_000, 0.25, 50, 4.0, 0.5
 KILOCALORIE = 4.184  # kJ
@@ -79,9 +80,8 @@ class BioEmu(PublishedBenchmark):
         """(DRAWN, 2) points drawn with the weights of the frames, each moved by Gaussian noise."""
         rng = np.random.default_rng(self.seed)
         values = (self.projection(frames)[:, :2] - self.mean) / self.scale
-        ladder = np.cumsum(frames.probabilities)
-        index = np.searchsorted(ladder, rng.random(DRAWN) * ladder[-1], "right")
-        return np.asarray(values[np.minimum(index, len(values) - 1)] + NOISE * rng.standard_normal((DRAWN, 2)))
+        index = draw(np.cumsum(frames.probabilities), DRAWN, rng)
+        return np.asarray(values[index] + NOISE * rng.standard_normal((DRAWN, 2)))
 
     def _table(self, drawn: np.ndarray) -> np.ndarray:
         """(bins,) densities up to a factor; what lies outside is left out."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cgsurrogate.core import filesystem
 from cgsurrogate.core.statistics import kish
 
 ENERGY_UNIT = "kJ/mol"  # of a bias, as a suffix
@@ -36,9 +37,7 @@ def load(spec: str | Path) -> np.ndarray:
     match = _SPEC.fullmatch(str(spec))
     if match is None:
         raise ValueError(f"expected file.npy or file.npz:name, got {spec}")
-    path, name = Path(match["path"]), match["name"]
-    if not path.is_file():
-        raise FileNotFoundError(f"expected an array at {path}, there is none")
+    path, name = filesystem.existing(match["path"], "an array"), match["name"]
     try:
         if path.suffix.lower() == ".npy":
             array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from cgsurrogate.core.filesystem import first_line
+
 
 @dataclasses.dataclass(frozen=True)
 class Header:
@@ -37,14 +39,12 @@ def header(path: Path, kind: str) -> Header:
     except (struct.error, OSError, KeyError, EOFError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"{path} cannot be read as {kind.upper()} ({_first(error)}); is the file damaged?") from None
+        raise ValueError(
+            f"{path} cannot be read as {kind.upper()} ({first_line(error)}); is the file damaged?"
+        ) from None
     if not found.frames:
         raise ValueError(f"{path} holds no frames")
     return found
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _cut(path: Path, frames: int) -> ValueError:
@@ -167,7 +167,7 @@ def _netcdf(path: Path) -> Header:
             needed = frames * sum(_record(v) for v in file._handle.variables.values() if v.dimensions[:1] == ("frame",))
             times = None if times is None else np.array(times, float)
     except Exception as error:  # netCDF4 and scipy raise whatever they meet in a damaged file
-        raise ValueError(f"{path} cannot be read as NetCDF ({_first(error)}); is the file damaged?") from None
+        raise ValueError(f"{path} cannot be read as NetCDF ({first_line(error)}); is the file damaged?") from None
     if magic[:3] == b"CDF" and path.stat().st_size < needed:
         raise _cut(path, path.stat().st_size * frames // needed - 1)
     return Header(frames, atoms, times)

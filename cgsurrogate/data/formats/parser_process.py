@@ -1,7 +1,7 @@
 """The program that parses trajectory files: a process of its own, because a damaged file can crash a parser.
 
-It reads requests, a JSON object a line, from its standard input and answers each with blocks of frames on its standard
-output. A block is a line of JSON that states the shapes, then the bytes of the arrays. Nothing but numpy, mdtraj and
+It reads requests, JSON objects, from the connection whose number is its argument, and answers each with blocks of
+frames. A block is a JSON object that states the shapes, then the bytes of each array. Nothing but numpy, mdtraj and
 h5py is imported here: this file is run by its path.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,37 +25,27 @@ MEMORY = 16 << 30  # bytes of address space; a damaged header may ask for more t
 Block = tuple[np.ndarray, np.ndarray | None]  # (n, A, 3) nm; cell vectors as rows (n, 3, 3) nm
 
 
-def _open(kind: str, path: str) -> Any:
-    from mdtraj import formats
-
-    return {
-        "xtc": formats.XTCTrajectoryFile,
-        "trr": formats.TRRTrajectoryFile,
-        "dcd": formats.DCDTrajectoryFile,
-        "netcdf": formats.NetCDFTrajectoryFile,
-    }[kind](path)
-
-
 def _block(kind: str, handle: Any, count: int, atoms: np.ndarray) -> Block:
+    read = handle.read(count)
+    if kind in ("xtc", "trr"):
+        return read[0][:, atoms], read[3]
+    sides, angles = read[-2:]
+    whole = sides is not None and np.asarray(sides).all()
+    return np.asarray(read[0])[:, atoms] / 10, _cell(np.asarray(sides) / 10, angles) if whole else None  # Angstrom
+
+
+def _cell(sides: Any, angles: Any) -> np.ndarray:
+    """(n, 3) nm and (n, 3) degrees -> (n, 3, 3) nm."""
     from mdtraj.utils.unitcell import lengths_and_angles_to_box_vectors
 
-    if kind in ("xtc", "trr"):
-        read = handle.read(count)
-        return read[0][:, atoms], read[3]
-    if kind == "dcd":
-        xyz, lengths, angles = handle.read(count)
-    else:
-        xyz, _, lengths, angles = handle.read(count)
-    xyz = np.asarray(xyz)[:, atoms] / 10  # Angstrom
-    if lengths is None or not np.asarray(lengths).all():
-        return xyz, None
-    return xyz, np.stack(lengths_and_angles_to_box_vectors(*np.asarray(lengths).T / 10, *np.asarray(angles).T), axis=1)
+    return np.stack(
+        lengths_and_angles_to_box_vectors(*np.asarray(sides, float).T, *np.asarray(angles, float).T), axis=1
+    )
 
 
 def _hdf5(path: str, first: int, last: int, count: int, atoms: np.ndarray) -> Iterator[Block]:
     """The HDF5 of mdtraj through h5py alone: no pickled attribute is read and no link to another file followed."""
     import h5py
-    from mdtraj.utils.unitcell import lengths_and_angles_to_box_vectors
 
     with h5py.File(path, "r") as file:
         data = {}
@@ -68,22 +59,16 @@ def _hdf5(path: str, first: int, last: int, count: int, atoms: np.ndarray) -> It
             raise ValueError("it holds no data set 'coordinates'; is it a trajectory?")
         for start in range(first, last, count):
             part = slice(start, min(start + count, last))
-            cell = None
-            if {"cell_lengths", "cell_angles"} <= data.keys():
-                sides = np.asarray(data["cell_lengths"][part], float).T, np.asarray(data["cell_angles"][part], float).T
-                cell = np.stack(lengths_and_angles_to_box_vectors(*sides[0], *sides[1]), axis=1)
+            periodic = {"cell_lengths", "cell_angles"} <= data.keys()
+            cell = _cell(data["cell_lengths"][part], data["cell_angles"][part]) if periodic else None
             yield np.asarray(data["coordinates"][part], np.float32)[:, atoms], cell
 
 
 def blocks(request: dict[str, Any]) -> Iterator[Block]:
     """Frames first, first + stride, ... below last of one file."""
-    kind, first, last, stride = (request[k] for k in ("kind", "first", "last", "stride"))
-    atoms = np.asarray(request["atoms"], int)
-    size = max(1, CHUNK_BYTES // (12 * request["all_atoms"]))
-    if kind == "hdf5":
-        made = _hdf5(request["path"], first, last, size, atoms)
-    else:
-        made = _sequence(kind, request["path"], first, last, size, atoms)
+    path, kind, first, last, stride = (request[k] for k in ("path", "kind", "first", "last", "stride"))
+    what = first, last, max(1, CHUNK_BYTES // (12 * request["all_atoms"])), np.asarray(request["atoms"], int)
+    made = _hdf5(path, *what) if kind == "hdf5" else _sequence(kind, path, *what)
     offset = 0
     for xyz, cell in made:
         chosen = slice((-offset) % stride, None, stride)
@@ -93,7 +78,9 @@ def blocks(request: dict[str, Any]) -> Iterator[Block]:
 
 
 def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.ndarray) -> Iterator[Block]:
-    with _open(kind, path) as handle:
+    from mdtraj.formats.registry import FormatRegistry
+
+    with FormatRegistry.fileobjects[Path(path).suffix.lower()](path) as handle:
         if first:
             handle.seek(first)
         done = first
@@ -108,25 +95,27 @@ def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.
 def main() -> None:
     import resource
 
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
     with contextlib.suppress(ValueError, OSError):  # not every system can limit it
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    for line in sys.stdin:
+    pipe = Connection(int(sys.argv[1]))
+    while True:
         try:
-            for xyz, cell in blocks(json.loads(line)):
-                xyz = np.ascontiguousarray(xyz, np.float32)
-                cell = None if cell is None else np.ascontiguousarray(cell, np.float64)
-                header = {"frames": len(xyz), "atoms": xyz.shape[1], "cell": cell is not None}
-                out.write(json.dumps(header).encode() + b"\n")
-                out.write(xyz.tobytes() + (b"" if cell is None else cell.tobytes()))
-            out.write(b'{"end": true}\n')
+            request = json.loads(pipe.recv_bytes())
+        except EOFError:
+            return
+        try:
+            for xyz, cell in blocks(request):
+                answer = {"frames": len(xyz), "atoms": xyz.shape[1], "cell": cell is not None}
+                pipe.send_bytes(json.dumps(answer).encode())
+                pipe.send_bytes(np.ascontiguousarray(xyz, np.float32).data)
+                if cell is not None:
+                    pipe.send_bytes(np.ascontiguousarray(cell, np.float64).data)
+            pipe.send_bytes(b'{"end": true}')
         except Exception as error:  # every fault of a parser becomes one line in the parent
-            text = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
-            out.write(json.dumps({"error": text[:300]}).encode() + b"\n")
-        out.flush()
+            text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            pipe.send_bytes(json.dumps({"error": text[:300]}).encode())
 
 
 if __name__ == "__main__":

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cgsurrogate.core import filesystem
 from cgsurrogate.data.formats import arrays
 from cgsurrogate.data.formats.headers import header
 from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
@@ -60,9 +62,7 @@ def sources(spec: str | Path, topology: Any) -> list[Source]:
         runs = array if array.ndim == 4 else array[None]
         names = [f"{spec} run {i}" if array.ndim == 4 else str(spec) for i in range(len(runs))]
         return [Source(n, len(r), r.shape[1], None, "array", r) for n, r in zip(names, runs, strict=True)]
-    path = Path(spec)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a trajectory at {path}, there is none")
+    path = filesystem.existing(spec, "a trajectory")
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty")
     kind = KINDS.get(path.suffix.lower())
@@ -77,13 +77,10 @@ def _parsed_here(path: Path, topology: Any) -> Source:
     import mdtraj
 
     try:
-        if path.suffix.lower() in (".pdb", ".cif", ".gro"):
-            found = mdtraj.load(str(path))
-        else:
-            found = mdtraj.load(str(path), top=topology)
+        own = path.suffix.lower() in (".pdb", ".cif", ".gro")
+        found = mdtraj.load(str(path), **({} if own else {"top": topology}))
     except Exception as error:  # parsers raise whatever they meet
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} cannot be read as a trajectory ({text[:200]})") from None
+        raise ValueError(f"{path} cannot be read as a trajectory ({filesystem.first_line(error)})") from None
     return Source(str(path), found.n_frames, found.n_atoms, None, "array", found.xyz, found.unitcell_vectors)
 
 
@@ -91,19 +88,18 @@ class Reader:
     """Reads frames of sources; owns the process that parses. Use it in a ``with`` block."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._held = bytearray()
+        self._parser: tuple[subprocess.Popen[bytes], Connection] | None = None
 
     def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
+        if self._parser is not None:
+            process, pipe = self._parser
+            self._parser = None
+            process.kill()
+            process.wait()
+            pipe.close()
 
     def blocks(self, source: Source, atoms: np.ndarray, first: int, last: int, stride: int) -> Iterator[Block]:
         """Frames first, first + stride, ... below last: (n, len(atoms), 3) nm and cell vectors (n, 3, 3) nm or None."""
@@ -120,66 +116,36 @@ class Reader:
         request |= {"atoms": [int(i) for i in atoms], "first": first, "last": last, "stride": stride}
         yield from self._ask(source.name, request)
 
-    def _ask(self, name: str, request: dict[str, Any]) -> Iterator[Block]:
-        if self._process is None:
-            command = [sys.executable, "-P", str(Path(__file__).with_name("parser_process.py"))]
+    def _started(self) -> tuple[subprocess.Popen[bytes], Connection]:
+        if self._parser is None:
+            here, there = multiprocessing.Pipe()
+            command = [sys.executable, "-P", str(Path(__file__).with_name("parser_process.py")), str(there.fileno())]
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                bufsize=0,
-            )
-            self._held.clear()
-        pipe = self._process.stdin
-        assert pipe is not None
+            silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            process = subprocess.Popen(command, env=environment, pass_fds=[there.fileno()], **silent)
+            there.close()
+            self._parser = process, here
+        return self._parser
+
+    def _ask(self, name: str, request: dict[str, Any]) -> Iterator[Block]:
+        process, pipe = self._started()
+
+        def received() -> bytes:
+            if not pipe.poll(SILENCE):
+                raise ValueError(f"{name}: its parser gave no answer for {SILENCE} s; is the file damaged?")
+            return pipe.recv_bytes()
+
         try:
-            pipe.write(json.dumps(request).encode() + b"\n")
-            pipe.flush()
-        except BrokenPipeError:
-            raise self._died(name) from None
-        while True:
-            line = self._answer(name, None)
-            answer = json.loads(line)
-            if "error" in answer:
-                raise ValueError(f"{name} cannot be read ({answer['error']}); is the file damaged?")
-            if answer.get("end"):
-                return
-            shape = (answer["frames"], answer["atoms"], 3)
-            xyz = self._array(name, shape, np.float32)
-            yield xyz, self._array(name, (shape[0], 3, 3), np.float64) if answer["cell"] else None
-
-    def _array(self, name: str, shape: tuple[int, ...], kind: type) -> np.ndarray:
-        return np.frombuffer(self._answer(name, int(np.prod(shape)) * np.dtype(kind).itemsize), kind).reshape(shape)
-
-    def _answer(self, name: str, length: int | None) -> bytes:
-        """The next ``length`` bytes of the parser's output, or the next line."""
-        assert self._process is not None and self._process.stdout is not None
-        pipe, held = self._process.stdout.fileno(), self._held
-        while True:
-            end = held.find(b"\n") + 1 if length is None else length
-            if end and len(held) >= end:
-                answer = bytes(held[:end])
-                del held[:end]
-                return answer
-            ready = select.select([pipe], [], [], SILENCE)[0]
-            piece = os.read(pipe, 1 << 20) if ready else b""
-            if not piece:
-                raise self._died(name)
-            held += piece
-
-    def _died(self, name: str) -> ValueError:
-        assert self._process is not None
-        process, self._process = self._process, None
-        if process.poll() is None:
-            try:
-                process.wait(1)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                return ValueError(f"{name}: its parser gave no answer for {SILENCE} s; is the file damaged?")
-        code = process.returncode
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return ValueError(f"{name} crashes its parser ({how}); the file is damaged: copy it again or leave it out")
+            pipe.send_bytes(json.dumps(request).encode())
+            while not (answer := json.loads(received())).get("end"):
+                if "error" in answer:
+                    raise ValueError(f"{name} cannot be read ({answer['error']}); is the file damaged?")
+                xyz = np.frombuffer(received(), np.float32).reshape(answer["frames"], answer["atoms"], 3)
+                yield xyz, np.frombuffer(received(), np.float64).reshape(-1, 3, 3) if answer["cell"] else None
+        except (EOFError, OSError):
+            self.__exit__()
+            code = process.returncode
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            raise ValueError(
+                f"{name} crashes its parser ({how}); the file is damaged: copy it again or leave it out"
+            ) from None

@@ -234,15 +234,12 @@ def collect(out: Path, run: int, protocol: Protocol) -> Path:
         name: np.concatenate([np.load(folder / f"{i:05d}.{name}.npy") for i in range(count)])
         for name in ("positions", "forces", "potential")
     }
-    frames = len(parts["positions"])
-    times = np.arange(1, frames + 1, dtype=np.float32) * protocol.every
-    path = out / f"run{run}.xtc"
-    temporary = out / f".run{run}.partial.xtc"
-    with mdtraj.formats.XTCTrajectoryFile(str(temporary), "w") as handle:
-        handle.write(parts["positions"], time=times)
-    temporary.replace(path)
-    filesystem.write_npy(out / f"run{run}.forces.npy", parts["forces"])
-    filesystem.write_npy(out / f"run{run}.potential.npy", parts["potential"])
+    positions, path = parts.pop("positions"), out / f"run{run}.xtc"
+    times = np.arange(1, len(positions) + 1, dtype=np.float32) * protocol.every
+    with filesystem.renaming(path, ".xtc") as temporary, mdtraj.open(str(temporary), "w") as handle:
+        handle.write(positions, time=times)
+    for name, array in parts.items():
+        filesystem.write_npy(out / f"run{run}.{name}.npy", array)
     return path
 
 

@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cgsurrogate.core import filesystem
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 
@@ -34,9 +35,7 @@ def build(topology: mdtraj.Topology, file: str | Path = "") -> Mapping:
     """
     if not str(file):
         raise ValueError("the mapping 'custom' needs a file of selections; give it as custom:file=beads.txt")
-    path = Path(file)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a file of selections at {path}, there is none")
+    path = filesystem.existing(file, "a file of selections")
     if path.stat().st_size > LONGEST:
         raise ValueError(
             f"{path} is larger than {LONGEST} bytes; a file of selections is a short text, is it the right file?"
@@ -73,8 +72,7 @@ def _groups(topology: mdtraj.Topology, text: str, inside: set[int]) -> list[_ato
     try:
         chosen = [int(i) for i in topology.select(match["selection"])]
     except Exception as error:  # the parser of mdtraj raises whatever its libraries raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"mdtraj cannot select {match['selection']!r} ({reason})") from None
+        raise ValueError(f"mdtraj cannot select {match['selection']!r} ({filesystem.first_line(error)})") from None
     chosen = [i for i in chosen if i in inside]
     if not chosen:
         raise ValueError(f"{match['selection']!r} selects no atom of the protein; check names against the topology")

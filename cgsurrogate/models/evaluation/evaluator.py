@@ -82,10 +82,14 @@ class Forces:
         return value
 
     def _prepare(self, positions: Tensor) -> None:
-        terms, rest = [], []
+        terms: list[Analytic] = []
+        rest: list[Energy] = []
         for term in terms_of(self.energy):
             form = term.analytic()
-            (rest if form is None else terms).append(term if form is None else form)
+            if form is None:
+                rest.append(term)
+            else:
+                terms.append(form)
         self.rest, self.terms = Sum(*rest), terms
         self.listed = {
             term: _Table(term.distances, positions.shape[1])
@@ -118,7 +122,7 @@ class Forces:
         from scipy.spatial import cKDTree
 
         x = np.nan_to_num(positions[0].cpu().numpy(), nan=0.0, posinf=0.0, neginf=0.0)  # a lost replica stays lost
-        pairs = cKDTree(x).query_pairs(max(term.cutoff for term in self.listed), output_type="ndarray")
+        pairs = cKDTree(x).query_pairs(max(term.cutoff or 0.0 for term in self.listed), output_type="ndarray")
         return [term.chosen(self.listed[term].rows(pairs)) if term in self.listed else term for term in self.terms]
 
     def _stale(self, positions: Tensor) -> bool:
@@ -166,6 +170,7 @@ class _SharedRows:
 def terms_of(energy: Energy) -> Iterator[Energy]:
     if type(energy) is Sum:
         for term in energy.terms:
+            assert isinstance(term, Energy)
             yield from terms_of(term)
     else:
         yield energy

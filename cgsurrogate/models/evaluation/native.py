@@ -33,10 +33,10 @@ def library(source: Path, **constants: int) -> ctypes.CDLL | None:
     try:
         version = subprocess.run([compiler, "--version"], capture_output=True, timeout=SECONDS, check=True).stdout
         parts = (source.read_bytes(), repr((FLAGS, macros)).encode(), version, _processor())
-        path = _folder() / f"{source.stem.strip('_')}-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:24]}.so"
-        if not path.exists():
-            _compile([compiler, *FLAGS, *macros], source, path)
-        return ctypes.CDLL(str(path))
+        built = _folder() / f"{source.stem.strip('_')}-{hashlib.sha256(b'|'.join(parts)).hexdigest()[:24]}.so"
+        if not built.exists():
+            _compile([compiler, *FLAGS, *macros], source, built)
+        return ctypes.CDLL(str(built))
     except (
         OSError,
         RuntimeError,

@@ -51,6 +51,8 @@ class Residues(Energy):
 
     handed = True
 
+    types: Tensor
+
     def __init__(self, beads: Beads, width: int, layers: int, radial: int, cutoff: float):
         super().__init__()
         if width < 1 or layers < 1 or radial < 2 or not cutoff > CLOSEST:
@@ -89,6 +91,11 @@ class EdgeFeatures(nn.Module):
 
     The last channel is a constant for near offsets along the chain, so that neighbours always hear of each other.
     """
+
+    index: Tensor
+    offset: Tensor
+    constant: Tensor
+    centres: Tensor
 
     def __init__(self, beads: Beads, groups: list[list[int]], radial: int, cutoff: float):
         super().__init__()
@@ -142,6 +149,8 @@ class EdgeFeatures(nn.Module):
 class TorsionFeatures(nn.Module):
     """(B, N, 3) -> (B, R, F): the dihedrals of each residue, with weights by their kind."""
 
+    index: Tensor
+
     def __init__(self, beads: Beads, groups: list[list[int]], width: int):
         super().__init__()
         self.rows = rows = Molecule.of(beads).dihedrals
@@ -165,7 +174,8 @@ class TorsionFeatures(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         if self.measure is None:
             return positions.new_zeros(len(positions), self.residues, self.weight.shape[1]) + 0 * self.weight.sum()
-        waves = multiples(*self.measure(positions), ORDER)  # (B, T, 2 ORDER)
+        cosine, sine = self.measure(positions)
+        waves = multiples(cosine, sine, ORDER)  # (B, T, 2 ORDER)
         waves = torch.cat((waves, torch.zeros_like(waves[:, :1])), 1)
         return waves.index_select(1, self.index).view(len(positions), self.residues, -1) @ self.weight
 

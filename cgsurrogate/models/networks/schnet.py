@@ -47,6 +47,8 @@ class SchNet(Energy):
 
     handed = True
 
+    types: Tensor
+
     def __init__(self, beads: Beads, width: int, layers: int, radial: int, cutoff: float):
         super().__init__()
         if width < 1 or layers < 1 or radial < 2 or not cutoff > SHORT:
@@ -84,6 +86,9 @@ class Radial(nn.Module):
     Zero on the diagonal and for pairs that are no edges. Narrow at short distances, wide at long ones (as in PhysNet,
     Unke & Meuwly, J. Chem. Theory Comput. 15, 3678 (2019)).
     """
+
+    edge: Tensor
+    centres: Tensor
 
     def __init__(self, beads: Beads, count: int, cutoff: float):
         super().__init__()
@@ -134,6 +139,10 @@ class Gaussians(torch.autograd.Function):
 class Local(nn.Module):
     """(B, N, 3) -> (B, N, F): the proper dihedrals that each bead takes part in, with weights of the bead types."""
 
+    index: Tensor
+    place: Tensor
+    types: Tensor
+
     def __init__(self, beads: Beads, width: int):
         super().__init__()
         rows = Molecule.of(beads).dihedrals
@@ -156,7 +165,8 @@ class Local(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         if not self.count:
             return positions.new_zeros(positions.shape[0], positions.shape[1], self.width)
-        waves = multiples(*self.measure(positions), ORDER)  # (B, T, 2 ORDER)
+        cosine, sine = self.measure(positions)
+        waves = multiples(cosine, sine, ORDER)  # (B, T, 2 ORDER)
         waves = torch.cat((waves, torch.zeros_like(waves[:, :1])), 1)
         seen = waves.index_select(1, self.index.flatten()).unflatten(1, self.index.shape)
         seen = seen.flatten(2).transpose(0, 1)  # (N, B, slots * 2 ORDER)

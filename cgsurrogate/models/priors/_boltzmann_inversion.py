@@ -17,59 +17,68 @@ MOST_FRAMES = 50_000  # evenly spaced; more make no visible difference to a one-
 WORST_MISFIT = 0.3
 
 
-def register(prior: Prior, beads: Beads, rows: np.ndarray, **shapes: tuple[int, ...]) -> None:
-    """Give a prior its terms (M, width): ``index`` (M,) into the kinds, their ``names`` and ``types``, and one row of
-    nan a kind for every parameter; ``misfit`` is one of them.
+class KindPrior(Prior):
+    """A prior with terms ``rows`` (M, width), whose parameters belong to kinds of terms; one row of nan a kind.
+
+    ``names`` of the kinds; buffers ``index`` (M,) into them, ``types`` (K, width) of beads and ``misfit`` (K,), and
+    one (K, ...) for every parameter of ``shapes``.
     """
-    index, names, types = Molecule.of(beads).kinds(rows)
-    prior.beads, prior.names = beads, names
-    prior.register_buffer("index", torch.from_numpy(index), persistent=False)
-    prior.register_buffer("types", torch.from_numpy(types))
-    for name, shape in {**shapes, "misfit": ()}.items():
-        prior.register_buffer(name, torch.full((len(names), *shape), torch.nan))
+
+    index: Tensor
+    types: Tensor
+    misfit: Tensor
+
+    def __init__(self, beads: Beads, rows: np.ndarray, **shapes: tuple[int, ...]):
+        super().__init__()
+        self.beads, self.rows = beads, rows
+        index, self.names, types = Molecule.of(beads).kinds(rows)
+        self.register_buffer("index", torch.from_numpy(index), persistent=False)
+        self.register_buffer("types", torch.from_numpy(types))
+        for name, shape in {**shapes, "misfit": ()}.items():
+            self.register_buffer(name, torch.full((len(self.names), *shape), torch.nan))
+
+    def samples(
+        self, values: Callable[[Tensor], Tensor], frames: Frames, what: str, most: int = MOST_FRAMES
+    ) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
+        """``values`` of (B, N, 3) positions, (B, M), in at most ``most`` frames, evenly spaced.
+
+        Yields for each kind: its number, the name of the term, samples (S,) float64 and their probabilities (S,).
+
+        Raises:
+            ValueError: frames of another molecule, fewer than two, or values that are not finite.
+        """
+        chosen, weights = self._thinned(frames, most)
+        found = _measured(values, frames, chosen)
+        for kind, label in enumerate(self.names):
+            name = f"{what} {label}"
+            columns = found[:, self.index.numpy() == kind]
+            if columns.shape[0] < 2:
+                raise ValueError(f"{name}: expected two or more frames to fit from, got {columns.shape[0]}; add frames")
+            if not np.isfinite(columns).all():
+                raise ValueError(f"{name}: its values are not finite; do two of these beads lie on one point?")
+            yield kind, name, columns.reshape(-1), np.repeat(weights / columns.shape[1], columns.shape[1])
+
+    def _thinned(self, frames: Frames, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Frame numbers and their probabilities, which sum to one."""
+        if frames.beads != self.beads:
+            raise ValueError("the frames hold other beads than the prior was built for; build it for these beads")
+        chosen = np.arange(0, len(frames), max(1, -(-len(frames) // most)))
+        weights = frames.probabilities[chosen]
+        if not weights.sum() > 0:
+            raise ValueError(
+                "all weights of the thinned frames are zero; give weights with more than a few large values"
+            )
+        return chosen, weights / weights.sum()
 
 
-def thinned(prior: Prior, frames: Frames, most: int = MOST_FRAMES) -> tuple[np.ndarray, np.ndarray]:
-    """Frame numbers, at most ``most`` and evenly spaced, and their probabilities (sum one).
-
-    Raises:
-        ValueError: the frames are of another molecule than the prior.
-    """
-    if frames.beads != prior.beads:
-        raise ValueError("the frames hold other beads than the prior was built for; build it for these beads")
-    chosen = np.arange(0, len(frames), max(1, -(-len(frames) // most)))
-    weights = frames.probabilities[chosen]
-    if not weights.sum() > 0:
-        raise ValueError("all weights of the thinned frames are zero; give weights with more than a few large values")
-    return chosen, weights / weights.sum()
-
-
-def measured(values: Callable[[Tensor], Tensor], frames: Frames, chosen: np.ndarray) -> np.ndarray:
-    """``values`` of (B, N, 3) positions, (B, M), for the chosen frames -> (T, M) float64."""
+def _measured(values: Callable[[Tensor], Tensor], frames: Frames, chosen: np.ndarray) -> np.ndarray:
+    """(T, M) float64 of the chosen frames."""
     parts = []
     with torch.no_grad():
         for start in range(0, len(chosen), CHUNK):
             block = np.array(frames.positions[chosen[start : start + CHUNK]], np.float32)
             parts.append(values(torch.from_numpy(block)).double().numpy())
     return np.concatenate(parts)
-
-
-def by_kind(
-    values: np.ndarray, weights: np.ndarray, prior: Prior, what: str
-) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
-    """For each kind: its number, the name of the term, samples (S,) and their probabilities (S,).
-
-    Raises:
-        ValueError: fewer than two frames, or values that are not finite; the message names the term.
-    """
-    for kind, label in enumerate(prior.names):
-        name = f"{what} {label}"
-        columns = values[:, prior.index.numpy() == kind]
-        if columns.shape[0] < 2:
-            raise ValueError(f"{name}: expected two or more frames to fit from, got {columns.shape[0]}; add frames")
-        if not np.isfinite(columns).all():
-            raise ValueError(f"{name}: its values are not finite; do two of these beads lie on one point?")
-        yield kind, name, columns.reshape(-1), np.repeat(weights / columns.shape[1], columns.shape[1])
 
 
 def mean_and_variance(name: str, samples: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.internal_coordinates import Cosines
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
+from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
 
 NARROWEST = 1e-3  # half range in the cosine
 
@@ -34,19 +34,24 @@ def build(beads: Beads, order: int = 8) -> AnglePrior:
     return AnglePrior(beads, order)
 
 
-class AnglePrior(Prior):
+class AnglePrior(KindPrior):
     """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,)."""
 
     stiff = True
     marginal = True
 
+    series: Tensor
+    centre: Tensor
+    reach: Tensor
+    wall: Tensor
+
     def __init__(self, beads: Beads, order: int):
-        super().__init__()
         if order < 2 or order % 2:
             raise ValueError(f"the order of the angle series must be even and at least 2, got {order}")
-        self.rows, self.order = Molecule.of(beads).angles, order
+        shapes: dict[str, tuple[int, ...]] = {"series": (order + 1,), "centre": (), "reach": (), "wall": ()}
+        super().__init__(beads, Molecule.of(beads).angles, **shapes)
+        self.order = order
         self.cosines = Cosines(len(beads), self.rows)
-        _boltzmann_inversion.register(self, beads, self.rows, series=(order + 1,), centre=(), reach=(), wall=())
 
     def forward(self, positions: Tensor) -> Tensor:
         u = (self.cosines(positions) - self.centre[self.index]) / self.reach[self.index]
@@ -90,9 +95,7 @@ class AnglePrior(Prior):
         return analytic.Curves(self.rows, curve)
 
     def fit(self, frames: Frames) -> None:
-        chosen, weights = _boltzmann_inversion.thinned(self, frames)
-        values = _boltzmann_inversion.measured(self.cosines, frames, chosen)
-        for kind, name, samples, share in _boltzmann_inversion.by_kind(values, weights, self, "angles"):
+        for kind, name, samples, share in self.samples(self.cosines, frames, "angles"):
             _, variance = _boltzmann_inversion.mean_and_variance(name, samples, share)
             low, high = _range(samples, share)
             middle, half = (low + high) / 2, max((high - low) / 2, NARROWEST)
@@ -121,5 +124,5 @@ def _range(samples: np.ndarray, share: np.ndarray, tail: float = 1e-4) -> tuple[
     """Quantiles that leave out ``tail`` of the weight at each end."""
     order = np.argsort(samples)
     seen = np.cumsum(share[order])
-    first, last = np.searchsorted(seen, tail), np.searchsorted(seen, 1 - tail)
-    return float(samples[order[first]]), float(samples[order[min(last, len(order) - 1)]])
+    first, last = np.searchsorted(seen, (tail, 1 - tail)).clip(max=len(order) - 1)
+    return float(samples[order[first]]), float(samples[order[last]])

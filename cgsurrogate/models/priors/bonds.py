@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.internal_coordinates import Differences
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
+from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
 
 
 def build(beads: Beads, narrowest: float = 0.002) -> BondPrior:
@@ -23,19 +23,21 @@ def build(beads: Beads, narrowest: float = 0.002) -> BondPrior:
     return BondPrior(beads, narrowest)
 
 
-class BondPrior(Prior):
+class BondPrior(KindPrior):
     """Buffers ``strength`` (kJ/mol/nm^2) and ``rest`` (nm), (K,), one row a kind; ``types`` (K, 2)."""
 
     stiff = True
     marginal = True
 
+    strength: Tensor
+    rest: Tensor
+
     def __init__(self, beads: Beads, narrowest: float):
-        super().__init__()
         if not narrowest > 0:
             raise ValueError(f"the narrowest bond must be above 0 nm, got {narrowest}")
-        self.rows, self.narrowest = Molecule.of(beads).bonds, narrowest
+        super().__init__(beads, Molecule.of(beads).bonds, strength=(), rest=())
+        self.narrowest = narrowest
         self.differences = Differences(len(beads), self.rows)
-        _boltzmann_inversion.register(self, beads, self.rows, strength=(), rest=())
 
     def _lengths(self, positions: Tensor) -> Tensor:
         return self.differences(positions).square().sum(1).sqrt()
@@ -56,9 +58,7 @@ class BondPrior(Prior):
 
     def fit(self, frames: Frames) -> None:
         """Mean and variance of each kind. The volume element b^2 moves the most probable length by 2 kT / (k b)."""
-        chosen, weights = _boltzmann_inversion.thinned(self, frames)
-        values = _boltzmann_inversion.measured(self._lengths, frames, chosen)
-        for kind, name, samples, share in _boltzmann_inversion.by_kind(values, weights, self, "bonds"):
+        for kind, name, samples, share in self.samples(self._lengths, frames, "bonds"):
             mean, variance = _boltzmann_inversion.mean_and_variance(name, samples, share)
             if not mean > 0:
                 raise ValueError(f"{name}: its length is {mean} nm; are two beads the same atom?")

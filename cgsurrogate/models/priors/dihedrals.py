@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.internal_coordinates import Dihedrals, multiples
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
+from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
 
 UNSEEN = 1e-5  # share of uniform samples
 GRID = 360
@@ -32,22 +32,24 @@ def build(beads: Beads, order: int = 5) -> DihedralPrior:
     return DihedralPrior(beads, order)
 
 
-class DihedralPrior(Prior):
+class DihedralPrior(KindPrior):
     """Buffers ``series`` (K, 2 order) kJ/mol of cos, sin, cos 2, sin 2, ...; ``types`` (K, 4)."""
 
     handed = True
     marginal = True
 
+    series: Tensor
+
     def __init__(self, beads: Beads, order: int):
-        super().__init__()
         if order < 1:
             raise ValueError(f"the order of the dihedral series must be at least 1, got {order}")
-        self.rows, self.order = Molecule.of(beads).dihedrals, order
+        super().__init__(beads, Molecule.of(beads).dihedrals, series=(2 * order,))
+        self.order = order
         self.measure = Dihedrals(len(beads), self.rows)
-        _boltzmann_inversion.register(self, beads, self.rows, series=(2 * order,))
 
     def forward(self, positions: Tensor) -> Tensor:
-        waves = multiples(*self.measure(positions), self.order)  # (B, M, 2 order)
+        cosine, sine = self.measure(positions)
+        waves = multiples(cosine, sine, self.order)  # (B, M, 2 order)
         return waves.flatten(1) @ self.series[self.index].flatten()
 
     def analytic(self) -> analytic.Analytic:
@@ -64,13 +66,11 @@ class DihedralPrior(Prior):
         return torch.atan2(sine, cosine)
 
     def fit(self, frames: Frames) -> None:
-        chosen, weights = _boltzmann_inversion.thinned(self, frames)
-        values = _boltzmann_inversion.measured(self._angles, frames, chosen)
         edges = np.linspace(-np.pi, np.pi, GRID + 1)
         grid = (edges[1:] + edges[:-1]) / 2
         features = np.stack([f(n * grid) for n in range(1, self.order + 1) for f in (np.cos, np.sin)], 1)
         penalty = 1e-7 * np.repeat(np.arange(1, self.order + 1) ** 4.0, 2)
-        for kind, name, samples, share in _boltzmann_inversion.by_kind(values, weights, self, "dihedrals"):
+        for kind, name, samples, share in self.samples(self._angles, frames, "dihedrals"):
             target = np.histogram(samples, bins=edges, weights=share)[0]
             target = (1 - UNSEEN) * target / target.sum() + UNSEEN / GRID
             a = _boltzmann_inversion.exponential_family(features, target, np.ones(GRID), penalty)

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.internal_coordinates import Dihedrals
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
+from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
 
 NARROWEST = 0.02  # radian
 
@@ -26,18 +26,19 @@ def build(beads: Beads) -> ImproperPrior:
     return ImproperPrior(beads)
 
 
-class ImproperPrior(Prior):
+class ImproperPrior(KindPrior):
     """Buffers ``strength`` k (kJ/mol) and ``rest`` chi0 (radian), (K,); ``types`` (K, 4)."""
 
     stiff = True
     handed = True
     marginal = True
 
+    strength: Tensor
+    rest: Tensor
+
     def __init__(self, beads: Beads):
-        super().__init__()
-        self.rows = Molecule.of(beads).impropers
+        super().__init__(beads, Molecule.of(beads).impropers, strength=(), rest=())
         self.measure = Dihedrals(len(beads), self.rows)
-        _boltzmann_inversion.register(self, beads, self.rows, strength=(), rest=())
 
     def forward(self, positions: Tensor) -> Tensor:
         cosine, sine = self.measure(positions)
@@ -58,13 +59,11 @@ class ImproperPrior(Prior):
         return torch.atan2(sine, cosine)
 
     def fit(self, frames: Frames) -> None:
-        chosen, weights = _boltzmann_inversion.thinned(self, frames)
-        values = _boltzmann_inversion.measured(self._angles, frames, chosen)
-        for kind, name, samples, share in _boltzmann_inversion.by_kind(values, weights, self, "impropers"):
+        for kind, name, samples, share in self.samples(self._angles, frames, "impropers"):
             rest = float(np.angle(share @ np.exp(1j * samples)))
             away = (samples - rest + np.pi) % (2 * np.pi) - np.pi
             _, variance = _boltzmann_inversion.mean_and_variance(name, away, share)
-            k = _concentration(1 - share @ np.cos(away)) if variance > NARROWEST**2 else 1 / NARROWEST**2
+            k = _concentration(float(1 - share @ np.cos(away))) if variance > NARROWEST**2 else 1 / NARROWEST**2
             self.strength[kind], self.rest[kind] = k * frames.kT, rest
             grid = np.linspace(-np.pi, np.pi, 1441)
             density = np.exp(-k * (1 - np.cos(grid)))

@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.internal_coordinates import Differences
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
-from cgsurrogate.models.priors import _boltzmann_inversion
+from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
 
 QUANTILE = 1e-4
 MOST_FRAMES = 10_000
@@ -33,18 +32,20 @@ def build(beads: Beads, separation: int = 4, hardness: float = 20.0, largest: fl
     return RepulsionPrior(beads, separation, hardness, largest)
 
 
-class RepulsionPrior(Prior):
+class RepulsionPrior(KindPrior):
     """Buffers ``closest`` r0 (nm) and ``strength`` k (kJ/mol/nm^2), (K,); ``types`` (K, 2)."""
 
+    closest: Tensor
+    strength: Tensor
+
     def __init__(self, beads: Beads, separation: int, hardness: float, largest: float):
-        super().__init__()
         if separation < 3 or not hardness > 0 or not largest > 0:
             raise ValueError(
                 "repulsion needs a separation of at least 3 bonds, and a hardness and a largest distance above 0"
             )
-        self.rows, self.hardness, self.largest = Molecule.of(beads).pairs(separation), hardness, largest
+        super().__init__(beads, Molecule.of(beads).pairs(separation), closest=(), strength=())
+        self.hardness, self.largest = hardness, largest
         self.differences = Differences(len(beads), self.rows)
-        _boltzmann_inversion.register(self, beads, self.rows, closest=(), strength=())
 
     def _lengths(self, positions: Tensor) -> Tensor:
         return self.differences(positions).square().sum(1).sqrt()
@@ -67,9 +68,7 @@ class RepulsionPrior(Prior):
         return analytic.Curves(self.rows[order], curve, closest, strength, cutoff=reach)
 
     def fit(self, frames: Frames) -> None:
-        chosen, weights = _boltzmann_inversion.thinned(self, frames, MOST_FRAMES)
-        values = _boltzmann_inversion.measured(self._lengths, frames, chosen)
-        for kind, name, samples, share in _boltzmann_inversion.by_kind(values, weights, self, "repulsion"):
+        for kind, name, samples, share in self.samples(self._lengths, frames, "repulsion", MOST_FRAMES):
             order = np.argsort(samples)
             low = float(samples[order[np.searchsorted(np.cumsum(share[order]), QUANTILE)]])
             if not low > 0:

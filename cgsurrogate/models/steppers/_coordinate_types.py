@@ -58,7 +58,8 @@ def describe(beads: Beads, zmatrix: ZMatrix) -> Chain:
     rows += [(k, [max(i, q), p, min(i, q)]) for k, (i, p, q, _) in enumerate(refs) if k > 1]  # no matter from where
     rows += [(k, row) for k, row in enumerate(refs) if k > 2]
     homes = np.array([rank[row[1]] for _, row in rows])
-    kinds, seen = [], collections.Counter()
+    kinds: list[str] = []
+    seen: collections.Counter[tuple[int, str]] = collections.Counter()
     for home, (_, row) in zip(homes, rows, strict=True):
         slot = "-".join(_name(beads.names[i], int(rank[i] - home), residues[rank[i]]) for i in row)
         count = seen[home, slot]

@@ -16,7 +16,7 @@ from cgsurrogate.models.steppers._conditional_gaussian import (
     bounded,
     dropout,
 )
-from cgsurrogate.models.steppers._heads import EACH, MixtureHeads, Weights
+from cgsurrogate.models.steppers._heads import EACH, MixtureHeads, Noise, Weights
 
 WIDTH = 96  # of the network of the stiff coordinates
 
@@ -81,7 +81,7 @@ class CoordinateHeads(MixtureHeads):
     def draw(self, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
         """(B, C), (B, D) radians, Gumbel noise (B, D, K) and normal numbers (B, D) -> (B, D) radians, not wrapped."""
         moved, scaled = self._by_lag(context)
-        return self._drawn(self._weights(context), now, gumbel.transpose(0, 1) + moved, normal, scaled.unbind(0))
+        return self._drawn(self._weights(context), now, Noise(gumbel.transpose(0, 1) + moved, normal, scaled))
 
 
 class DenseGaussian(ConditionalGaussian[Tensor]):

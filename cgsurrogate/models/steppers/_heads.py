@@ -12,7 +12,6 @@ half anywhere on the circle.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -38,10 +37,18 @@ class Weights(NamedTuple):
 
     context: Tensor
     before: Tensor  # (D, window EACH, H)
-    middle: Sequence[Tensor] | Tensor  # (D, H, H)
-    middle_bias: Sequence[Tensor] | Tensor  # (D, 1, H)
-    out: Sequence[Tensor] | Tensor  # (D, H, 3 K)
+    middle: Tensor  # (D, H, H)
+    middle_bias: Tensor  # (D, 1, H)
+    out: Tensor  # (D, H, 3 K)
     out_bias: Tensor  # (D, 1, 3 K)
+
+
+class Noise(NamedTuple):
+    """All that D heads draw from, and what the lag does to them."""
+
+    gumbel: Tensor  # (D, B, K), with what is added to the weights of the components
+    normal: Tensor  # (B, D)
+    factors: Tensor | None = None  # (D, B, H) of the last layer
 
 
 class MixtureHeads(nn.Module):
@@ -88,24 +95,25 @@ class MixtureHeads(nn.Module):
         return _wrapped_normal.log_density(later, logits, centre + self._origin(now), log_scale)
 
     @torch.no_grad()
-    def _drawn(
-        self, w: Weights, now: Tensor, gumbel: Tensor, normal: Tensor, factors: Iterable[Tensor | None]
-    ) -> Tensor:
-        """(B, D) radians, Gumbel noise (D, B, K), normal numbers (B, D) -> (B, D) radians, not wrapped.
+    def _drawn(self, w: Weights, now: Tensor, noise: Noise, slots: list[int] | None = None) -> Tensor:
+        """(B, D) radians and noise -> (B, D) radians, not wrapped.
 
-        ``factors``: for each head of its last layer (B, H), or None.
+        ``slots``: where the middle and the last layer of each head stand, which are not D of them then.
         """
         drawn, known = [], now.new_zeros(len(now), self.seen + EACH * now.shape[1])
-        noise = gumbel, normal.T.unsqueeze(-1), self._origin(now).transpose(0, 1)
-        parts = (
-            part.unbind(0) if isinstance(part, Tensor) else part for part in (*w, *noise)
-        )  # views at once: cheaper
-        for d, (*head, choice, step, origin, factor) in enumerate(zip(*parts, factors, strict=False)):
+        parts = [list(part.unbind(0)) for part in w]  # all views of a part at once are cheaper
+        if slots is not None:
+            parts[2:5] = [[own[slot] for slot in slots] for own in parts[2:5]]
+        choices, steps = noise.gumbel.unbind(0), noise.normal.T.unsqueeze(-1).unbind(0)
+        origins = self._origin(now).unbind(1)
+        for d, (head, choice, step, origin) in enumerate(
+            zip(zip(*parts, strict=True), choices, steps, origins, strict=True)
+        ):
             x, before, middle, middle_bias, out, bias = head
             begin = EACH * d
             x = nn.functional.silu(torch.addmm(x, known[:, begin : begin + self.seen], before), inplace=True)
             x = nn.functional.silu(torch.addmm(middle_bias, x, middle), inplace=True).add_(x)
-            raw = torch.addmm(bias, x if factor is None else x * factor, out)
+            raw = torch.addmm(bias, x if noise.factors is None else x * noise.factors[d], out)
             logits, centre, log_scale = raw.split(self.mixtures, -1)
             chosen = (logits + choice).argmax(-1, keepdim=True)
             scale = log_scale.gather(1, chosen).clamp_(*_wrapped_normal.LOG_SCALES).exp_()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -33,9 +32,9 @@ class Sample:
         _, self.names, kinds = vocabulary.find(chain)
         self.kinds, self.count = torch.from_numpy(kinds), len(vocabulary.kinds)
 
-    def mean(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """(K,) sums over the coordinates of each kind of the mean of a function of the coordinates."""
-        return self.by_kind((self.weights * function(self.natural)).sum(0))
+    def mean(self, values: Tensor) -> Tensor:
+        """(T, D) -> (K,): means over frames, summed over the coordinates of each kind."""
+        return self.by_kind((self.weights * values).sum(0))
 
     def by_kind(self, values: Tensor) -> Tensor:
         """(D,) -> (K,) sums."""
@@ -49,11 +48,15 @@ class Sample:
 
 def moments(samples: list[Sample]) -> tuple[Tensor, Tensor, Tensor]:
     """(K,) of each kind: mean, standard deviation, and whether it is soft; averaged over molecules and places."""
-    places = sum(s.by_kind(torch.ones(len(s.kinds), dtype=torch.float64)) for s in samples)
-    circular = sum(s.by_kind(s.circular.double()) for s in samples) > 0
-    mean, cosine, sine = (sum(s.mean(f) for s in samples) / places for f in (torch.clone, torch.cos, torch.sin))
+    zero = torch.zeros(samples[0].count, dtype=torch.float64)
+    places = sum((s.by_kind(torch.ones(len(s.kinds), dtype=torch.float64)) for s in samples), zero)
+    circular = sum((s.by_kind(s.circular.double()) for s in samples), zero) > 0
+    mean, cosine, sine = (
+        sum((s.mean(function(s.natural)) for s in samples), zero) / places
+        for function in (torch.clone, torch.cos, torch.sin)
+    )
     centre = torch.where(circular, torch.atan2(sine, cosine), mean)
-    scale = (sum(s.mean(lambda _, s=s: s.rest(centre).square()) for s in samples) / places).sqrt()
+    scale = (sum((s.mean(s.rest(centre).square()) for s in samples), zero) / places).sqrt()
     return centre, scale, which_are_soft(scale, circular, cosine, sine)
 
 

@@ -7,16 +7,14 @@ A ``Layout`` says which weights each coordinate of one molecule takes; the netwo
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cgsurrogate.models.steppers import _coordinate_types
-from cgsurrogate.models.steppers._heads import EACH, MixtureHeads, Weights, waves
+from cgsurrogate.models.steppers._heads import EACH, MixtureHeads, Noise, Weights, waves
 
 NEAR = 4  # offsets along the chain that have filters of their own
 RADIAL, CLOSEST, CUTOFF = 6, 0.4, 1.4  # radial functions of a distance between residues; nm
@@ -31,6 +29,31 @@ class Layout(nn.Module):
     ``heard`` (Q, 3) and ``linked`` (Q, 3) are the relations that were seen in training
     (``_coordinate_types.relations``). Those of this molecule that were not are left out: nothing is heard there.
     """
+
+    residues: Tensor  # (R,) and so on: places in the vocabulary
+    first: Tensor
+    last: Tensor
+    anchors: Tensor
+    offset: Tensor  # (R, R)
+    beside: Tensor  # (R, 2 NEAR)
+    order: Tensor  # (S,)
+    back: Tensor
+    soft_home: Tensor
+    soft_slot: Tensor
+    soft_kind: Tensor
+    soft_table: Tensor  # (R, m)
+    soft_slots: Tensor
+    stiff_kind: Tensor  # (P,)
+    stiff_where: Tensor
+    stiff_slots: Tensor  # (R, m)
+    rows: Tensor
+    columns: Tensor
+    before: Tensor  # (S, window)
+    link: Tensor
+    link_rows: Tensor
+    link_columns: Tensor
+    has_beside: Tensor  # (R, 2 NEAR, 1)
+    far: Tensor  # (R, R)
 
     def __init__(
         self, chain: _coordinate_types.Chain, vocabulary: _coordinate_types.Vocabulary, soft: np.ndarray, window: int
@@ -67,8 +90,8 @@ class Layout(nn.Module):
             padded = np.append(slots[which], 0)
             self._keep(**{f"{name}_table": table, f"{name}_where": where, f"{name}_slots": padded[table]})
         has = (beside >= 0) & (beside < count)
-        self.register_buffer("has_beside", torch.from_numpy(has).float()[..., None], persistent=False)  # (R, 2 NEAR, 1)
-        self.register_buffer("far", torch.from_numpy(np.abs(offset) > NEAR).float(), persistent=False)  # (R, R)
+        self.register_buffer("has_beside", torch.from_numpy(has).float()[..., None], persistent=False)
+        self.register_buffer("far", torch.from_numpy(np.abs(offset) > NEAR).float(), persistent=False)
         for k, shift in enumerate((0, BLOCK // 2)):
             block = (places + shift) // BLOCK if count > BLOCK else np.zeros_like(places)
             member = (block[:, None] == np.unique(block[homes[stiff]])).astype(np.float32)  # (R, blocks)
@@ -148,6 +171,7 @@ class ContactFeatures(nn.Module):
 
     CHANNELS = 16  # of a residue that is far along the chain
     REACHES = (0.7, 1.0, CUTOFF)  # nm
+    centres: Tensor
 
     def __init__(self, residues: int, width: int):
         super().__init__()
@@ -211,21 +235,16 @@ class SlotHeads(MixtureHeads):
             self.kind[layout.soft_kind][:, None], residues[layout.soft_home], self.from_context[layout.soft_slot]
         )
 
-    def _weights(self, layout: Layout, context: Tensor, of_slots: Callable[[Tensor], Sequence[Tensor]]) -> Weights:
+    def _weights(self, layout: Layout, context: Tensor, middle: Tensor, middle_bias: Tensor, out: Tensor) -> Weights:
         before = nn.functional.pad(self.from_before, (0, 0, 0, 0, 0, 1))[layout.before].flatten(1, 2)
-        slots = (of_slots(part) for part in (self.middle, self.middle_bias, self.out))
-        return Weights(context, before, *slots, self.out_bias[layout.soft_kind][:, None])
+        return Weights(context, before, middle, middle_bias, out, self.out_bias[layout.soft_kind][:, None])
 
     def log_density(self, layout: Layout, context: Tensor, now: Tensor, later: Tensor) -> Tensor:
         """(S, B, H), (B, S) and (B, S) radians in the order of drawing -> (B, S) log densities of ``later``."""
-        return self._density(self._weights(layout, context, lambda part: part[layout.soft_slot]), now, later)
+        middle, middle_bias, out = (part[layout.soft_slot] for part in (self.middle, self.middle_bias, self.out))
+        return self._density(self._weights(layout, context, middle, middle_bias, out), now, later)
 
     def draw(self, layout: Layout, context: Tensor, now: Tensor, gumbel: Tensor, normal: Tensor) -> Tensor:
         """(S, B, H), (B, S) radians, Gumbel noise (B, S, K), normal numbers (B, S) -> (B, S) radians, not wrapped."""
-
-        def views(part: Tensor) -> list[Tensor]:
-            own = part.unbind(0)
-            return [own[slot] for slot in layout.slots]
-
-        weights = self._weights(layout, context, views)
-        return self._drawn(weights, now, gumbel.transpose(0, 1), normal, itertools.repeat(None))
+        weights = self._weights(layout, context, self.middle, self.middle_bias, self.out)
+        return self._drawn(weights, now, Noise(gumbel.transpose(0, 1), normal), layout.slots)

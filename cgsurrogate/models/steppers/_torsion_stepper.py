@@ -45,6 +45,15 @@ Noise = tuple[Tensor, ...]  # (B, ...) each: all the randomness of one draw, tha
 class TorsionStepper(Stepper):
     """The encoding: soft angles in radians, then the stiff coordinates in standard deviations from their means."""
 
+    soft: Tensor  # (D,) bool
+    closest: Tensor  # (N, N) nm; what is nearer is drawn again
+    apart: Tensor  # (N, N) bool
+    _far_pairs: Tensor  # (2, P)
+    centre: Tensor  # (D,) natural units
+    scale: Tensor  # (D,)
+    lag_range: Tensor  # (2,) ps
+    main_lag: Tensor  # ps
+
     def __init__(self, beads: Beads, lag: float | None, memory: int = 0, from_start: bool = False):
         super().__init__()
         if memory < 0:
@@ -53,12 +62,12 @@ class TorsionStepper(Stepper):
         self.memory = memory
         size = self.zmatrix.size
         self.register_buffer("soft", torch.zeros(size, dtype=torch.bool))
-        self.register_buffer("closest", torch.zeros(len(beads), len(beads)))  # nm; what is nearer is drawn again
+        self.register_buffer("closest", torch.zeros(len(beads), len(beads)))
         self.register_buffer("apart", torch.tensor(Molecule.of(beads).separations >= APART), persistent=False)
         self.register_buffer("_far_pairs", self.apart.triu().nonzero().T.contiguous(), persistent=False)
-        self.register_buffer("centre", torch.full((size,), math.nan))  # natural units
+        self.register_buffer("centre", torch.full((size,), math.nan))
         self.register_buffer("scale", torch.full((size,), math.nan))
-        self.register_buffer("lag_range", torch.full((2,), math.nan))  # ps
+        self.register_buffer("lag_range", torch.full((2,), math.nan))
         self.register_buffer("main_lag", torch.tensor(math.nan if lag is None else float(lag)))
         self.soft[-len(self.zmatrix.torsion) :] = torch.as_tensor(self.zmatrix.torsion)  # until data decide
         self.register_load_state_dict_pre_hook(_make_networks_before_loading)

@@ -10,6 +10,8 @@ coordinates have forgotten the past: they depend on the new soft angles alone, b
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Generator, Tensor
 
@@ -115,13 +117,10 @@ class Autoregressive(TorsionStepper):
 
     def _noise(self, count: int, rng: Generator) -> Noise:
         """Gumbel noise and normal numbers for the heads, uniform numbers for the tail."""
-        soft, like = self.heads.count, {"generator": rng, "dtype": self.scale.dtype, "device": self.scale.device}
+        soft, stiff = self.heads.count, self.tail.count
+        like: dict[str, Any] = {"generator": rng, "dtype": self.scale.dtype, "device": self.scale.device}
         choice = torch.rand(count, soft, self.heads.mixtures, **like)
-        return (
-            _wrapped_normal.gumbel(choice),
-            torch.randn(count, soft, **like),
-            torch.rand(count, self.tail.count, **like),
-        )
+        return _wrapped_normal.gumbel(choice), torch.randn(count, soft, **like), torch.rand(count, stiff, **like)
 
     def _draw_soft(self, now: Tensor, context: Tensor, noise: Noise) -> Tensor:
         return self.heads.draw(context, now[:, : self.heads.count], *noise)

@@ -15,7 +15,7 @@ and be bound to one that it never saw, if it knows all of its kinds.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -64,6 +64,14 @@ class Graph(TorsionStepper):
     """See the head of this file and of ``_torsion_stepper``. ``chain`` and ``layout`` are those of one molecule."""
 
     transfers: ClassVar[bool] = True
+
+    words: Tensor  # the vocabulary, packed
+    kind_soft: Tensor  # (K,) bool
+    kind_centre: Tensor  # (K,)
+    kind_scale: Tensor
+    nearest: Tensor  # (U, U) nm
+    heard: Tensor  # (Q, 3)
+    linked: Tensor
 
     def __init__(self, beads: Beads, lag: float | None, sizes: dict[str, int]):
         super().__init__(beads, lag, from_start=True)
@@ -224,7 +232,8 @@ class Graph(TorsionStepper):
 
     def _noise(self, count: int, rng: Generator) -> Noise:
         """Gumbel noise and normal numbers for the head, uniform numbers for the tail."""
-        soft, like = len(self.layout.order), {"generator": rng, "dtype": self.scale.dtype, "device": self.scale.device}
+        soft = len(self.layout.order)
+        like: dict[str, Any] = {"generator": rng, "dtype": self.scale.dtype, "device": self.scale.device}
         choice = torch.rand(count, soft, self.sizes["mixtures"], **like)
         stiff = torch.rand(count, self.zmatrix.size - soft, **like)
         return _wrapped_normal.gumbel(choice), torch.randn(count, soft, **like), stiff

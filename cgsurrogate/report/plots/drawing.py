@@ -138,9 +138,7 @@ def legend(figure: Figure, axes: Iterable[Axes]) -> None:
 
 def _width(labels: Sequence[str], columns: int) -> float:
     """Inches that a legend takes; it fills column after column."""
-    rows = -(-len(labels) // columns)
-    parts = [labels[start : start + rows] for start in range(0, len(labels), rows)]
-    return sum(0.62 + LETTER * max(map(len, part)) for part in parts)
+    return sum(0.62 + LETTER * max(map(len, part)) for part in np.array_split(labels, columns))
 
 
 def blank(axes: Any, used: int) -> None:

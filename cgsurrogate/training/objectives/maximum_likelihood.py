@@ -42,7 +42,7 @@ class MaximumLikelihood(Objective):
         self.dynamics, self.frames = dynamics, frames
         self.cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
         some = np.linspace(0, len(frames) - 1, min(len(frames), 200)).astype(int)
-        self.health = Monitor(frames.beads, _positions(frames, some), frames.temperature)
+        self.monitor = Monitor(frames.beads, _positions(frames, some), frames.temperature)
         self.replicas: State | None = None
         self.mean_square: float | None = None  # of the gap, (kT)^2, over the latest updates
 
@@ -82,7 +82,7 @@ class MaximumLikelihood(Objective):
         """Replicas that went astray start anew from a frame: a single broken one would be all that the slope sees."""
         parts = [part for part in state if part is not None]
         good = torch.stack([torch.isfinite(part.reshape(len(part), -1)).all(1) for part in parts]).all(0)
-        good &= self.health.good(state)
+        good &= self.monitor.good(state)
         if good.all():
             return state
         fresh = self.dynamics.start(self._drawn(int((~good).sum()), rng), rng)
