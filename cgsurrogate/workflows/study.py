@@ -17,7 +17,7 @@ from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.data import force_aggregation
-from cgsurrogate.models.extrapolation_scores import add_uncertainty
+from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.parallel import cores
@@ -131,10 +131,10 @@ def _compare(out: Path, settings: StudySettings, report: Update) -> None:
 
 
 def _simulated(out: Path, name: str) -> Frames:
-    """The frames of a branch, with their uncertainty also where a run was killed just before it was noted."""
+    """The frames of a branch, with their extrapolation scores also where a run was killed just before it was noted."""
     model, simulation = (out / folder for folder in FOLDERS[name])
     novelty = Model.load(model).novelty
-    return Frames.load(simulation) if novelty is None else add_uncertainty(simulation, novelty)
+    return Frames.load(simulation) if novelty is None else add_extrapolation(simulation, novelty)
 
 
 def draw(out: Path, report: Update = silent) -> None:
