@@ -30,7 +30,7 @@ def add_uncertainty(
 
     Raises:
         ValueError: frames of other beads.
-        files.Busy: another process writes to the folder.
+        filesystem.Busy: another process writes to the folder.
     """
     folder, frames = Path(folder), Frames.load(folder)
     if frames.beads != novelty.beads:
