@@ -33,38 +33,65 @@ def _processes(text: str | None) -> int | str | None:
     help="Frames to draw the starting positions from; or, for a force field, all replicas from the extended chain, or "
     "from one structure file.",
 )
-@click.option(
+@_options.setting(
+    SimulationSettings,
     "--replicas",
     type=click.IntRange(min=1),
     help=f"Run side by side; with --tempering, a multiple of its number. [default: {REPLICAS}, or the next multiple]",
 )
 @click.option("--time", required=True, type=float, help="Length of each replica in ps.")
-@click.option(
-    "--every", type=float, help=f"ps between saved frames; a whole number of steps. [default: a {FRAMES}th of --time]"
+@_options.setting(
+    SimulationSettings,
+    "--every",
+    type=float,
+    help=f"ps between saved frames; a whole number of steps. [default: a {FRAMES}th of --time]",
 )
-@click.option("--lag", type=float, help="ps of one jump of a time-stepper, within the range it was trained on.")
+@_options.setting(
+    SamplerSettings,
+    "--lag",
+    type=float,
+    help="ps of one jump of a time-stepper, within the range it was trained on.",
+)
 @click.option("--energy", type=_options.PATH, help="Force field that corrects a time-stepper; needs --correct.")
-@click.option(
+@_options.setting(
+    SimulationSettings,
     "--correct",
     metavar="KIND",
     help="Weight the frames of a time-stepper: reweight:time=PS to the populations of the force field --energy, "
     "simulated so long, or reweight:to=FRAMES to those of frames.",
 )
-@click.option("--integrator", default=None, help="For a force field: kind and options, e.g. baoab:timestep=0.002.")
-@click.option("--temperature", "-T", type=float, help="K; that of the model by default (force fields only).")
+@_options.setting(
+    SamplerSettings,
+    "--integrator",
+    help="For a force field: kind and options, e.g. baoab:timestep=0.002.",
+)
+@_options.setting(
+    SimulationSettings,
+    "--temperature",
+    "-T",
+    type=float,
+    help="K; that of the model by default (force fields only).",
+)
 @click.option(
     "--tempering",
     metavar="LOW:HIGH:N",
     help="Parallel tempering for a force field: N temperatures in K that replicas exchange, e.g. 300:450:6.",
 )
-@click.option("--exchange", type=float, help="ps between exchanges of temperatures. [default: about 25 steps]")
-@click.option(
+@_options.setting(
+    SamplerSettings,
+    "--exchange",
+    type=float,
+    help="ps between exchanges of temperatures. [default: about 25 steps]",
+)
+@_options.setting(
+    SamplerSettings,
     "--pivot",
     metavar="N[:STEPS]",
     help="Monte Carlo pivot moves of dihedrals for a force field: N attempts of each replica after every few (STEPS) "
     "steps. Its equilibrium comes many times sooner, but the frames have no physical time.",
 )
-@click.option(
+@_options.setting(
+    SamplerSettings,
     "--independence",
     metavar="FRAMES",
     type=_options.PATH,

@@ -1,14 +1,19 @@
-"""What is asked of a simulation: settings that decide about its frames, and options that only concern its running."""
+"""What is asked of a simulation: settings that decide about its frames, and options that only concern its running.
+
+The command line reads its defaults here, so nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from cgsurrogate.core.frames import Frames
+    from cgsurrogate.core.frames import Frames
 
 StepReport = Callable[[float, float, float, float | None, str], None]
 """Called about once a second with (ps done, ps in all, ns a day of all replicas together, mean kinetic temperature in K

@@ -116,6 +116,7 @@ class Carried(BAOAB):
         return later._replace(velocities=noise + self.kick * later.memory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anew", [True, False])
 def test_noise_that_does_not_follow_the_moves_is_seen(anew):
     with pytest.raises(AssertionError):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 from scipy.special import betainc
-from wells import BEADS, COLD, FAST, FREEDOM, KT, STRENGTH, Still, Well, equilibrium, generator, integrate
+from wells import BEADS, COLD, FAST, FREEDOM, KT, STRENGTH, Still, Well, equilibrium, generator
 
 from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy
@@ -168,29 +168,6 @@ def test_an_energy_that_is_not_a_number_is_not_exchanged():
 
 
 # with dynamics
-
-
-@pytest.mark.parametrize("kind", FAST)
-def test_every_temperature_keeps_its_density(kind):
-    """Configurational temperatures of a harmonic well within four errors, and the exact acceptance."""
-    rungs, ladders = temperature_ladder.geometric(300, 520, 3), 300
-    moves, rng = integrate(kind, Well(), rungs, period=5), generator(9)
-    state = moves.start(equilibrium(rungs, ladders, rng), rng)
-    total, samples = torch.zeros(ladders, 3, dtype=torch.float64), 60
-    for _ in range(samples):
-        state = moves.step(state, rng)
-        kelvin = state.energy / (FREEDOM / 2 * units.BOLTZMANN)
-        order = state.ladder[:, PLACE].reshape(ladders, 3).argsort(1)
-        total += kelvin.reshape(ladders, 3).gather(1, order)
-    mean, error = total.mean(0) / samples, total.std(0) / samples / math.sqrt(ladders)
-    assert torch.equal(state.energy, Well()(state.positions))
-    for place, kelvin in enumerate(rungs):
-        assert error[place] < 0.01 * kelvin
-        assert abs(mean[place] - kelvin) < 4 * error[place]
-    found = temperature_ladder.notes(state.ladder.numpy(), rungs)
-    for pair, accepted in enumerate(found["acceptance"]):
-        exact = exact_acceptance(rungs[pair], rungs[pair + 1], FREEDOM)
-        assert abs(accepted - exact) < 5 * math.sqrt(exact * (1 - exact) / found["attempts"][pair])
 
 
 @pytest.mark.parametrize("kind", registry.kinds("integrators"))

@@ -68,6 +68,7 @@ class Mixture:
             (weights.new_tensor([product]), ((1 - product) / len(LEVELS) * shares).tile(len(LEVELS)))
         )
         self.cumulative = self.tables.cumsum(2)
+        self.logarithms = torch.cat((_logarithms(self.tables), whole.new_zeros(1, len(self.shares))))  # last row: zero
 
     def _bins(self, values: Tensor) -> Tensor:
         return ((values.double() - self.low) / self.width).floor().long().clamp(0, BINS - 1)
@@ -91,7 +92,7 @@ class Mixture:
         tables = self._broad(self._smoothed(self._smoothed(_counts(coded, member))), whole, 0.5)
         shares = weights.new_full((groups,), 1 / groups)
         for _ in range(ROUNDS):
-            score = _scores(coded, tables) + shares.log()  # (T, K)
+            score = _summed(coded, _logarithms(tables)) + shares.log()  # (T, K)
             self.fit = float(weights @ score.logsumexp(1))
             member = score.softmax(1) * weights[:, None]
             shares = (member.sum(0) + 1e-9) / (member.sum() + groups * 1e-9)
@@ -104,7 +105,7 @@ class Mixture:
 
     def log_density(self, values: Tensor) -> Tensor:
         """(B, M) radian -> (B,) ln q, per radian each; below the range as at its end."""
-        score = _scores(_rows(self._bins(values)), self.tables) + self.shares.log()
+        score = _summed(_rows(self._bins(values)), self.logarithms) + self.shares.log()
         return score.logsumexp(1) - self.width.log().sum()
 
     def covers(self, values: Tensor) -> Tensor:
@@ -121,9 +122,8 @@ class Mixture:
 
         What is given is drawn as well, to be overwritten.
         """
-        logarithms = torch.cat((self.tables.log().flatten(1).T, self.tables.new_zeros(1, len(self.shares))))
-        rows = torch.where(given, _rows(self._bins(values)), len(logarithms) - 1)  # the last row is zero
-        score = torch.nn.functional.embedding_bag(rows, logarithms, mode="sum") + self.shares.log()
+        rows = torch.where(given, _rows(self._bins(values)), len(self.logarithms) - 1)
+        score = _summed(rows, self.logarithms) + self.shares.log()
         return self._within(torch.multinomial(score.softmax(1), 1, generator=rng)[:, 0], rng)
 
     def _within(self, group: Tensor, rng: Generator) -> Tensor:
@@ -151,9 +151,14 @@ def _rows(bins: Tensor) -> Tensor:
     return bins + BINS * torch.arange(bins.shape[1])
 
 
-def _scores(rows: Tensor, tables: Tensor) -> Tensor:
-    """(T, M) rows and tables (K, M, BINS) -> (T, K) sums of the logarithms of the tables."""
-    return torch.nn.functional.embedding_bag(rows, tables.log().flatten(1).T.contiguous(), mode="sum")
+def _logarithms(tables: Tensor) -> Tensor:
+    """(K, M, BINS) -> (M BINS, K)."""
+    return tables.log().flatten(1).T.contiguous()
+
+
+def _summed(rows: Tensor, table: Tensor) -> Tensor:
+    """(T, M) rows of a table (R, K) -> (T, K), the sum of those of each conformation."""
+    return torch.nn.functional.embedding_bag(rows, table, mode="sum")
 
 
 def _counts(rows: Tensor, member: Tensor) -> Tensor:

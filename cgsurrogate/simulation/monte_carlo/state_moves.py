@@ -47,7 +47,8 @@ class IndependenceMove(Move):
         later = self.redrawn(now, rng)
         ratio = self.log_ratio(later) - self.log_ratio(now)
         kind = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        return Proposal(self.coordinates.placed(x, later.to(x)), ratio, kind)
+        moved = self.coordinates.turn(x, self.coordinates.signs * (later.to(x) - now))
+        return Proposal(moved, ratio, kind)
 
     def log_ratio(self, z: Tensor) -> Tensor:
         """(B, M) radian -> (B,) ln J - ln q; inf where q is zero, from where no move begins."""
