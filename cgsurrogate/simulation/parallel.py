@@ -34,7 +34,7 @@ from cgsurrogate.core.worker_processes import run_tasks
 from cgsurrogate.simulation import checkpoint
 from cgsurrogate.simulation.frame_store import Folder, assembled
 from cgsurrogate.simulation.run import Unstable, advance, finished, refuse_lost, simulate
-from cgsurrogate.simulation.settings import Limits, Report, RunOptions, SimulationSettings
+from cgsurrogate.simulation.settings import Limits, RunOptions, SimulationSettings, StepReport
 from cgsurrogate.simulation.specification import Specification, specify
 
 PARTS = "parts"
@@ -153,7 +153,7 @@ def _cut(whole: Specification, number: int) -> list[Specification]:
     return parts
 
 
-def _advance(spec: Specification, folder: Path, checkpoint_every: float, tell: Report) -> None:
+def _advance(spec: Specification, folder: Path, checkpoint_every: float, tell: StepReport) -> None:
     """What one process does: a part by itself, until all frames are made or no replica is left."""
     folder.mkdir(parents=True, exist_ok=True)
     with interrupts.watching() as asked, filesystem.locked(folder):
@@ -163,8 +163,8 @@ def _advance(spec: Specification, folder: Path, checkpoint_every: float, tell: R
             tell(spec.settings.time, spec.settings.time, 0.0, None, "")
 
 
-def _hear(report: Report | None, parts: Iterable[str]) -> Callable[..., None]:
-    """Report for all: the slowest part, the speed of all together, and the mean of their kinetic temperatures."""
+def _hear(report: StepReport | None, parts: Iterable[str]) -> Callable[..., None]:
+    """StepReport for all: the slowest part, the speed of all together, and the mean of their kinetic temperatures."""
     told: dict[str, tuple[float, float, float | None]] = dict.fromkeys(parts, (0.0, 0.0, None))
 
     def hear(part: str, done: float, total: float, pace: float, kelvin: float | None, note: str) -> None:
