@@ -173,15 +173,14 @@ class Frames:
         now = [np.arange(run.start, run.stop - lag) for run in self.runs if run.stop - run.start > lag]
         if not now:
             raise ValueError(f"no run is longer than the lag of {lag} frames ({lag * self.dt:g} ps); use a shorter lag")
-        first = np.concatenate(now)
-        return first, first + lag
+        return (first := np.concatenate(now)), first + lag
 
     def take_runs(self, indices: tuple[int, ...] | list[int] | np.ndarray) -> Frames:
         """The chosen runs, whole and in the given order."""
-        runs = self.runs
-        chosen = [runs[int(i)] for i in indices]
-        if not chosen:
+        places = [int(i) for i in indices]
+        if not places:
             raise ValueError("expected at least one run to take, got none")
+        chosen = [self.runs[i] for i in places]
 
         def gather(array: np.ndarray) -> np.ndarray:
             return array[chosen[0]] if len(chosen) == 1 else np.concatenate([array[run] for run in chosen])
@@ -190,7 +189,7 @@ class Frames:
             self,
             **self._of_each_array(gather),
             lengths=tuple(run.stop - run.start for run in chosen),
-            provenance=self.provenance.of_runs([int(i) for i in indices], len(runs)),
+            provenance=self.provenance.of_runs(places, len(self.lengths)),
         )
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
@@ -203,8 +202,7 @@ class Frames:
         if len(self.lengths) == 1:
             count = len(self)
             cut, gap = round(count * (1 - fraction)), count // 50
-            parts = (slice(0, max(1, cut - gap)), slice(min(cut, count - 1), count))
-            return self._cut(parts[0]), self._cut(parts[1])
+            return self._cut(slice(0, max(1, cut - gap))), self._cut(slice(min(cut, count - 1), count))
         order = np.random.default_rng(seed).permutation(len(self.lengths))
         wanted, total = fraction * len(self), 0
         held: list[int] = []

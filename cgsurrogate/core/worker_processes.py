@@ -110,7 +110,8 @@ def _work(name: str, packed: bytes) -> None:
         task = copy.deepcopy(ForkingPickler.loads(packed))  # its tensors came in memory that all processes share
         while not _own["asked"].poll():
             try:
-                return task(lambda *told: _own["messages"].put((name, told)))
+                task(lambda *told: _own["messages"].put((name, told)))
+                return
             except Busy:  # a process of a command that was killed holds the folder for a moment longer
                 if monotonic() > until:
                     raise
