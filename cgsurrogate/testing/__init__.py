@@ -51,7 +51,7 @@ def _arguments(family: str) -> tuple[Any, ...]:
     if family == "integrators":
         return samples.chain_beads(4), samples.Springs(), samples.TEMPERATURE
     if family in ("cvs", "published"):
-        return (samples.backbone_frames(),)
+        return (samples.peptide_frames(),)
     return (samples.all_atom().topology,) if family == "mappings" else (samples.peptide(),)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
-from cgsurrogate.analysis.cvs._base import CV
+from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.comparison.published._base import PublishedBenchmark
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data.mapping import Mapping
@@ -96,36 +98,42 @@ def _moved(frames: Frames) -> Frames:
     return dataclasses.replace(frames, positions=turned.astype(np.float32))
 
 
+def _variables(kind: Kind) -> Iterator[tuple[Frames, CV]]:
+    """For the backbone, and for CA beads alone where those are enough."""
+    yield (frames := samples.peptide_frames()), kind.build(frames)
+    frames = samples.peptide_frames("ca")
+    with contextlib.suppress(TooSmall):
+        yield frames, kind.build(frames)
+
+
 def it_gives_one_finite_row_a_frame(kind: Kind) -> None:
-    frames = samples.backbone_frames()
-    cv: CV = kind.build(frames)
-    values, wanted = cv(frames), (len(frames), len(cv.labels))
-    expect(values.shape == wanted, f"values of shape {wanted}, a column a label", values.shape, "name every column")
-    expect(np.isfinite(values).all(), "finite values", values, "mend the function")
-    pairs = all(0 <= a < len(cv.labels) and 0 <= b < len(cv.labels) for a, b in cv.pairs)
-    expect(pairs, f"pairs of columns below {len(cv.labels)}", cv.pairs, "mend pairs")
-    if cv.period:
-        inside = bool((np.abs(values) <= cv.period / 2 + 1e-6).all())
-        expect(inside, f"values within half a period, {cv.period / 2:g}", np.abs(values).max(), "wrap them")
+    for frames, cv in _variables(kind):
+        values, wanted = cv(frames), (len(frames), len(cv.labels))
+        expect(values.shape == wanted, f"values of shape {wanted}, a column a label", values.shape, "name every column")
+        expect(np.isfinite(values).all(), "finite values", values, "mend the function")
+        pairs = all(0 <= a < len(cv.labels) and 0 <= b < len(cv.labels) for a, b in cv.pairs)
+        expect(pairs, f"pairs of columns below {len(cv.labels)}", cv.pairs, "mend pairs")
+        if cv.period:
+            inside = bool((np.abs(values) <= cv.period / 2 + 1e-6).all())
+            expect(inside, f"values within half a period, {cv.period / 2:g}", np.abs(values).max(), "wrap them")
 
 
 def it_does_not_change_when_the_molecule_is_shifted_or_turned(kind: Kind) -> None:
-    frames = samples.backbone_frames()
-    cv: CV = kind.build(frames)
-    values = cv(frames)
-    off = cv(_moved(frames)) - values
-    if cv.period:
-        off = (off + cv.period / 2) % cv.period - cv.period / 2
-    fine = np.abs(off).max() < 1e-4 * max(1.0, float(np.abs(values).max()))
-    came = f"{np.abs(off).max():.2g} more of the same frames, turned"
-    expect(fine, "the same value of a turned and shifted molecule", came, "use distances, angles and dihedrals")
+    for frames, cv in _variables(kind):
+        values = cv(frames)
+        off = cv(_moved(frames)) - values
+        if cv.period:
+            off = (off + cv.period / 2) % cv.period - cv.period / 2
+        fine = np.abs(off).max() < 1e-4 * max(1.0, float(np.abs(values).max()))
+        came = f"{np.abs(off).max():.2g} more of the same frames, turned"
+        expect(fine, "the same value of a turned and shifted molecule", came, "use distances, angles and dihedrals")
 
 
 # -- published benchmarks ---------------------------------------------------------------------------------------------
 
 
 def it_says_what_it_measures_and_where_it_comes_from(kind: Kind) -> None:
-    frames = samples.backbone_frames()
+    frames = samples.peptide_frames()
     benchmark: PublishedBenchmark = kind.build(frames)
     metrics = benchmark.metrics
     texts = benchmark.name and benchmark.source and metrics and all(metrics.values())
@@ -137,7 +145,7 @@ def it_says_what_it_measures_and_where_it_comes_from(kind: Kind) -> None:
 
 
 def it_gives_the_same_figures_again(kind: Kind) -> None:
-    frames = samples.backbone_frames()
+    frames = samples.peptide_frames()
     one, two = (kind.build(frames)(frames) for _ in range(2))
     same = all(np.isclose(one[name], two[name], equal_nan=True) for name in one)
     expect(same, "the same figures when it is built again", (one, two), "draw from a generator with a fixed seed")

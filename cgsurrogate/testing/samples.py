@@ -101,7 +101,7 @@ def shaken_atoms(count: int = 40) -> np.ndarray:
     return np.asarray(peptide.xyz + rng.normal(0, 0.003, (count, peptide.n_atoms, 3)), np.float32)
 
 
-def backbone_frames() -> Frames:
-    """Backbone beads of that peptide in two runs of 25 and 15 frames, 2 ps apart."""
-    mapping = registry.build("mappings", "backbone", all_atom().topology)
+def peptide_frames(kind: str = "backbone") -> Frames:
+    """Beads of that peptide, by a kind of mapping, in two runs of 25 and 15 frames, 2 ps apart."""
+    mapping = registry.build("mappings", kind, all_atom().topology)
     return Frames(mapping.beads, mapping.positions(shaken_atoms()), (25, 15), 2.0, TEMPERATURE)
