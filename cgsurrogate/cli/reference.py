@@ -9,7 +9,7 @@ import click
 
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
-from cgsurrogate.data.generation.openmm import Protocol
+from cgsurrogate.data.generation.protocol import Protocol
 
 
 @click.command("reference", epilog="Example:  cgsurrogate reference peptide.pdb --runs 4 --ns 10 -o reference")

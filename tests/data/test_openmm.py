@@ -14,7 +14,8 @@ import pytest
 from cgsurrogate.analysis import convergence
 from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.data.generation.openmm import Protocol, collect, generate
+from cgsurrogate.data.generation.openmm import chunk_seed, collect, generate
+from cgsurrogate.data.generation.protocol import Protocol
 from cgsurrogate.data.read import Input, read
 
 openmm = pytest.importorskip("openmm")
@@ -95,7 +96,7 @@ def test_a_killed_generation_keeps_its_chunks_and_goes_on(made, dipeptide_pdb, t
         "g.generate(sys.argv[1], sys.argv[2], SHORT, platform='CPU')\n"
     )
     (tmp_path / "tests_protocol.py").write_text(
-        "from cgsurrogate.data.generation.openmm import Protocol\n" + f"SHORT = {SHORT!r}\n"
+        "from cgsurrogate.data.generation.protocol import Protocol\n" + f"SHORT = {SHORT!r}\n"
     )
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
@@ -154,9 +155,9 @@ def test_a_chunk_is_complete_only_with_its_state(made, tmp_path):
 
 
 def test_seeds_differ_by_run_and_chunk():
-    seeds = [SHORT.chunk_seed(run, chunk) for run in range(5) for chunk in range(-1, 20)]
+    seeds = [chunk_seed(SHORT, run, chunk) for run in range(5) for chunk in range(-1, 20)]
     assert len(set(seeds)) == len(seeds) and min(seeds) > 0
-    assert dataclasses.replace(SHORT, seed=1).chunk_seed(0, 0) != SHORT.chunk_seed(0, 0)
+    assert chunk_seed(dataclasses.replace(SHORT, seed=1), 0, 0) != chunk_seed(SHORT, 0, 0)
 
 
 @pytest.mark.parametrize("changes", [{"runs": 0}, {"every": 0.1, "timestep": 0.03}, {"temperature": -5.0}])

@@ -17,58 +17,13 @@ import numpy as np
 
 from cgsurrogate.core import filesystem, units
 from cgsurrogate.data.generation import throughput as speed
+from cgsurrogate.data.generation.protocol import Protocol
 
 HOT_KELVIN, HOT_PS = 500.0, 100.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """What is simulated. Two generations with equal protocols and seeds sample the same ensemble.
-
-    ``solvent_every`` evaluates implicit-solvent forces at every n-th step only (impulse multiple time-stepping,
-    Tuckerman, Berne and Martyna 1992): they cost most of a step and vary slowly. 1 turns it off.
-    """
-
-    runs: int = 4
-    nanoseconds: float = 10.0  # of each run
-    every: float = 2.0  # ps between frames
-    temperature: float = 300.0  # K
-    forcefield: tuple[str, ...] = ("amber14-all.xml", "implicit/obc2.xml")
-    timestep: float = 0.004  # ps
-    solvent_every: int = 1
-    hydrogen_mass: float = 4.0  # amu
-    friction: float = 1.0  # 1/ps
-    chunk: float = 200.0  # ps between checkpoints
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.runs < 1 or self.nanoseconds <= 0 or self.every <= 0 or self.temperature <= 0:
-            raise ValueError("runs, length, spacing of frames and temperature must be positive")
-        if abs(self.steps_per_frame * self.step - self.every) > 1e-9:
-            raise ValueError(
-                f"frames every {self.every} ps are not a whole number of steps of {self.step} ps; "
-                "choose a multiple or change the time step"
-            )
-
-    @property
-    def step(self) -> float:
-        """Outer time step in ps."""
-        return self.timestep * self.solvent_every
-
-    @property
-    def steps_per_frame(self) -> int:
-        return max(1, round(self.every / self.step))
-
-    @property
-    def frames_per_chunk(self) -> int:
-        return max(1, round(self.chunk / self.every))
-
-    @property
-    def chunks(self) -> int:
-        return max(1, round(self.nanoseconds * 1000 / (self.frames_per_chunk * self.every)))
-
-    def chunk_seed(self, run: int, chunk: int) -> int:
-        return int(np.random.SeedSequence((self.seed, run, chunk + 1)).generate_state(1)[0] % (2**31 - 1)) + 1
+def chunk_seed(protocol: Protocol, run: int, chunk: int) -> int:
+    return int(np.random.SeedSequence((protocol.seed, run, chunk + 1)).generate_state(1)[0] % (2**31 - 1)) + 1
 
 
 class Engine:
@@ -124,10 +79,10 @@ class Engine:
         protocol = self.protocol
         self.context.setPositions(self.start)
         openmm.LocalEnergyMinimizer.minimize(self.context, maxIterations=500)
-        self._reseed(protocol.chunk_seed(run, -1))
+        self._reseed(chunk_seed(protocol, run, -1))
         for temperature in (HOT_KELVIN, protocol.temperature):
             self._set_temperature(temperature)
-            self.context.setVelocitiesToTemperature(temperature * unit.kelvin, protocol.chunk_seed(run, -1))
+            self.context.setVelocitiesToTemperature(temperature * unit.kelvin, chunk_seed(protocol, run, -1))
             self.integrator.step(round(HOT_PS / protocol.step))
 
     def advance(self, seed: int) -> dict[str, np.ndarray]:
@@ -210,7 +165,7 @@ def generate(
             else:
                 engine.load_state(folder / f"{chunk - 1:05d}.state.xml")
             started = time.monotonic()
-            for name, array in engine.advance(protocol.chunk_seed(run, chunk)).items():
+            for name, array in engine.advance(chunk_seed(protocol, run, chunk)).items():
                 filesystem.write_npy(folder / f"{chunk:05d}.{name}.npy", array)
             engine.save_state(folder / f"{chunk:05d}.state.xml")  # last: it marks the chunk as complete
             speed.record(folder, per_chunk, time.monotonic() - started)
