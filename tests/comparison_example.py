@@ -11,7 +11,7 @@ from cgsurrogate.comparison.comparison import Comparison, Distance, Ensemble, Su
 from cgsurrogate.core.frames import Beads, Frames
 
 KT = 2.494
-HOSTILE = "<script>alert(1)</script><a href=\"javascript:alert(2)\">'x'</a>"
+HOSTILE = '<img src=x onerror="window.caught=1"><script>window.caught=1</script><a href="javascript:caught=1">it</a>'
 
 
 def beads(residues: int = 4) -> Beads:

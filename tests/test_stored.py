@@ -15,7 +15,7 @@ import torch
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.core.energy import forces
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.models.extrapolation_scores import add_uncertainty
+from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation import identity
 from cgsurrogate.workflows import study
@@ -56,12 +56,13 @@ def test_a_stepper_gives_the_same_densities(name, stored, expected):
 
 def test_a_model_scores_frames_as_it_did(stored, expected):
     simulation = stored / "monte-carlo"
+    assert Frames.load(simulation).extrapolation is not None and Frames.load(simulation).provenance.extrapolation
     (simulation / "uncertainty.npy").unlink()
     manifest = json.loads((simulation / "frames.json").read_text())
     del manifest["arrays"]["uncertainty"]
     (simulation / "frames.json").write_text(json.dumps(manifest))
-    scored = add_uncertainty(simulation, Model.load(stored / "force-field").novelty)
-    np.testing.assert_allclose(np.asarray(scored.uncertainty), expected["extrapolation"], rtol=2e-3)
+    scored = add_extrapolation(simulation, Model.load(stored / "force-field").novelty)
+    np.testing.assert_allclose(np.asarray(scored.extrapolation), expected["extrapolation"], rtol=2e-3)
 
 
 def test_frames_know_their_weights_and_their_order(stored):

@@ -24,7 +24,7 @@ from cgsurrogate.cli._progress import progress
 def command(model: Path, frames: Path, worst: int, quiet: bool) -> None:
     """Extrapolation scores of FRAMES: how new the surroundings of each bead are to MODEL.
 
-    Writes them to uncertainty.npy (frames, beads) beside the positions. Simulations of a force field have them already.
+    Writes them to extrapolation.npy (frames, beads) beside the positions. Simulations of a force field have them.
     """
     import numpy as np
 
@@ -36,8 +36,8 @@ def command(model: Path, frames: Path, worst: int, quiet: bool) -> None:
     if novelty is None:
         raise ValueError(f"{model} does not say what its training frames cover; train it again")
     with progress(quiet) as update:
-        scored = extrapolation_scores.add_uncertainty(frames, novelty, lambda fraction: update("scoring", fraction))
-    said, scores = extrapolation_scores.words(scored), scored.uncertainty
+        scored = extrapolation_scores.add_extrapolation(frames, novelty, lambda fraction: update("scoring", fraction))
+    said, scores = extrapolation_scores.words(scored), scored.extrapolation
     if said is not None:
         click.echo(said.text)
     if worst and scores is not None:

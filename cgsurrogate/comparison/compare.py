@@ -181,8 +181,8 @@ class _Work:
         columns = self.columns
         self.dynamics.of_projection(self.projection, self.projected, columns[REFERENCE], self.settings.macrostates)
         self.dynamics.of_definitions(self.states, columns, self.projected)
-        for kind, counted in self.dynamics.counted.items():
-            self.thermodynamics.add_states(kind, counted, JENSEN_SHANNON if kind == MICRO else POPULATIONS)
+        for kind, histograms in self.dynamics.histograms.items():
+            self.thermodynamics.add_states(kind, histograms, JENSEN_SHANNON if kind == MICRO else POPULATIONS)
 
     def _ensembles(self) -> list[Ensemble]:
         self.report("bonds, contacts and fluctuations")

@@ -48,7 +48,7 @@ class Dynamics:
     Attributes:
         frames, cut: of every ensemble; the first one is the reference.
         rng: a stream of its own for every purpose.
-        counted: populations of states in blocks, by kind of state and then by ensemble.
+        histograms: populations of states in blocks, by kind of state and then by ensemble.
     """
 
     frames: Mapping[str, Frames]
@@ -58,7 +58,7 @@ class Dynamics:
     states: dict[str, dict[str, StateKinetics]] = dataclasses.field(default_factory=dict)
     notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     described: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
-    counted: dict[str, dict[str, surfaces.BlockHistogram]] = dataclasses.field(default_factory=dict)
+    histograms: dict[str, dict[str, surfaces.BlockHistogram]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.timescales = dict.fromkeys(self.frames)
@@ -107,7 +107,7 @@ class Dynamics:
         self, name: str, labels: np.ndarray, lags: np.ndarray, count: int, found: metastable_states.Macrostates | None
     ) -> None:
         frames, cut = self.frames[name], self.cut[name]
-        self.counted.setdefault(MICRO, {})[name] = surfaces.state_histogram(labels, count, frames, cut)
+        self.histograms.setdefault(MICRO, {})[name] = surfaces.state_histogram(labels, count, frames, cut)
         if not frames.time_ordered:
             self.notes[name].append(f"no timescales: {frames.out_of_order} have no time order")
         else:
@@ -119,7 +119,7 @@ class Dynamics:
             self.notes[name] += notes
         if found is not None:
             sets = found.assignment[labels]
-            self.counted.setdefault(METASTABLE, {})[name] = surfaces.state_histogram(sets, len(found), frames, cut)
+            self.histograms.setdefault(METASTABLE, {})[name] = surfaces.state_histogram(sets, len(found), frames, cut)
             self.states[name][METASTABLE] = metastable_states.measure(
                 found, labels, frames, cut, self.rng(name, METASTABLE)
             )

@@ -27,7 +27,7 @@ _SIDE_CHAINS = {
     "TYR": "CB CG CD1 CD2 CE1 CE2 CZ OH",
     "VAL": "CB CG1 CG2",
 }
-_CAPS = {"ACE": "CH3 C O", "NME": "N C"}
+CAPS = {"ACE": ("CH3", "C", "O"), "NME": ("N", "C")}  # heavy atoms
 _ALIASES = {
     **dict.fromkeys(("HID", "HIE", "HIP", "HSD", "HSE", "HSP"), "HIS"),
     **dict.fromkeys(("CYX", "CYM"), "CYS"),
@@ -39,7 +39,7 @@ _ALIASES = {
 }
 
 _ROWS = (
-    [(residue, atom) for residue, atoms in _CAPS.items() for atom in atoms.split()]
+    [(residue, atom) for residue, atoms in CAPS.items() for atom in atoms]
     + [(r, atom) for r, side in _SIDE_CHAINS.items() for atom in ("N", "CA", "C", "O", *side.split())]
     + [("ANY", "OXT")]
 )
@@ -56,15 +56,15 @@ def canonical(residue: str) -> str:
     return _ALIASES.get(name, name)
 
 
+def canonical_atom(residue: str, atom: str) -> str:
+    """The name in the table of an atom that some programs call otherwise."""
+    residue, atom = canonical(residue), atom.strip().upper()
+    if atom in ("OT1", "O1") and residue not in CAPS:
+        return "O"
+    return {("NME", "CH3"): "C", ("ILE", "CD"): "CD1"}.get((residue, atom), atom)
+
+
 def number(residue: str, atom: str) -> int:
     """The type of a bead that stands on this atom; ``OTHER`` where the table has no row."""
-    residue, atom = canonical(residue), atom.strip().upper()
-    if atom in ("OXT", "OT2"):
-        return TABLE["ANY", "OXT"]
-    if atom in ("OT1", "O1") and residue in _SIDE_CHAINS:
-        atom = "O"
-    if residue == "NME" and atom == "CH3":
-        atom = "C"
-    if residue == "ILE" and atom == "CD":
-        atom = "CD1"
-    return TABLE.get((residue, atom), OTHER)
+    name = canonical_atom(residue, atom)
+    return TABLE["ANY", "OXT"] if name in ("OXT", "OT2") else TABLE.get((canonical(residue), name), OTHER)

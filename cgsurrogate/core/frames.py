@@ -16,7 +16,8 @@ from cgsurrogate.core.provenance import Provenance
 
 MANIFEST = "frames.json"
 FORMAT = 1
-STORED = {"positions": np.float32, "forces": np.float32, "weights": np.float64, "uncertainty": np.float16}
+STORED = {"positions": np.float32, "forces": np.float32, "weights": np.float64, "extrapolation": np.float16}
+RENAMED = {"uncertainty": "extrapolation"}  # arrays of folders that were written before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Frames:
         forces: (T, N, 3) kJ/mol/nm, or None.
         weights: (T,) statistical weights of biased data, not negative, or None for equal weights.
         provenance: where the frames come from, and what that did to their order in time.
-        uncertainty: (T, N) without a unit, how new each bead's surroundings are to the model, or None.
+        extrapolation: (T, N) without a unit, how new each bead's surroundings are to the model, or None.
     """
 
     beads: Beads
@@ -98,7 +99,7 @@ class Frames:
     forces: np.ndarray | None = None
     weights: np.ndarray | None = None
     provenance: Provenance = dataclasses.field(default_factory=Provenance)
-    uncertainty: np.ndarray | None = None
+    extrapolation: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = self.positions.shape
@@ -115,8 +116,8 @@ class Frames:
                 raise ValueError(f"expected one weight a frame, ({shape[0]},), got {self.weights.shape}")
             if not np.isfinite(self.weights).all() or self.weights.min() < 0 or self.weights.sum() <= 0:
                 raise ValueError("weights must be finite, not negative, and not all zero")
-        if self.uncertainty is not None and self.uncertainty.shape != shape[:2]:
-            raise ValueError(f"expected uncertainty of shape {shape[:2]}, got {self.uncertainty.shape}")
+        if self.extrapolation is not None and self.extrapolation.shape != shape[:2]:
+            raise ValueError(f"expected extrapolation of shape {shape[:2]}, got {self.extrapolation.shape}")
         for name in ("positions", "forces"):
             array = getattr(self, name)
             if array is not None and not isinstance(array, np.memmap) and not np.isfinite(array).all():
@@ -160,7 +161,7 @@ class Frames:
 
         They are read from the disk (or from what the system has kept of it) when they are next looked at.
         """
-        for array in (self.positions, self.forces, self.weights, self.uncertainty):
+        for array in (self.positions, self.forces, self.weights, self.extrapolation):
             pages = getattr(array, "_mmap", None)
             if pages is not None and getattr(array, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
                 pages.madvise(mmap.MADV_DONTNEED)
@@ -275,9 +276,10 @@ class Frames:
                 path = folder / Path(entry["file"]).name
                 if verify and filesystem.sha256(path) != entry["sha256"]:
                     raise ValueError(f"{path} has changed since it was written; restore it or make the frames again")
-                arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
-                if list(arrays[name].shape) != entry["shape"]:
-                    raise ValueError(f"{path} has shape {arrays[name].shape}, its manifest says {entry['shape']}")
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                if list(array.shape) != entry["shape"]:
+                    raise ValueError(f"{path} has shape {array.shape}, its manifest says {entry['shape']}")
+                arrays[RENAMED.get(name, name)] = array
             return cls(
                 beads=Beads.from_dict(manifest["beads"]),
                 lengths=tuple(manifest["lengths"]),

@@ -73,7 +73,7 @@ class Provenance:
         kinetic_temperature: K, the mean.
         too_close: the first pair of beads that came nearer than training data do, and its distance in nm.
         correction: how the frames were weighted after they were made.
-        uncertainty: summary of how new the frames are to the model that made them.
+        extrapolation: summary of how new the frames are to the model that made them.
         notes: anything else.
     """
 
@@ -102,7 +102,7 @@ class Provenance:
     kinetic_temperature: float | None = None
     too_close: tuple[float, ...] = ()
     correction: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    uncertainty: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    extrapolation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -140,6 +140,7 @@ class Provenance:
 
 
 FIELDS = {field.name for field in dataclasses.fields(Provenance)} - {"notes"}
+RENAMED = {"made by": "made_by", "uncertainty": "extrapolation"}
 MOVES = {"turns": "pivot", "jumps": "independence"}  # as they were called at first, and are called
 COUNTS = {"never_turned": "never_moved", "never_jumped": "never_moved", "acceptance_window": "acceptance_block"}
 
@@ -156,6 +157,4 @@ def _renewed(values: dict[str, Any]) -> dict[str, Any]:
     if not values.pop("time_ordered", True):
         kinds = " and ".join(moves)
         values["mixed_by"] = f"Monte Carlo {kinds} moves" if moves and "exchange" not in values else EXCHANGE
-    if "made by" in values:
-        values["made_by"] = values.pop("made by")
-    return values
+    return {RENAMED.get(name, name): value for name, value in values.items()}

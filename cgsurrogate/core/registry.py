@@ -60,17 +60,12 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     ('backbone', {})
     """
     name, _, rest = text.partition(":")
-    return (name, _options(rest, text)) if rest else (text, {})
-
-
-def _options(rest: str, text: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for item in rest.split(","):
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise ValueError(f"expected name:key=value,key=value, got {text!r}")
-        options[key.strip()] = _value(value.strip())
-    return options
+    if not rest:
+        return text, {}
+    items = [item.partition("=") for item in rest.split(",")]
+    if not all(equals for _, equals, _ in items):
+        raise ValueError(f"expected name:key=value,key=value, got {text!r}")
+    return name, {key.strip(): _value(value.strip()) for key, _, value in items}
 
 
 def _value(text: str) -> Any:

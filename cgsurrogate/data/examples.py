@@ -7,7 +7,6 @@ kJ/mol/nm) and ``example.json``.
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -48,8 +47,7 @@ class Example:
 
 
 def _numbered(folder: Path, ending: str) -> list[Path]:
-    found = [p for p in folder.glob(f"run*{ending}") if re.fullmatch(rf"run\d+{re.escape(ending)}", p.name)]
-    return sorted(found, key=lambda p: int(p.name[3 : -len(ending)]))
+    return sorted(folder.glob(f"run[0-9]*{ending}"), key=lambda path: int(path.name[3 : -len(ending)]))
 
 
 def examples(folder: Path = FOLDER) -> list[Example]:

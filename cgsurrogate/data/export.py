@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.core import bead_types, filesystem
-from cgsurrogate.core.frames import MANIFEST, Beads, Frames
+from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats.sources import Reader, Source, sources
@@ -132,10 +132,10 @@ def load_any(
     temperature: float | None = None,
     build: Callable[[Any], Mapping] | None = None,
 ) -> Frames:
-    """Frames from a folder of frames, from trajectories of beads, or from all-atom trajectories.
+    """Frames from trajectories of beads, or from all-atom trajectories.
 
     Args:
-        path: one file or several, or a folder of frames.
+        path: one file or several.
         topology: the PDB; by default the one beside the first trajectory with the same stem.
         like: frames whose beads and temperature hold here too.
         build: the mapping of all-atom trajectories.
@@ -144,8 +144,6 @@ def load_any(
         FileNotFoundError, ValueError: as for ``read``; or the beads are others than those of ``like``.
     """
     paths = list(path) if isinstance(path, list | tuple) else [path]
-    if len(paths) == 1 and (Path(paths[0]) / MANIFEST).exists():
-        return Frames.load(paths[0])
     top = Path(topology) if topology is not None else Path(paths[0]).with_suffix(".pdb")
     if topology is None and not top.is_file():
         raise FileNotFoundError(f"expected a topology beside {paths[0]}, at {top}; give it with -s")
@@ -193,8 +191,8 @@ def _beads_as_they_are(
                 steps.append(validation.spacing(run.name, times, dt))
                 lengths.append(last - first)
             done = 0
-            for xyz, _ in reader.blocks(run, np.arange(run.atoms), 0, run.frames, 1):
-                validation.finite(run.name, xyz, done, 1, list(beads.names), "coordinates")
+            for xyz, _ in reader.blocks(run, np.arange(run.atoms), range(run.frames)):
+                validation.finite(run.name, xyz, range(done, run.frames), beads.names, "coordinates")
                 if not done and len(bonds) and np.median(validation.lengths(xyz[:1], bonds)) > 0.9:
                     raise ValueError(f"{run.name}: bonded beads are too far apart for nm; divide the coordinates by 10")
                 done += len(xyz)

@@ -19,6 +19,8 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
@@ -33,74 +35,55 @@ def optimal_forces(
 ) -> Mapping:
     """The mapping with the force aggregation of least variance on these frames.
 
-    Atoms without a path of bonds to a bead (water, ions) get no coefficient.
+    It minimises tr(G S G^T) + ridge |G|^2 subject to G W^T = 1, where S (K, K) are the second moments of the forces
+    summed over each of K rigid groups and W (N, K) the position weights summed likewise:
+    G = (W S^-1 W^T)^-1 W S^-1. Atoms without a path of bonds to a bead (water, ions) get no coefficient.
 
     Args:
         topology: mdtraj's, to know which hydrogens belong to which heavy atom.
         atom_forces: (T, A, 3) kJ/mol/nm; some thousand frames are enough.
         weights: (T,) statistical weights of the frames.
     """
-    second, groups = moments(topology, atom_forces, weights, atoms=connected(mapping, topology))
-    return from_moments(mapping, second, groups)
+    if atom_forces.ndim != 3 or atom_forces.shape[1:] != (topology.n_atoms, 3):
+        raise ValueError(f"expected forces (T, {topology.n_atoms}, 3) kJ/mol/nm, got {atom_forces.shape}")
+    used = np.flatnonzero(connected(mapping, topology))
+    owner = _atom_groups.rigid_groups(topology)[used]
+    members = np.asarray(owner == np.unique(owner)[:, None], float)  # (K, A) one where an atom is in a group
+    positions = mapping.weights[:, used] @ members.T
+    second = _second_moments(members, atom_forces, used, weights)
+    second += RIDGE * np.trace(second) / len(second) * np.eye(len(second))
+    solved = np.linalg.solve(second, positions.T).T  # W S^-1
+    best = np.linalg.solve(solved @ positions.T, solved)
+    left = np.eye(len(best)) - best @ positions.T  # of rounding
+    best = best + np.linalg.solve(positions @ positions.T, left) @ positions
+    force_weights = np.zeros_like(mapping.force_weights)
+    force_weights[:, used] = best @ members
+    return dataclasses.replace(mapping, force_weights=force_weights)
 
 
 def connected(mapping: Mapping, topology: Any) -> np.ndarray:
     """(A,) bool: the atoms that a path of bonds joins to a mapped atom."""
-    bonded, found = _atom_groups.neighbours(topology), np.asarray(mapping.weights.any(0))
-    front = np.flatnonzero(found).tolist()
-    while front:
-        for near in bonded[front.pop()]:
-            if not found[near]:
-                found[near] = True
-                front.append(near)
-    return found
+    bonded = _atom_groups.neighbours(topology)
+    ends = [(a, b) for a, near in enumerate(bonded) for b in near]
+    rows, columns = np.array(ends, int).reshape(-1, 2).T
+    graph = sparse.coo_array((np.ones(len(ends)), (rows, columns)), shape=(len(bonded), len(bonded)))
+    part = csgraph.connected_components(graph)[1]
+    return np.isin(part, part[mapping.weights.any(0)])
 
 
-def moments(
-    topology: Any, atom_forces: np.ndarray, weights: np.ndarray | None = None, *, atoms: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Second moments (K, K) of the forces summed over each of K rigid groups, and the group of each atom (A,).
-
-    ``atoms`` (A,) bool leaves others out; their group is -1.
-    """
-    if atom_forces.ndim != 3 or atom_forces.shape[1:] != (topology.n_atoms, 3):
-        raise ValueError(f"expected forces (T, {topology.n_atoms}, 3) kJ/mol/nm, got {atom_forces.shape}")
-    owner = _atom_groups.rigid_groups(topology)
-    used = np.arange(len(owner)) if atoms is None else np.flatnonzero(atoms)
-    groups = np.full(len(owner), -1)
-    groups[used] = np.unique(owner[used], return_inverse=True)[1]
-    members = _members(groups)[:, used]
-    probability = np.full(len(atom_forces), 1.0) if weights is None else np.asarray(weights, float)
-    probability = probability / probability.sum()
+def _second_moments(
+    members: np.ndarray, atom_forces: np.ndarray, used: np.ndarray, weights: np.ndarray | None
+) -> np.ndarray:
+    """(K, K) weighted mean over frames of the products of forces summed over each group, all components together."""
+    probability = np.ones(len(atom_forces)) if weights is None else np.asarray(weights, float)
+    root = np.sqrt(probability / probability.sum())
     second = np.zeros((len(members), len(members)))
     for start in range(0, len(atom_forces), 1000):
         part = slice(start, start + 1000)
         summed = np.einsum("ka,tad->ktd", members, np.asarray(atom_forces[part][:, used], float), optimize=True)
-        summed *= np.sqrt(probability[part])[None, :, None]
-        flat = summed.reshape(len(members), -1)
+        flat = (summed * root[part, None]).reshape(len(members), -1)
         second += flat @ flat.T
-    return second, groups
-
-
-def _members(groups: np.ndarray) -> np.ndarray:
-    """(K, A) one where an atom is in a group."""
-    return np.asarray(groups == np.arange(groups.max() + 1)[:, None], float)
-
-
-def from_moments(mapping: Mapping, second: np.ndarray, groups: np.ndarray, ridge: float = RIDGE) -> Mapping:
-    """Minimise tr(G S G^T) + ridge |G|^2 subject to G W^T = 1, where S are the moments of rigid groups.
-
-    The solution is G = (W S^-1 W^T)^-1 W S^-1, with W (N, K) the position weights summed over each group.
-    """
-    members = _members(groups)
-    positions = mapping.weights @ members.T
-    regular = second + ridge * np.trace(second) / len(second) * np.eye(len(second))
-    solved = np.linalg.solve(regular, positions.T).T  # W S^-1
-    best = np.linalg.solve(solved @ positions.T, solved)
-    best = (
-        best + np.linalg.solve(positions @ positions.T, np.eye(len(best)) - best @ positions.T) @ positions
-    )  # rounding
-    return dataclasses.replace(mapping, force_weights=best @ members)
+    return second
 
 
 def slices(mapping: Mapping) -> Mapping:

@@ -14,6 +14,7 @@ import numpy as np
 from cgsurrogate.core import units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.statistics import kish
 from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays
@@ -79,22 +80,6 @@ class Input:
         units.thermal_energy(self.temperature)  # refuses what is no temperature
 
 
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """Frames first, first + stride, ... below last of one run."""
-
-    first: int
-    last: int
-    stride: int
-
-    @property
-    def slice(self) -> slice:
-        return slice(self.first, self.last, self.stride)
-
-    def __len__(self) -> int:
-        return len(range(self.first, self.last, self.stride))
-
-
 def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda done, total: None) -> Frames:
     """Read trajectories and map them; ``build`` makes the mapping from an mdtraj topology.
 
@@ -113,7 +98,7 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
     if given.weights:
         kT = units.thermal_energy(given.temperature)
         weights = arrays.frame_weights(given.weights, arrays.split(given.weights, counts, (), "weights"), kT)
-        kept = np.concatenate([part[w.slice] for part, w in zip(weights, windows, strict=True)])
+        kept = np.concatenate([part[_slice(window)] for part, window in zip(weights, windows, strict=True)])
     if forces is not None:
         mapping, noise = _aggregated(given.aggregate, mapping, structure, forces, weights, windows)
     positions, mapped_forces = _map_all(structure, mapping, runs, windows, forces, report)
@@ -131,7 +116,7 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
             ns_per_day=throughput.known(given.trajectories),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
-            effective_fraction=None if kept is None else arrays.effective_fraction(kept),
+            effective_fraction=None if kept is None else kish(kept) / len(kept),
         ),
     )
 
@@ -150,7 +135,7 @@ def _map_all(
     structure: Any,
     mapping: Mapping,
     runs: list[Source],
-    windows: list[Window],
+    windows: list[range],
     forces: list[np.ndarray] | None,
     report: Report,
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -164,15 +149,16 @@ def _map_all(
     unwrap, done = Unwrap(len(used), bonds), 0
     with Reader() as reader:
         for number, (run, window) in enumerate(zip(runs, windows, strict=True)):
-            frame, start = window.first, done
-            for xyz, cells in reader.blocks(run, used, window.first, window.last, window.stride):
-                validation.finite(run.name, xyz, frame, window.stride, labels, "coordinates")
+            start = done
+            for xyz, cells in reader.blocks(run, used, window):
+                left = window[done - start :]
+                validation.finite(run.name, xyz, left, labels, "coordinates")
                 xyz = unwrap(xyz, cells)
-                if frame == window.first:
+                if done == start:
                     validation.scale(run.name, xyz[0], bonds, labels)
-                validation.whole(run.name, xyz, bonds, labels, frame, window.stride)
+                validation.whole(run.name, xyz, bonds, labels, left)
                 positions[done : done + len(xyz)] = few.positions(xyz)
-                done, frame = done + len(xyz), frame + len(xyz) * window.stride
+                done += len(xyz)
                 report(done, total)
             if done - start != len(window):
                 raise ValueError(
@@ -181,9 +167,9 @@ def _map_all(
             if forces is not None and mapped is not None:
                 all_labels = [str(atom) for atom in structure.atoms]
                 for at in range(0, len(window), PIECE):
-                    part = slice(window.first + at * window.stride, window.last, window.stride)
-                    piece = np.asarray(forces[number][part][:PIECE])
-                    validation.finite(f"forces of {run.name}", piece, part.start, window.stride, all_labels, "forces")
+                    part = window[at : at + PIECE]
+                    piece = np.asarray(forces[number][_slice(part)])
+                    validation.finite(f"forces of {run.name}", piece, part, all_labels, "forces")
                     mapped[start + at : start + at + len(piece)] = mapping.forces(piece)
     return positions, mapped
 
@@ -221,13 +207,17 @@ def _one_spacing(runs: list[Source], dt: float | None) -> float:
     return steps[0]
 
 
-def _window(run: Source, step: float, given: Input) -> Window:
-    """The wanted frames of a run, ``step`` ps apart."""
+def _slice(frames: range) -> slice:
+    return slice(frames.start, frames.stop, frames.step)
+
+
+def _window(run: Source, step: float, given: Input) -> range:
+    """The wanted frames of a run, whose frames are ``step`` ps apart."""
     zero = 0.0 if given.dt is not None or run.times is None else float(run.times[0])
     slack = 1e-3  # of a frame: times are stored in single precision
     first = 0 if given.begin is None else max(0, int(np.ceil((given.begin - zero) / step - slack)))
     last = run.frames if given.end is None else min(run.frames, int(np.floor((given.end - zero) / step + slack)) + 1)
-    window = Window(first, last, given.stride)
+    window = range(first, last, given.stride)
     if len(window) < 2:
         until = zero + (run.frames - 1) * step
         raise ValueError(
@@ -243,7 +233,7 @@ def _aggregated(
     structure: Any,
     forces: list[np.ndarray],
     weights: list[np.ndarray] | None,
-    windows: list[Window],
+    windows: list[range],
 ) -> tuple[Mapping, dict[str, Any]]:
     """The mapping with the wanted aggregation, and the noise of each kind on frames that the optimum was not made from.
 
@@ -254,7 +244,7 @@ def _aggregated(
     atoms = np.flatnonzero(aggregation.connected(mapping, structure))  # without water
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for number, window in enumerate(windows):
-        taken = np.arange(window.first, window.last, window.stride * every)
+        taken = np.array(window[::every])
         pieces = [forces[number][taken[at : at + PIECE]][:, atoms] for at in range(0, len(taken), PIECE)]
         part = np.concatenate(pieces).astype(np.float32)
         share = np.ones(len(part)) if weights is None else np.asarray(weights[number][taken], float)

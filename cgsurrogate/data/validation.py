@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 TYPICAL = 0.15  # nm, a bond between heavy atoms
@@ -50,13 +52,13 @@ def spacing(name: str, times: np.ndarray | None, dt: float | None) -> float:
     return mean
 
 
-def finite(name: str, array: np.ndarray, first: int, stride: int, labels: list[str], what: str) -> None:
-    """(n, A, 3); frames are counted in the file."""
+def finite(name: str, array: np.ndarray, frames: range, labels: Sequence[str], what: str) -> None:
+    """(n, A, 3); ``frames`` are their numbers in the file."""
     good = np.isfinite(array).all(-1)
     if not good.all():
         frame, atom = np.argwhere(~good)[0]
         raise ValueError(
-            f"{name}: {what} are not finite, first in frame {first + frame * stride}, atom {labels[atom]}; "
+            f"{name}: {what} are not finite, first in frame {frames[frame]}, atom {labels[atom]}; "
             "leave those frames out"
         )
 
@@ -88,8 +90,8 @@ def scale(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str]) -> N
         raise ValueError(f"{name}: bonded atoms are {middle:.3f} nm apart, too near; are the coordinates in nm?")
 
 
-def whole(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str], first: int, stride: int) -> None:
-    """No bond of any frame (n, A, 3) nm is broken."""
+def whole(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str], frames: range) -> None:
+    """No bond of any frame (n, A, 3) nm is broken; ``frames`` are their numbers in the file."""
     if not len(bonds):
         return
     length = lengths(xyz, bonds)
@@ -97,6 +99,6 @@ def whole(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str], firs
         frame, bond = np.unravel_index(int(length.argmax()), length.shape)
         a, b = (labels[i] for i in bonds[bond])
         raise ValueError(
-            f"{name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame "
-            f"{first + frame * stride}; make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
+            f"{name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame {frames[frame]}; "
+            "make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
         )

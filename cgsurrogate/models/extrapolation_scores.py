@@ -1,7 +1,7 @@
 """Frames on the disk get the scores of a model's ``Novelty``, and words about the worst of them.
 
-``uncertainty.npy`` (T, N, half precision, no unit) lies beside the positions, and ``uncertainty`` of their provenance
-is the summary. It is made after a simulation, from its final positions, so a simulation that was stopped
+``extrapolation.npy`` (T, N, half precision, no unit) lies beside the positions, and ``extrapolation`` of their
+provenance is the summary. It is made after a simulation, from its final positions, so a simulation that was stopped
 and continued has the same scores as an unbroken one; whoever is killed before it is there makes it with the same call.
 """
 
@@ -18,12 +18,12 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, STORED, Beads, Frames
 from cgsurrogate.models.extrapolation import CHANNELS, Novelty
 
-FILE = "uncertainty.npy"
+FILE = "extrapolation.npy"
 PIECE = 5000  # frames at a time
 OFTEN, FAR = 3.0, 1.5  # times the share by chance, and times the limit, from which on a warning is due
 
 
-def add_uncertainty(
+def add_extrapolation(
     folder: str | Path, novelty: Novelty, report: Callable[[float], None] = lambda fraction: None
 ) -> Frames:
     """Score every frame of a folder and note it there; frames that have the scores of this novelty are left alone.
@@ -38,25 +38,25 @@ def add_uncertainty(
             f"the frames in {folder} have other beads ({len(frames.beads)}) than the model ({len(novelty.beads)}); "
             "map them with the mapping that the model was trained with"
         )
-    known = frames.provenance.uncertainty
-    if frames.uncertainty is not None and known.get("novelty") == novelty.digest:
+    known = frames.provenance.extrapolation
+    if frames.extrapolation is not None and known.get("novelty") == novelty.digest:
         return frames
     with filesystem.locked(folder):
         notes = _write(folder / FILE, frames, novelty, report)
         manifest = filesystem.read_json(folder / MANIFEST)
-        manifest["arrays"]["uncertainty"] = {
+        manifest["arrays"]["extrapolation"] = {
             "file": FILE,
             "sha256": filesystem.sha256(folder / FILE),
             "shape": list(frames.positions.shape[:2]),
         }
-        manifest["source"] = dataclasses.replace(frames.provenance, uncertainty=notes).to_dict()
+        manifest["source"] = dataclasses.replace(frames.provenance, extrapolation=notes).to_dict()
         filesystem.write_json(folder / MANIFEST, manifest)
     return Frames.load(folder)
 
 
 def _write(path: Path, frames: Frames, novelty: Novelty, report: Callable[[float], None]) -> dict[str, Any]:
     """All scores into a file, piece by piece; the summary of them."""
-    kind, shape = np.dtype(STORED["uncertainty"]), frames.positions.shape[:2]
+    kind, shape = np.dtype(STORED["extrapolation"]), frames.positions.shape[:2]
     edges = np.asarray(novelty.about["edges"])
     worst, highest, above, counts = 0, -1.0, 0, np.zeros(len(edges) - 1)
     with filesystem.replacing(path) as handle:
@@ -115,7 +115,7 @@ class Words:
 
 def words(frames: Frames) -> Words | None:
     """What the scores of frames say; None where there are none."""
-    known = frames.provenance.uncertainty
+    known = frames.provenance.extrapolation
     if not known:
         return None
     worst, limit, share = known["worst"], known["limit"], known["above"] / known["of"]
@@ -141,7 +141,7 @@ def words(frames: Frames) -> Words | None:
 def check(frames: Frames) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Histograms of frame scores, of these frames and of the held-out frames of the calibration, to be drawn beside
     those of bonds and angles (``Ensemble.geometry``); None where there are no scores."""
-    known = frames.provenance.uncertainty
+    known = frames.provenance.extrapolation
     if not known:
         return None
     worst, shared = known["worst"], {"unit": "score", "edges": known["edges"]}

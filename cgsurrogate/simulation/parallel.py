@@ -17,8 +17,10 @@ import dataclasses
 import multiprocessing
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -28,12 +30,12 @@ from cgsurrogate.core import filesystem, interrupts
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.worker_processes import run_tasks
 from cgsurrogate.simulation import checkpoint
 from cgsurrogate.simulation.frame_store import Folder, assembled
-from cgsurrogate.simulation.run import finished, refuse_lost, simulate
-from cgsurrogate.simulation.settings import Limits, RunOptions, SimulationSettings
+from cgsurrogate.simulation.run import Unstable, advance, finished, refuse_lost, simulate
+from cgsurrogate.simulation.settings import Limits, RunOptions, SimulationSettings, StepReport
 from cgsurrogate.simulation.specification import Specification, specify
-from cgsurrogate.simulation.worker_processes import Part, advance_parts
 
 PARTS = "parts"
 AUTO = "auto"
@@ -87,10 +89,11 @@ def simulate_parts(
     folder.mkdir(parents=True, exist_ok=True)
     with filesystem.locked(folder):
         checkpoint.claim(folder, whole.named)
-        parts = _cut(whole, folder / PARTS, number)
+        parts = {folder / PARTS / str(k): spec for k, spec in enumerate(_cut(whole, number))}
+        tasks = {f"part {p.name}": partial(_advance, spec, p, options.checkpoint_every) for p, spec in parts.items()}
         with interrupts.watching(options.max_hours) as asked:
-            advance_parts(parts, asked, options.report, options.checkpoint_every)
-        opened = [Folder(part.folder, part.spec.named) for part in parts]
+            run_tasks(tasks, _hear(options.report, tasks), asked, "the simulation")
+        opened = [Folder(path, spec.named) for path, spec in parts.items()]
         progress, end = _joined(opened)
         refuse_lost(whole, progress)
         about = beads, whole.every, whole.temperature, whole.notes(end, known)
@@ -137,18 +140,42 @@ def _begun(folder: Path) -> int | None:
     return None if settings is None else int(settings.get("processes", 1))
 
 
-def _cut(whole: Specification, folder: Path, number: int) -> list[Part]:
+def _cut(whole: Specification, number: int) -> list[Specification]:
     """Shares of the replicas, as even as whole ladders allow; bonds are judged by the mean of all starts."""
-    step, monitor, parts, first = _together(whole.propagator), whole.monitor, [], 0
+    step, monitor = _together(whole.propagator), whole.monitor
     closest = None if monitor.closest is None else monitor.closest.numpy()
     limits = Limits(monitor.bonds.tolist(), monitor.reference.numpy(), closest)
+    parts = []
     for part, ladders in enumerate(np.array_split(np.arange(len(whole.first) // step), number)):
-        last = first + len(ladders) * step
+        first, last = ladders[0] * step, (ladders[-1] + 1) * step
         own = dataclasses.replace(whole.settings, seed=part_seed(whole.settings.seed, part), limits=limits)
-        positions = whole.first[first:last].numpy()
-        parts.append(Part(part, specify(whole.propagator, positions, whole.beads, own, first), folder / str(part)))
-        first = last
+        parts.append(specify(whole.propagator, whole.first[first:last].numpy(), whole.beads, own, int(first)))
     return parts
+
+
+def _advance(spec: Specification, folder: Path, checkpoint_every: float, tell: StepReport) -> None:
+    """What one process does: a part by itself, until all frames are made or no replica is left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with interrupts.watching() as asked, filesystem.locked(folder):
+        try:
+            advance(spec, Folder(folder, spec.named), tell, checkpoint_every, asked)
+        except Unstable:
+            tell(spec.settings.time, spec.settings.time, 0.0, None, "")
+
+
+def _hear(report: StepReport | None, parts: Iterable[str]) -> Callable[..., None]:
+    """StepReport for all: the slowest part, the speed of all together, and the mean of their kinetic temperatures."""
+    told: dict[str, tuple[float, float, float | None]] = dict.fromkeys(parts, (0.0, 0.0, None))
+
+    def hear(part: str, done: float, total: float, pace: float, kelvin: float | None, note: str) -> None:
+        told[part] = done, pace if done < total else 0.0, kelvin
+        slowest = min(done for done, *_ in told.values())
+        heat = [kelvin for *_, kelvin in told.values() if kelvin is not None]
+        if report:
+            note = "" if note == "complete" and slowest < total else note
+            report(slowest, total, sum(pace for _, pace, _ in told.values()), fmean(heat) if heat else None, note)
+
+    return hear
 
 
 def _joined(parts: Sequence[Folder]) -> tuple[checkpoint.Progress, State]:

@@ -92,12 +92,10 @@ def with_speeds(rows: dict[str, Frames], speeds: Sequence[str]) -> dict[str, Fra
     for item in speeds:
         name, _, text = item.partition("=")
         try:
-            value = float(text)
-        except ValueError:
-            value = 0.0
-        if name not in rows or not value > 0:
-            raise ValueError(f"expected --ns-per-day NAME=NUMBER with a NAME out of {', '.join(rows)}, got {item!r}")
-        result[name] = with_speed(rows[name], value)
+            result[name] = with_speed(rows[name], float(text))
+        except (KeyError, ValueError):
+            expected = f"--ns-per-day NAME=NUMBER with a NAME out of {', '.join(rows)}"
+            raise ValueError(f"expected {expected}, got {item!r}") from None
     return result
 
 

@@ -13,7 +13,7 @@ import torch
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, Stepper
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.models.extrapolation_scores import add_uncertainty
+from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.settings import REPLICAS, RunOptions, SamplerSettings, SimulationSettings, StepReport
 from cgsurrogate.simulation.temperature_ladder import ALL
@@ -102,7 +102,7 @@ def _simulated(
     if model.novelty is not None:
         out = Path(str(options.folder))
         for folder in (out,) if own.sampler.temperatures is None else (out / ALL, out):
-            frames = add_uncertainty(folder, model.novelty, lambda fraction: report(fraction, "scoring frames"))
+            frames = add_extrapolation(folder, model.novelty, lambda fraction: report(fraction, "scoring frames"))
     return frames
 
 

@@ -6,6 +6,7 @@ Every step leaves a finished folder and is not done again; a run that was stoppe
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,17 +17,20 @@ from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, Frames
+from cgsurrogate.core.interrupts import watching
+from cgsurrogate.core.worker_processes import Task, run_tasks
 from cgsurrogate.data import force_aggregation
-from cgsurrogate.models.extrapolation_scores import add_uncertainty
+from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.parallel import cores
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
-from cgsurrogate.workflows.branches import Branch, Update, log, run_branches
 from cgsurrogate.workflows.provenance import hashes, provenance
 from cgsurrogate.workflows.settings import StudySettings
 
+Update = Callable[[str, float | None, str], None]
+"""Takes what is being done, the share of it that is done (None: not known), and a word on it."""
 Load = Callable[[Callable[[int, int | None], None]], Frames]
 FRAMES_PER_REPLICA = 200
 BRANCHES = ("force field", "time-stepper")
@@ -81,6 +85,12 @@ def run(
     return Comparison.load(out / "comparison")
 
 
+def log(out: Path, text: str) -> None:
+    """A line with the time in the log of a folder."""
+    with open(out / "log.txt", "a") as handle:
+        handle.write(f"{datetime.datetime.now().isoformat(timespec='seconds')} {text}\n")
+
+
 def _keep(frames: Frames, out: Path, settings: StudySettings, record: dict[str, Any]) -> None:
     """Write the frames and their two parts; the record of the run comes last."""
     kept, held = frames.split(settings.held_out, settings.seed)
@@ -131,10 +141,10 @@ def _compare(out: Path, settings: StudySettings, report: Update) -> None:
 
 
 def _simulated(out: Path, name: str) -> Frames:
-    """The frames of a branch, with their uncertainty also where a run was killed just before it was noted."""
+    """The frames of a branch, with their extrapolation scores also where a run was killed just before it was noted."""
     model, simulation = (out / folder for folder in FOLDERS[name])
     novelty = Model.load(model).novelty
-    return Frames.load(simulation) if novelty is None else add_uncertainty(simulation, novelty)
+    return Frames.load(simulation) if novelty is None else add_extrapolation(simulation, novelty)
 
 
 def draw(out: Path, report: Update = silent) -> None:
@@ -158,25 +168,27 @@ def _train_and_simulate(out: Path, settings: StudySettings, report: Update) -> N
     """Both surrogates, side by side where there are two cores."""
     together = cores() > 1
     minutes = settings.minutes if together else settings.minutes / 2
-    left: dict[str, Branch] = {
+    left: dict[str, Task] = {
         name: functools.partial(_branch, name, out, settings, minutes)
         for name in BRANCHES
         if not (out / FOLDERS[name][1] / MANIFEST).exists()
     }
-    for group in [left] if together else [{name: branch} for name, branch in left.items()]:
-        if group:
-            run_branches(group, out, report)
+    with watching() as watch:
+        for group in [left] if together else [{name: branch} for name, branch in left.items()]:
+            run_tasks(group, lambda _, *told: report(*told), watch, "the run")
 
 
 def _branch(name: str, out: Path, settings: StudySettings, minutes: float, report: Update) -> None:
     training = Frames.load(out / "training")
     model_folder, simulation = (out / folder for folder in FOLDERS[name])
-    if (model_folder / MODEL).exists():
-        model = Model.load(model_folder)
-    else:
-        told = functools.partial(report, f"training {name.removeprefix('time-')}")
-        model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told)
-        told(1.0, "")
+    model_folder.mkdir(exist_ok=True)
+    with filesystem.locked(model_folder):  # a process of a run that was killed may still be saving
+        if (model_folder / MODEL).exists():
+            model = Model.load(model_folder)
+        else:
+            told = functools.partial(report, f"training {name.removeprefix('time-')}")
+            model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told)
+            told(1.0, "")
     told = functools.partial(report, "rolling out stepper" if model.is_stepper else "simulating force field")
     length = _length(simulation.with_name(f"{simulation.name}.json"), model, training, settings, minutes)
     asked = SimulationSettings(
@@ -188,6 +200,7 @@ def _branch(name: str, out: Path, settings: StudySettings, minutes: float, repor
     )
     workflows.make_simulation(model, training, simulation, asked, report=told)
     told(1.0, "")
+    log(out, f"{name} done")
 
 
 def _train(

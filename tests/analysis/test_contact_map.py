@@ -1,4 +1,4 @@
-"""The fold in numbers: exact contacts and distances, fluctuations with intervals that hold, turned copies alike."""
+"""Contact maps: exact contacts and distances, fluctuations with intervals that hold, turned copies alike."""
 
 import numpy as np
 import pytest
@@ -33,18 +33,18 @@ def measured(reference, frames, seed=0):
 
 def test_contacts_and_distances_are_the_counted_ones():
     frames = chain(np.random.default_rng(0), 300, noise=0.08)
-    fold = ContactMapEstimator(frames, cutoff=1.2)
-    shape = fold.measure(frames, blocks(frames.lengths), np.random.default_rng(0))
+    estimator = ContactMapEstimator(frames, cutoff=1.2)
+    found = estimator.measure(frames, blocks(frames.lengths), np.random.default_rng(0))
     x = np.asarray(frames.positions, float)
     r = np.linalg.norm(x[:, :, None] - x[:, None], axis=-1)
     near = np.abs(np.subtract.outer(np.arange(COUNT), np.arange(COUNT))) < 3
-    assert np.isnan(shape.contacts[near]).all() and shape.cutoff == 1.2
-    assert np.allclose(shape.contacts[~near], (r <= 1.2).mean(0)[~near])
-    assert 0 < shape.contacts[~near].mean() < 1
+    assert np.isnan(found.contacts[near]).all() and found.cutoff == 1.2
+    assert np.allclose(found.contacts[~near], (r <= 1.2).mean(0)[~near])
+    assert 0 < found.contacts[~near].mean() < 1
     pooled = r[:, np.triu(~near)]
-    expected = np.histogram(pooled, shape.pair_edges)[0] / pooled.size
-    assert np.allclose(shape.pairs, expected, atol=1e-3) and shape.pairs.sum() == pytest.approx(1)
-    assert shape.residues[:2] == ("TYR 1", "TYR 2")
+    expected = np.histogram(pooled, found.pair_edges)[0] / pooled.size
+    assert np.allclose(found.pairs, expected, atol=1e-3) and found.pairs.sum() == pytest.approx(1)
+    assert found.residues[:2] == ("TYR 1", "TYR 2")
 
 
 def test_a_turned_copy_is_the_same_and_a_mirror_image_is_not():
@@ -71,12 +71,12 @@ def test_fluctuations_are_those_of_independent_noise_and_a_loose_bead_stands_out
 def test_the_interval_of_a_fluctuation_holds_the_truth():
     rng = np.random.default_rng(3)
     reference = chain(rng, 500)
-    fold = ContactMapEstimator(reference)
+    estimator = ContactMapEstimator(reference)
     truth = measured(reference, chain(rng, 20_000)).fluctuation.value
     inside = []
     for seed in range(100):
         sample = chain(rng, 400, lengths=(200, 200))
-        own = fold.measure(sample, blocks(sample.lengths, 2.0), np.random.default_rng(seed)).fluctuation
+        own = estimator.measure(sample, blocks(sample.lengths, 2.0), np.random.default_rng(seed)).fluctuation
         inside.append((own.low <= truth) & (truth <= own.high))
     assert 0.90 <= np.mean(inside) <= 0.99
 
@@ -100,11 +100,11 @@ def test_weights_count_and_frames_without_weight_do_not(monkeypatch):
 def test_every_ensemble_has_the_pairs_and_bins_of_the_reference_and_chunks_change_nothing(monkeypatch):
     rng = np.random.default_rng(5)
     reference, other = chain(rng, 300), chain(rng, 300, noise=0.3)
-    fold = ContactMapEstimator(reference)
-    one, two = (fold.measure(f, blocks(f.lengths), np.random.default_rng(0)) for f in (reference, other))
+    estimator = ContactMapEstimator(reference)
+    one, two = (estimator.measure(f, blocks(f.lengths), np.random.default_rng(0)) for f in (reference, other))
     assert np.array_equal(one.pair_edges, two.pair_edges) and two.pairs.sum() == pytest.approx(1)
     monkeypatch.setattr("cgsurrogate.geometry.measures.CHUNK", 1000)
-    again = fold.measure(other, blocks(other.lengths), np.random.default_rng(0))
+    again = estimator.measure(other, blocks(other.lengths), np.random.default_rng(0))
     assert np.allclose(again.pairs, two.pairs) and np.allclose(again.fluctuation.value, two.fluctuation.value)
     assert np.allclose(again.contacts, two.contacts, equal_nan=True)
 
@@ -113,13 +113,13 @@ def test_beads_without_ca_and_very_small_molecules():
     rng = np.random.default_rng(6)
     names = beads_of(("A", "B", "C", "D", "E"), (0, 0, 1, 1, 2))
     frames = Frames(names, rng.normal(size=(30, 5, 3)).astype(np.float32), (30,), 1.0, 300.0)
-    shape = measured(frames, frames)
-    assert shape.residues == ("TYR 1 A", "TYR 1 B", "TYR 2 C", "TYR 2 D", "TYR 3 E")
-    assert np.isfinite(shape.contacts[0, 3]) and np.isnan(shape.contacts[0, 2])
+    found = measured(frames, frames)
+    assert found.residues == ("TYR 1 A", "TYR 1 B", "TYR 2 C", "TYR 2 D", "TYR 3 E")
+    assert np.isfinite(found.contacts[0, 3]) and np.isnan(found.contacts[0, 2])
     two = Frames(beads_of(("CA", "CA"), (0, 1)), rng.normal(size=(30, 2, 3)).astype(np.float32), (30,), 1.0, 300.0)
-    shape = measured(two, two)
-    assert np.isnan(shape.contacts).all() and np.isnan(shape.pairs).all()
-    assert np.isfinite(shape.fluctuation.value).all()
+    found = measured(two, two)
+    assert np.isnan(found.contacts).all() and np.isnan(found.pairs).all()
+    assert np.isfinite(found.fluctuation.value).all()
     single = Frames(two.beads, two.positions[:1], (1,), 1.0, 300.0)
     assert np.isnan(measured(two, single).fluctuation.low).all()
     with pytest.raises(ValueError, match="cutoff of a contact"):

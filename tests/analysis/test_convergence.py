@@ -1,4 +1,4 @@
-"""Sampling: halves that agree are told from halves that do not, round trips are counted, wall time is found."""
+"""Convergence: halves that agree are told from halves that do not, round trips are counted, wall time is found."""
 
 import math
 

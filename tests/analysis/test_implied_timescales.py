@@ -99,8 +99,8 @@ def test_intervals_of_timescales_hold_the_truth_of_a_known_chain(runs, length):
     matrix, stationary = reversible(CHAIN)
     inside, made = _coverage(100, matrix, stationary, np.eye(3)[:, :2], runs, length, np.array([2.0, 10.0]), 2, 1)
     assert np.isfinite(inside).all() and 0.90 <= inside.mean() <= 0.98
-    clocks = [implied_timescales.time_scaling(a, b) for a, b in zip(made[::2], made[1::2], strict=True)]
-    assert 0.86 <= np.mean([c.low < 1 < c.high for c in clocks]) <= 1.0  # 50 pairs: 95 -+ 3 %
+    scalings = [implied_timescales.time_scaling(a, b) for a, b in zip(made[::2], made[1::2], strict=True)]
+    assert 0.86 <= np.mean([c.low < 1 < c.high for c in scalings]) <= 1.0  # 50 pairs: 95 -+ 3 %
     truth = exact_timescales(matrix)
     assert np.allclose(np.median([t.values for t in made], 0), truth, rtol=0.1)
 
@@ -114,7 +114,7 @@ def test_intervals_of_timescales_hold_the_truth_of_a_double_well():
     assert np.isnan(made[0].values[1, 1])  # the second is far below the longer lag: not a number, rather than noise
 
 
-def test_the_clock_of_other_time_units_is_their_factor():
+def test_the_scaling_of_other_time_units_is_their_factor():
     matrix, stationary = reversible(CHAIN)
     rng = np.random.default_rng(10)
     result = []
@@ -129,7 +129,7 @@ def test_the_clock_of_other_time_units_is_their_factor():
     assert np.allclose([back.value, back.low, back.high], [1 / factor.value, 1 / factor.high, 1 / factor.low])
 
 
-def test_the_clock_reads_the_plateau_and_is_none_where_a_timescale_is_unknown():
+def test_the_scaling_reads_the_plateau_and_is_none_where_a_timescale_is_unknown():
     lags, unknown = np.array([1.0, 2.0, 4.0, 8.0]), np.full((4, 1), np.nan)
 
     def times(values, spread=1.1):

@@ -1,4 +1,4 @@
-"""Metastable sets, passage times and the Chapman-Kolmogorov test on chains that are known exactly."""
+"""Macrostates, first-passage times and the Chapman-Kolmogorov test on chains that are known exactly."""
 
 import dataclasses
 
@@ -70,7 +70,7 @@ def test_there_are_no_sets_where_nothing_is_slow_or_time_has_no_order(wells):
         metastable_states.macrostates(labels, long, 8.0, 9, wanted=1)
 
 
-def test_passage_times_are_those_of_theory_and_of_deeptime():
+def test_first_passage_times_are_those_of_theory_and_of_deeptime():
     from deeptime.markov.tools.analysis import mfpt
 
     two = np.array([[0.98, 0.02], [0.05, 0.95]])

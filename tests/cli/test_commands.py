@@ -89,7 +89,7 @@ def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
     ok("train", "energy", "frames", "-o", "force-field", "--minutes", 0.1, "-q")
     ok("train", "stepper", "frames", "-o", "stepper", "--minutes", 0.1, "-q")
     ok("simulate", "force-field", "--start", "frames", "--replicas", 8, "--time", 2, "--every", 0.2, "-o", "ff", "-q")
-    assert np.load("ff/uncertainty.npy").shape == (80, 10)
+    assert np.load("ff/extrapolation.npy").shape == (80, 10)
     out = ok("extrapolation", "force-field", "frames", "--worst", 3, "-q")
     assert "held-out frames" in out and out.count("  frame ") == 3
     tempered = ["--tempering", "300:400:2", "--replicas", 4, "--time", 0.4, "--every", 0.2, "-o", "pt", "-q"]

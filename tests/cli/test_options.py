@@ -32,7 +32,7 @@ BEHIND = {  # command -> the function behind it
     "train energy": "workflows.make_energy",
     "train stepper": "workflows.make_stepper",
     "simulate": "workflows.make_simulation",
-    "extrapolation": "models.extrapolation_scores.add_uncertainty",
+    "extrapolation": "models.extrapolation_scores.add_extrapolation",
     "compare": "workflows.make_comparison",
     "report": "workflows.make_report",
     "export": "data.export.export",
@@ -156,9 +156,9 @@ def record(path: str, words: list[str], monkeypatch) -> str:
 
     for place in {*READING, *LOADING} - {behind}:
         replace(place)
-    if behind == "models.extrapolation_scores.add_uncertainty":  # then its figures are listed
-        scored = SimpleNamespace(uncertainty=np.ones((9, 2)), beads=SimpleNamespace(residues=(0, 0), names="AB"))
-        monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.add_uncertainty", lambda *_: scored)
+    if behind == "models.extrapolation_scores.add_extrapolation":  # then its figures are listed
+        scored = SimpleNamespace(extrapolation=np.ones((9, 2)), beads=SimpleNamespace(residues=(0, 0), names="AB"))
+        monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.add_extrapolation", lambda *_: scored)
         monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.words", lambda _: None)
         monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.bead_name", lambda *_: "A")
     elif behind is not None:

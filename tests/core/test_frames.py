@@ -161,7 +161,7 @@ def test_probabilities_sum_to_one():
 @FEW
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
-    extras=st.sets(st.sampled_from(["forces", "weights", "uncertainty"])),
+    extras=st.sets(st.sampled_from(["forces", "weights", "extrapolation"])),
     dt=st.floats(1e-3, 1e3),
 )
 def test_a_folder_gives_back_what_was_saved(tmp_path_factory, lengths, extras, dt):
@@ -169,7 +169,7 @@ def test_a_folder_gives_back_what_was_saved(tmp_path_factory, lengths, extras, d
     made = {
         "forces": -data.positions,
         "weights": np.arange(1.0, len(data) + 1),
-        "uncertainty": np.ones((len(data), 3), np.float16),
+        "extrapolation": np.ones((len(data), 3), np.float16),
     }
     data = dataclasses.replace(data, **{name: made[name] for name in extras})
     back = Frames.load(data.save(tmp_path_factory.mktemp("deep") / "new" / "frames"), verify=True)

@@ -6,7 +6,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cgsurrogate.core import bead_types, registry
-from cgsurrogate.data import force_aggregation
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 
@@ -154,43 +153,6 @@ def test_two_chains_are_not_bonded_to_each_other(peptide):
     beads = registry.build("mappings", "ca", double).beads
     assert len(beads) == 10 and (4, 5) not in beads.bonds and len(beads.bonds) == 8
     assert beads.residues == tuple(range(10))
-
-
-# aggregation of forces
-
-
-def test_the_optimal_aggregation_has_less_variance_and_stays_unbiased(peptide):
-    """Springs between bonded atoms: internal noise that a sum over neighbours cancels."""
-    mapping = registry.build("mappings", "ca", peptide.topology)
-    rng = np.random.default_rng(0)
-    forces = rng.normal(0, 1, (600, peptide.n_atoms, 3))
-    for a, b in peptide.topology.bonds:
-        pull = rng.normal(0, 30, (600, 3))
-        forces[:, a.index] += pull
-        forces[:, b.index] -= pull
-    best = force_aggregation.optimal_forces(mapping, peptide.topology, forces[:400])
-    assert best.force_weights @ mapping.weights.T == pytest.approx(np.eye(5), abs=1e-9)
-    assert force_aggregation.mean_square(best, forces[400:]) < 0.5 * force_aggregation.mean_square(
-        mapping, forces[400:]
-    )
-    for a, b in peptide.topology.bonds:
-        if "H" in (a.element.symbol, b.element.symbol):
-            np.testing.assert_allclose(best.force_weights[:, a.index], best.force_weights[:, b.index], atol=1e-12)
-
-
-def test_the_optimal_aggregation_is_a_minimum(peptide):
-    mapping = registry.build("mappings", "ca", peptide.topology)
-    forces = np.random.default_rng(3).normal(0, 1, (300, peptide.n_atoms, 3))
-    second, groups = force_aggregation.moments(peptide.topology, forces)
-    best = force_aggregation.from_moments(mapping, second, groups, ridge=1e-12)
-    base = force_aggregation.mean_square(best, forces)
-    free = np.flatnonzero(~mapping.weights.any(0) & (groups != groups[mapping.weights.argmax(1)][:, None]).all(0))
-    for atom in free[:6]:
-        for sign in (-0.05, 0.05):
-            moved = best.force_weights.copy()
-            moved[0, groups == groups[atom]] += sign
-            changed = Mapping(best.beads, best.weights, moved)
-            assert force_aggregation.mean_square(changed, forces) > base
 
 
 def test_a_mapping_refuses_biased_forces_and_another_topology(peptide, atoms):

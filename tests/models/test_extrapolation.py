@@ -188,26 +188,26 @@ def simulated(folder, positions, lengths):
 
 def test_frames_get_their_scores_and_keep_them(known, fresh, tmp_path):
     folder = simulated(tmp_path / "s", fresh.positions[:900], (300, 600))
-    assert Frames.load(folder).uncertainty is None
-    scored = extrapolation_scores.add_uncertainty(folder, known)
-    np.testing.assert_allclose(scored.uncertainty, known.score(fresh.positions[:900]), rtol=1e-3, atol=1e-3)
-    np.testing.assert_array_equal(scored.take_runs([1]).uncertainty, scored.uncertainty[300:])
-    np.testing.assert_array_equal(Frames.load(scored.save(tmp_path / "copy")).uncertainty, scored.uncertainty)
+    assert Frames.load(folder).extrapolation is None
+    scored = extrapolation_scores.add_extrapolation(folder, known)
+    np.testing.assert_allclose(scored.extrapolation, known.score(fresh.positions[:900]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(scored.take_runs([1]).extrapolation, scored.extrapolation[300:])
+    np.testing.assert_array_equal(Frames.load(scored.save(tmp_path / "copy")).extrapolation, scored.extrapolation)
     Frames.load(folder, verify=True)
     before = (folder / extrapolation_scores.FILE).stat().st_mtime_ns
-    extrapolation_scores.add_uncertainty(folder, known)
+    extrapolation_scores.add_extrapolation(folder, known)
     assert (folder / extrapolation_scores.FILE).stat().st_mtime_ns == before
     other = dataclasses.replace(known, limit=known.limit + 1, about={**known.about, "limit": known.limit + 1})
-    assert extrapolation_scores.add_uncertainty(folder, other).provenance.uncertainty["limit"] == other.limit
+    assert extrapolation_scores.add_extrapolation(folder, other).provenance.extrapolation["limit"] == other.limit
     with pytest.raises(ValueError, match="other beads"):
         energy_contract.frames(20).save(tmp_path / "beads")
-        extrapolation_scores.add_uncertainty(tmp_path / "beads", known)
+        extrapolation_scores.add_extrapolation(tmp_path / "beads", known)
 
 
 def test_a_kill_while_scores_are_written_leaves_frames_that_can_be_scored(known, fresh, tmp_path, monkeypatch):
     folder = simulated(tmp_path / "s", fresh.positions[:900], (900,))
     monkeypatch.setattr(extrapolation_scores, "PIECE", 400)
-    whole = extrapolation_scores.add_uncertainty(simulated(tmp_path / "w", fresh.positions[:900], (900,)), known)
+    whole = extrapolation_scores.add_extrapolation(simulated(tmp_path / "w", fresh.positions[:900], (900,)), known)
     calls = []
 
     def killed(fraction):
@@ -216,21 +216,21 @@ def test_a_kill_while_scores_are_written_leaves_frames_that_can_be_scored(known,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        extrapolation_scores.add_uncertainty(folder, known, killed)
-    assert Frames.load(folder, verify=True).uncertainty is None
-    again = extrapolation_scores.add_uncertainty(folder, known)
-    np.testing.assert_array_equal(again.uncertainty, whole.uncertainty)
-    assert again.provenance.uncertainty == whole.provenance.uncertainty
+        extrapolation_scores.add_extrapolation(folder, known, killed)
+    assert Frames.load(folder, verify=True).extrapolation is None
+    again = extrapolation_scores.add_extrapolation(folder, known)
+    np.testing.assert_array_equal(again.extrapolation, whole.extrapolation)
+    assert again.provenance.extrapolation == whole.provenance.extrapolation
 
 
 def test_a_warning_names_the_frame_the_replica_and_the_bead(known, fresh, tmp_path):
     x = fresh.positions[:900].copy()
-    covered = extrapolation_scores.add_uncertainty(simulated(tmp_path / "c", x, (300, 600)), known)
+    covered = extrapolation_scores.add_extrapolation(simulated(tmp_path / "c", x, (300, 600)), known)
     said = extrapolation_scores.words(covered)
     assert not said.warn and said.text.startswith("within what the training frames cover")
     x[500] = made((1,), np.random.default_rng(2), state=True).positions[0]
     said = extrapolation_scores.words(
-        extrapolation_scores.add_uncertainty(simulated(tmp_path / "s", x, (300, 600)), known)
+        extrapolation_scores.add_extrapolation(simulated(tmp_path / "s", x, (300, 600)), known)
     )
     assert said.warn and said.text.startswith("frame 200 of replica 11 (t = 100.5 ps): bead ")
     assert "score " in said.text and "99.9% of held-out frames" in said.text
@@ -246,17 +246,17 @@ def test_a_simulation_is_scored_and_a_finished_one_is_not_scored_again(tmp_path)
     sampler = SamplerSettings(integrator="baoab:timestep=0.002")
     settings = SimulationSettings(0.2, 0.04, replicas=3, sampler=sampler)
     result = workflows.make_simulation(model, frames, tmp_path / "s", settings)
-    assert result.uncertainty.shape == (15, 12)
+    assert result.extrapolation.shape == (15, 12)
     (tmp_path / "s" / extrapolation_scores.FILE).unlink()  # as if it had been killed before it came to this
     manifest = filesystem.read_json(tmp_path / "s" / "frames.json")
-    del manifest["arrays"]["uncertainty"], manifest["source"]["uncertainty"]
+    del manifest["arrays"]["extrapolation"], manifest["source"]["extrapolation"]
     filesystem.write_json(tmp_path / "s" / "frames.json", manifest)
     again = workflows.make_simulation(model, frames, tmp_path / "s", settings)
-    np.testing.assert_array_equal(again.uncertainty, result.uncertainty)
+    np.testing.assert_array_equal(again.extrapolation, result.extrapolation)
 
 
 def test_a_comparison_shows_scores_beside_those_of_held_out_frames(known, fresh, tmp_path):
-    scored = extrapolation_scores.add_uncertainty(simulated(tmp_path / "s", fresh.positions, (6000,)), known)
+    scored = extrapolation_scores.add_extrapolation(simulated(tmp_path / "s", fresh.positions, (6000,)), known)
     comparison = comparison_example.comparison()
     name = next(e.name for e in comparison.others if e.role == "surrogate")
     shown = compare._with_scores(comparison, {name: scored})

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import chromium
 import pytest
-from comparison_example import TRAINING, comparison
+from comparison_example import HOSTILE, comparison
 
-from cgsurrogate.report import page, player
+from cgsurrogate.report import player
 
 pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium on this machine")
 PANEL = "document.querySelectorAll('.panel')[{}].panel"
-HOSTILE = '<img src=x onerror="window.caught=1"><script>window.caught=1</script>'
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +20,16 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    made = comparison(names=("force field", HOSTILE), residues=2)
-    return page.write_report(made, tmp_path_factory.mktemp("report"), training=TRAINING, title=HOSTILE)
+def loaded(browser, hostile):
+    browser.open(hostile)
+    return browser
 
 
 @pytest.fixture
-def opened(browser, report):
-    browser.complaints.clear()
-    browser.requests.clear()
-    browser.open(report)
-    return browser
+def opened(loaded):
+    """The page with both panels as they were at first."""
+    loaded.run("document.querySelectorAll('.panel').forEach((e, i) => { e.panel.play(false); e.panel.choose(i); })")
+    return loaded
 
 
 def spot(browser, panel: int, x: float, y: float) -> tuple[float, float]:

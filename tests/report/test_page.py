@@ -48,19 +48,6 @@ def written(example, tmp_path_factory):
     )
 
 
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory):
-    made = comparison(names=(HOSTILE, "$x^{2}$ & {{ 7 * 7 }}"), residues=1)
-    out = tmp_path_factory.mktemp("hostile") / "page.html"
-    return page.write_report(
-        dataclasses.replace(made, warnings=(HOSTILE,)),
-        out,
-        training={HOSTILE: TRAINING["stepper"]},
-        provenance={HOSTILE: {HOSTILE: HOSTILE}},
-        title=HOSTILE,
-    )
-
-
 def without_scripts(text: str) -> str:
     return re.sub(r"<script\b[^>]*>.*?</script>", "<script></script>", text, flags=re.S)
 
@@ -98,7 +85,7 @@ def test_the_policy_forbids_the_network_and_names_each_script_by_its_hash(writte
 
 def test_names_are_only_ever_text(hostile):
     text = hostile.read_text()
-    assert "<script>alert" not in text
+    assert "<script>window" not in text
     for tag, attributes in Elements(without_scripts(text)).found:
         assert tag != "a" or re.fullmatch(r"#[a-z]+", attributes["href"])
         for value in attributes.values():
@@ -106,7 +93,7 @@ def test_names_are_only_ever_text(hostile):
     assert "{{ 7 * 7 }}" in text.replace("\\u007b", "{")
     drawn = svg_of(text)
     assert drawn
-    assert not re.search(r"<script|javascript:|<a[\s>]|\son\w+=", drawn)
+    assert not re.search(r"<script|javascript:|<a[\s>]|<[^<>!]*\son\w+=", drawn)
     data = re.search(r'<script type="application/json" id="player-data">(.*?)</script>', text, flags=re.S)
     assert HOSTILE in [entry["name"] for entry in json.loads(data.group(1))["ensembles"]]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import multiprocessing
 import os
 import pickle
@@ -23,19 +24,16 @@ from torch import Generator, Tensor
 from walks import BEADS, SETTINGS, Walk, asked, content, run, several, starts
 from wells import ONE, DoubleWell, integrate
 
-from cgsurrogate.core import filesystem, interrupts, registry
+from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import Stopped
 from cgsurrogate.core.propagator import State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import parallel as parts
-from cgsurrogate.simulation import worker_processes
-from cgsurrogate.simulation.frame_store import Folder
 from cgsurrogate.simulation.parallel import part_seed, simulate_parts
-from cgsurrogate.simulation.run import Unstable, advance, simulate
+from cgsurrogate.simulation.run import Unstable, simulate
 from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings
-from cgsurrogate.simulation.specification import specify
 
 SHARES = (slice(0, 3), slice(3, 5))  # of five replicas in two parts
 
@@ -68,16 +66,11 @@ def alone(moves: Walk | None = None, **changes) -> list[Frames]:
 def here(monkeypatch) -> None:
     """Parts run in this process, one after the other."""
 
-    def advance_parts(parts, asked, report, checkpoint_every):
-        for part in parts:
-            part.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                sink = Folder(part.folder, part.spec.named)
-                advance(copy.deepcopy(part.spec), sink, report, checkpoint_every, interrupts.Watch())
-            except Unstable:
-                pass
+    def run_tasks(tasks, hear, *_):
+        for name, task in copy.deepcopy(tasks).items():
+            task(functools.partial(hear, name))
 
-    monkeypatch.setattr(parts, "advance_parts", advance_parts)
+    monkeypatch.setattr(parts, "run_tasks", run_tasks)
 
 
 # what comes out
@@ -147,7 +140,7 @@ def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
 
 def test_bonds_are_judged_by_the_mean_of_all_starts(tmp_path, monkeypatch):
     cut = []
-    monkeypatch.setattr(parts, "advance_parts", lambda made, *_: cut.extend(made) or stop())
+    monkeypatch.setattr(parts, "run_tasks", lambda made, *_: cut.extend(made.values()) or stop())
 
     def stop():
         raise KeyboardInterrupt
@@ -155,10 +148,11 @@ def test_bonds_are_judged_by_the_mean_of_all_starts(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         several(tmp_path, closest=0.05)
     whole = filesystem.read_json(tmp_path / "simulation.json")
-    assert [len(part.spec.first) for part in cut] == [3, 2]
-    for part in cut:
-        assert part.spec.named["health"] == whole["health"]
-        assert float(part.spec.monitor.closest) == pytest.approx(0.05)
+    specs = [task.args[0] for task in cut]
+    assert [len(spec.first) for spec in specs] == [3, 2]
+    for spec in specs:
+        assert spec.named["health"] == whole["health"]
+        assert float(spec.monitor.closest) == pytest.approx(0.05)
     x = starts(8)
     x[7:] *= 5  # by itself it would be usual
     with pytest.raises(ValueError, match="replica 7: bond"):
@@ -243,14 +237,14 @@ def test_stops_and_kills_and_a_second_command(tmp_path):
         if len(told) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(Stopped, match=r"stopped by SIGINT; the simulation \(.*same command") as stopped:
+    with pytest.raises(Stopped, match=r"stopped by SIGINT; the simulation is saved, the same command") as stopped:
         several(folder, Walk(wait=0.03), report=tell, **LONG)
     assert stopped.value.signal == signal.SIGINT
     assert told[0][0] < told[2][0] < told[2][1] == LONG["time"]
     assert all(entry[2] > 0 and 100 < entry[3] < 600 for entry in told)
     assert not multiprocessing.active_children()
 
-    with pytest.raises(RuntimeError, match=r"of 2 was killed by SIGKILL.*the same command continues it"):
+    with pytest.raises(RuntimeError, match=r"was killed.*the same command continues it"):
         several(folder, Walk(wait=0.01), report=lambda *_: multiprocessing.active_children()[0].kill(), **LONG)
     assert not multiprocessing.active_children()
 
@@ -272,34 +266,7 @@ def test_stops_and_kills_and_a_second_command(tmp_path):
     assert told[-1][0] == told[-1][1]
 
 
-def test_a_time_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker_processes, "_start", lambda *_: None)
-    with pytest.raises(Stopped, match="stopped by the time limit") as stopped:
-        several(tmp_path, max_hours=1e-9)
-    assert stopped.value.signal is None
-
-
-class Faulty(Walk):
-    def step(self, state: State, rng: Generator) -> State:
-        raise ZeroDivisionError("by a fault")
-
-
-def test_a_worker_tells_of_a_fault_in_one_line(tmp_path):
-    spec = specify(Faulty(), starts(), BEADS, asked(**SETTINGS)[0])
-    ours, theirs = multiprocessing.Pipe(duplex=False)
-    worker_processes._work(registry.UserFiles(), spec, tmp_path, 60.0, theirs)
-    kind, error = ours.recv()
-    assert kind == "failed"
-    assert str(error) == "ZeroDivisionError in a process of the simulation: by a fault"
-    assert any("Traceback" in note for note in error.__notes__)
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"half")
-    worker_processes._work(registry.UserFiles(), spec, tmp_path, 60.0, theirs)
-    kind, error = ours.recv()
-    assert isinstance(error, ValueError)
-    assert "simulate again" in str(error)
-
-
-def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monkeypatch):
+def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monkeypatch, request):
     """``workflow``: what two processes give is what their parts give in this one; the folder knows its number."""
     from cgsurrogate import workflows
     from cgsurrogate.models.model import Model, compose
@@ -330,15 +297,10 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
     assert simulated("several", processes="auto").provenance == frames.provenance
     with pytest.raises(ValueError, match=r"begun with 2 process\(es\), not 3.*give 2"):
         simulated("several", processes=3)
-    monkeypatch.setattr(parts, "advance_parts", lambda cut, *_: [advance_here(part) for part in cut])
+    request.getfixturevalue("here")
     same = simulated("here")
     assert np.array_equal(frames.positions, same.positions)
     assert frames.provenance.monte_carlo["pivot"] == same.provenance.monte_carlo["pivot"]
-
-
-def advance_here(part) -> None:
-    part.folder.mkdir(parents=True)
-    advance(part.spec, Folder(part.folder, part.spec.named), None, 60.0, interrupts.Watch())
 
 
 # refusals, and how many
@@ -379,7 +341,7 @@ def test_a_folder_keeps_its_number_and_its_settings(tmp_path, here, monkeypatch,
         several(tmp_path)
     else:
         with monkeypatch.context() as patch:
-            patch.setattr(parts, "advance_parts", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(parts, "run_tasks", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 several(tmp_path)
     before = content(tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import zipfile
 from collections.abc import Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from cgsurrogate.core import filesystem
-from cgsurrogate.core.statistics import kish
 
 ENERGY_UNIT = "kJ/mol"  # of a bias, as a suffix
 _SPEC = re.compile(r"(?P<path>.*?\.np[yz])(?::(?P<name>[^:]+?))??(?P<bias>:kJ/mol)?", re.IGNORECASE)
@@ -120,8 +118,3 @@ def frame_weights(specs: Sequence[str | Path], parts: list[np.ndarray], kT: floa
             f"file.npz:name:{ENERGY_UNIT} (then a weight is exp(bias / kT))"
         )
     return values
-
-
-def effective_fraction(weights: np.ndarray) -> float:
-    """Kish's effective sample size as a fraction of the frames."""
-    return kish(weights) / len(weights) if math.isfinite(weights.sum()) else 0.0

@@ -10,6 +10,7 @@ import dataclasses
 import os
 import struct
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,76 +52,67 @@ def _cut(path: Path, frames: int) -> ValueError:
     return ValueError(f"{path} is cut short or damaged after {frames} whole frames; copy it again or leave it out")
 
 
-def _same_atoms(path: Path, before: int, now: int, frame: int) -> int:
-    if before not in (-1, now):
-        raise ValueError(f"{path} has {before} atoms in its first frame and {now} in frame {frame}; is it damaged?")
-    return now
-
-
 def _numbers(handle: BinaryIO, layout: str) -> tuple[Any, ...]:
     return struct.unpack(layout, handle.read(struct.calcsize(layout)))
 
 
 def _xtc(path: Path) -> Header:
-    size, atoms = path.stat().st_size, -1
-    times: list[float] = []
-    with open(path, "rb") as handle:
-        place = 0
-        while place < size:
-            start = handle.read(16)
-            if len(start) < 16:
-                raise _cut(path, len(times))
-            magic, count, _, time = struct.unpack(">iiif", start)
-            if magic not in (1995, 2023):
-                raise ValueError(f"{path} is not an XTC file") if not times else _cut(path, len(times))
-            atoms = _same_atoms(path, atoms, count, len(times))
-            if count <= 9:
-                place += 56 + 12 * count
-            else:
-                wide = magic == 2023
-                handle.seek(place + 88)
-                raw = handle.read(8 if wide else 4)
-                if len(raw) < (8 if wide else 4):
-                    raise _cut(path, len(times))
-                (packed,) = struct.unpack(">q" if wide else ">i", raw)
-                if packed <= 0:
-                    raise _cut(path, len(times))
-                place += 88 + len(raw) + (packed + 3) // 4 * 4
-            if place > size:
-                raise _cut(path, len(times))
-            times.append(time)
-            handle.seek(place)
-    return Header(len(times), atoms, np.array(times, float))
+    return _scan(path, "an XTC", (1995, 2023), _xtc_frame)
 
 
 def _trr(path: Path) -> Header:
-    size, atoms, frames, place = path.stat().st_size, -1, 0, 0
+    return _scan(path, "a TRR", (1993,), _trr_frame)
+
+
+def _scan(path: Path, kind: str, known: tuple[int, ...], frame: Callable[..., tuple[int, float, int]]) -> Header:
+    """Frame by frame: after its number of the format ``frame`` reads the atoms, ps, and the place of the next one."""
+    size, place, atoms = path.stat().st_size, 0, -1
     times: list[float] = []
     with open(path, "rb") as handle:
         while place < size:
-            try:
-                magic, _, text = _numbers(handle, ">iii")
-                if magic != 1993 or not 0 < text < 100:
-                    raise ValueError(f"{path} is not a TRR file") if not frames else _cut(path, frames)
-                handle.seek((text + 3) // 4 * 4, os.SEEK_CUR)
-                sizes = _numbers(handle, ">13i")
-                count, blocks = sizes[10], sizes[:10]
-                real = blocks[2] // 9 or (max(blocks[7:]) // (3 * count) if count else 4)
-                if real not in (4, 8) or min(blocks) < 0:
-                    raise _cut(path, frames)
-                time, _ = _numbers(handle, ">2f" if real == 4 else ">2d")
-            except struct.error:
-                raise _cut(path, frames) from None
-            atoms = _same_atoms(path, atoms, count, frames)
-            place = handle.tell() + sum(blocks)
-            if place > size:
-                raise _cut(path, frames)
-            if not blocks[7]:
-                raise ValueError(f"{path} has no positions in frame {frames}; write positions with every frame")
-            frames += 1
-            times.append(time)
             handle.seek(place)
-    return Header(frames, atoms, np.array(times, float))
+            try:
+                (magic,) = _numbers(handle, ">i")
+                if magic not in known:
+                    raise struct.error if times else ValueError(f"{path} is not {kind} file")
+                count, time, place = frame(handle, magic)
+            except struct.error:
+                raise _cut(path, len(times)) from None
+            if atoms not in (-1, count):
+                raise ValueError(
+                    f"{path} has {atoms} atoms in its first frame and {count} in frame {len(times)}; is it damaged?"
+                )
+            if place > size:
+                raise _cut(path, len(times))
+            atoms = count
+            times.append(time)
+    return Header(len(times), atoms, np.array(times, float))
+
+
+def _xtc_frame(handle: BinaryIO, magic: int) -> tuple[int, float, int]:
+    count, _, time = _numbers(handle, ">iif")
+    if count <= 9:
+        return count, time, handle.tell() + 40 + 12 * count
+    handle.seek(72, os.SEEK_CUR)
+    (packed,) = _numbers(handle, ">q" if magic == 2023 else ">i")
+    if packed <= 0:
+        raise struct.error
+    return count, time, handle.tell() + (packed + 3) // 4 * 4
+
+
+def _trr_frame(handle: BinaryIO, _magic: int) -> tuple[int, float, int]:
+    _, text = _numbers(handle, ">ii")
+    if not 0 < text < 100:
+        raise struct.error
+    handle.seek((text + 3) // 4 * 4, os.SEEK_CUR)
+    *blocks, count, _, _ = _numbers(handle, ">13i")
+    real = blocks[2] // 9 or (max(blocks[7:]) // (3 * count) if count else 4)
+    if real not in (4, 8) or min(blocks) < 0:
+        raise struct.error
+    time, _ = _numbers(handle, ">2f" if real == 4 else ">2d")
+    if not blocks[7]:
+        raise ValueError(f"{handle.name} has no positions at {time:g} ps; write positions with every frame")
+    return count, time, handle.tell() + sum(blocks)
 
 
 def _dcd(path: Path) -> Header:

@@ -101,19 +101,18 @@ class Reader:
             process.wait()
             pipe.close()
 
-    def blocks(self, source: Source, atoms: np.ndarray, first: int, last: int, stride: int) -> Iterator[Block]:
-        """Frames first, first + stride, ... below last: (n, len(atoms), 3) nm and cell vectors (n, 3, 3) nm or None."""
+    def blocks(self, source: Source, atoms: np.ndarray, frames: range) -> Iterator[Block]:
+        """These frames in pieces: (n, len(atoms), 3) nm and cell vectors (n, 3, 3) nm or None."""
         if source.array is not None:
-            size = max(1, CHUNK_BYTES // (12 * source.atoms)) * stride
-            for start in range(first, last, size):
-                part = slice(start, min(start + size, last), stride)
-                yield (
-                    np.asarray(source.array[part], np.float32)[:, atoms],
-                    None if source.cells is None else source.cells[part],
-                )
+            size = max(1, CHUNK_BYTES // (12 * source.atoms))
+            for at in range(0, len(frames), size):
+                part = frames[at : at + size]
+                chosen = slice(part.start, part.stop, part.step)
+                xyz = np.asarray(source.array[chosen], np.float32)[:, atoms]
+                yield xyz, None if source.cells is None else source.cells[chosen]
             return
         request: dict[str, Any] = {"path": source.name, "kind": source.kind, "all_atoms": source.atoms}
-        request |= {"atoms": [int(i) for i in atoms], "first": first, "last": last, "stride": stride}
+        request |= {"atoms": atoms.tolist(), "first": frames.start, "last": frames.stop, "stride": frames.step}
         yield from self._ask(source.name, request)
 
     def _started(self) -> tuple[subprocess.Popen[bytes], Connection]:

@@ -14,6 +14,8 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
 from cgsurrogate.core import bead_types
 from cgsurrogate.core.frames import Beads
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     import mdtraj
 
 REACH = 3  # bonds: CA, C, N, CA
-CAPS = {"ACE": ("CH3", "C", "O"), "NME": ("N", "C")}
-_ALIASES = {("NME", "CH3"): "C", ("ILE", "CD"): "CD1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def protein_residues(topology: mdtraj.Topology) -> list[Any]:
 
 
 def is_cap(residue: Any) -> bool:
-    return bead_types.canonical(residue.name) in CAPS
+    return bead_types.canonical(residue.name) in bead_types.CAPS
 
 
 def by_name(residue: Any) -> dict[str, int]:
@@ -64,11 +64,9 @@ def by_name(residue: Any) -> dict[str, int]:
     Raises:
         ValueError: a name appears twice in the residue.
     """
-    canonical, names = bead_types.canonical(residue.name), {}
+    names: dict[str, int] = {}
     for atom in residue.atoms:
-        name = _ALIASES.get((canonical, atom.name), atom.name)
-        if name == "OT1" or (name == "O1" and canonical not in CAPS):
-            name = "O"
+        name = bead_types.canonical_atom(residue.name, atom.name)
         if name in names:
             raise ValueError(
                 f"residue {residue} has two atoms named {atom.name}; give each its own name in the topology"
@@ -192,21 +190,11 @@ def contract(groups: list[tuple[int, ...]], bonded: list[list[int]]) -> tuple[tu
                 elif other != bead:
                     pair = (min(bead, other), max(bead, other))
                     distances[pair] = min(distance, distances.get(pair, distance))
-    near = [pair for pair, distance in distances.items() if distance <= REACH]
-    part = list(range(len(groups)))
-
-    def root(bead: int) -> int:
-        while part[bead] != bead:
-            bead = part[bead]
-        return bead
-
-    for i, j in near:
-        part[root(i)] = root(j)
-    for i, j in sorted(distances, key=lambda pair: (distances[pair], pair)):
-        if root(i) != root(j):
-            part[root(i)] = root(j)
-            near.append((i, j))
-    return tuple(sorted(near))
+    pairs = sorted(distances, key=lambda pair: (distances[pair], pair))
+    rows, columns = np.array(pairs, int).reshape(-1, 2).T
+    ranked = sparse.coo_array((np.arange(1, len(pairs) + 1), (rows, columns)), shape=(len(groups), len(groups)))
+    tree = {pairs[rank - 1] for rank in csgraph.minimum_spanning_tree(ranked).data.astype(int)}
+    return tuple(sorted(pair for pair in pairs if distances[pair] <= REACH or pair in tree))
 
 
 def _refuse_gaps(topology: mdtraj.Topology, bonded: list[list[int]], groups: list[Group]) -> None:

@@ -19,7 +19,7 @@ def build(topology: mdtraj.Topology) -> Mapping:
     groups = []
     for residue in _atom_groups.protein_residues(topology):
         if _atom_groups.is_cap(residue):
-            groups += _atom_groups.required(residue, _atom_groups.CAPS[bead_types.canonical(residue.name)])
+            groups += _atom_groups.required(residue, bead_types.CAPS[bead_types.canonical(residue.name)])
         else:
             side = ("CB",) if "CB" in _atom_groups.by_name(residue) else ()
             groups += _atom_groups.required(residue, (*NAMES[:2], *side, *NAMES[2:]))

@@ -43,7 +43,7 @@ def build(beads: Beads, width: int = 32, layers: int = 1, radial: int = 10, cuto
 
 
 class SchNet(Energy):
-    """Weights belong to bead types (``beadtypes``), and the output layer starts at zero."""
+    """Weights belong to bead types (``bead_types``), and the output layer starts at zero."""
 
     handed = True
 

@@ -10,14 +10,9 @@ from torch import Tensor
 
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry.zmatrix import wrap
+from cgsurrogate.models.steppers._collisions import collision_distances, in_pieces
 from cgsurrogate.models.steppers._coordinate_types import Chain, Vocabulary
-from cgsurrogate.models.steppers._torsion_stepper import (
-    ENOUGH,
-    TorsionStepper,
-    collision_distances,
-    in_pieces,
-    which_are_soft,
-)
+from cgsurrogate.models.steppers._torsion_stepper import ENOUGH, TorsionStepper, which_are_soft
 
 
 class Sample:

@@ -17,10 +17,8 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -29,12 +27,12 @@ from cgsurrogate.core.propagator import State, Stepper
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.steppers import _lags
+from cgsurrogate.models.steppers._collisions import collision_distances, in_pieces
 from cgsurrogate.models.steppers._heads import EACH, waves
 
 SOFT = 0.2  # rad, circular standard deviation from which on a coordinate is soft; bond angles count twice
 BOUND = 8.0  # standard deviations of a stiff coordinate that are never left
 APART = 4  # bonds between two beads from which on they may collide
-TOLERANCE, CONTACT = 0.9, 0.3  # share of the closest approach seen, and the largest one (nm), that count as a collision
 TRIALS = 8  # proposals at once for a replica that collided
 ROUNDS = (True, True, False, False)  # whether the soft angles are kept in each; after the last it stays where it is
 ENOUGH = 100_000  # frames for means, scales and correlations
@@ -281,18 +279,6 @@ def which_are_soft(scale: Tensor, circular: Tensor, cosine: Tensor, sine: Tensor
     soft = spread > 1 - math.exp(-0.5 * SOFT**2)
     soft[spread.argmax()] = True
     return soft
-
-
-def collision_distances(positions: np.ndarray) -> Tensor:
-    """(N, N) nm: what counts as a collision of two beads, from the closest that they are in (T, N, 3)."""
-    nearest = in_pieces(lambda x: torch.cdist(x, x).amin(0, keepdim=True), positions).amin(0)
-    return (TOLERANCE * nearest).clamp(max=CONTACT)
-
-
-def in_pieces(function: Callable[[Tensor], Tensor], positions: np.ndarray, piece: int = 4096) -> Tensor:
-    """``function`` of all positions, in float64, a few thousand frames at a time."""
-    parts = [positions[i : i + piece].astype(np.float64) for i in range(0, len(positions), piece)]
-    return torch.cat([function(torch.from_numpy(part)) for part in parts])
 
 
 def _make_networks_before_loading(module: TorsionStepper, state: dict[str, Tensor], prefix: str, *_: Any) -> None:

@@ -52,7 +52,7 @@ def build(
 
 
 class Autoregressive(TorsionStepper):
-    """See the head of this file and of ``_torsion_stepper``."""
+    """See the head of this file and of ``_torsion_stepper``. Stored weights know ``trunk``, ``heads``, ``tail``."""
 
     def __init__(self, beads: Beads, lag: float | None, memory: int, sizes: dict[str, int]):
         super().__init__(beads, lag, memory)

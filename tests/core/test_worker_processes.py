@@ -1,0 +1,57 @@
+"""One task that ends early lets the others save, and says why in this process."""
+
+import functools
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from cgsurrogate.core.filesystem import locked
+from cgsurrogate.core.interrupts import Stopped, Watch, watching
+from cgsurrogate.core.worker_processes import run_tasks
+
+
+def patient(folder, tell):
+    """Works until it is asked to stop, and saves."""
+    with watching() as watch, locked(folder):
+        while not watch.requested:
+            tell("works")
+            time.sleep(0.05)
+        (folder / "saved").touch()
+        raise watch.reason("it")
+
+
+def hasty(folder, end, tell):
+    """Ends, one way or the other, once the other works."""
+    while not (folder / ".lock").exists():
+        time.sleep(0.05)
+    if isinstance(end, int):
+        os.kill(os.getpid(), end)
+    raise end
+
+
+@pytest.mark.parametrize(
+    "end, kind, words",
+    [
+        (ZeroDivisionError("a fault"), ZeroDivisionError, "a fault"),
+        (signal.SIGKILL, RuntimeError, "all of it was killed.* the same command continues it"),
+        (None, Stopped, "stopped by the time limit; all of it is saved"),
+    ],
+)
+def test_one_that_ends_lets_the_others_save(tmp_path, end, kind, words):
+    watch = Watch()
+    tasks = {"patient": functools.partial(patient, tmp_path)}
+    if end is not None:
+        tasks["hasty"] = functools.partial(hasty, tmp_path, end)
+
+    def hear(name, told):
+        assert (name, told) == ("patient", "works")
+        if end is None:
+            watch.deadline = 0.0
+
+    with pytest.raises(kind, match=words):
+        run_tasks(tasks, hear, watch, "all of it")
+    assert (tmp_path / "saved").exists()
+    assert not multiprocessing.active_children()
