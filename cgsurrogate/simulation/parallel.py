@@ -164,7 +164,7 @@ def _advance(spec: Specification, folder: Path, checkpoint_every: float, tell: S
 
 
 def _hear(report: StepReport | None, parts: Iterable[str]) -> Callable[..., None]:
-    """StepReport for all: the slowest part, the speed of all together, and the mean of their kinetic temperatures."""
+    """Report for all: the slowest part, the speed of all together, and the mean of their kinetic temperatures."""
     told: dict[str, tuple[float, float, float | None]] = dict.fromkeys(parts, (0.0, 0.0, None))
 
     def hear(part: str, done: float, total: float, pace: float, kelvin: float | None, note: str) -> None:
