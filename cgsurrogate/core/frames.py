@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import mmap
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,15 +183,7 @@ class Frames:
         if not chosen:
             raise ValueError("expected at least one run to take, got none")
 
-        def gather(array: np.ndarray) -> np.ndarray:
-            return array[chosen[0]] if len(chosen) == 1 else np.concatenate([array[run] for run in chosen])
-
-        return dataclasses.replace(
-            self,
-            **self._of_each_array(gather),
-            lengths=tuple(run.stop - run.start for run in chosen),
-            provenance=self.provenance.of_runs([int(i) for i in indices], len(runs)),
-        )
+        return self._taken(chosen, self.provenance.of_runs([int(i) for i in indices], len(runs)))
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
         """(kept, held out), by whole runs; about ``fraction`` of the frames are held out, at least one run of each.
@@ -204,7 +196,7 @@ class Frames:
             count = len(self)
             cut, gap = round(count * (1 - fraction)), count // 50
             parts = (slice(0, max(1, cut - gap)), slice(min(cut, count - 1), count))
-            return self._cut(parts[0]), self._cut(parts[1])
+            return self._taken(parts[:1], self.provenance), self._taken(parts[1:], self.provenance)
         order = np.random.default_rng(seed).permutation(len(self.lengths))
         wanted, total = fraction * len(self), 0
         held: list[int] = []
@@ -217,12 +209,12 @@ class Frames:
         kept = sorted(set(range(len(order))) - set(held))
         return self.take_runs(kept), self.take_runs(sorted(held))
 
-    def _cut(self, part: slice) -> Frames:
-        cut = self._of_each_array(lambda array: array[part])
-        return dataclasses.replace(self, **cut, lengths=(part.stop - part.start,))
-
-    def _of_each_array(self, take: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
-        return {name: take(array) for name in STORED if (array := getattr(self, name)) is not None}
+    def _taken(self, parts: Sequence[slice], provenance: Provenance) -> Frames:
+        """These parts of the frames, a run each; a single one is not copied."""
+        made = {name: [array[part] for part in parts] for name in STORED if (array := getattr(self, name)) is not None}
+        arrays: dict[str, Any] = {name: p[0] if len(p) == 1 else np.concatenate(p) for name, p in made.items()}
+        lengths = tuple(part.stop - part.start for part in parts)
+        return dataclasses.replace(self, **arrays, lengths=lengths, provenance=provenance)
 
     def with_provenance(self, **fields: Any) -> Frames:
         """The same frames with these fields of their provenance."""

@@ -14,7 +14,6 @@ import numpy as np
 from cgsurrogate.core import units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.core.statistics import kish
 from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays
@@ -116,7 +115,6 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
             ns_per_day=throughput.known(given.trajectories),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
-            effective_fraction=None if kept is None else kish(kept) / len(kept),
         ),
     )
 

@@ -22,6 +22,7 @@ from cgsurrogate.data.formats.headers import header
 from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
 
 SILENCE = 600  # s without an answer from the parser
+SILENT = subprocess.DEVNULL
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -43,9 +44,6 @@ class Source:
     kind: str
     array: np.ndarray | None = None
     cells: np.ndarray | None = None
-
-    def __repr__(self) -> str:
-        return f"Source: {self.name}, {self.frames:,} frames of {self.atoms:,} atoms"
 
 
 def sources(spec: str | Path, topology: Any) -> list[Source]:
@@ -120,8 +118,9 @@ class Reader:
             here, there = multiprocessing.Pipe()
             command = [sys.executable, "-P", str(Path(__file__).with_name("parser_process.py")), str(there.fileno())]
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            process = subprocess.Popen(command, env=environment, pass_fds=[there.fileno()], **silent)
+            process = subprocess.Popen(
+                command, env=environment, pass_fds=[there.fileno()], stdin=SILENT, stdout=SILENT, stderr=SILENT
+            )
             there.close()
             self._parser = process, here
         return self._parser
