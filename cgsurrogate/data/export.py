@@ -13,8 +13,7 @@ from cgsurrogate.core import bead_types, filesystem
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import validation
-from cgsurrogate.data.formats.sources import Reader, Source, sources
-from cgsurrogate.data.formats.topology import load_topology
+from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.read import Input, read
 

@@ -17,8 +17,7 @@ from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays
-from cgsurrogate.data.formats.sources import Reader, Source, sources
-from cgsurrogate.data.formats.topology import load_topology
+from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.generation import throughput
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups

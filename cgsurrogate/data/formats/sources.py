@@ -1,4 +1,4 @@
-"""Trajectories as they lie on the disk: what they hold, and their frames in pieces of bounded size."""
+"""Trajectories and topologies as they lie on the disk: what they hold, and frames in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -68,6 +68,30 @@ def sources(spec: str | Path, topology: Any) -> list[Source]:
         return [_parsed_here(path, topology)]
     found = header(path, kind)
     return [Source(str(path), found.frames, found.atoms, found.times, kind)]
+
+
+def load_topology(path: str | Path) -> Any:
+    """An mdtraj topology from PDB, mmCIF, GRO, PSF, prmtop and whatever else mdtraj reads, without running code in it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a topology.
+    """
+    import mdtraj
+
+    path = filesystem.existing(path, "a topology")
+    if path.suffix.lower() in (".h5", ".hdf5", ".lh5"):
+        raise ValueError(f"a topology inside {path.name} is not read; give a PDB or another topology with -s")
+    try:
+        topology = mdtraj.load_topology(str(path))
+    except Exception as error:  # parsers raise whatever they meet
+        why = filesystem.first_line(error)
+        raise ValueError(
+            f"{path} cannot be read as a topology ({why}); expected PDB, mmCIF, GRO, PSF or prmtop"
+        ) from None
+    if not topology.n_atoms:
+        raise ValueError(f"{path} holds no atoms; expected PDB, mmCIF, GRO, PSF or prmtop")
+    return topology
 
 
 def _parsed_here(path: Path, topology: Any) -> Source:
