@@ -64,9 +64,7 @@ class Beads:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Beads:
         """The inverse of ``dataclasses.asdict`` after a round trip through JSON."""
-        fixed = {k: tuple(v) for k, v in values.items()}
-        fixed["bonds"] = tuple((int(i), int(j)) for i, j in values["bonds"])
-        return cls(**fixed)
+        return cls(**{**{k: tuple(v) for k, v in values.items()}, "bonds": tuple(map(tuple, values["bonds"]))})
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
