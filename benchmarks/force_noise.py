@@ -16,7 +16,7 @@ import torch
 from cgsurrogate import workflows
 from cgsurrogate.data import force_aggregation
 from cgsurrogate.data.formats import arrays
-from cgsurrogate.data.formats.topology import load_topology
+from cgsurrogate.data.formats.sources import load_topology
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.geometry.torsion_moves import Moves
 

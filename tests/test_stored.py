@@ -17,6 +17,7 @@ from cgsurrogate.core.energy import forces
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import Model
+from cgsurrogate.simulation import identity
 from cgsurrogate.workflows import study
 from cgsurrogate.workflows.settings import StudySettings
 
@@ -86,3 +87,12 @@ def test_a_finished_run_is_known_and_can_be_drawn_again(stored):
     assert Comparison.load(out / "comparison").verdict
     study.draw(out)
     assert (out / "report.html").stat().st_size > 100_000 and (out / "figures").is_dir()
+
+
+def test_a_rollout_is_known_as_that_of_its_stepper_though_it_was_stored_by_module(stored):
+    known = Frames.load(stored / "rollout").provenance.simulation
+    now = {**known, "propagator": identity.describe(Model.load(stored / "stepper").module)}
+    identity.refuse_other(stored / "rollout", known, now)
+    now["propagator"]["options"] = {**now["propagator"]["options"], "width": 17}
+    with pytest.raises(ValueError, match="width: 16 there, 17 now"):
+        identity.refuse_other(stored / "rollout", known, now)

@@ -86,12 +86,9 @@ def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> None:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal digest of a file, read in pieces of 1 MiB."""
-    digest = hashlib.sha256()
+    """Hexadecimal digest of a file."""
     with open(path, "rb") as handle:
-        while piece := handle.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

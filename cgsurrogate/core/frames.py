@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import mmap
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,7 @@ class Beads:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Beads:
         """The inverse of ``dataclasses.asdict`` after a round trip through JSON."""
-        fixed = {k: tuple(v) for k, v in values.items()}
-        fixed["bonds"] = tuple((int(i), int(j)) for i, j in values["bonds"])
-        return cls(**fixed)
+        return cls(**{**{k: tuple(v) for k, v in values.items()}, "bonds": tuple(map(tuple, values["bonds"]))})
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -173,24 +171,17 @@ class Frames:
         now = [np.arange(run.start, run.stop - lag) for run in self.runs if run.stop - run.start > lag]
         if not now:
             raise ValueError(f"no run is longer than the lag of {lag} frames ({lag * self.dt:g} ps); use a shorter lag")
-        return (first := np.concatenate(now)), first + lag
+        first = np.concatenate(now)
+        return first, first + lag
 
     def take_runs(self, indices: tuple[int, ...] | list[int] | np.ndarray) -> Frames:
         """The chosen runs, whole and in the given order."""
-        places = [int(i) for i in indices]
-        if not places:
+        runs = self.runs
+        chosen = [runs[int(i)] for i in indices]
+        if not chosen:
             raise ValueError("expected at least one run to take, got none")
-        chosen = [self.runs[i] for i in places]
 
-        def gather(array: np.ndarray) -> np.ndarray:
-            return array[chosen[0]] if len(chosen) == 1 else np.concatenate([array[run] for run in chosen])
-
-        return dataclasses.replace(
-            self,
-            **self._of_each_array(gather),
-            lengths=tuple(run.stop - run.start for run in chosen),
-            provenance=self.provenance.of_runs(places, len(self.lengths)),
-        )
+        return self._taken(chosen, self.provenance.of_runs([int(i) for i in indices], len(runs)))
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
         """(kept, held out), by whole runs; about ``fraction`` of the frames are held out, at least one run of each.
@@ -202,7 +193,8 @@ class Frames:
         if len(self.lengths) == 1:
             count = len(self)
             cut, gap = round(count * (1 - fraction)), count // 50
-            return self._cut(slice(0, max(1, cut - gap))), self._cut(slice(min(cut, count - 1), count))
+            parts = (slice(0, max(1, cut - gap)), slice(min(cut, count - 1), count))
+            return self._taken(parts[:1], self.provenance), self._taken(parts[1:], self.provenance)
         order = np.random.default_rng(seed).permutation(len(self.lengths))
         wanted, total = fraction * len(self), 0
         held: list[int] = []
@@ -215,12 +207,12 @@ class Frames:
         kept = sorted(set(range(len(order))) - set(held))
         return self.take_runs(kept), self.take_runs(sorted(held))
 
-    def _cut(self, part: slice) -> Frames:
-        cut = self._of_each_array(lambda array: array[part])
-        return dataclasses.replace(self, **cut, lengths=(part.stop - part.start,))
-
-    def _of_each_array(self, take: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
-        return {name: take(array) for name in STORED if (array := getattr(self, name)) is not None}
+    def _taken(self, parts: Sequence[slice], provenance: Provenance) -> Frames:
+        """These parts of the frames, a run each; a single one is not copied."""
+        made = {name: [array[part] for part in parts] for name in STORED if (array := getattr(self, name)) is not None}
+        arrays: dict[str, Any] = {name: p[0] if len(p) == 1 else np.concatenate(p) for name, p in made.items()}
+        lengths = tuple(part.stop - part.start for part in parts)
+        return dataclasses.replace(self, **arrays, lengths=lengths, provenance=provenance)
 
     def with_provenance(self, **fields: Any) -> Frames:
         """The same frames with these fields of their provenance."""

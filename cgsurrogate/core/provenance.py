@@ -52,10 +52,8 @@ class Provenance:
         trajectories: names of their files.
         mapping: from atoms to beads, as on the command line.
         example: name of the embedded example.
-        title: of the example, for people.
         aggregate: how forces of atoms became forces of beads, "basic" or "optimal".
         mean_square_force: of each such aggregation, (kJ/mol/nm)^2, and which was used.
-        effective_fraction: share of the frames that as many equally weighted ones are worth (Kish).
         ns_per_day: speed of the simulation that made the frames.
         made_by: in words, where neither files nor a simulation made them.
         propagator: what moved the beads, "force field" or "time-stepper".
@@ -81,10 +79,8 @@ class Provenance:
     trajectories: tuple[str, ...] = ()
     mapping: str = ""
     example: str = ""
-    title: str = ""
     aggregate: str = ""
     mean_square_force: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    effective_fraction: float | None = None
     ns_per_day: float | None = None
     made_by: str = ""
     propagator: str = ""

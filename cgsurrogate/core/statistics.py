@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -132,60 +132,40 @@ def kish(weights: Sequence[float] | np.ndarray) -> float:
     return float(np.sum(weights, dtype=float) ** 2 / np.sum(np.square(weights, dtype=float)))
 
 
-@overload
-def draw(cumulative: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray: ...
-@overload
-def draw(cumulative: Tensor, count: int, rng: Generator) -> Tensor: ...
-def draw(cumulative: Any, count: int, rng: Any) -> Any:
-    """Indices of ``count`` independent draws with replacement, arrays of numpy or of torch as what is given.
+def draw(cumulative: Tensor, count: int, rng: Generator) -> Tensor:
+    """Indices of ``count`` independent draws with replacement.
 
     Args:
         cumulative: (T,) running sums of the probabilities, which may sum to anything above 0. They are made once where
             many draws are wanted.
 
-    >>> draw(np.cumsum([0.0, 2.0, 0.0]), 3, np.random.default_rng(0))
-    array([1, 1, 1])
+    >>> import torch
+    >>> draw(torch.tensor([0.0, 2.0, 2.0]), 3, torch.Generator())
+    tensor([1, 1, 1])
     """
-    return _at(cumulative, _uniform(cumulative, count, rng))
+    import torch
+
+    return _at(cumulative, torch.rand(count, generator=rng, dtype=cumulative.dtype, device=cumulative.device))
 
 
-@overload
-def systematic(cumulative: np.ndarray, count: int, rng: np.random.Generator | None = None) -> np.ndarray: ...
-@overload
-def systematic(cumulative: Tensor, count: int, rng: Generator | None = None) -> Tensor: ...
-def systematic(cumulative: Any, count: int, rng: Any = None) -> Any:
+def systematic(cumulative: Tensor, count: int, shift: float | Tensor = 0.5) -> Tensor:
     """Rising indices of ``count`` draws by systematic resampling: each index comes count p times, rounded up or down.
 
-    The draws spread evenly over what is drawn from. The rounding is at random and without bias; without ``rng`` it is
-    the same every time. Arguments as for ``draw``.
+    The draws spread evenly over what is drawn from. The rounding is without bias where ``shift`` is a random number,
+    uniform between 0 and 1. ``cumulative`` as for ``draw``.
 
-    >>> systematic(np.cumsum([1.0, 1.0, 2.0]), 4)
-    array([0, 1, 2, 2])
+    >>> import torch
+    >>> systematic(torch.tensor([1.0, 2.0, 4.0]), 4)
+    tensor([0, 1, 2, 2])
     """
-    ticks: Any = np.arange(count)
-    if not isinstance(cumulative, np.ndarray):
-        ticks = cumulative.new_tensor(ticks)
-    shift = 0.5 if rng is None else _uniform(cumulative, 1, rng)
-    return _at(cumulative, (ticks + shift) / count)
-
-
-def _uniform(like: Any, count: int, rng: Any) -> Any:
-    if isinstance(like, np.ndarray):
-        return rng.random(count)
     import torch
 
-    return torch.rand(count, generator=rng, dtype=like.dtype, device=like.device)
+    return _at(cumulative, (torch.arange(count, dtype=cumulative.dtype, device=cumulative.device) + shift) / count)
 
 
-def _at(cumulative: Any, share: Any) -> Any:
+def _at(cumulative: Tensor, share: Tensor) -> Tensor:
     """The index at each share of the sum; never one without probability."""
-    points = share * cumulative[-1]
-    if isinstance(cumulative, np.ndarray):
-        return np.minimum(
-            np.searchsorted(cumulative, points, side="right"), np.searchsorted(cumulative, cumulative[-1])
-        )
     import torch
 
-    return torch.minimum(
-        torch.searchsorted(cumulative, points, right=True), torch.searchsorted(cumulative, cumulative[-1])
-    )
+    found = torch.searchsorted(cumulative, share * cumulative[-1], right=True)
+    return torch.minimum(found, torch.searchsorted(cumulative, cumulative[-1]))

@@ -88,8 +88,7 @@ def load_example(
     given = Input(
         entry.topology, entry.trajectories, entry.temperature, entry.dt, forces=entry.forces, aggregate=aggregate
     )
-    frames = read(given, build, report)
-    return frames.with_provenance(example=name, title=entry.title)
+    return read(given, build, report).with_provenance(example=name)
 
 
 def write_example(name: str, out: str | Path, folder: Path = FOLDER) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,7 @@ from cgsurrogate.core import bead_types, filesystem
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import validation
-from cgsurrogate.data.formats.sources import Reader, Source, sources
-from cgsurrogate.data.formats.topology import load_topology
+from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.read import Input, read
 
@@ -177,40 +176,35 @@ def _beads_as_they_are(
     paths: list[str | Path], structure: Any, beads: Beads, temperature: float, dt: float | None
 ) -> Frames:
     """Trajectories whose atoms are the beads. A time that goes back begins a new run."""
-    runs = [source for spec in paths for source in sources(spec, structure)]
+    files = [source for spec in paths for source in sources(spec, structure)]
+    runs = [run for file in files for run in _runs(file)]
+    step = validation.runs(runs, len(beads), dt)
     parts: list[np.ndarray] = []
-    lengths: list[int] = []
-    steps: list[float] = []
     bonds = np.array(beads.bonds, int).reshape(-1, 2)
     with Reader() as reader:
-        for run in runs:
-            validation.same_atoms(run.name, run.atoms, len(beads))
-            for first, last in _restarts(run):
-                validation.several_frames(run.name, last - first)
-                times = None if run.times is None else run.times[first:last]
-                steps.append(validation.spacing(run.name, times, dt))
-                lengths.append(last - first)
+        for file in files:
             done = 0
-            for xyz, _ in reader.blocks(run, np.arange(run.atoms), range(run.frames)):
-                validation.finite(run.name, xyz, range(done, run.frames), beads.names, "coordinates")
+            for xyz, _ in reader.blocks(file, np.arange(file.atoms), range(file.frames)):
+                validation.finite(file.name, xyz, range(done, file.frames), beads.names, "coordinates")
                 if not done and len(bonds) and np.median(validation.lengths(xyz[:1], bonds)) > 0.9:
-                    raise ValueError(f"{run.name}: bonded beads are too far apart for nm; divide the coordinates by 10")
+                    raise ValueError(
+                        f"{file.name}: bonded beads are too far apart for nm; divide the coordinates by 10"
+                    )
                 done += len(xyz)
                 parts.append(xyz)
-    if max(steps) - min(steps) > 1e-3 * min(steps):
-        raise ValueError(f"frames are {min(steps):g} ps apart in one run and {max(steps):g} ps in another; give --dt")
     return Frames(
         beads=beads,
         positions=np.concatenate(parts),
-        lengths=tuple(lengths),
-        dt=steps[0],
+        lengths=tuple(run.frames for run in runs),
+        dt=step,
         temperature=float(temperature),
-        provenance=Provenance(trajectories=tuple(Path(run.name).name for run in runs)),
+        provenance=Provenance(trajectories=tuple(Path(file.name).name for file in files)),
     )
 
 
-def _restarts(run: Source) -> list[tuple[int, int]]:
-    if run.times is None:
-        return [(0, run.frames)]
-    cuts = [0, *(np.flatnonzero(np.diff(run.times) < 0) + 1).tolist(), run.frames]
-    return list(itertools.pairwise(cuts))
+def _runs(file: Source) -> list[Source]:
+    """The runs of a file, as far as their atoms, frames and times go."""
+    if file.times is None:
+        return [file]
+    times = np.split(file.times, np.flatnonzero(np.diff(file.times) < 0) + 1)
+    return [dataclasses.replace(file, frames=len(part), times=part) for part in times]

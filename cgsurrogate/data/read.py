@@ -14,12 +14,10 @@ import numpy as np
 from cgsurrogate.core import units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.core.statistics import kish
 from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays
-from cgsurrogate.data.formats.sources import Reader, Source, sources
-from cgsurrogate.data.formats.topology import load_topology
+from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.generation import throughput
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
@@ -89,8 +87,9 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
     """
     structure = load_topology(given.topology)
     mapping = build(structure)
-    runs = _runs(given, structure)
-    step = _one_spacing(runs, given.dt)
+    ordered = _in_order(given.trajectories, [*given.forces, *given.weights])
+    runs = [source for spec in ordered for source in sources(spec, structure)]
+    step = validation.runs(runs, structure.n_atoms, given.dt)
     windows = [_window(run, step, given) for run in runs]
     counts, noise = [run.frames for run in runs], dict[str, Any]()
     forces = arrays.split(given.forces, counts, (structure.n_atoms, 3), "forces") if given.forces else None
@@ -116,19 +115,8 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
             ns_per_day=throughput.known(given.trajectories),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
-            effective_fraction=None if kept is None else kish(kept) / len(kept),
         ),
     )
-
-
-def _runs(given: Input, structure: Any) -> list[Source]:
-    """The runs, with as many atoms as the topology and enough frames."""
-    ordered = _in_order(given.trajectories, [*given.forces, *given.weights])
-    runs = [source for spec in ordered for source in sources(spec, structure)]
-    for run in runs:
-        validation.same_atoms(run.name, run.atoms, structure.n_atoms)
-        validation.several_frames(run.name, run.frames)
-    return runs
 
 
 def _map_all(
@@ -193,18 +181,6 @@ def _bonds(structure: Any, used: np.ndarray) -> np.ndarray:
     bonded = _atom_groups.neighbours(structure)
     pairs = [(place[a], place[b]) for a in place for b in bonded[a] if b in place and a < b]
     return np.array(pairs, int).reshape(-1, 2)
-
-
-def _one_spacing(runs: list[Source], dt: float | None) -> float:
-    """ps between frames, the same in every run."""
-    steps = [validation.spacing(run.name, run.times, dt) for run in runs]
-    for run, step in zip(runs, steps, strict=True):
-        if abs(step - steps[0]) > 1e-3 * steps[0]:
-            raise ValueError(
-                f"frames of {runs[0].name} are {steps[0]:g} ps apart and those of {run.name} {step:g} ps; "
-                "map them apart, or give --dt if the files are wrong"
-            )
-    return steps[0]
 
 
 def _slice(frames: range) -> slice:
@@ -284,6 +260,6 @@ def _in_order(trajectories: Sequence[str | Path], specs: Sequence[str | Path]) -
     warnings.warn(
         f"one array holds a row for each of {len(given)} trajectories: they are taken in the order of their numbers, "
         f"{Path(ordered[moved]).name} before {Path(given[moved]).name}; if that is wrong, give one array a trajectory",
-        stacklevel=4,
+        stacklevel=3,
     )
     return ordered

@@ -6,21 +6,31 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cgsurrogate.data.formats.sources import Source
+
 TYPICAL = 0.15  # nm, a bond between heavy atoms
 LONGEST = 0.25  # nm, in a structure that is whole
 BROKEN = 0.5  # nm, at any time: beyond every vibration
 
 
-def same_atoms(name: str, found: int, topology: int) -> None:
-    if found != topology:
-        raise ValueError(
-            f"{name} has {found} atoms and the topology {topology}; give the topology that the trajectory was made with"
-        )
-
-
-def several_frames(name: str, frames: int) -> None:
-    if frames < 2:
-        raise ValueError(f"{name} gives {frames} frame(s); a run needs at least two")
+def runs(found: Sequence[Source], atoms: int, dt: float | None) -> float:
+    """ps between frames, the same in every run; each run has so many atoms and enough frames."""
+    for run in found:
+        if run.atoms != atoms:
+            raise ValueError(
+                f"{run.name} has {run.atoms} atoms and the topology {atoms}; "
+                "give the topology that the trajectory was made with"
+            )
+        if run.frames < 2:
+            raise ValueError(f"{run.name} gives {run.frames} frame(s); a run needs at least two")
+    steps = [spacing(run.name, run.times, dt) for run in found]
+    for run, step in zip(found, steps, strict=True):
+        if abs(step - steps[0]) > 1e-3 * steps[0]:
+            raise ValueError(
+                f"frames of {found[0].name} are {steps[0]:g} ps apart and those of {run.name} {step:g} ps; "
+                "map them apart, or give --dt if the files are wrong"
+            )
+    return steps[0]
 
 
 def spacing(name: str, times: np.ndarray | None, dt: float | None) -> float:

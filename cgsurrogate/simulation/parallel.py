@@ -70,7 +70,7 @@ def simulate_parts(
         As ``simulate``, and
         ValueError: no folder; another number of processes than the folder was begun with, or more than there are
             replicas or ladders; a propagator that cannot be handed to another process.
-        RuntimeError: a process was killed, or failed for a reason that is no fault of the settings.
+        RuntimeError: a process was killed.
     """
     if options.folder is None:
         raise ValueError("a simulation that may have several processes needs a folder")
@@ -133,10 +133,10 @@ def _begun(folder: Path) -> int | None:
     """With how many processes a simulation in the folder was begun; None where there is none."""
     if (folder / MANIFEST).exists():
         settings = Frames.load(folder).provenance.simulation
+    elif (folder / checkpoint.SETTINGS).exists():
+        settings = filesystem.read_json(folder / checkpoint.SETTINGS)
     else:
-        settings = (
-            filesystem.read_json(folder / checkpoint.SETTINGS) if (folder / checkpoint.SETTINGS).exists() else None
-        )
+        return None
     return None if settings is None else int(settings.get("processes", 1))
 
 
@@ -169,11 +169,11 @@ def _hear(report: StepReport | None, parts: Iterable[str]) -> Callable[..., None
 
     def hear(part: str, done: float, total: float, pace: float, kelvin: float | None, note: str) -> None:
         told[part] = done, pace if done < total else 0.0, kelvin
-        slowest = min(done for done, *_ in told.values())
-        heat = [kelvin for *_, kelvin in told.values() if kelvin is not None]
+        reached, paces, kelvins = zip(*told.values(), strict=True)
+        heat = [kelvin for kelvin in kelvins if kelvin is not None]
         if report:
-            note = "" if note == "complete" and slowest < total else note
-            report(slowest, total, sum(pace for _, pace, _ in told.values()), fmean(heat) if heat else None, note)
+            note = "" if note == "complete" and min(reached) < total else note
+            report(min(reached), total, sum(paces), fmean(heat) if heat else None, note)
 
     return hear
 

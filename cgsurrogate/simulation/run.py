@@ -46,7 +46,7 @@ def pick_starts(frames: Frames, replicas: int, rng: np.random.Generator) -> np.n
     """
     if replicas < 1:
         raise ValueError(f"expected at least one replica, got {replicas}")
-    chosen = systematic(np.cumsum(frames.probabilities), replicas, rng)
+    chosen = systematic(torch.from_numpy(np.cumsum(frames.probabilities)), replicas, rng.random()).numpy()
     return np.array(frames.positions[chosen], np.float32)[rng.permutation(replicas)]
 
 

@@ -147,6 +147,18 @@ def what_a_step_does_not_use_is_passed_on(kind: Kind) -> None:
     expect(same, "the same motion with State.temperature as with the own one", "another", "use the one or the other")
 
 
+def it_goes_on_from_where_something_else_has_moved_it(kind: Kind) -> None:
+    """Only where it says so, by ``moved``: Monte Carlo moves need it."""
+    propagator, x = _integrator(kind)
+    if type(propagator).moved is Propagator.moved:
+        return
+    state = roll(propagator, propagator.start(x, generator()), 3, generator(1))
+    moved = propagator.moved(state, 1.01 * x)
+    fresh = propagator.start(1.01 * x, generator())._replace(velocities=state.velocities)
+    remedy = "in moved, keep velocities, and find anew all that belongs to positions"
+    expect(_same(fresh, moved), "the state of a start there, with the old velocities", "another one", remedy)
+
+
 # -- steppers ---------------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +254,7 @@ INTEGRATORS = (
     replicas_do_not_feel_each_other,
     the_energy_in_the_state_is_that_of_its_positions,
     what_a_step_does_not_use_is_passed_on,
+    it_goes_on_from_where_something_else_has_moved_it,
 )
 STEPPERS = (
     *PROPAGATORS,

@@ -155,7 +155,7 @@ def energy_objective(objective: str, priors: Sum, kept: Frames, held: Frames, se
     """
     moves = Moves(kept.beads)
     train, check = ([torch.from_numpy(np.array(f.positions, np.float32))] for f in (kept, held))
-    sample = systematic(np.cumsum(kept.probabilities), min(SAMPLE, len(kept)))
+    sample = systematic(torch.from_numpy(np.cumsum(kept.probabilities)), min(SAMPLE, len(kept)))
     local: Callable[..., Tensor] | None = None
     if objective == "force":
         for frames, arrays in ((kept, train), (held, check)):

@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner
 
 from cgsurrogate.cli import group
-from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.data.generation.protocol import Protocol
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
@@ -52,7 +51,6 @@ VALUES = {  # of options whose text is parsed before the function is called
 }
 BASES = {"run --example": ["run", "-o", "RUN"], "kinds": ["kinds", "--check", "mine.py"]}  # in place of the examples
 SETTINGS = {
-    "compare": (ComparisonSettings,),
     "reference": (Protocol,),
     "run": (StudySettings,),
     "train energy": (EnergySettings,),

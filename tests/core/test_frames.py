@@ -48,6 +48,7 @@ def labels(part: Frames) -> list[int]:
 @pytest.mark.parametrize(
     "changes, message",
     [
+        ({"count": 0}, "at least one bead"),
         ({"masses": (1.0, 1.0)}, "3 masses"),
         ({"masses": (1.0, 0.0, 1.0)}, "positive"),
         ({"residues": (0, 2, 1)}, "ordered"),
@@ -58,11 +59,6 @@ def labels(part: Frames) -> list[int]:
 def test_wrong_beads_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         beads(**changes)
-
-
-def test_no_beads_are_refused():
-    with pytest.raises(ValueError, match="at least one bead"):
-        Beads((), (), (), (), ())
 
 
 @pytest.mark.parametrize(
@@ -198,23 +194,20 @@ def test_a_changed_block_is_noticed(tmp_path):
         Frames.load(tmp_path, verify=True)
 
 
-@pytest.mark.parametrize("change", ["shape", "format", "no beads", "not json"])
-def test_a_wrong_manifest_is_one_line(tmp_path, change):
-    frames().save(tmp_path)
-    values = filesystem.read_json(tmp_path / MANIFEST)
-    if change == "not json":
-        (tmp_path / MANIFEST).write_text("{")
-    else:
-        if change == "shape":
-            values["arrays"]["positions"]["shape"] = [14, 3, 3]
-        elif change == "format":
-            values["format"] = 99
-        else:
-            del values["beads"]
-        filesystem.write_json(tmp_path / MANIFEST, values)
-    with pytest.raises(ValueError) as error:
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("15,", "14,", "has shape"),
+        ('"format": 1', '"format": 99', "got 99"),
+        ("beads", "bead", "KeyError"),
+        ("{", "", "JSON"),
+    ],
+)
+def test_a_wrong_manifest_is_one_line(tmp_path, old, new, message):
+    manifest = frames().save(tmp_path) / MANIFEST
+    manifest.write_text(manifest.read_text().replace(old, new, 1))
+    with pytest.raises(ValueError, match=message) as error:
         Frames.load(tmp_path)
-    assert str(tmp_path) in str(error.value) or change == "format"
     assert "\n" not in str(error.value)
 
 
@@ -276,9 +269,8 @@ def test_sha256_is_the_standard_one(tmp_path):
 # units and types
 
 
-def test_thermal_energy_at_room_temperature():
-    assert units.thermal_energy(300) == pytest.approx(2.4943, abs=1e-4)
-    with pytest.raises(ValueError):
+def test_there_is_no_thermal_energy_at_zero():
+    with pytest.raises(ValueError, match="above 0 K"):
         units.thermal_energy(0)
 
 

@@ -89,17 +89,6 @@ def test_a_slice_is_biased_by_rigid_bonds(springs, mapping):
     assert abs(springs.mean_force(force_aggregation.slices(mapping)) - exact).max() > 0.05 * abs(exact).max()
 
 
-def test_sampled_forces_have_that_mean_too(springs, mapping, found):
-    """By regression of mapped forces on beads, within five errors."""
-    atoms, forces = springs.sample(20_000, np.random.default_rng(5))
-    x, f = (part.astype(float).transpose(1, 0, 2).reshape(len(mapping.beads), -1)
-            for part in (found[1].positions(atoms), found[1].forces(forces)))  # fmt: skip
-    slope = f @ x.T @ np.linalg.inv(x @ x.T)
-    left = f - slope @ x
-    error = np.sqrt(np.outer(left.var(1), np.diag(np.linalg.inv(x @ x.T))))
-    assert (abs(slope - springs.exact(mapping)) < 5 * error + 1e-3 * abs(slope).max()).all()
-
-
 def test_the_optimal_map_is_the_least_noisy_on_held_out_frames(springs, mapping, found):
     held, best, noise = found
     assert noise["frames"] == len(held)

@@ -23,23 +23,27 @@ openmm = pytest.importorskip("openmm")
 SHORT = Protocol(runs=2, nanoseconds=0.0024, every=0.4, chunk=0.8, forcefield=("amber14-all.xml", "implicit/obc2.xml"))
 
 
-@pytest.fixture(autouse=True)
-def short_preparation(monkeypatch):
-    monkeypatch.setattr("cgsurrogate.data.generation.openmm.HOT_PS", 0.4)
+@pytest.fixture(scope="module", autouse=True)
+def short_preparation():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cgsurrogate.data.generation.openmm.HOT_PS", 0.4)
+        yield
 
 
 @pytest.fixture(scope="module")
-def made(dipeptide_pdb, tmp_path_factory):
+def made(dipeptide_pdb, tmp_path_factory, short_preparation):
     """A finished generation, of 2 runs in 3 chunks of 2 frames."""
     out = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cgsurrogate.data.generation.openmm.HOT_PS", 0.4)
-        generate(dipeptide_pdb, out, SHORT, platform="CPU")
+    generate(dipeptide_pdb, out, SHORT, platform="CPU")
     return out
 
 
-def test_a_generation_is_readable_with_its_forces(made, dipeptide_pdb):
-    trajectories = [made / f"run{i}.xtc" for i in range(2)]
+@pytest.fixture
+def trajectories(made):
+    return [made / f"run{i}.xtc" for i in range(2)]
+
+
+def test_a_generation_is_readable_with_its_forces(made, trajectories):
     forces = [path.with_suffix(".forces.npy") for path in trajectories]
     given = Input(made / "topology.pdb", trajectories, 300, forces=forces)
     frames = read(given, registry.builder("mappings", "backbone"))
@@ -48,8 +52,7 @@ def test_a_generation_is_readable_with_its_forces(made, dipeptide_pdb):
     assert len(np.load(made / "run0.potential.npy")) == 6
 
 
-def test_the_speed_of_a_generation_comes_with_its_frames(made, tmp_path):
-    trajectories = [made / f"run{i}.xtc" for i in range(2)]
+def test_the_speed_of_a_generation_comes_with_its_frames(made, trajectories, tmp_path):
     accounts = [filesystem.read_json(path.with_suffix("") / "speed.json") for path in trajectories]
     assert [one["nanoseconds"] for one in accounts] == pytest.approx([0.0024, 0.0024])
     frames = read(Input(made / "topology.pdb", trajectories, 300), registry.builder("mappings", "ca"))
@@ -90,25 +93,21 @@ def test_the_same_command_again_does_nothing(made, dipeptide_pdb):
 
 def test_a_killed_generation_keeps_its_chunks_and_goes_on(made, dipeptide_pdb, tmp_path):
     """``kill -9`` after the first chunks; the same command again keeps them and ends with the same frames."""
-    code = (
-        "import sys\nfrom cgsurrogate.data.generation import openmm as g\nfrom tests_protocol import SHORT\n"
-        "g.HOT_PS = 0.4\n"
-        "g.generate(sys.argv[1], sys.argv[2], SHORT, platform='CPU')\n"
-    )
-    (tmp_path / "tests_protocol.py").write_text(
-        "from cgsurrogate.data.generation.protocol import Protocol\n" + f"SHORT = {SHORT!r}\n"
-    )
     out = tmp_path / "out"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
-    child = subprocess.Popen([sys.executable, "-c", code, str(dipeptide_pdb), str(out)], env=environment)
+    code = (
+        "from cgsurrogate.data.generation import openmm as g\ng.HOT_PS = 0.4\n"
+        f"g.generate({str(dipeptide_pdb)!r}, {str(out)!r}, g.{SHORT!r}, platform='CPU')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    child = subprocess.Popen([sys.executable, "-c", code], env=environment)
     deadline = time.monotonic() + 120
     while not list(out.glob("run0/00000.state.xml")) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     assert list(out.glob("run0/00000.state.xml")) and not (out / "run1.xtc").exists()
-    kept = {p.with_name(p.name.replace("state.xml", "positions.npy")) for p in out.glob("run*/*.state.xml")}
-    kept = {path: path.read_bytes() for path in kept}
+    whole = [p.with_name(p.name.replace("state.xml", "positions.npy")) for p in out.glob("run*/*.state.xml")]
+    kept = {path: path.read_bytes() for path in whole}
     generate(dipeptide_pdb, out, SHORT, platform="CPU")
     assert kept and all(path.read_bytes() == data for path, data in kept.items())
     names = sorted(p.relative_to(made) for p in made.rglob("*.npy"))

@@ -103,15 +103,6 @@ def test_the_centre_stays_and_the_motion_does_not_change(propagator):
     assert (free.positions.mean(1) - x.mean(1)).abs().max() > 1e-6
 
 
-def test_after_something_has_moved_the_beads_forces_are_new_and_velocities_as_they_were(propagator):
-    rng = generator()
-    state = roll(propagator, propagator.start(chain(4), rng), 3, rng)
-    moved = propagator.moved(state, chain(4) * 1.01)
-    assert torch.equal(moved.positions, chain(4) * 1.01) and torch.equal(moved.velocities, state.velocities)
-    energy, felt = Sum(Chain(), Repel())(moved.positions), forces(Sum(Chain(), Repel()), moved.positions)[1]
-    assert torch.allclose(moved.energy, energy) and torch.allclose(moved.memory, felt, atol=1e-8)
-
-
 @pytest.mark.parametrize(("kind", "lag"), [("baoab", 0.002), ("overdamped", 0.0002)])
 def test_lag_is_the_time_of_a_step(kind, lag):
     assert registry.build("integrators", kind, beads(12), Well(1.0), TEMPERATURE).lag == lag

@@ -36,11 +36,17 @@ def test_the_density_is_normalised(groups):
     assert float(total) == pytest.approx(1, abs=1e-6)
 
 
+def drawn_from(mixture: Mixture, count: int) -> torch.Tensor:
+    """(count, 3) radian, nothing given."""
+    nothing = torch.zeros(count, 3, dtype=torch.bool)
+    return mixture.draw_given(nothing.double(), nothing, torch.Generator().manual_seed(1))
+
+
 @pytest.mark.parametrize("groups", [0, 6])
 def test_what_is_drawn_has_the_density(groups):
     """The mean of f(z) / q(z) over draws is the integral of f, here of a bump of integral one."""
     mixture = fitted(groups)
-    drawn = mixture.draw(40_000, torch.Generator().manual_seed(1))
+    drawn = drawn_from(mixture, 40_000)
     centre, width = torch.tensor([-3.0, 1.0, 1.6], dtype=torch.float64), 0.2
     away = torch.remainder(drawn - centre + math.pi, 2 * math.pi) - math.pi
     bump = (-0.5 * (away / width).square().sum(1)).exp() / (2 * math.pi * width**2) ** 1.5
@@ -50,7 +56,7 @@ def test_what_is_drawn_has_the_density(groups):
 
 
 def test_draws_are_within_the_range():
-    drawn = fitted(6).draw(5000, torch.Generator().manual_seed(2))
+    drawn = drawn_from(fitted(6), 5000)
     assert float(drawn[:, :2].abs().max()) <= math.pi
     assert float(drawn[:, 2].min()) > 0
     assert float(drawn[:, 2].max()) < math.pi
@@ -58,7 +64,7 @@ def test_draws_are_within_the_range():
 
 def test_groups_keep_states_together_and_the_product_does_not():
     def together(mixture: Mixture) -> float:
-        drawn = mixture.draw(4000, torch.Generator().manual_seed(3))
+        drawn = drawn_from(mixture, 4000)
         return float(((drawn[:, 1] > 0) == (drawn[:, 2] < 1.9)).double().mean())
 
     assert together(fitted(0)) < 0.7
@@ -68,9 +74,7 @@ def test_groups_keep_states_together_and_the_product_does_not():
 def test_weights_are_respected():
     values = two_states(3000, 4)
     weights = (values[:, 1] < 0).double()
-    drawn = Mixture(values, weights, 2, 4, torch.Generator().manual_seed(0)).draw(
-        2000, torch.Generator().manual_seed(1)
-    )
+    drawn = drawn_from(Mixture(values, weights, 2, 4, torch.Generator().manual_seed(0)), 2000)
     assert float((drawn[:, 1] < 0).double().mean()) > 0.98
 
 

@@ -204,15 +204,7 @@ def test_a_kill_while_the_parts_are_put_together(tmp_path, here, monkeypatch, wh
 
 
 LONG = {"time": 300.0}
-SCRIPT = """
-import sys
-sys.path[:0] = {paths!r}
-if __name__ == "__main__":
-    import torch
-    torch.set_num_threads(1)
-    from walks import Walk, several
-    several(sys.argv[1], Walk(wait=0.01), time=300.0)
-"""
+SCRIPT = "import sys; from walks import Walk, several; several(sys.argv[1], Walk(wait=0.01), time=300.0)"
 
 
 def waiting(seconds: float, until) -> None:
@@ -233,9 +225,12 @@ def test_stops_and_kills_and_a_second_command(tmp_path):
             os.kill(worker.pid, signal.SIGINT)  # a terminal does so; the command decides what it means
         with pytest.raises(filesystem.Busy):
             several(folder, **LONG)
-
         if len(told) == 3:
             os.kill(os.getpid(), signal.SIGINT)
+
+    def kill(*_) -> None:
+        for worker in multiprocessing.active_children()[:1]:
+            worker.kill()
 
     with pytest.raises(Stopped, match=r"stopped by SIGINT; the simulation is saved, the same command") as stopped:
         several(folder, Walk(wait=0.03), report=tell, **LONG)
@@ -245,14 +240,14 @@ def test_stops_and_kills_and_a_second_command(tmp_path):
     assert not multiprocessing.active_children()
 
     with pytest.raises(RuntimeError, match=r"was killed.*the same command continues it"):
-        several(folder, Walk(wait=0.01), report=lambda *_: multiprocessing.active_children()[0].kill(), **LONG)
+        several(folder, Walk(wait=0.01), report=kill, **LONG)
     assert not multiprocessing.active_children()
 
-    here, script = Path(__file__).parents[1], tmp_path / "script.py"
-    script.write_text(SCRIPT.format(paths=[str(here), str(here.parent)]))
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tests}:{tests.parent}"}
     blocks = [folder / "parts" / str(k) / "chunks" for k in range(2)]
     before = [len(list(block.glob("*.npy"))) for block in blocks]
-    process = subprocess.Popen([sys.executable, str(script), str(folder)])
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], env=environment)
     try:
         waiting(60, lambda: all(len(list(b.glob("*.npy"))) > n + 1 for b, n in zip(blocks, before, strict=True)))
     finally:

@@ -8,26 +8,24 @@ import numpy as np
 import pytest
 import torch
 from energy_contract import frames as contract_frames
-from known_molecule import BEADS, KELVIN, KT, Known, Part, angle_term, exact, known, p_value, torsion_term
+from known_molecule import BEADS, KELVIN, KT, Known, angle_term, exact, known, p_value, torsion_term
 from scipy import stats
 from torch import Tensor
-from walks import asked, killed
+from walks import killed
 from wells import Still, generator
 
-from cgsurrogate import workflows
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.core.propagator import State, Stepper
+from cgsurrogate.core.propagator import State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
-from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo import hmm
 from cgsurrogate.simulation.monte_carlo.block_moves import learned, pivot_moves
 from cgsurrogate.simulation.monte_carlo.pivot import GRID, PivotMove
-from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler, sentences, usual_period
+from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler, sentences
 from cgsurrogate.simulation.run import simulate
 from cgsurrogate.simulation.settings import RunOptions, SimulationSettings
 
@@ -361,58 +359,3 @@ def test_a_simulation_goes_on_bit_for_bit_and_says_that_it_has_no_time(tmp_path)
     assert "no physical time" in sentences({"pivot": about})[0]
     with pytest.raises(ValueError, match=r"pivot\(drawn=0.5\): 4 every 5 steps there"):
         simulate(dynamics(attempts=5), start, BEADS, settings, RunOptions(tmp_path))
-
-
-# the workflow
-
-
-def simulated(folder, beads: Beads = BEADS, module: torch.nn.Module | None = None, **changes) -> Frames:
-    model = Model(known() if module is None else module, beads, KELVIN, {})
-    positions = exact(40).float().numpy()[:, : len(beads)]
-    start = Frames(beads, positions, (40,), 1.0, KELVIN)
-    usual = {"time": 0.2, "replicas": 4, "integrator": "baoab:timestep=0.002,friction=20", "pivot": "4"}
-    return workflows.make_simulation(model, start, folder, asked(**(usual | changes))[0])
-
-
-def test_the_workflow_fits_moves_between_frames(tmp_path):
-    first = simulated(tmp_path / "a")
-    about = first.provenance.monte_carlo["pivot"]
-    assert about["steps"] == 5 and "acceptance_block" not in about and "of those near" in sentences({"pivot": about})[0]
-    assert simulated(tmp_path / "b", pivot="4:10", every=0.04).provenance.monte_carlo["pivot"]["steps"] == 10
-    both = simulated(tmp_path / "c", every=0.04, temperatures=(KELVIN, 400.0))
-    assert both.provenance.monte_carlo["pivot"]["attempts"] == 4
-    assert both.out_of_order == "frames of exchanging replicas"
-    for number, pivot in enumerate((None, "0")):
-        assert not simulated(tmp_path / str(number), pivot=pivot).provenance.monte_carlo
-
-
-class Jump(Stepper):
-    """A stepper in name only."""
-
-    lag, memory, lags = 1.0, 0, (1.0, 1.0)
-    start = step = calibrate = encode = remember = log_density = loss = None
-
-
-SHORT = Beads(("X",) * 3, (0,) * 3, (12.0,) * 3, (0,) * 3, ("UNK",) * 3, ((0, 1), (1, 2)))
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"pivot": "4:0"}, "expected --pivot N or N:STEPS"),
-        ({"pivot": "4:5:6"}, "expected --pivot N or N:STEPS"),
-        ({"pivot": "many"}, "got 'many'"),
-        ({"pivot": "4:7", "every": 0.02}, "the nearest is 0.014 ps"),
-        ({"beads": SHORT, "module": Sum(Part(0))}, "these 3 beads have none; simulate without --pivot"),
-        ({"module": Jump(), "integrator": None}, "leave out --pivot"),
-    ],
-)
-def test_the_workflow_refuses_in_one_line_and_leaves_nothing(tmp_path, changes, words):
-    with pytest.raises(ValueError, match=words) as refusal:
-        simulated(tmp_path / "new", **changes)
-    assert "\n" not in str(refusal.value)
-    assert not (tmp_path / "new").exists()
-
-
-def test_the_usual_period_divides():
-    assert [usual_period(n) for n in (1, 5, 7, 8, 100)] == [1, 5, 7, 4, 5]

@@ -21,9 +21,8 @@ from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import EXCHANGE, Provenance
-from cgsurrogate.models.model import Model
 from cgsurrogate.simulation import temperature_ladder
-from cgsurrogate.simulation.replica_exchange import ReplicaExchange, usual_period
+from cgsurrogate.simulation.replica_exchange import ReplicaExchange
 from cgsurrogate.simulation.run import simulate
 from cgsurrogate.simulation.settings import SimulationSettings
 from cgsurrogate.simulation.temperature_ladder import EXCHANGES, PLACE
@@ -322,46 +321,6 @@ def test_replicas_that_do_not_fill_ladders_and_other_refusals(tmp_path):
             ReplicaExchange(Still(), Well(), (300.0, 400.0), period)
 
 
-INTEGRATOR = "baoab:timestep=0.02,friction=10,centre=false"
-
-
-def simulated(folder: Path, module: torch.nn.Module | None = None, **changes) -> Frames:
-    model = Model(module or DoubleWell(3 * KT).float(), ONE, COLD, {})
-    start = Frames(ONE, np.full((40, 1, 3), 0.1, np.float32), (40,), 1.0, COLD)
-    usual = {"time": 1.0, "every": 0.2, "temperatures": (300.0, 400.0, 500.0), "integrator": INTEGRATOR}
-    settings, _ = asked(**(usual | changes))
-    return workflows.make_simulation(model, start, folder, settings)
-
-
-def test_the_workflow_chooses_what_was_left_out(tmp_path):
-    frames = simulated(tmp_path / "a")
-    assert len(frames.lengths) == 34  # 102 replicas, the next above 100
-    assert frames.temperature == COLD
-    assert not frames.provenance.physical_time
-    assert frames.provenance.exchange["exchanges"] == 5  # every ten steps, so often as a frame
-    assert simulated(tmp_path / "b", replicas=6, exchange=0.1).provenance.exchange["exchanges"] == 10
-    assert simulated(tmp_path / "c", replicas=6, temperature=COLD).temperature == COLD
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"replicas": 4}, "4 replicas do not fill"),
-        ({"temperature": 320.0}, "lowest temperature of the ladder is 300 K, not 320"),
-        ({"exchange": 0.03}, "nearest is 0.04 ps"),
-        ({"exchange": 0.14}, "whole number of 0.14 ps"),
-        ({"exchange": 0.0}, "above 0|whole number"),
-        ({"temperatures": None, "exchange": 0.1}, "--tempering"),
-        ({"module": Still()}, "leave out --tempering"),
-    ],
-)
-def test_the_workflow_refuses_in_one_line_and_leaves_nothing(tmp_path, changes, words):
-    with pytest.raises(ValueError, match=words) as refusal:
-        simulated(tmp_path / "new", **changes)
-    assert "\n" not in str(refusal.value)
-    assert not (tmp_path / "new").exists()
-
-
 def test_the_words_warn_of_gaps_in_the_ladder():
     def words(acceptance: list[float], trips: int) -> list[str]:
         rungs = [300.0, 400.0, 500.0]
@@ -372,7 +331,3 @@ def test_the_words_warn_of_gaps_in_the_ladder():
     assert len(words([0.3, 0.4], 5)) == 1
     assert "400 and 500 K" in words([0.3, 0.02], 5)[1]
     assert "longer" in words([0.3, 0.4], 0)[1]
-
-
-def test_exchanges_fit_between_frames():
-    assert [usual_period(n) for n in (1, 10, 50, 250, 62, 1000, 23)] == [1, 10, 25, 25, 31, 25, 23]

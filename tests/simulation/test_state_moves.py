@@ -4,16 +4,13 @@ import energy_contract as contract
 import numpy as np
 import pytest
 import torch
-from walks import asked
 from wells import Still
 
-from cgsurrogate import workflows
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry.torsion_moves import Moves
-from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
 from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
 from cgsurrogate.training.loop import fit
@@ -111,20 +108,6 @@ def test_from_where_the_noise_never_goes_no_move_begins(sampler):
     state = sampler.start(Moves(BEADS).placed(BASE, bent).repeat(20, 1, 1), torch.Generator().manual_seed(0))
     later = sampler.step(state, torch.Generator().manual_seed(1))
     assert torch.equal(later.positions, state.positions)
-
-
-@pytest.mark.parametrize(
-    ("changes", "steps"),
-    [({}, 5), ({"pivot": "1:5"}, 5), ({"pivot": "1:1"}, 5), ({"pivot": "1:10"}, 10), ({"every": None, "time": 0.2}, 5)],
-)
-def test_the_workflow_moves_as_often_whatever_else_moves_the_replicas(tmp_path, changes, steps):
-    model, known = Model(Sum(Wells()), BEADS, KELVIN, {}), frames(200)
-    settings, _ = asked(**({"replicas": 2, "time": 0.16, "every": 0.08, "independence": known} | changes))
-    out = workflows.make_simulation(model, known, tmp_path / "out", settings)
-    about = out.provenance.monte_carlo["independence"]
-    assert about["steps"] == steps and about["acceptance"] > 0
-    assert not out.provenance.physical_time and not out.time_ordered
-    assert out.dt == pytest.approx(0.08 if "every" not in changes else 0.02)
 
 
 class Tilt(Energy):

@@ -1,4 +1,4 @@
-"""Trajectories as they lie on the disk: what they hold, and their frames in pieces of bounded size."""
+"""Trajectories and topologies as they lie on the disk: what they hold, and frames in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from cgsurrogate.data.formats.headers import header
 from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
 
 SILENCE = 600  # s without an answer from the parser
+SILENT = subprocess.DEVNULL
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -43,9 +43,6 @@ class Source:
     kind: str
     array: np.ndarray | None = None
     cells: np.ndarray | None = None
-
-    def __repr__(self) -> str:
-        return f"Source: {self.name}, {self.frames:,} frames of {self.atoms:,} atoms"
 
 
 def sources(spec: str | Path, topology: Any) -> list[Source]:
@@ -72,6 +69,30 @@ def sources(spec: str | Path, topology: Any) -> list[Source]:
     return [Source(str(path), found.frames, found.atoms, found.times, kind)]
 
 
+def load_topology(path: str | Path) -> Any:
+    """An mdtraj topology from PDB, mmCIF, GRO, PSF, prmtop and whatever else mdtraj reads, without running code in it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a topology.
+    """
+    import mdtraj
+
+    path = filesystem.existing(path, "a topology")
+    if path.suffix.lower() in (".h5", ".hdf5", ".lh5"):
+        raise ValueError(f"a topology inside {path.name} is not read; give a PDB or another topology with -s")
+    try:
+        topology = mdtraj.load_topology(str(path))
+    except Exception as error:  # parsers raise whatever they meet
+        why = filesystem.first_line(error)
+        raise ValueError(
+            f"{path} cannot be read as a topology ({why}); expected PDB, mmCIF, GRO, PSF or prmtop"
+        ) from None
+    if not topology.n_atoms:
+        raise ValueError(f"{path} holds no atoms; expected PDB, mmCIF, GRO, PSF or prmtop")
+    return topology
+
+
 def _parsed_here(path: Path, topology: Any) -> Source:
     """Text formats, such as PDB with several models: read whole."""
     import mdtraj
@@ -87,19 +108,20 @@ def _parsed_here(path: Path, topology: Any) -> Source:
 class Reader:
     """Reads frames of sources; owns the process that parses. Use it in a ``with`` block."""
 
-    def __init__(self) -> None:
-        self._parser: tuple[subprocess.Popen[bytes], Connection] | None = None
-
     def __enter__(self) -> Reader:
+        self._pipe, there = multiprocessing.Pipe()
+        command = [sys.executable, "-P", str(Path(__file__).with_name("parser_process.py")), str(there.fileno())]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            command, env=environment, pass_fds=[there.fileno()], stdin=SILENT, stdout=SILENT, stderr=SILENT
+        )
+        there.close()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._parser is not None:
-            process, pipe = self._parser
-            self._parser = None
-            process.kill()
-            process.wait()
-            pipe.close()
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()
 
     def blocks(self, source: Source, atoms: np.ndarray, frames: range) -> Iterator[Block]:
         """These frames in pieces: (n, len(atoms), 3) nm and cell vectors (n, 3, 3) nm or None."""
@@ -115,29 +137,14 @@ class Reader:
         request |= {"atoms": atoms.tolist(), "first": frames.start, "last": frames.stop, "stride": frames.step}
         yield from self._ask(source.name, request)
 
-    def _started(self) -> tuple[subprocess.Popen[bytes], Connection]:
-        if self._parser is None:
-            here, there = multiprocessing.Pipe()
-            command = [sys.executable, "-P", str(Path(__file__).with_name("parser_process.py")), str(there.fileno())]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-            none = subprocess.DEVNULL
-            process = subprocess.Popen(
-                command, env=environment, pass_fds=[there.fileno()], stdin=none, stdout=none, stderr=none
-            )
-            there.close()
-            self._parser = process, here
-        return self._parser
-
     def _ask(self, name: str, request: dict[str, Any]) -> Iterator[Block]:
-        process, pipe = self._started()
-
         def received() -> bytes:
-            if not pipe.poll(SILENCE):
+            if not self._pipe.poll(SILENCE):
                 raise ValueError(f"{name}: its parser gave no answer for {SILENCE} s; is the file damaged?")
-            return pipe.recv_bytes()
+            return self._pipe.recv_bytes()
 
         try:
-            pipe.send_bytes(json.dumps(request).encode())
+            self._pipe.send_bytes(json.dumps(request).encode())
             while not (answer := json.loads(received())).get("end"):
                 if "error" in answer:
                     raise ValueError(f"{name} cannot be read ({answer['error']}); is the file damaged?")
@@ -145,7 +152,7 @@ class Reader:
                 yield xyz, np.frombuffer(received(), np.float64).reshape(-1, 3, 3) if answer["cell"] else None
         except (EOFError, OSError):
             self.__exit__()
-            code = process.returncode
+            code = self._process.returncode
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             raise ValueError(
                 f"{name} crashes its parser ({how}); the file is damaged: copy it again or leave it out"

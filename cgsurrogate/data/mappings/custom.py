@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import mdtraj
 
 _LINE = re.compile(r"(?:(?P<each>each)\s+)?(?P<name>[\w'*+-]+)\s*=(?!=)\s*(?P<selection>\S.*)")
-LONGEST = 1 << 20  # bytes
 
 
 def build(topology: mdtraj.Topology, file: str | Path = "") -> Mapping:
@@ -36,13 +35,10 @@ def build(topology: mdtraj.Topology, file: str | Path = "") -> Mapping:
     if not str(file):
         raise ValueError("the mapping 'custom' needs a file of selections; give it as custom:file=beads.txt")
     path = filesystem.existing(file, "a file of selections")
-    if path.stat().st_size > LONGEST:
-        raise ValueError(
-            f"{path} is larger than {LONGEST} bytes; a file of selections is a short text, is it the right file?"
-        )
     inside = {atom.index for residue in _atom_groups.protein_residues(topology) for atom in residue.atoms}
     try:
-        lines = path.read_text().splitlines()
+        with path.open() as handle:  # what is no text is noticed before much is read
+            lines = list(handle)
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not a text file; write one line a bead: name = selection") from None
     groups: list[_atom_groups.Group] = []

@@ -113,10 +113,6 @@ class Mixture:
         away = (values - self.low) / self.width
         return ((away >= 0) & (away <= BINS)).all(1)
 
-    def draw(self, count: int, rng: Generator) -> Tensor:
-        """(count, M) radian."""
-        return self._within(torch.multinomial(self.shares, count, replacement=True, generator=rng), rng)
-
     def draw_given(self, values: Tensor, given: Tensor, rng: Generator) -> Tensor:
         """(B, M) radian drawn from q(z_b | the rest), where the rest are the values (B, M) that are ``given`` (B, M).
 

@@ -71,6 +71,8 @@ class HybridSampler(Propagator):
         self.integrator, self.schedule = integrator, tuple(schedule)
         self.moves = nn.ModuleList(move for group in schedule for move in group.moves)
         self.kinds = tuple(kind for group in schedule for move in group.moves for kind in move.kinds)
+        if len(set(self.kinds)) < len(self.kinds):
+            raise ValueError(f"expected every kind of move once, got {', '.join(self.kinds)}")
         self.energies = [Forces(_changing(energy, group.moves)).energies for group in schedule]
         self.temperature, self.lag = integrator.temperature, integrator.lag * self.period
         self.mixes_temperatures = integrator.mixes_temperatures  # type: ignore[misc]

@@ -144,9 +144,13 @@ def _samples(
     return samples
 
 
+def _uniform(rng: Generator) -> Tensor:
+    return torch.rand(1, generator=rng, dtype=torch.float64, device=rng.device)
+
+
 def drawn(frames: Frames, count: int, rng: Generator) -> Tensor:
     """(count, N, 3) nm: frames by weight, evenly spread over the runs."""
-    chosen = systematic(torch.from_numpy(np.cumsum(frames.probabilities)), count, rng)
+    chosen = systematic(torch.from_numpy(np.cumsum(frames.probabilities)), count, _uniform(rng))
     return torch.from_numpy(np.array(frames.positions[chosen.numpy()], np.float32))
 
 
@@ -219,4 +223,4 @@ class SelfContrast(nn.Module):
         """(count, N, 3) nm of the samples, drawn with the weights of the energy as it is now over the one before."""
         samples, before = torch.cat(self.pools), torch.cat(self.before)
         weights = ((before - energies(networks, samples)).double() / self.kT).softmax(0)
-        return samples[systematic(weights.cumsum(0), count, rng)]
+        return samples[systematic(weights.cumsum(0), count, _uniform(rng))]
