@@ -23,7 +23,7 @@ from cgsurrogate.core.interrupts import Stopped, Watch
 from cgsurrogate.core.registry import UserFiles
 
 Task = Callable[[Callable[..., None]], None]
-PATIENCE = 60.0  # s in which a process that was asked to stop has saved
+PATIENCE = 60.0  # s in which a process that was asked to stop has saved, and let go of its folder
 _own: dict[str, Any] = {}  # in a process that works: its ends of the connections to the one that watches
 
 
@@ -107,7 +107,7 @@ def _work(name: str, packed: bytes) -> None:
     until = monotonic() + PATIENCE
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        task = copy.deepcopy(ForkingPickler.loads(packed))  # its tensors came in memory that all processes share
+        task: Task = copy.deepcopy(ForkingPickler.loads(packed))  # out of memory that all processes share
         while not _own["asked"].poll():
             try:
                 task(lambda *told: _own["messages"].put((name, told)))
