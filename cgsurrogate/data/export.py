@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,19 +39,17 @@ def export(frames: Frames, path: str | Path, *, split_runs: bool = False) -> lis
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"expected a file that ends in {', '.join(SUFFIXES)}, got {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
+    made = {path: frames.runs}
     if split_runs:
-        made = [path.with_name(f"{path.stem}.{i}{path.suffix}") for i in range(len(frames.lengths))]
-        for name, run in zip(made, frames.runs, strict=True):
-            _write(name, frames, [run])
-    else:
-        made = [path]
-        _write(path, frames, list(frames.runs))
+        made = {path.with_name(f"{path.stem}.{i}{path.suffix}"): (run,) for i, run in enumerate(frames.runs)}
+    for name, runs in made.items():
+        _write(name, frames, runs)
     pdb = path.with_suffix(".pdb")
     filesystem.write_text(pdb, pdb_text(frames.beads, np.asarray(frames.positions[0])))
     return [*made, pdb]
 
 
-def _write(path: Path, frames: Frames, runs: list[slice]) -> None:
+def _write(path: Path, frames: Frames, runs: tuple[slice, ...]) -> None:
     """All pieces of the runs into one file, which appears when it is whole."""
     import mdtraj
 
@@ -72,12 +71,8 @@ def chains(beads: Beads) -> tuple[int, ...]:
     joined = {
         beads.residues[j] for i, j in beads.bonds if abs(beads.residues[j] - beads.residues[i]) == 1
     }  # i < j and residues never fall, so this is the later residue
-    chain, numbers = 0, []
-    for bead, residue in enumerate(beads.residues):
-        if bead and residue != beads.residues[bead - 1] and residue not in joined:
-            chain += 1
-        numbers.append(chain)
-    return tuple(numbers)
+    begins = [now not in joined and now != before for before, now in itertools.pairwise(beads.residues)]
+    return tuple(np.cumsum([0, *begins]).tolist())
 
 
 def pdb_text(beads: Beads, positions: np.ndarray) -> str:

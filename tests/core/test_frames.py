@@ -12,30 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgsurrogate.core import bead_types, filesystem, units
-from cgsurrogate.core.frames import MANIFEST, Beads, Frames
+from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.testing import samples
 
 FEW = settings(max_examples=25, deadline=None)
 SHARE = st.floats(0.01, 0.99)
-
-
-def beads(count=3, **changes) -> Beads:
-    values = {
-        "names": ("CA",) * count,
-        "types": (bead_types.number("ALA", "CA"),) * count,
-        "masses": (12.0,) * count,
-        "residues": tuple(range(count)),
-        "residue_names": ("ALA",) * count,
-        "bonds": tuple((i, i + 1) for i in range(count - 1)),
-    }
-    return Beads(**{**values, **changes})
 
 
 def frames(lengths=(4, 6, 5), **changes) -> Frames:
     total = sum(lengths)
     positions = np.random.default_rng(0).normal(size=(total, 3, 3)).astype(np.float32)
     positions[:, 0, 0] = np.arange(total)  # so that each frame can be recognised
-    return dataclasses.replace(Frames(beads(), positions, tuple(lengths), 2.0, 300.0), **changes)
+    return dataclasses.replace(Frames(samples.chain_beads(3), positions, tuple(lengths), 2.0, 300.0), **changes)
 
 
 def labels(part: Frames) -> list[int]:
@@ -48,7 +37,7 @@ def labels(part: Frames) -> list[int]:
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"count": 0}, "at least one bead"),
+        ({"names": ()}, "at least one bead"),
         ({"masses": (1.0, 1.0)}, "3 masses"),
         ({"masses": (1.0, 0.0, 1.0)}, "positive"),
         ({"residues": (0, 2, 1)}, "ordered"),
@@ -58,7 +47,7 @@ def labels(part: Frames) -> list[int]:
 )
 def test_wrong_beads_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        beads(**changes)
+        dataclasses.replace(samples.chain_beads(3), **changes)
 
 
 @pytest.mark.parametrize(
