@@ -91,13 +91,8 @@ def pdb_text(beads: Beads, positions: np.ndarray) -> str:
         )
         if i + 1 == len(parts) or parts[i + 1] != parts[i]:
             lines.append("TER")
-    partners: dict[int, list[int]] = {}
-    for i, j in beads.bonds:
-        partners.setdefault(i, []).append(j)
-        partners.setdefault(j, []).append(i)
-    for i in sorted(partners) if len(beads) < 100000 else ():
-        for start in range(0, len(partners[i]), 4):
-            lines.append(f"CONECT{i + 1:>5}" + "".join(f"{j + 1:>5}" for j in sorted(partners[i])[start : start + 4]))
+    both = sorted({*beads.bonds, *((j, i) for i, j in beads.bonds)})
+    lines += [f"CONECT{i + 1:>5}{j + 1:>5}" for i, j in both if len(beads) < 100000]
     return "\n".join([*lines, "END", ""])
 
 
