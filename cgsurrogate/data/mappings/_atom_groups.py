@@ -92,16 +92,22 @@ def is_hydrogen(atom: Any) -> bool:
     return atom.element is not None and atom.element.atomic_number == 1
 
 
-def neighbours(topology: Topology) -> list[list[int]]:
-    """Bonded atoms of each atom; standard bonds are made where the topology states none."""
+def bonds(topology: Topology) -> np.ndarray:
+    """(B, 2) bonded atoms, the first before the second; standard bonds are made where the topology states none."""
     if not topology.n_bonds:
         topology = topology.copy()
         topology.create_standard_bonds()
+    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
+    return np.array(sorted(pairs), int).reshape(-1, 2)
+
+
+def neighbours(topology: Topology) -> list[list[int]]:
+    """Bonded atoms of each atom."""
     bonded: list[list[int]] = [[] for _ in range(topology.n_atoms)]
-    for a, b in topology.bonds:
-        bonded[a.index].append(b.index)
-        bonded[b.index].append(a.index)
-    return [sorted(set(atoms)) for atoms in bonded]
+    for a, b in bonds(topology).tolist():
+        bonded[a].append(b)
+        bonded[b].append(a)
+    return [sorted(atoms) for atoms in bonded]
 
 
 def rigid_groups(topology: Topology, bonded: list[list[int]] | None = None) -> np.ndarray:
