@@ -18,7 +18,7 @@ from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
-from cgsurrogate.data.generation import throughput
+from cgsurrogate.data.generation.openmm import known_speed
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 from cgsurrogate.geometry.periodic import Unwrap
@@ -112,7 +112,7 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
         provenance=Provenance(
             topology=Path(given.topology).name,
             trajectories=tuple(Path(run.name).name for run in runs),
-            ns_per_day=throughput.known(given.trajectories),
+            ns_per_day=known_speed(given.trajectories),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
         ),
