@@ -107,15 +107,13 @@ class Frames:
             raise ValueError(f"run lengths {self.lengths} must be positive and sum to {shape[0]} frames")
         if not self.dt > 0 or not self.temperature > 0:
             raise ValueError(f"dt (ps) and temperature (K) must be positive, got {self.dt} and {self.temperature}")
-        if self.forces is not None and self.forces.shape != shape:
-            raise ValueError(f"expected forces of shape {shape} kJ/mol/nm, got {self.forces.shape}")
-        if self.weights is not None:
-            if self.weights.shape != shape[:1]:
-                raise ValueError(f"expected one weight a frame, ({shape[0]},), got {self.weights.shape}")
-            if not np.isfinite(self.weights).all() or self.weights.min() < 0 or self.weights.sum() <= 0:
-                raise ValueError("weights must be finite, not negative, and not all zero")
-        if self.extrapolation is not None and self.extrapolation.shape != shape[:2]:
-            raise ValueError(f"expected extrapolation of shape {shape[:2]}, got {self.extrapolation.shape}")
+        for name, wanted in (("forces", shape), ("weights", shape[:1]), ("extrapolation", shape[:2])):
+            array = getattr(self, name)
+            if array is not None and array.shape != wanted:
+                raise ValueError(f"expected {name} of shape {wanted}, got {array.shape}")
+        weights = np.ones(1) if self.weights is None else self.weights
+        if not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() <= 0:
+            raise ValueError("weights must be finite, not negative, and not all zero")
         for name in ("positions", "forces"):
             array = getattr(self, name)
             if array is not None and not isinstance(array, np.memmap) and not np.isfinite(array).all():

@@ -50,10 +50,10 @@ def _numbered(folder: Path, ending: str) -> list[Path]:
     return sorted(folder.glob(f"run[0-9]*{ending}"), key=lambda path: int(path.name[3 : -len(ending)]))
 
 
-def examples(folder: Path = FOLDER) -> list[Example]:
+def examples() -> list[Example]:
     """All that are there, the larger one first."""
     found = []
-    for path in folder.glob(f"*/{MANIFEST}"):
+    for path in FOLDER.glob(f"*/{MANIFEST}"):
         values = filesystem.read_json(path)
         names = [field.name for field in dataclasses.fields(Example) if field.name not in ("name", "folder")]
         try:
@@ -63,13 +63,13 @@ def examples(folder: Path = FOLDER) -> list[Example]:
     return sorted(found, key=lambda entry: -sum(p.stat().st_size for p in entry.folder.iterdir()))
 
 
-def find(name: str, folder: Path = FOLDER) -> Example:
+def find(name: str) -> Example:
     """The example of that name.
 
     Raises:
         ValueError: there is none.
     """
-    entries = {entry.name: entry for entry in examples(folder)}
+    entries = {entry.name: entry for entry in examples()}
     if name not in entries:
         raise ValueError(f"expected an example out of {', '.join(entries) or 'none'}, got {name!r}")
     return entries[name]
@@ -81,23 +81,22 @@ def load_example(
     *,
     aggregate: str = "auto",
     report: Report = lambda done, total: None,
-    folder: Path = FOLDER,
 ) -> Frames:
     """Read an example and map it with a mapping's ``build``."""
-    entry = find(name, folder)
+    entry = find(name)
     given = Input(
         entry.topology, entry.trajectories, entry.temperature, entry.dt, forces=entry.forces, aggregate=aggregate
     )
     return read(given, build, report).with_provenance(example=name)
 
 
-def write_example(name: str, out: str | Path, folder: Path = FOLDER) -> list[Path]:
+def write_example(name: str, out: str | Path) -> list[Path]:
     """Copy the files of an example into ``out`` and return them.
 
     Raises:
         ValueError: no such example, or ``out`` holds other files of these names.
     """
-    entry, out = find(name, folder), Path(out)
+    entry, out = find(name), Path(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; give another folder")
     wanted = [entry.topology, *entry.trajectories, *entry.forces, entry.folder / MANIFEST]

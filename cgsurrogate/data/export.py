@@ -91,13 +91,8 @@ def pdb_text(beads: Beads, positions: np.ndarray) -> str:
         )
         if i + 1 == len(parts) or parts[i + 1] != parts[i]:
             lines.append("TER")
-    partners: dict[int, list[int]] = {}
-    for i, j in beads.bonds:
-        partners.setdefault(i, []).append(j)
-        partners.setdefault(j, []).append(i)
-    for i in sorted(partners) if len(beads) < 100000 else ():
-        for start in range(0, len(partners[i]), 4):
-            lines.append(f"CONECT{i + 1:>5}" + "".join(f"{j + 1:>5}" for j in sorted(partners[i])[start : start + 4]))
+    both = sorted({*beads.bonds, *((j, i) for i, j in beads.bonds)})
+    lines += [f"CONECT{i + 1:>5}{j + 1:>5}" for i, j in both if len(beads) < 100000]
     return "\n".join([*lines, "END", ""])
 
 
@@ -145,17 +140,15 @@ def load_any(
     kelvin = temperature if temperature is not None else like.temperature if like is not None else None
     if kelvin is None:
         raise ValueError(f"the temperature of {paths[0]} is not known; give it in kelvin with -T")
-    if like is not None and build is None and _same_beads(structure, like.beads):
-        return _beads_as_they_are(paths, structure, like.beads, kelvin, dt)
-    if build is not None:
-        frames = read(Input(top, paths, kelvin, dt), build)
-    elif like is None:
-        frames = _beads_as_they_are(paths, structure, beads_from_topology(structure), kelvin, dt)
-    else:
-        raise ValueError(
-            f"{top} has {structure.n_atoms} atoms, the reference {len(like.beads)} beads, and the mapping "
-            "between them is not known; map the trajectory first: cgsurrogate map"
-        )
+    if build is None:
+        beads = beads_from_topology(structure) if like is None else like.beads
+        if not _same_beads(structure, beads):
+            raise ValueError(
+                f"{top} has {structure.n_atoms} atoms, the reference {len(beads)} beads, and the mapping "
+                "between them is not known; map the trajectory first: cgsurrogate map"
+            )
+        return _beads_as_they_are(paths, structure, beads, kelvin, dt)
+    frames = read(Input(top, paths, kelvin, dt), build)
     if like is not None and (frames.beads.names, frames.beads.types) != (like.beads.names, like.beads.types):
         raise ValueError(f"{top} gives other beads than the reference; is it the same molecule and mapping?")
     return frames

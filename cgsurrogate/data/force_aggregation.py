@@ -63,10 +63,8 @@ def optimal_forces(
 
 def connected(mapping: Mapping, topology: Any) -> np.ndarray:
     """(A,) bool: the atoms that a path of bonds joins to a mapped atom."""
-    bonded = _atom_groups.neighbours(topology)
-    ends = [(a, b) for a, near in enumerate(bonded) for b in near]
-    rows, columns = np.array(ends, int).reshape(-1, 2).T
-    graph = sparse.coo_array((np.ones(len(ends)), (rows, columns)), shape=(len(bonded), len(bonded)))
+    bonds = _atom_groups.bonds(topology)
+    graph = sparse.coo_array((np.ones(len(bonds)), tuple(bonds.T)), shape=(topology.n_atoms,) * 2)
     part = csgraph.connected_components(graph)[1]
     return np.isin(part, part[mapping.weights.any(0)])
 

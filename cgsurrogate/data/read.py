@@ -18,7 +18,7 @@ from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
-from cgsurrogate.data.generation import throughput
+from cgsurrogate.data.generation.openmm import known_speed
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 from cgsurrogate.geometry.periodic import Unwrap
@@ -112,7 +112,7 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
         provenance=Provenance(
             topology=Path(given.topology).name,
             trajectories=tuple(Path(run.name).name for run in runs),
-            ns_per_day=throughput.known(given.trajectories),
+            ns_per_day=known_speed(given.trajectories),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
         ),
@@ -133,7 +133,8 @@ def _map_all(
     mapped = np.empty_like(positions) if forces is not None else None
     used = _heavy_atoms(structure, mapping)
     few = mapping.of_atoms(used)
-    bonds, labels = _bonds(structure, used), [str(structure.atom(int(i))) for i in used]
+    part = structure.subset(used)
+    bonds, labels = _atom_groups.bonds(part), [str(atom) for atom in part.atoms]
     unwrap, done = Unwrap(len(used), bonds), 0
     with Reader() as reader:
         for number, (run, window) in enumerate(zip(runs, windows, strict=True)):
@@ -155,9 +156,9 @@ def _map_all(
             if forces is not None and mapped is not None:
                 all_labels = [str(atom) for atom in structure.atoms]
                 for at in range(0, len(window), PIECE):
-                    part = window[at : at + PIECE]
-                    piece = np.asarray(forces[number][_slice(part)])
-                    validation.finite(f"forces of {run.name}", piece, part, all_labels, "forces")
+                    chosen = window[at : at + PIECE]
+                    piece = np.asarray(forces[number][_slice(chosen)])
+                    validation.finite(f"forces of {run.name}", piece, chosen, all_labels, "forces")
                     mapped[start + at : start + at + len(piece)] = mapping.forces(piece)
     return positions, mapped
 
@@ -173,14 +174,6 @@ def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
         for atom in structure.atoms
     ]
     return np.flatnonzero(heavy)
-
-
-def _bonds(structure: Any, used: np.ndarray) -> np.ndarray:
-    """(B, 2) bonds among the atoms that are read, counted in these."""
-    place = {int(atom): i for i, atom in enumerate(used)}
-    bonded = _atom_groups.neighbours(structure)
-    pairs = [(place[a], place[b]) for a in place for b in bonded[a] if b in place and a < b]
-    return np.array(pairs, int).reshape(-1, 2)
 
 
 def _slice(frames: range) -> slice:

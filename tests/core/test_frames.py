@@ -59,7 +59,7 @@ def test_wrong_beads_are_refused(changes, message):
         ({"temperature": -1.0}, "positive"),
         ({"positions": np.zeros((15, 4, 3))}, "expected positions"),
         ({"forces": np.zeros((14, 3, 3))}, "forces of shape"),
-        ({"weights": np.ones(14)}, "one weight a frame"),
+        ({"weights": np.ones(14)}, "weights of shape"),
         ({"weights": np.zeros(15)}, "not all zero"),
         ({"weights": np.full(15, -1.0)}, "not negative"),
     ],

@@ -6,7 +6,7 @@ import mdtraj
 import numpy as np
 import pytest
 
-from cgsurrogate.core import filesystem, registry, units
+from cgsurrogate.core import registry, units
 from cgsurrogate.data import examples
 from cgsurrogate.data.export import beads_from_topology, export, load_any, pdb_text
 from cgsurrogate.data.formats.sources import Reader, sources
@@ -397,36 +397,29 @@ def test_a_topology_of_two_chains_has_two_chains(peptide, tmp_path):
 # embedded examples
 
 
-def test_an_example_is_listed_read_and_written(peptide_pdb, peptide, atoms, tmp_path):
-    store = tmp_path / "store"
-    folder = store / "toy"
-    folder.mkdir(parents=True)
-    about = {"title": "A toy", "temperature": 300.0, "dt": 2.0, "command": "make it", "licence": "MIT"}
-    filesystem.write_json(folder / examples.MANIFEST, about)
-    (folder / "topology.pdb").write_bytes(peptide_pdb.read_bytes())
-    for run in (0, 1, 10):
-        with mdtraj.formats.XTCTrajectoryFile(str(folder / f"run{run}.xtc"), "w") as handle:
-            handle.write(atoms + run, time=np.arange(40, dtype=np.float32) * 2)
-        np.save(folder / f"run{run}.forces.npy", np.random.default_rng(run).normal(0, 900, atoms.shape).astype("f2"))
-    (entry,) = examples.examples(store)
-    assert (entry.name, entry.title, entry.temperature, entry.dt) == ("toy", "A toy", 300.0, 2.0)
+@pytest.mark.parametrize("entry", examples.examples(), ids=lambda entry: entry.name)
+def test_every_embedded_example_is_read_whole(entry):
+    frames = examples.load_example(entry.name, BACKBONE, aggregate="basic")
+    assert len(frames.lengths) == len(entry.trajectories) >= 2 and frames.provenance.example == entry.name
+    assert frames.dt == entry.dt and frames.temperature == entry.temperature and entry.command and entry.licence
+    forces = BACKBONE(mdtraj.load_topology(str(entry.topology))).forces(np.load(entry.forces[1]))
+    np.testing.assert_allclose(frames.forces[frames.runs[1]], forces, rtol=1e-5, atol=1e-3)
+
+
+def test_runs_of_an_example_are_in_the_order_of_their_numbers(tmp_path):
+    for run in (10, 0, 1):
+        (tmp_path / f"run{run}.xtc").touch()
+    entry = dataclasses.replace(examples.examples()[0], folder=tmp_path)
     assert [path.stem for path in entry.trajectories] == ["run0", "run1", "run10"]
-    frames = examples.load_example("toy", BACKBONE, folder=store)
-    assert frames.lengths == (40, 40, 40) and frames.provenance.example == "toy"
-    exact = BACKBONE(peptide.topology).forces(np.load(folder / "run1.forces.npy"))
-    np.testing.assert_allclose(frames.forces[frames.runs[1]], exact, rtol=1e-5, atol=1e-3)
-    made = examples.write_example("toy", tmp_path / "out", store)
-    assert made == examples.write_example("toy", tmp_path / "out", store)  # again changes nothing
-    assert all(path.read_bytes() == (entry.folder / path.name).read_bytes() for path in made)
+
+
+def test_an_example_is_written_where_nothing_else_is(tmp_path):
+    made = examples.write_example("alanine-dipeptide", tmp_path / "out")
+    assert made == examples.write_example("alanine-dipeptide", tmp_path / "out")  # again changes nothing
+    folder = examples.find("alanine-dipeptide").folder
+    assert all(path.read_bytes() == (folder / path.name).read_bytes() for path in made)
     made[0].write_text("mine")
     with pytest.raises(ValueError, match="another file"):
-        examples.write_example("toy", tmp_path / "out", store)
-    with pytest.raises(ValueError, match="toy"):
-        examples.find("other", store)
-
-
-def test_every_embedded_example_is_whole():
-    for entry in examples.examples():
-        frames = examples.load_example(entry.name, BACKBONE)
-        assert len(frames.lengths) == len(entry.trajectories) >= 2 and frames.forces is not None
-        assert frames.dt == entry.dt and frames.temperature == entry.temperature and entry.command and entry.licence
+        examples.write_example("alanine-dipeptide", tmp_path / "out")
+    with pytest.raises(ValueError, match="alanine-dipeptide"):
+        examples.find("other")

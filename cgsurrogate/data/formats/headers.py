@@ -155,9 +155,9 @@ def _netcdf(path: Path) -> Header:
             file = NetCDFTrajectoryFile(str(path))
         with file:
             frames, atoms = len(file), int(file.n_atoms)
-            times = file._handle.variables["time"][:] if "time" in file._handle.variables else None
-            needed = frames * sum(_record(v) for v in file._handle.variables.values() if v.dimensions[:1] == ("frame",))
-            times = None if times is None else np.array(times, float)
+            held = file._handle.variables
+            needed = frames * sum(_record(v) for v in held.values() if v.dimensions[:1] == ("frame",))
+            times = np.array(held["time"][:], float) if "time" in held else None
     except Exception as error:  # netCDF4 and scipy raise whatever they meet in a damaged file
         raise ValueError(f"{path} cannot be read as NetCDF ({first_line(error)}); is the file damaged?") from None
     if magic[:3] == b"CDF" and path.stat().st_size < needed:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cgsurrogate.core import filesystem, units
-from cgsurrogate.data.generation import throughput as speed
 from cgsurrogate.data.generation.protocol import Protocol
 
 HOT_KELVIN, HOT_PS = 500.0, 100.0
+SPEED = "speed.json"  # how fast a run was made: written in its folder, found again when the run is read
 
 
 def chunk_seed(protocol: Protocol, run: int, chunk: int) -> int:
@@ -168,7 +168,7 @@ def generate(
             for name, array in engine.advance(chunk_seed(protocol, run, chunk)).items():
                 filesystem.write_npy(folder / f"{chunk:05d}.{name}.npy", array)
             engine.save_state(folder / f"{chunk:05d}.state.xml")  # last: it marks the chunk as complete
-            speed.record(folder, per_chunk, time.monotonic() - started)
+            record_speed(folder, per_chunk, time.monotonic() - started)
             if chunk:
                 (folder / f"{chunk - 1:05d}.state.xml").write_text("")  # only the newest state is needed
             made += per_chunk
@@ -196,6 +196,24 @@ def collect(out: Path, run: int, protocol: Protocol) -> Path:
     for name, array in parts.items():
         filesystem.write_npy(out / f"run{run}.{name}.npy", array)
     return path
+
+
+def record_speed(run: Path, nanoseconds: float, seconds: float) -> None:
+    """Add to the account of a run, whose folder this is: what was simulated, and the wall time that it took."""
+    path = run / SPEED
+    before = filesystem.read_json(path) if path.is_file() else {"nanoseconds": 0.0, "seconds": 0.0}
+    sums = {"nanoseconds": before["nanoseconds"] + nanoseconds, "seconds": before["seconds"] + seconds}
+    filesystem.write_json(path, sums)
+
+
+def known_speed(trajectories: Sequence[str | Path]) -> float | None:
+    """ns a day of one process, over all of ``folder/run0.xtc``, ...; None where one of them has no account."""
+    accounts = [Path(spec).with_suffix("") / SPEED for spec in trajectories]
+    if not accounts or not all(path.is_file() for path in accounts):
+        return None
+    found = [filesystem.read_json(path) for path in accounts]
+    seconds = sum(one["seconds"] for one in found)
+    return sum(one["nanoseconds"] for one in found) / seconds * 86400 if seconds > 0 else None
 
 
 def _same_settings(path: Path, settings: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from cgsurrogate.core.frames import Beads
 from cgsurrogate.data.mapping import Mapping
 
 if TYPE_CHECKING:
-    import mdtraj
+    from mdtraj import Topology as Topology
 
 REACH = 3  # bonds: CA, C, N, CA
 
@@ -35,7 +35,7 @@ class Group:
     atoms: tuple[int, ...]
 
 
-def protein_residues(topology: mdtraj.Topology) -> list[Any]:
+def protein_residues(topology: Topology) -> list[Any]:
     """Residues of protein chains, caps included; water, ions and ligands are left out.
 
     Raises:
@@ -92,19 +92,25 @@ def is_hydrogen(atom: Any) -> bool:
     return atom.element is not None and atom.element.atomic_number == 1
 
 
-def neighbours(topology: mdtraj.Topology) -> list[list[int]]:
-    """Bonded atoms of each atom; standard bonds are made where the topology states none."""
+def bonds(topology: Topology) -> np.ndarray:
+    """(B, 2) bonded atoms, the first before the second; standard bonds are made where the topology states none."""
     if not topology.n_bonds:
         topology = topology.copy()
         topology.create_standard_bonds()
+    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
+    return np.array(sorted(pairs), int).reshape(-1, 2)
+
+
+def neighbours(topology: Topology) -> list[list[int]]:
+    """Bonded atoms of each atom."""
     bonded: list[list[int]] = [[] for _ in range(topology.n_atoms)]
-    for a, b in topology.bonds:
-        bonded[a.index].append(b.index)
-        bonded[b.index].append(a.index)
-    return [sorted(set(atoms)) for atoms in bonded]
+    for a, b in bonds(topology).tolist():
+        bonded[a].append(b)
+        bonded[b].append(a)
+    return [sorted(atoms) for atoms in bonded]
 
 
-def rigid_groups(topology: mdtraj.Topology, bonded: list[list[int]] | None = None) -> np.ndarray:
+def rigid_groups(topology: Topology, bonded: list[list[int]] | None = None) -> np.ndarray:
     """(A,) the heavy atom whose X-H group each atom belongs to; a heavy atom names itself."""
     bonded = neighbours(topology) if bonded is None else bonded
     owner = np.arange(topology.n_atoms)
@@ -116,7 +122,7 @@ def rigid_groups(topology: mdtraj.Topology, bonded: list[list[int]] | None = Non
     return owner
 
 
-def build_mapping(topology: mdtraj.Topology, groups: list[Group]) -> Mapping:
+def build_mapping(topology: Topology, groups: list[Group]) -> Mapping:
     """The mapping whose beads are these groups of atoms, sorted by residue.
 
     Raises:
@@ -197,7 +203,7 @@ def contract(groups: list[tuple[int, ...]], bonded: list[list[int]]) -> tuple[tu
     return tuple(sorted(pair for pair in pairs if distances[pair] <= REACH or pair in tree))
 
 
-def _refuse_gaps(topology: mdtraj.Topology, bonded: list[list[int]], groups: list[Group]) -> None:
+def _refuse_gaps(topology: Topology, bonded: list[list[int]], groups: list[Group]) -> None:
     """Neighbouring mapped residues of one chain must be bonded to each other."""
     atoms = list(topology.atoms)
     mapped = {atoms[i].residue.index for group in groups for i in group.atoms}

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cgsurrogate.core import bead_types
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 
-if TYPE_CHECKING:
-    import mdtraj
-
 NAMES = ("N", "CA", "C", "O")
 
 
-def build(topology: mdtraj.Topology) -> Mapping:
+def build(topology: _atom_groups.Topology) -> Mapping:
     """Backbone and CB of every residue of every protein chain, in the order N, CA, CB, C, O."""
     groups = []
     for residue in _atom_groups.protein_residues(topology):

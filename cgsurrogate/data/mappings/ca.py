@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 
-if TYPE_CHECKING:
-    import mdtraj
 
-
-def build(topology: mdtraj.Topology) -> Mapping:
+def build(topology: _atom_groups.Topology) -> Mapping:
     """CA of every residue of every protein chain."""
     residues = [residue for residue in _atom_groups.protein_residues(topology) if not _atom_groups.is_cap(residue)]
     return _atom_groups.build_mapping(

@@ -13,19 +13,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cgsurrogate.core import filesystem
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 
-if TYPE_CHECKING:
-    import mdtraj
-
 _LINE = re.compile(r"(?:(?P<each>each)\s+)?(?P<name>[\w'*+-]+)\s*=(?!=)\s*(?P<selection>\S.*)")
 
 
-def build(topology: mdtraj.Topology, file: str | Path = "") -> Mapping:
+def build(topology: _atom_groups.Topology, file: str | Path = "") -> Mapping:
     """Beads as the file says, sorted by the residue of their first atom.
 
     Raises:
@@ -61,7 +57,7 @@ def build(topology: mdtraj.Topology, file: str | Path = "") -> Mapping:
     return _atom_groups.build_mapping(topology, groups)
 
 
-def _groups(topology: mdtraj.Topology, text: str, inside: set[int]) -> list[_atom_groups.Group]:
+def _groups(topology: _atom_groups.Topology, text: str, inside: set[int]) -> list[_atom_groups.Group]:
     match = _LINE.fullmatch(text)
     if not match:
         raise ValueError(f"expected name = selection, got {text!r}")

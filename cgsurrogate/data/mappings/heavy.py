@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 
-if TYPE_CHECKING:
-    import mdtraj
 
-
-def build(topology: mdtraj.Topology) -> Mapping:
+def build(topology: _atom_groups.Topology) -> Mapping:
     """All heavy atoms of every protein chain, in the order of the topology."""
     groups = [
         _atom_groups.Group(atom.name, (atom.index,))
