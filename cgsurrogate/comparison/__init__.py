@@ -1,0 +1,1 @@
+"""Several ensembles against a reference: distances, noise floor, verdict, published benchmarks."""

@@ -1,0 +1,1 @@
+"""All-atom trajectories become frames of beads, and back."""

@@ -1,0 +1,1 @@
+"""A molecule as a graph and in internal coordinates: measured, differentiated, rotated, rebuilt."""

@@ -44,7 +44,7 @@ class Moves(nn.Module):
         self.register_buffer("sides", turning, persistent=False)
         numbers = [side.nonzero()[:, 0] for side in turning]
         self.turned = list(zip(numbers, origin.tolist(), first.tolist(), second.tolist(), strict=True))
-        last = turning[torch.arange(len(turns)), turns[:, 3]]
+        last = turning[torch.arange(len(turns)), turns[:, 3].tolist()]
         signs = torch.cat((2 * last - 1, torch.ones(len(bends))))  # -1 where the first bead of a dihedral is turned
         self.register_buffer("signs", signs, persistent=False)
         self.dihedrals, self.cosines = Dihedrals(len(beads), turns), Cosines(len(beads), bends)

@@ -1,0 +1,1 @@
+"""What is learned: priors, networks, steppers, their fast evaluation, and how far they reach."""

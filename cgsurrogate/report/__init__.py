@@ -1,0 +1,1 @@
+"""A comparison drawn as one page that needs no network."""

@@ -1,0 +1,1 @@
+"""Any propagator becomes frames: integrators, Monte Carlo moves, replica exchange, checkpoints."""

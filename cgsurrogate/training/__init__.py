@@ -1,0 +1,1 @@
+"""From frames to weights: one loop, objectives, batches."""

@@ -135,7 +135,7 @@ def test_a_single_run_and_frames_without_weight(frames):
     model = fit_novelty(weighted, weighted)
     assert (model.score(other[frames.runs[5]]).max(1) > model.limit).mean() > 0.9
     with pytest.raises(ValueError, match="ten or more"):
-        fit_novelty(single._cut(slice(0, 5)), single)
+        fit_novelty(dataclasses.replace(single, positions=single.positions[:5], lengths=(5,)), single)
 
 
 def test_quantiles_are_those_of_repeated_frames():

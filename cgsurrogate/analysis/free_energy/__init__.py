@@ -1,0 +1,1 @@
+"""Free-energy surfaces by histogram and kernel, and divergences between densities."""

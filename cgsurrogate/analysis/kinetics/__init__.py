@@ -1,0 +1,1 @@
+"""Markov models, timescales, macrostates and transitions of one ensemble."""

@@ -1,0 +1,1 @@
+"""Metrics as papers print them, a file each."""

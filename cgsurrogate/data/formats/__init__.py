@@ -1,0 +1,1 @@
+"""Files of other programs, parsed in a process of its own."""

@@ -1,0 +1,1 @@
+"""All-atom reference trajectories made with OpenMM."""

@@ -1,0 +1,1 @@
+"""From atoms to beads, a file each."""

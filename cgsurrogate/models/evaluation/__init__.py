@@ -1,0 +1,1 @@
+"""Energies and forces of many replicas at once, as fast as they go."""

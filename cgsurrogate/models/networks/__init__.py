@@ -1,0 +1,1 @@
+"""Networks of the force field, a file each."""

@@ -1,0 +1,1 @@
+"""Physical terms that are fitted to one coordinate each, a file each."""

@@ -1,0 +1,1 @@
+"""Time-steppers, a file each."""

@@ -1,0 +1,1 @@
+"""Langevin integrators of an energy, a file each."""

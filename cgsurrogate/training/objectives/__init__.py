@@ -1,0 +1,1 @@
+"""What a force field is trained by, a file each."""
