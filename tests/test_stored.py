@@ -61,7 +61,7 @@ def test_a_model_scores_frames_as_it_did(stored, expected):
     manifest = json.loads((simulation / "frames.json").read_text())
     del manifest["arrays"]["uncertainty"]
     (simulation / "frames.json").write_text(json.dumps(manifest))
-    scored = add_extrapolation(simulation, Model.load(stored / "force-field").novelty)
+    scored = add_extrapolation(simulation, Model.load(stored / "force-field").extrapolation)
     np.testing.assert_allclose(np.asarray(scored.extrapolation), expected["extrapolation"], rtol=2e-3)
 
 

@@ -32,11 +32,13 @@ def command(model: Path, frames: Path, worst: int, quiet: bool) -> None:
     from cgsurrogate.models.model import Model
 
     _options.one_thread()
-    novelty = Model.load(model).novelty
-    if novelty is None:
+    extrapolation = Model.load(model).extrapolation
+    if extrapolation is None:
         raise ValueError(f"{model} does not say what its training frames cover; train it again")
     with progress(quiet) as update:
-        scored = extrapolation_scores.add_extrapolation(frames, novelty, lambda fraction: update("scoring", fraction))
+        scored = extrapolation_scores.add_extrapolation(
+            frames, extrapolation, lambda fraction: update("scoring", fraction)
+        )
     said, scores = extrapolation_scores.words(scored), scored.extrapolation
     if said is not None:
         click.echo(said.text)

@@ -92,7 +92,7 @@ class Surroundings:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Novelty:
+class Extrapolation:
     """Landmarks, scales and limit of one molecule.
 
     Attributes:
@@ -133,7 +133,7 @@ class Novelty:
 
     @property
     def digest(self) -> str:
-        """Tells one novelty from another."""
+        """Tells one from another."""
         found = hashlib.sha256(repr(self.limit).encode())
         for _, tensor in sorted(self.tensors().items()):
             found.update(tensor.numpy().tobytes())
@@ -146,7 +146,7 @@ class Novelty:
         return {**marks, "scales": self.scales, "means": self.surroundings.means, "widths": self.surroundings.widths}
 
     @classmethod
-    def build(cls, beads: Beads, tensors: dict[str, Tensor], about: dict[str, Any]) -> Novelty:
+    def build(cls, beads: Beads, tensors: dict[str, Tensor], about: dict[str, Any]) -> Extrapolation:
         """The inverse of ``tensors`` and ``about``."""
         landmarks = tuple(tensors[f"landmarks {name}"] for name in CHANNELS)
         surroundings = Surroundings(beads, tensors["means"], tensors["widths"])
@@ -174,7 +174,7 @@ def farthest(features: Tensor, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def fit_novelty(kept: Frames, frames: Frames, seed: int = 0) -> Novelty:
+def fit_extrapolation(kept: Frames, frames: Frames, seed: int = 0) -> Extrapolation:
     """Landmarks from the ``kept`` frames, those a model learned from; scales and limit from all ``frames``.
 
     Whole runs are left out in turn; a single run is left out by fifths, which then are not independent. Scales and
@@ -214,7 +214,7 @@ def fit_novelty(kept: Frames, frames: Frames, seed: int = 0) -> Novelty:
         "held_out": (counts / counts.sum()).round(6).tolist(),
     }
     landmarks = tuple(_landmarks(surroundings, kept, _used(kept), rng))
-    return Novelty(frames.beads, surroundings, landmarks, torch.from_numpy(scales), limit, about)
+    return Extrapolation(frames.beads, surroundings, landmarks, torch.from_numpy(scales), limit, about)
 
 
 def quantile(values: np.ndarray, level: float, weights: np.ndarray | None) -> np.ndarray:

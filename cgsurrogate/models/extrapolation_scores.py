@@ -1,4 +1,4 @@
-"""Frames on the disk get the scores of a model's ``Novelty``, and words about the worst of them.
+"""Frames on the disk get the scores of a model's ``Extrapolation``, and words about the worst of them.
 
 ``extrapolation.npy`` (T, N, half precision, no unit) lies beside the positions, and ``extrapolation`` of their
 provenance is the summary. It is made after a simulation, from its final positions, so a simulation that was stopped
@@ -16,7 +16,7 @@ import numpy as np
 
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, STORED, Beads, Frames
-from cgsurrogate.models.extrapolation import CHANNELS, Novelty
+from cgsurrogate.models.extrapolation import CHANNELS, Extrapolation
 
 FILE = "extrapolation.npy"
 PIECE = 5000  # frames at a time
@@ -24,25 +24,25 @@ OFTEN, FAR = 3.0, 1.5  # times the share by chance, and times the limit, from wh
 
 
 def add_extrapolation(
-    folder: str | Path, novelty: Novelty, report: Callable[[float], None] = lambda fraction: None
+    folder: str | Path, extrapolation: Extrapolation, report: Callable[[float], None] = lambda fraction: None
 ) -> Frames:
-    """Score every frame of a folder and note it there; frames that have the scores of this novelty are left alone.
+    """Score every frame of a folder and note it there; frames that have its scores are left alone.
 
     Raises:
         ValueError: frames of other beads.
         Busy: another process writes to the folder.
     """
     folder, frames = Path(folder), Frames.load(folder)
-    if frames.beads != novelty.beads:
+    if frames.beads != extrapolation.beads:
         raise ValueError(
-            f"the frames in {folder} have other beads ({len(frames.beads)}) than the model ({len(novelty.beads)}); "
-            "map them with the mapping that the model was trained with"
+            f"the frames in {folder} have other beads ({len(frames.beads)}) than the model "
+            f"({len(extrapolation.beads)}); map them with the mapping that the model was trained with"
         )
     known = frames.provenance.extrapolation
-    if frames.extrapolation is not None and known.get("novelty") == novelty.digest:
+    if frames.extrapolation is not None and known.get("scored by", known.get("novelty")) == extrapolation.digest:
         return frames
     with filesystem.locked(folder):
-        notes = _write(folder / FILE, frames, novelty, report)
+        notes = _write(folder / FILE, frames, extrapolation, report)
         manifest = filesystem.read_json(folder / MANIFEST)
         manifest["arrays"]["extrapolation"] = {
             "file": FILE,
@@ -54,37 +54,37 @@ def add_extrapolation(
     return Frames.load(folder)
 
 
-def _write(path: Path, frames: Frames, novelty: Novelty, report: Callable[[float], None]) -> dict[str, Any]:
+def _write(path: Path, frames: Frames, extrapolation: Extrapolation, report: Callable[[float], None]) -> dict[str, Any]:
     """All scores into a file, piece by piece; the summary of them."""
     kind, shape = np.dtype(STORED["extrapolation"]), frames.positions.shape[:2]
-    edges = np.asarray(novelty.about["edges"])
+    edges = np.asarray(extrapolation.about["edges"])
     worst, highest, above, counts = 0, -1.0, 0, np.zeros(len(edges) - 1)
     with filesystem.replacing(path) as handle:
         header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(handle, header)
         for start in range(0, len(frames), PIECE):
-            scores = novelty.score(frames.positions[start : start + PIECE])
+            scores = extrapolation.score(frames.positions[start : start + PIECE])
             of_frame = scores.max(1)
             if of_frame.max() > highest:
                 worst, highest = start + int(of_frame.argmax()), float(of_frame.max())
-            above += int((of_frame > novelty.limit).sum())
+            above += int((of_frame > extrapolation.limit).sum())
             counts += np.histogram(np.minimum(of_frame, edges[-1]), edges)[0]
             handle.write(scores.astype(kind).tobytes())
             frames.release()
             report(min(1.0, (start + PIECE) / len(frames)))
     return {
-        "novelty": novelty.digest,
-        **novelty.about,
+        "scored by": extrapolation.digest,
+        **extrapolation.about,
         "scores": (counts / len(frames)).round(6).tolist(),
         "above": above,
         "of": len(frames),
-        "worst": _worst(frames, novelty, worst),
+        "worst": _worst(frames, extrapolation, worst),
     }
 
 
-def _worst(frames: Frames, novelty: Novelty, index: int) -> dict[str, Any]:
+def _worst(frames: Frames, extrapolation: Extrapolation, index: int) -> dict[str, Any]:
     """Which bead of which frame of which replica it is."""
-    scores = novelty.channels(frames.positions[index : index + 1])[:, 0]  # (channels, N)
+    scores = extrapolation.channels(frames.positions[index : index + 1])[:, 0]  # (channels, N)
     channel, bead = np.unravel_index(int(scores.argmax()), scores.shape)
     run = next(k for k, part in enumerate(frames.runs) if part.start <= index < part.stop)
     within = index - frames.runs[run].start

@@ -15,10 +15,10 @@ from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.core.propagator import Stepper
-from cgsurrogate.models.extrapolation import Novelty
+from cgsurrogate.models.extrapolation import Extrapolation
 
 MODEL, WEIGHTS, FORMAT = "model.json", "weights.safetensors", 2
-NOVELTY = "novelty.safetensors"
+EXTRAPOLATION = "extrapolation.safetensors"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,14 +26,14 @@ class Model:
     """An energy or a stepper, bound to one molecule at one temperature (K).
 
     ``info`` is for people and for watching a simulation: training figures, held-out runs, closest approach.
-    ``novelty`` scores how far frames are from those that the model was trained on; None where that was not made.
+    ``extrapolation`` scores how far frames are from what the model was trained on; None where that was not made.
     """
 
     module: Energy | Stepper
     beads: Beads
     temperature: float
     info: dict[str, Any] = dataclasses.field(default_factory=dict)
-    novelty: Novelty | None = None
+    extrapolation: Extrapolation | None = None
 
     @property
     def is_stepper(self) -> bool:
@@ -58,8 +58,9 @@ class Model:
             "weights": _store(folder / WEIGHTS, self.module.state_dict()),
             "info": self.info,
         }
-        if self.novelty is not None:
-            content["novelty"] = {**_store(folder / NOVELTY, self.novelty.tensors()), "about": self.novelty.about}
+        if self.extrapolation is not None:
+            stored = _store(folder / EXTRAPOLATION, self.extrapolation.tensors())
+            content["extrapolation"] = {**stored, "about": self.extrapolation.about}
         if isinstance(self.module, Stepper):
             content["lag"], content["lags"] = self.module.lag, list(self.module.lags)
         filesystem.write_json(folder / MODEL, content)
@@ -84,14 +85,14 @@ class Model:
             built = [registry.build(r["family"], r["name"], beads, **r["options"]) for r in content["recipes"]]
             module = Sum(*built) if content["kind"] == "energy" else built[0]
             _fill(module, _restore(folder, content["weights"]))
-            found = content.get("novelty")
-            novelty = None if found is None else Novelty.build(beads, _restore(folder, found), found["about"])
+            found = content.get("extrapolation", content.get("novelty"))  # its name of before
+            known = None if found is None else Extrapolation.build(beads, _restore(folder, found), found["about"])
         except (KeyError, TypeError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
             raise ValueError(f"{folder} is not a model that this version can read: {error}") from None
         if isinstance(module, Stepper):
             module.lags, module.lag = tuple(content["lags"]), content["lag"]
         module.eval()
-        return cls(module, beads, float(content["temperature"]), content.get("info", {}), novelty)
+        return cls(module, beads, float(content["temperature"]), content.get("info", {}), known)
 
 
 def compose(beads: Beads, recipes: list[tuple[str, str, dict[str, Any]]]) -> Sum:

@@ -99,10 +99,10 @@ def _simulated(
     )
     first = pick_starts(start, own.replicas or REPLICAS, np.random.default_rng(own.seed))
     frames = simulate_parts(propagator, first, model.beads, own, options, known)
-    if model.novelty is not None:
+    if model.extrapolation is not None:
         out = Path(str(options.folder))
         for folder in (out,) if own.sampler.temperatures is None else (out / ALL, out):
-            frames = add_extrapolation(folder, model.novelty, lambda fraction: report(fraction, "scoring frames"))
+            frames = add_extrapolation(folder, model.extrapolation, lambda fraction: report(fraction, "scoring frames"))
     return frames
 
 

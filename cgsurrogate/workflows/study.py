@@ -143,8 +143,8 @@ def _compare(out: Path, settings: StudySettings, report: Update) -> None:
 def _simulated(out: Path, name: str) -> Frames:
     """The frames of a branch, with their extrapolation scores also where a run was killed just before it was noted."""
     model, simulation = (out / folder for folder in FOLDERS[name])
-    novelty = Model.load(model).novelty
-    return Frames.load(simulation) if novelty is None else add_extrapolation(simulation, novelty)
+    extrapolation = Model.load(model).extrapolation
+    return Frames.load(simulation) if extrapolation is None else add_extrapolation(simulation, extrapolation)
 
 
 def draw(out: Path, report: Update = silent) -> None:

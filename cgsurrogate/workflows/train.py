@@ -13,7 +13,7 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
-from cgsurrogate.models.extrapolation import fit_novelty
+from cgsurrogate.models.extrapolation import fit_extrapolation
 from cgsurrogate.models.model import MODEL, Model, compose
 from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
@@ -50,8 +50,8 @@ def make_energy(
     fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
     info = {"training": _about(history, frames), "priors": fitted, **_limits(frames)}
     report(1.0, "what the training frames cover")
-    novelty = fit_novelty(training_part(frames, settings), frames, settings.seed)
-    model = Model(energy, frames.beads, frames.temperature, info, novelty)
+    extrapolation = fit_extrapolation(training_part(frames, settings), frames, settings.seed)
+    model = Model(energy, frames.beads, frames.temperature, info, extrapolation)
     model.save(out)
     _forget(out, "round-*/samples.npy")
     return model

@@ -12,8 +12,8 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models import extrapolation, extrapolation_scores
-from cgsurrogate.models.extrapolation import fit_novelty
-from cgsurrogate.models.model import NOVELTY, Model, compose
+from cgsurrogate.models.extrapolation import fit_extrapolation
+from cgsurrogate.models.model import EXTRAPOLATION, Model, compose
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.workflows import compare
 
@@ -58,7 +58,7 @@ def frames():
 
 @pytest.fixture(scope="module")
 def known(frames):
-    return fit_novelty(frames.split(0.2, 0)[0], frames)
+    return fit_extrapolation(frames.split(0.2, 0)[0], frames)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_frames_that_were_seen_are_nothing_new(frames):
     few = dataclasses.replace(
         frames, positions=frames.positions[: extrapolation.LANDMARKS], lengths=(extrapolation.LANDMARKS,)
     )
-    seen = fit_novelty(few, frames)
+    seen = fit_extrapolation(few, frames)
     assert seen.score(few.positions).max() < 0.05  # every frame is a landmark
 
 
@@ -108,7 +108,7 @@ def test_contacts_that_were_never_seen_are_flagged_though_every_torsion_is_known
     apart, near = np.flatnonzero(ends > np.quantile(ends, 0.3)), np.flatnonzero(ends < np.quantile(ends, 0.01))
     apart = apart[: len(apart) // 5 * 5]
     trained = dataclasses.replace(pool, positions=pool.positions[apart], lengths=(len(apart) // 5,) * 5)
-    model = fit_novelty(trained.take_runs(range(4)), trained)
+    model = fit_extrapolation(trained.take_runs(range(4)), trained)
     torsions, contacts = (c.max(1) for c in model.channels(pool.positions[near]))
     assert np.median(contacts) > 1.5 * np.median(torsions)
     usual = model.score(pool.positions[apart[::50]]).max(1)
@@ -126,16 +126,16 @@ def test_positions_that_are_not_finite_are_infinitely_new(known, fresh):
 
 def test_a_single_run_and_frames_without_weight(frames):
     single = dataclasses.replace(frames, lengths=(len(frames),))
-    assert fit_novelty(single, single).about["runs"] == 1
+    assert fit_extrapolation(single, single).about["runs"] == 1
     weights = np.ones(len(frames))
     weights[frames.runs[5]] = 0  # this run was in a state of its own, and counts nothing
     other = frames.positions.copy()
     other[frames.runs[5]] = made((800,), np.random.default_rng(5), state=True).positions
     weighted = dataclasses.replace(frames, positions=other, weights=weights)
-    model = fit_novelty(weighted, weighted)
+    model = fit_extrapolation(weighted, weighted)
     assert (model.score(other[frames.runs[5]]).max(1) > model.limit).mean() > 0.9
     with pytest.raises(ValueError, match="ten or more"):
-        fit_novelty(dataclasses.replace(single, positions=single.positions[:5], lengths=(5,)), single)
+        fit_extrapolation(dataclasses.replace(single, positions=single.positions[:5], lengths=(5,)), single)
 
 
 def test_quantiles_are_those_of_repeated_frames():
@@ -154,9 +154,9 @@ def test_frames_of_little_weight_change_what_is_usual_as_little(frames):
     found = {}
     for name, weight in (("faint", 1e-4), ("even", 1.0), ("left out", 0.0)):
         weighted = dataclasses.replace(frames, positions=x, weights=5.0 * np.where(rare, weight, 1.0))
-        found[name] = fit_novelty(weighted, weighted)
+        found[name] = fit_extrapolation(weighted, weighted)
     plain = dataclasses.replace(frames, positions=x)
-    assert found["even"].limit == pytest.approx(fit_novelty(plain, plain).limit, rel=0.02)
+    assert found["even"].limit == pytest.approx(fit_extrapolation(plain, plain).limit, rel=0.02)
     fresh = made((2000,), np.random.default_rng(7))
     limits = {name: model.limit * float(model.scales.mean()) for name, model in found.items()}
     assert limits["faint"] == pytest.approx(limits["left out"], rel=0.15)
@@ -169,15 +169,15 @@ def test_frames_of_little_weight_change_what_is_usual_as_little(frames):
 
 def test_it_is_stored_with_the_model(known, fresh, tmp_path):
     model = Model(compose(BEADS, []), BEADS, 300.0, {}, known)
-    again = Model.load(model.save(tmp_path / "m")).novelty
+    again = Model.load(model.save(tmp_path / "m")).extrapolation
     np.testing.assert_array_equal(again.score(fresh.positions[:50]), known.score(fresh.positions[:50]))
     assert again.limit == known.limit and again.digest == known.digest
-    path = tmp_path / "m" / NOVELTY
+    path = tmp_path / "m" / EXTRAPOLATION
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(ValueError, match="changed since"):
         Model.load(tmp_path / "m")
     without = Model(model.module, BEADS, 300.0, {}).save(tmp_path / "old")
-    assert Model.load(without).novelty is None
+    assert Model.load(without).extrapolation is None
 
 
 def simulated(folder, positions, lengths):
@@ -242,7 +242,7 @@ def test_a_simulation_is_scored_and_a_finished_one_is_not_scored_again(tmp_path)
     energy = compose(frames.beads, [("priors", "bonds", {}), ("priors", "angles", {})])
     for term in energy.terms:
         term.fit(frames)
-    model = Model(energy, frames.beads, 300.0, {}, fit_novelty(frames.split(0.2)[0], frames))
+    model = Model(energy, frames.beads, 300.0, {}, fit_extrapolation(frames.split(0.2)[0], frames))
     sampler = SamplerSettings(integrator="baoab:timestep=0.002")
     settings = SimulationSettings(0.2, 0.04, replicas=3, sampler=sampler)
     result = workflows.make_simulation(model, frames, tmp_path / "s", settings)
