@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import states_example
+from known_chains import calphas
 from scipy.ndimage import gaussian_filter
 
 from cgsurrogate.analysis.results import Estimate
 from cgsurrogate.comparison.comparison import Comparison, Distance, Ensemble, Surface, Timescales
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 
 KT = 2.494
 HOSTILE = '<img src=x onerror="window.caught=1"><script>window.caught=1</script><a href="javascript:caught=1">it</a>'
-
-
-def beads(residues: int = 4) -> Beads:
-    """A Calpha chain."""
-    return Beads(
-        names=("CA",) * residues,
-        types=(0,) * residues,
-        masses=(12.0,) * residues,
-        residues=tuple(range(residues)),
-        residue_names=("ALA",) * residues,
-        bonds=tuple((i, i + 1) for i in range(residues - 1)),
-    )
 
 
 def surface(labels: tuple[str, ...], columns: np.ndarray, edges: tuple[np.ndarray, ...], periodic: bool) -> Surface:
@@ -126,7 +115,7 @@ def _sample(rng: np.random.Generator, tics: np.ndarray, residues: int) -> tuple[
     turn = 0.5 + 0.25 * track[:, :1] * np.arange(residues)[None]
     steps = 0.38 * np.stack([np.cos(turn), np.sin(turn), 0.3 * np.sin(2 * turn)], -1)
     positions = np.cumsum(steps, 1) + rng.normal(0, 0.01, (40, residues, 3))
-    return Frames(beads(residues), positions.astype(np.float32), (40,), 10.0, 300.0), track
+    return Frames(calphas(residues), positions.astype(np.float32), (40,), 10.0, 300.0), track
 
 
 def comparison(seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("force field", "stepper")) -> Comparison:

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from known_chains import calphas
 
 from cgsurrogate.analysis import reweighting as module
 from cgsurrogate.analysis.reweighting import reweight, store
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import kish
 
-BEADS = Beads(("CA",) * 4, (0,) * 4, (12.0,) * 4, (0, 1, 2, 3), ("ALA",) * 4, ((0, 1), (1, 2), (2, 3)))
+BEADS = calphas(4)
 CENTRES = np.array([-2.0, 0.3, 2.0])  # of the one torsion, rad
 
 
@@ -95,9 +96,7 @@ def test_what_does_not_fit_is_refused():
     warm = Frames(BEADS, frames.positions, frames.lengths, 1.0, 310.0)
     with pytest.raises(ValueError, match="310 K, the frames at 300 K"):
         reweight(frames, warm)
-    small = Frames(
-        Beads(("CA",) * 5, (0,) * 5, (12.0,) * 5, (0,) * 5, ("ALA",) * 5), np.zeros((4, 5, 3)), (4,), 1.0, 300.0
-    )
+    small = Frames(calphas(5), np.zeros((4, 5, 3)), (4,), 1.0, 300.0)
     with pytest.raises(ValueError, match=r"other beads \(5\)"):
         reweight(frames, small)
 

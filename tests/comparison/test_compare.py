@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from known_chains import calphas, two_states
 
 from cgsurrogate.analysis.structure import Structure
 from cgsurrogate.comparison.compare import compare
@@ -38,12 +39,7 @@ def place(a, b, c, length, angle, torsion):
 def peptide(rng, runs, length, *, helical=0.5, slow=0.02, wide=0.35):
     """Four residues with L chirality; all torsions follow one slow switch between helix and strand."""
     total = runs * length
-    state = np.empty((runs, length), bool)
-    state[:, 0] = rng.random(runs) < helical
-    for k in range(1, length):
-        jump = rng.random(runs) < np.where(state[:, k - 1], 2 * slow * (1 - helical), 2 * slow * helical)
-        state[:, k] = state[:, k - 1] ^ jump
-    state = state.ravel()
+    state = two_states(rng, runs, length, helical, slow)
 
     def around(helix, strand):
         return np.where(state, helix, strand) + rng.normal(size=total) * wide
@@ -285,7 +281,7 @@ def test_weighted_reference_with_few_beads_and_one_run():
     rng = np.random.default_rng(2)
     frames = peptide(rng, 1, 900)
     ca = [1, 5, 9, 13]
-    beads = Beads(("CA",) * 4, (12,) * 4, (12.0,) * 4, (0, 1, 2, 3), ("ALA",) * 4, ((0, 1), (1, 2), (2, 3)))
+    beads = calphas(4)
     positions = np.ascontiguousarray(frames.positions[:, ca])
     reference = Frames(beads, positions, (900,), 2.0, 300.0, weights=rng.random(900))
     comparison = compare(reference, {"same": Frames(beads, positions, (900,), 2.0, 300.0)})
