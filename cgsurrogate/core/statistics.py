@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -132,8 +132,12 @@ def kish(weights: Sequence[float] | np.ndarray) -> float:
     return float(np.sum(weights, dtype=float) ** 2 / np.sum(np.square(weights, dtype=float)))
 
 
-def draw(cumulative: Tensor, count: int, rng: Generator) -> Tensor:
-    """Indices of ``count`` independent draws with replacement.
+@overload
+def draw(cumulative: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray: ...
+@overload
+def draw(cumulative: Tensor, count: int, rng: Generator) -> Tensor: ...
+def draw(cumulative: Any, count: int, rng: Any) -> Any:
+    """Indices of ``count`` independent draws with replacement, arrays of numpy or of torch as what is given.
 
     Args:
         cumulative: (T,) running sums of the probabilities, which may sum to anything above 0. They are made once where
@@ -143,6 +147,9 @@ def draw(cumulative: Tensor, count: int, rng: Generator) -> Tensor:
     >>> draw(torch.tensor([0.0, 2.0, 2.0]), 3, torch.Generator())
     tensor([1, 1, 1])
     """
+    if isinstance(cumulative, np.ndarray):
+        found = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
+        return np.minimum(found, np.searchsorted(cumulative, cumulative[-1]))
     import torch
 
     return _at(cumulative, torch.rand(count, generator=rng, dtype=cumulative.dtype, device=cumulative.device))
