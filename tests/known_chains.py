@@ -1,6 +1,9 @@
 """Markov chains whose populations, timescales, first-passage times and rates are known exactly."""
 
+import math
+
 import numpy as np
+from scipy.signal import lfilter
 
 from cgsurrogate.analysis.free_energy import surfaces
 from cgsurrogate.core.frames import Beads, Frames
@@ -53,6 +56,13 @@ def simulate(rng, matrix, stationary, runs, length):
         path[:, k] = state
         state = (ladder[state] < rng.random((runs, 1))).sum(1).clip(max=len(matrix) - 1)
     return path.ravel()
+
+
+def autoregressive(rng, runs, length, decay):
+    """(runs * length,) normal samples, each ``decay`` times the one before and noise, that start in equilibrium."""
+    noise = rng.normal(size=(runs, length)) * math.sqrt(1 - decay**2)
+    noise[:, 0] = rng.normal(size=runs)
+    return lfilter([1], [1, -decay], noise, axis=1).ravel()
 
 
 def two_states(rng, runs, length, share=0.5, slow=0.05):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate.analysis.contact_map import evenly_spaced
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry import measures
 from cgsurrogate.geometry.molecule import Molecule
@@ -153,11 +154,9 @@ def thinned(frames: Frames) -> Frames:
     """At most ``THINNED`` evenly spaced frames, with their weights."""
     if len(frames) <= THINNED:
         return frames
-    index = np.linspace(0, len(frames) - 1, THINNED).astype(int)
-    weights = None if frames.weights is None else frames.weights[index]
-    if weights is not None and not weights.sum():
-        return frames
-    return Frames(frames.beads, frames.positions[index], (THINNED,), frames.dt, frames.temperature, weights=weights)
+    index, weight = evenly_spaced(frames, THINNED)
+    weights = None if frames.weights is None else weight
+    return Frames(frames.beads, frames.positions[index], (len(index),), frames.dt, frames.temperature, weights=weights)
 
 
 def chirality(x: np.ndarray, terms: np.ndarray) -> np.ndarray:

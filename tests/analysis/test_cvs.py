@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from known_chains import calphas
+from known_chains import autoregressive, calphas
 from scipy.signal import lfilter
 
 from cgsurrogate.analysis.cvs._base import TooSmall
@@ -162,10 +162,7 @@ def test_torsions_stop_at_a_chain_break():
 
 def hidden_process(rng, frames, slow=200, fast=2):
     """A chain of seven beads whose middle bends slowly while everything shakes fast; returns positions and the bend."""
-    decay = np.exp(-1 / np.array([slow, fast]))
-    noise = rng.normal(size=(frames, 2)) * np.sqrt(1 - decay**2)
-    noise[0] = rng.normal(size=2)
-    hidden = np.stack([lfilter([1], [1, -d], one) for d, one in zip(decay, noise.T, strict=True)], 1)
+    hidden = np.stack([autoregressive(rng, 1, frames, np.exp(-1 / time)) for time in (slow, fast)], 1)
     x = np.tile(helix(7), (frames, 1, 1))
     x[:, 4:, 0] += 0.03 * hidden[:, :1]
     x[:, :3, 1] += 0.12 * hidden[:, 1:]
@@ -222,10 +219,8 @@ def test_too_few_beads_is_one_clear_line(name, beads):
 
 
 def test_correlation_time_of_a_known_process():
-    rng = np.random.default_rng(6)
-    tau, frames = 20.0, 200_000
-    decay = np.exp(-1 / tau)
-    x = lfilter([1], [1, -decay], rng.normal(size=frames))
+    rng, frames, decay = np.random.default_rng(6), 200_000, np.exp(-1 / 20)
+    x = autoregressive(rng, 1, frames, decay)
     runs = tuple(slice(k, k + 20_000) for k in range(0, frames, 20_000))
     exact = (1 + decay) / (1 - decay)  # 1 + 2 sum of decay^k
     assert statistical_inefficiency(x[:, None], runs) == pytest.approx(exact, rel=0.15)

@@ -80,11 +80,17 @@ class Projection(CV):
         strength: np.ndarray,
         notes: tuple[str, ...],
     ) -> None:
-        self.features, self.mean, self.matrix, self.lag, self.notes = features, mean, matrix, lag, notes
-        self.name, self.strength = name, strength
+        self.features, self.mean, self.lag, self.notes, self.name = features, mean, lag, notes, name
+        self._short, self.matrix, self.strength = short, matrix, strength
         self.labels = tuple(f"{short} {k + 1}" for k in range(matrix.shape[1]))
         self.shown = min(2, matrix.shape[1])
         self.pairs = ((0, 1),) if matrix.shape[1] > 1 else ()
+
+    def leading(self, columns: int, lag: int | None) -> Projection:
+        """The same with its first columns only, and the lag in frames of another reference."""
+        about: Any = {"name": self.name, "short": self._short, "lag": lag, "notes": self.notes}
+        kept, strength = self.matrix[:, :columns], self.strength[:columns]
+        return Projection(self.features, self.mean, kept, strength=strength, **about)
 
     def __call__(self, frames: Frames) -> np.ndarray:
         values = np.empty((len(frames), len(self.labels)), np.float32)
