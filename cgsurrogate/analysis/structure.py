@@ -88,13 +88,14 @@ class Structure:
         k = int(np.argmax(rms))
         own = np.sqrt(max(second[k] - first[k] ** 2, 0))
         worst = f"{self._name(terms[k])}: mean {first[k]:+.2f}, spread {own:.2f} reference standard deviations"
-        result: dict[str, Any] = {
+        return {
             "unit": "reference standard deviations",
             "edges": SIGMAS,
             "probability": table / len(terms),
-        }
-        result |= {"worst": worst, "rms": float(np.sqrt(np.mean(second))), "worst rms": float(rms[k])}
-        return result | ({"bad frames": bad} if broken else {})
+            "worst": worst,
+            "rms": float(np.sqrt(np.mean(second))),
+            "worst rms": float(rms[k]),
+        } | ({"bad frames": bad} if broken else {})
 
     def _chirality(self, frames: Frames) -> dict[str, Any]:
         weight, table = frames.probabilities, np.zeros(len(CHIRALITIES) - 1)

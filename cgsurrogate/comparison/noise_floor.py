@@ -135,10 +135,8 @@ def _floor_of_halves(reference: Sequence[BlockHistogram], rng: np.random.Generat
     drawn = _mean(divergence, [masks @ u for u in units], [(1 - masks) @ u for u in units], reference)
     scale = _to_full_size([_units(x, False) for x in reference], rng, divergence, reference)
     null = scale * _widened(drawn, number)
-    note = (
-        f"halves against halves of the reference; {len(masks)} splits of {number} {'runs' if by_runs else 'stretches'}"
-    )
-    note = f"{note}, scaled by {scale:.2f} to full size"
+    split = f"{len(masks)} splits of {number} {'runs' if by_runs else 'stretches'}"
+    note = f"halves against halves of the reference; {split}, scaled by {scale:.2f} to full size"
     return Floor(scale * float(np.median(drawn)), float(np.quantile(null, 0.95)), len(masks), note, null)
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import known_chains
 import numpy as np
 import pytest
 import torch  # noqa: F401  (the simulation below)
@@ -10,18 +11,13 @@ from walks import Walk, interrupted, run
 
 from cgsurrogate.analysis import convergence
 from cgsurrogate.analysis.free_energy.surfaces import Grid
-from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import blocks, statistical_inefficiency
 from cgsurrogate.simulation.checkpoint import read
 
-BEAD = Beads(("CA",), (0,), (12.0,), (0,), ("ALA",))
-
 
 def frames_of(lengths, weights=None, **known):
-    total = sum(lengths)
-    positions = np.zeros((total, 1, 3), np.float32)
-    return Frames(BEAD, positions, tuple(lengths), 1.0, 300.0, weights=weights, provenance=Provenance(**known))
+    return known_chains.frames_of(lengths, 1.0, weights).with_provenance(**known)
 
 
 def halves(values, lengths, cut=None, weights=None, seed=0):

@@ -194,12 +194,11 @@ def test_states_are_the_nearest_centres_and_repeat_with_the_seed():
 
 def two_state_molecule(rng, runs, length):
     """A chain of six beads that is straight or bent, jumps as a two-state chain, and shakes."""
-    matrix = np.array([[0.98, 0.02], [0.04, 0.96]])
-    state = simulate(rng, matrix, np.array([2, 1]) / 3, runs, length)
+    state = simulate(rng, np.array([[0.98, 0.02], [0.04, 0.96]]), np.array([2, 1]) / 3, runs, length)
     straight = np.array([[0.38 * k, 0.05 * (k % 2), 0.03 * k * k] for k in range(6)])
     bent = straight.copy()
     bent[4:] = straight[3] + np.array([[0, 0.38, 0.1], [0.1, 0.7, 0.3]])
-    x = np.where(state[:, None, None] == 0, straight, bent) + rng.normal(size=(runs * length, 6, 3)) * 0.01
+    x = np.where(state[:, None, None] == 1, bent, straight) + rng.normal(size=(runs * length, 6, 3)) * 0.01
     return Frames(calphas(6), x.astype(np.float32), (length,) * runs, 2.0, 300.0), state
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from known_chains import calphas
+from known_chains import calphas, simulate
 
 from cgsurrogate.analysis import reweighting as module
 from cgsurrogate.analysis.reweighting import reweight, store
@@ -16,10 +16,7 @@ CENTRES = np.array([-2.0, 0.3, 2.0])  # of the one torsion, rad
 def walk(populations, count, seed, stay=0.8, runs=4, **options):
     """Frames that hop between three wells of the torsion with the given populations, and their wells."""
     rng = np.random.default_rng(seed)
-    state = rng.choice(3, count, p=populations)
-    for k in range(1, count):
-        if k % (count // runs) and rng.random() < stay:
-            state[k] = state[k - 1]
+    state = simulate(rng, stay * np.eye(3) + (1 - stay) * populations, populations, runs, count // runs)
     turn = CENTRES[state] + rng.normal(0, 0.15, count)
     zero, one = np.zeros(count), np.ones(count)
     rows = ((zero, one, zero), (zero, zero, zero), (zero, zero, one), (-np.sin(turn), np.cos(turn), one))

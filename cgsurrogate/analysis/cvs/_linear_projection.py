@@ -189,6 +189,16 @@ def time_lagged(
     )
 
 
+def fitted(reference: Frames, dimensions: int, lag: float | None, equilibrium: bool = True) -> Projection:
+    """TICA or VAMP on the usual features at a lag in ps, principal components where time order is of no use."""
+    features = Features(reference.beads)
+    dimensions = min(dimensions, features.count)
+    if why := no_time_order(reference):
+        return principal(reference, features, dimensions, why)
+    steps = lag_steps(reference, features, lag, "TICA" if equilibrium else "VAMP")
+    return time_lagged(reference, features, dimensions, steps, equilibrium=equilibrium)
+
+
 def principal(reference: Frames, features: Features, dimensions: int, why: str) -> Projection:
     """Weighted principal components, largest first."""
     weight = reference.probabilities
