@@ -1,12 +1,23 @@
 """Markov chains whose populations, timescales, first-passage times and rates are known exactly."""
 
+import math
+
 import numpy as np
+from scipy.signal import lfilter
 
 from cgsurrogate.analysis.free_energy import surfaces
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import blocks, statistical_inefficiency
 
 ONE = Beads(("CA",), (0,), (1.0,), (0,), ("ALA",))
+
+
+def calphas(count):
+    """Beads of a chain of alanines, a CA each."""
+    bonds = tuple((k, k + 1) for k in range(count - 1))
+    return Beads(("CA",) * count, (12,) * count, (12.0,) * count, tuple(range(count)), ("ALA",) * count, bonds)
+
+
 CHAIN = np.array([[0.97, 0.02, 0.01], [0.04, 0.95, 0.01], [0.01, 0.01, 0.98]])
 
 
@@ -45,6 +56,20 @@ def simulate(rng, matrix, stationary, runs, length):
         path[:, k] = state
         state = (ladder[state] < rng.random((runs, 1))).sum(1).clip(max=len(matrix) - 1)
     return path.ravel()
+
+
+def autoregressive(rng, runs, length, decay):
+    """(runs * length,) normal samples, each ``decay`` times the one before and noise, that start in equilibrium."""
+    noise = rng.normal(size=(runs, length)) * math.sqrt(1 - decay**2)
+    noise[:, 0] = rng.normal(size=runs)
+    return lfilter([1], [1, -decay], noise, axis=1).ravel()
+
+
+def two_states(rng, runs, length, share=0.5, slow=0.05):
+    """(runs * length,) bool of a chain that is in its second state for a ``share``; (1 - 2 slow) is its eigenvalue."""
+    out, back = 2 * slow * share, 2 * slow * (1 - share)
+    matrix = np.array([[1 - out, out], [back, 1 - back]])
+    return simulate(rng, matrix, np.array([1 - share, share]), runs, length) == 1
 
 
 def frames_of(lengths, dt=2.0, weights=None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import expm
 
+from cgsurrogate.analysis.kinetics.metastable_states import mean_first_passage_times
 from cgsurrogate.analysis.results import ChapmanKolmogorov, ContactMap, Convergence, Estimate, StateKinetics
 from cgsurrogate.comparison.ensemble import Distance
 
@@ -40,16 +41,6 @@ def rate_matrix(populations: np.ndarray, pace: float) -> np.ndarray:
     return rates - np.diag(rates.sum(1))
 
 
-def passage_times(rates: np.ndarray) -> np.ndarray:
-    """(M, M) ps: solves rates t = -1 off the target."""
-    count = len(rates)
-    times = np.full((count, count), np.nan)
-    for target in range(count):
-        rest = [k for k in range(count) if k != target]
-        times[rest, target] = np.linalg.solve(rates[np.ix_(rest, rest)], -np.ones(len(rest)))
-    return times
-
-
 def kinetics(which: str, shift: float = 0.0, physical: bool = True, names: tuple[str, ...] = ()) -> StateKinetics:
     """States in exchange whose first gains population with ``shift``; four times faster where time is not physical."""
     names = names or NAMES[which]
@@ -69,7 +60,7 @@ def kinetics(which: str, shift: float = 0.0, physical: bool = True, names: tuple
         Estimate(energies, energies - 0.6, energies + 0.6),
         lag,
         around(transitions, 0.1),
-        around(passage_times(rates), 0.2),
+        around(mean_first_passage_times(expm(rates), populations, np.arange(len(names)), len(names)), 0.2),
         np.round(np.nan_to_num(off) * 40),
         around(off, 0.3),
         times,

@@ -51,13 +51,14 @@ class ContactMapEstimator:
         every frame on the mean structure of the reference; its interval comes from drawing the blocks of ``cut`` anew.
         """
         index, weight = evenly_spaced(frames)
+        centred = self.structure - self.structure.mean(0)
         block = np.clip(np.searchsorted(cut.edges, index, "right") - 1, 0, len(cut) - 1)
         size, bins = len(self.chosen), len(self.pair_edges) - 1
         touching, pooled = np.zeros(len(self.pairs)), np.zeros(bins)
         shares, first, second = np.zeros(len(cut)), np.zeros((len(cut), size, 3)), np.zeros((len(cut), size))
         for part, x in self._chunks(frames, index):
             own = weight[part]
-            moved = superposition.superposed(x, self.structure) - self._centred
+            moved = superposition.superposed(x, self.structure) - centred
             np.add.at(shares, block[part], own)
             np.add.at(first, block[part], own[:, None, None] * moved)
             np.add.at(second, block[part], own[:, None] * np.sum(moved**2, -1))
@@ -71,10 +72,6 @@ class ContactMapEstimator:
         pairs = pooled / len(self.pairs) if len(self.pairs) else np.full(bins, np.nan)
         fluctuation = _fluctuation(shares, first, second, rng)
         return ContactMap(self.residues, contacts, self.cutoff, fluctuation, self.pair_edges, pairs)
-
-    @property
-    def _centred(self) -> np.ndarray:
-        return self.structure - self.structure.mean(0)
 
     def _chunks(self, frames: Frames, index: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Pieces of the index, and the chosen beads of their frames (t, R, 3) nm."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cgsurrogate.analysis.contact_map import evenly_spaced
 from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
 from cgsurrogate.analysis.free_energy.surfaces import Grid, normalised
 from cgsurrogate.analysis.results import Convergence
@@ -49,10 +50,8 @@ def effective(frames: Frames, cut: Blocks) -> float:
 
 def ends(values: np.ndarray, frames: Frames) -> tuple[float, float]:
     """The weighted 10 % and 90 % quantiles of (T,) values of the reference."""
-    step = max(1, len(values) // MOST_FRAMES)
-    kept, weight = np.asarray(values[::step], float), frames.probabilities[::step]
-    if not weight.sum():
-        kept, weight = np.asarray(values, float), frames.probabilities
+    index, weight = evenly_spaced(frames, MOST_FRAMES)
+    kept = np.asarray(values[index], float)
     order = np.argsort(kept)
     share = np.cumsum(weight[order])
     low, high = np.interp(ENDS, share / share[-1], kept[order])
@@ -89,8 +88,7 @@ def halves(
         The distance, and the 95 % quantile of that distance between random halves of the blocks; nan where there are
         fewer than four blocks.
     """
-    index = _thinned(frames)
-    weight = frames.probabilities[index]
+    index, weight = evenly_spaced(frames, MOST_FRAMES)
     second = _in_second_half(frames)[index]
     block = np.clip(np.searchsorted(cut.edges, index, "right") - 1, 0, len(cut) - 1)
     masks = _random_halves(len(cut), rng)
@@ -114,13 +112,6 @@ def wall_seconds(frames: Frames) -> float:
     if speed := frames.provenance.ns_per_day:
         return len(frames) * frames.dt / 1000 / speed * 86400
     return frames.provenance.wall_seconds or math.nan
-
-
-def _thinned(frames: Frames) -> np.ndarray:
-    """Evenly spaced frames that carry weight."""
-    index = np.arange(len(frames)) if frames.weights is None else np.flatnonzero(frames.weights)
-    step = max(1, len(index) // MOST_FRAMES)
-    return index[::step]
 
 
 def _in_second_half(frames: Frames) -> np.ndarray:

@@ -50,6 +50,11 @@ class Estimate:
             shapes = f"{self.value.shape}, {self.low.shape}, {self.high.shape}"
             raise ValueError(f"expected value, low and high of one shape, got {shapes}")
 
+    def apart(self, other: Estimate, *place: int) -> bool | None:
+        """Whether two intervals do not overlap; None where one is unknown."""
+        low, high, other_low, other_high = (float(x[place]) for x in (self.low, self.high, other.low, other.high))
+        return low > other_high or high < other_low if math.isfinite(low + high + other_low + other_high) else None
+
     def __repr__(self) -> str:
         rows = list(zip(self.value.ravel(), self.low.ravel(), self.high.ravel(), strict=True))
         shown = ", ".join(f"{value:.3g} ({low:.3g} to {high:.3g})" for value, low, high in rows[:SHOWN])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate.analysis.contact_map import evenly_spaced
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry import measures
 from cgsurrogate.geometry.molecule import Molecule
@@ -87,13 +88,14 @@ class Structure:
         k = int(np.argmax(rms))
         own = np.sqrt(max(second[k] - first[k] ** 2, 0))
         worst = f"{self._name(terms[k])}: mean {first[k]:+.2f}, spread {own:.2f} reference standard deviations"
-        result: dict[str, Any] = {
+        return {
             "unit": "reference standard deviations",
             "edges": SIGMAS,
             "probability": table / len(terms),
-        }
-        result |= {"worst": worst, "rms": float(np.sqrt(np.mean(second))), "worst rms": float(rms[k])}
-        return result | ({"bad frames": bad} if broken else {})
+            "worst": worst,
+            "rms": float(np.sqrt(np.mean(second))),
+            "worst rms": float(rms[k]),
+        } | ({"bad frames": bad} if broken else {})
 
     def _chirality(self, frames: Frames) -> dict[str, Any]:
         weight, table = frames.probabilities, np.zeros(len(CHIRALITIES) - 1)
@@ -153,11 +155,9 @@ def thinned(frames: Frames) -> Frames:
     """At most ``THINNED`` evenly spaced frames, with their weights."""
     if len(frames) <= THINNED:
         return frames
-    index = np.linspace(0, len(frames) - 1, THINNED).astype(int)
-    weights = None if frames.weights is None else frames.weights[index]
-    if weights is not None and not weights.sum():
-        return frames
-    return Frames(frames.beads, frames.positions[index], (THINNED,), frames.dt, frames.temperature, weights=weights)
+    index, weight = evenly_spaced(frames, THINNED)
+    weights = None if frames.weights is None else weight
+    return Frames(frames.beads, frames.positions[index], (len(index),), frames.dt, frames.temperature, weights=weights)
 
 
 def chirality(x: np.ndarray, terms: np.ndarray) -> np.ndarray:

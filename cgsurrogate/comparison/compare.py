@@ -21,7 +21,7 @@ from cgsurrogate.comparison.published._base import PublishedBenchmark
 from cgsurrogate.comparison.settings import CVS, ComparisonSettings
 from cgsurrogate.comparison.thermodynamics import Thermodynamics
 from cgsurrogate.core import registry
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks, blocks, groups, statistical_inefficiency
 
 REFERENCE, TRAINING = "reference", "training runs"
@@ -182,7 +182,7 @@ class _Work:
         self.dynamics.of_projection(self.projection, self.projected, columns[REFERENCE], self.settings.macrostates)
         self.dynamics.of_definitions(self.states, columns, self.projected)
         for kind, histograms in self.dynamics.histograms.items():
-            self.thermodynamics.add_states(kind, histograms, JENSEN_SHANNON if kind == MICRO else POPULATIONS)
+            self.thermodynamics.add_distances(kind, [histograms], (JENSEN_SHANNON if kind == MICRO else POPULATIONS,))
 
     def _ensembles(self) -> list[Ensemble]:
         self.report("bonds, contacts and fluctuations")
@@ -238,10 +238,10 @@ class _Work:
             "temperature": self.reference.temperature,
             "collective variables": [note for cv in self.cvs for note in cv.notes],
             **self.thermodynamics.settings(),
-            **self.dynamics.settings(),
         }
         about = {benchmark.name: benchmark.about() for benchmark in self.published}
-        return notes | ({"published": about} if about else {})
+        further = {"states": self.dynamics.described, "published": about}
+        return notes | {name: value for name, value in further.items() if value}
 
     def _blocks(self, name: str) -> Blocks:
         frames = self.frames[name]
@@ -259,10 +259,6 @@ class _Work:
         return stride * statistical_inefficiency(np.concatenate(pieces), runs)
 
 
-def _names(beads: Beads) -> list[tuple[str, str]]:
-    return list(zip(beads.residue_names, beads.names, strict=True))
-
-
 def _same_molecule(name: str, frames: Frames, reference: Frames) -> None:
     own, other = frames.beads, reference.beads
     if len(own) != len(other):
@@ -270,7 +266,8 @@ def _same_molecule(name: str, frames: Frames, reference: Frames) -> None:
             f"expected {len(other)} beads as in the reference, got {len(own)} in {name!r};"
             " map both with the same mapping"
         )
-    for k, pair in enumerate(zip(_names(own), _names(other), strict=True)):
+    named = (zip(b.residue_names, b.names, strict=True) for b in (own, other))
+    for k, pair in enumerate(zip(*named, strict=True)):
         if pair[0] != pair[1]:
             raise ValueError(
                 f"bead {k} is {' '.join(pair[1])} in the reference but {' '.join(pair[0])} in {name!r};"

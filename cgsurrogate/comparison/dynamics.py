@@ -41,7 +41,6 @@ class Columns:
             self.angles.add(label)
 
 
-@dataclasses.dataclass(eq=False)
 class Dynamics:
     """What the kinetics of each ensemble are, by its name; filled by ``of_projection`` and ``of_definitions``.
 
@@ -51,23 +50,13 @@ class Dynamics:
         histograms: populations of states in blocks, by kind of state and then by ensemble.
     """
 
-    frames: Mapping[str, Frames]
-    cut: Mapping[str, Blocks]
-    rng: Rng
-    timescales: dict[str, Timescales | None] = dataclasses.field(default_factory=dict)
-    states: dict[str, dict[str, StateKinetics]] = dataclasses.field(default_factory=dict)
-    notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
-    described: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
-    histograms: dict[str, dict[str, surfaces.BlockHistogram]] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.timescales = dict.fromkeys(self.frames)
-        self.states = {name: {} for name in self.frames}
-        self.notes = {name: [] for name in self.frames}
-
-    @property
-    def reference(self) -> str:
-        return next(iter(self.frames))
+    def __init__(self, frames: Mapping[str, Frames], cut: Mapping[str, Blocks], rng: Rng) -> None:
+        self.frames, self.cut, self.rng, self.reference = frames, cut, rng, next(iter(frames))
+        self.timescales: dict[str, Timescales | None] = dict.fromkeys(frames)
+        self.states: dict[str, dict[str, StateKinetics]] = {name: {} for name in frames}
+        self.notes: dict[str, list[str]] = {name: [] for name in frames}
+        self.described: dict[str, list[dict[str, Any]]] = {}
+        self.histograms: dict[str, dict[str, surfaces.BlockHistogram]] = {}
 
     def of_projection(
         self, projection: CV, projected: Mapping[str, np.ndarray], columns: Columns, macrostates: int | None = None
@@ -165,10 +154,6 @@ class Dynamics:
         ]
         means = np.stack(sums, 1) / np.where(total > 0, total, 1)[:, None]
         return np.pad(means, ((0, 0), (0, 2 - means.shape[1])))
-
-    def settings(self) -> dict[str, Any]:
-        """What the states are, for people."""
-        return {"states": self.described} if self.described else {}
 
 
 def _described(names: Sequence[str], texts: Sequence[str], places: np.ndarray) -> list[dict[str, Any]]:

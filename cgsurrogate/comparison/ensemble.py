@@ -94,23 +94,3 @@ class Ensemble(Result):
     def effective(self) -> float:
         """About how many independent frames it has; nan where unknown."""
         return self.convergence.effective if self.convergence else math.nan
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Compared:
-    """The reference, the other ensembles, and what their figures say in words; what a ``Comparison`` holds.
-
-    Attributes:
-        verdict: one sentence a surrogate: within the reference's uncertainty or not, and where not.
-        settings: seed, how each floor was made; JSON can hold it.
-    """
-
-    reference: Ensemble
-    others: tuple[Ensemble, ...]
-    verdict: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def ensembles(self) -> tuple[Ensemble, ...]:
-        return (self.reference, *self.others)

@@ -24,16 +24,11 @@ STRETCHES = 32
 
 
 def mean_distance(
-    a: Sequence[BlockHistogram],
-    b: Sequence[BlockHistogram],
-    divergence: Divergence = JENSEN_SHANNON,
-    reference: Sequence[BlockHistogram] | None = None,
+    a: Sequence[BlockHistogram], reference: Sequence[BlockHistogram], divergence: Divergence = JENSEN_SHANNON
 ) -> float:
-    """Mean over grids of the distance of an ensemble ``a`` from ``b``, which is the reference unless one is given."""
-    known = b if reference is None else reference
-    return float(
-        _mean(divergence, [x.weights.sum(0, dtype=float) for x in a], [y.weights.sum(0, dtype=float) for y in b], known)
-    )
+    """Mean over grids of the distance of an ensemble ``a`` from the reference."""
+    own, known = ([x.weights.sum(0, dtype=float) for x in some] for some in (a, reference))
+    return float(_mean(divergence, own, known, reference))
 
 
 def _mean(
@@ -123,7 +118,7 @@ def floor(
     pooled = [_units(x, by_runs, y) for x, y in zip(training, reference, strict=True)]
     share = sizes if by_runs else tuple(len(_units(x[0], False)) for x in (training, reference))
     masks = _splits(sum(share), share[0], rng)
-    drawn = _between(pooled, masks, 1 - masks, divergence, reference)
+    drawn = _mean(divergence, [masks @ u for u in pooled], [(1 - masks) @ u for u in pooled], reference)
     typical = mean_distance(training, reference, divergence)
     note = f"training against reference; {len(masks)} splits of {sum(share)} {'runs' if by_runs else 'stretches'}"
     null = _widened(drawn, sum(share)) + max(0.0, typical - float(np.median(drawn)))
@@ -137,13 +132,11 @@ def _floor_of_halves(reference: Sequence[BlockHistogram], rng: np.random.Generat
     if number < 2:
         return Floor(math.nan, math.nan, 0, "a single block has no halves; add runs")
     masks = _splits(number, number // 2, rng)
-    drawn = _between(units, masks, 1 - masks, divergence, reference)
+    drawn = _mean(divergence, [masks @ u for u in units], [(1 - masks) @ u for u in units], reference)
     scale = _to_full_size([_units(x, False) for x in reference], rng, divergence, reference)
     null = scale * _widened(drawn, number)
-    note = (
-        f"halves against halves of the reference; {len(masks)} splits of {number} {'runs' if by_runs else 'stretches'}"
-    )
-    note = f"{note}, scaled by {scale:.2f} to full size"
+    split = f"{len(masks)} splits of {number} {'runs' if by_runs else 'stretches'}"
+    note = f"halves against halves of the reference; {split}, scaled by {scale:.2f} to full size"
     return Floor(scale * float(np.median(drawn)), float(np.quantile(null, 0.95)), len(masks), note, null)
 
 
@@ -201,17 +194,6 @@ def _splits(number: int, first: int, rng: np.random.Generator) -> np.ndarray:
     return masks
 
 
-def _between(
-    units: Sequence[np.ndarray],
-    first: np.ndarray,
-    second: np.ndarray,
-    divergence: Divergence,
-    reference: Sequence[BlockHistogram],
-) -> np.ndarray:
-    """(S,) mean over grids of the distance between two sets of units, given as masks (S, U)."""
-    return _mean(divergence, [first @ u for u in units], [second @ u for u in units], reference)
-
-
 def _to_full_size(
     units: Sequence[np.ndarray], rng: np.random.Generator, divergence: Divergence, reference: Sequence[BlockHistogram]
 ) -> float:
@@ -229,7 +211,7 @@ def _to_full_size(
 
     def mean(size: int) -> float:
         first, second = ((order // size == k).astype(np.float32) for k in (0, 1))
-        return float(np.mean(_between(units, first, second, divergence, reference)))
+        return float(np.mean(_mean(divergence, [first @ u for u in units], [second @ u for u in units], reference)))
 
     found = [mean(size) for size in sizes]
     if not min(found) > 0:

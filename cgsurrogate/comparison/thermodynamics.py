@@ -63,23 +63,18 @@ class Thermodynamics:
                 histograms[surface_name][name] = histogram
                 self.surfaces[name][surface_name] = surfaces.surface(histogram, frames.kT, self.rng(name, surface_name))
         for metric, parts in metrics(cv, shown).items():
-            self._distances(metric, [histograms[part] for part in parts], OF_SURFACES)
+            self.add_distances(metric, [histograms[part] for part in parts], OF_SURFACES)
             for name, frames in self.frames.items():
                 pieces = [(grids[part], values[name][:, wanted[part]]) for part in parts]
                 self.halves[name][metric] = convergence.halves(pieces, frames, self.cut[name], self.rng(name, "halves"))
 
-    def add_states(
-        self, metric: str, histograms: Mapping[str, surfaces.BlockHistogram], divergence: divergences.Divergence
-    ) -> None:
-        """Distances over the populations of states, ``histograms`` of every ensemble."""
-        self._distances(metric, [histograms], (divergence,))
-
-    def _distances(
+    def add_distances(
         self,
         metric: str,
         parts: Sequence[Mapping[str, surfaces.BlockHistogram]],
         wanted: Sequence[divergences.Divergence],
     ) -> None:
+        """Means over ``parts`` (histograms of every ensemble, of surfaces or states), by each divergence ``wanted``."""
         reference = [part[self.reference] for part in parts]
         training = None if self.training is None else [part[self.training] for part in parts]
         for divergence in wanted:

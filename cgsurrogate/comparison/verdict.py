@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -122,7 +121,7 @@ def states(one: Ensemble, reference: Ensemble) -> list[str]:
         wrong = [
             f"{name} {_share(own.populations, k)} against {_share(known.populations, k)}"
             for k, name in enumerate(known.names)
-            if apart(own.populations, known.populations, k)
+            if own.populations.apart(known.populations, k)
         ]
         if wrong:
             parts.append(f"Populations of {kind} states that differ: {'; '.join(wrong)}.")
@@ -132,16 +131,11 @@ def states(one: Ensemble, reference: Ensemble) -> list[str]:
                 f"{known.names[a]} to {known.names[b]} {_first_passage(own.mean_first_passage, a, b)} against"
                 f" {_first_passage(known.mean_first_passage, a, b)}"
                 for a, b in pairs
-                if apart(own.mean_first_passage, known.mean_first_passage, (a, b))
+                if own.mean_first_passage.apart(known.mean_first_passage, a, b)
             ]
             if off:
                 parts.append(f"Mean first-passage times that differ: {'; '.join(off[:MOST_NAMED])}.")
     return parts
-
-
-def apart(own: Estimate, known: Estimate, at: Any) -> bool:
-    """Whether two 95 % intervals do not overlap; False where one is unknown."""
-    return bool(own.low[at] > known.high[at] or own.high[at] < known.low[at])
 
 
 def _share(e: Estimate, k: int) -> str:

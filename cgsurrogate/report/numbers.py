@@ -77,13 +77,6 @@ def percent(value: float) -> str:
     return f"{100 * value:.0f} %" if value >= 0.1 or value == 0 else f"{100 * value:.1f} %"
 
 
-def apart(low: float, high: float, known_low: float, known_high: float) -> bool | None:
-    """Whether two intervals do not overlap; None where one is unknown."""
-    if not all(map(math.isfinite, (low, high, known_low, known_high))):
-        return None
-    return low > known_high or high < known_low
-
-
 def joined(names: Sequence[str]) -> str:
     """ "a, b and c"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

@@ -151,8 +151,7 @@ def _transition(own: StateKinetics, known: StateKinetics | None, field: str, i: 
         return Cell(text, under)
     if field == "rates" and not 1 / ALIKE < own.spacing / known.spacing < ALIKE:
         return Cell(text, _beneath(under, f"frames {numbers.duration(own.spacing)[0]} apart"))
-    apart = numbers.apart(*numbers.at(values, i, j)[1:], *numbers.at(reference, i, j)[1:])
-    return Cell(text, under, {None: "", True: "beyond", False: "within"}[apart])
+    return Cell(text, under, {None: "", True: "beyond", False: "within"}[values.apart(reference, i, j)])
 
 
 def populations(comparison: Comparison, which: str) -> Table | None:

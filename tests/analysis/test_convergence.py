@@ -2,32 +2,22 @@
 
 import math
 
+import known_chains
 import numpy as np
 import pytest
 import torch  # noqa: F401  (the simulation below)
+from known_chains import autoregressive
 from walks import Walk, interrupted, run
 
 from cgsurrogate.analysis import convergence
 from cgsurrogate.analysis.free_energy.surfaces import Grid
-from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import blocks, statistical_inefficiency
 from cgsurrogate.simulation.checkpoint import read
 
-BEAD = Beads(("CA",), (0,), (12.0,), (0,), ("ALA",))
-
 
 def frames_of(lengths, weights=None, **known):
-    total = sum(lengths)
-    positions = np.zeros((total, 1, 3), np.float32)
-    return Frames(BEAD, positions, tuple(lengths), 1.0, 300.0, weights=weights, provenance=Provenance(**known))
-
-
-def process(rng, length, decay=0.9):
-    from scipy.signal import lfilter
-
-    noise = rng.normal(size=length + 200) * math.sqrt(1 - decay**2)
-    return lfilter([1], [1, -decay], noise)[200:]
+    return known_chains.frames_of(lengths, 1.0, weights).with_provenance(**known)
 
 
 def halves(values, lengths, cut=None, weights=None, seed=0):
@@ -58,12 +48,12 @@ def test_runs_in_equilibrium_are_rarely_beyond_the_floor_and_drifting_ones_are()
     rng = np.random.default_rng(1)
     beyond = 0
     for seed in range(100):
-        own, floor = halves(np.concatenate([process(rng, 1000) for _ in range(8)]), (1000,) * 8, seed=seed)
+        own, floor = halves(autoregressive(rng, 8, 1000, 0.9), (1000,) * 8, seed=seed)
         beyond += own > floor
     assert beyond <= 15
     drift = np.linspace(0, 2, 1000)
     for seed in range(5):
-        values = np.concatenate([process(rng, 1000) + drift for _ in range(8)])
+        values = autoregressive(rng, 8, 1000, 0.9) + np.tile(drift, 8)
         own, floor = halves(values, (1000,) * 8, seed=seed)
         assert own > floor
 
@@ -78,7 +68,7 @@ def test_few_blocks_have_no_floor_and_one_frame_no_halves():
 
 
 def test_thinning_long_data_changes_little(monkeypatch):
-    values = process(np.random.default_rng(2), 40_000)
+    values = autoregressive(np.random.default_rng(2), 1, 40_000, 0.9)
     whole = halves(values, (20_000, 20_000))
     monkeypatch.setattr(convergence, "MOST_FRAMES", 8000)
     few = halves(values, (20_000, 20_000))
@@ -106,7 +96,7 @@ def test_the_ends_are_weighted_quantiles():
 
 def test_effective_frames_of_a_known_process_and_of_weights():
     rng = np.random.default_rng(3)
-    values = np.concatenate([process(rng, 20_000, 0.8) for _ in range(4)])
+    values = autoregressive(rng, 4, 20_000, 0.8)
     frames = frames_of((20_000,) * 4)
     cut = blocks(frames.lengths, statistical_inefficiency(values[:, None], frames.runs))
     assert convergence.effective(frames, cut) == pytest.approx(80_000 * 0.2 / 1.8, rel=0.15)

@@ -1,25 +1,25 @@
 """Collective variables: right on built geometry, bounded in memory, and the projection."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
+from known_chains import autoregressive, calphas
+from scipy.signal import lfilter
 
 from cgsurrogate.analysis.cvs._base import TooSmall
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import correlation_time, statistical_inefficiency
 from cgsurrogate.geometry import measures
-
-
-def ca_chain(count):
-    bonds = tuple((i, i + 1) for i in range(count - 1))
-    names, residues = ("CA",) * count, tuple(range(count))
-    return Beads(names, (12,) * count, (12.0,) * count, residues, ("ALA",) * count, bonds)
+from cgsurrogate.geometry.zmatrix import ZMatrix
 
 
 def frames_of(positions, beads=None, lengths=None, dt=1.0, weights=None):
     positions = np.asarray(positions, np.float32)
     return Frames(
-        beads or ca_chain(positions.shape[1]), positions, lengths or (len(positions),), dt, 300.0, None, weights
+        beads or calphas(positions.shape[1]), positions, lengths or (len(positions),), dt, 300.0, None, weights
     )
 
 
@@ -32,9 +32,7 @@ def rotation(rng):
 def walk(rng, frames, beads, step=0.05):
     """Slow random motion of a stretched chain."""
     start = np.cumsum(rng.normal(size=(beads, 3)), 0) * 0.25
-    moves = rng.normal(size=(frames, beads, 3)) * step
-    for k in range(1, frames):
-        moves[k] += 0.9 * moves[k - 1]
+    moves = lfilter([1], [1, -0.9], rng.normal(size=(frames, beads, 3)) * step, axis=0)
     return start + moves
 
 
@@ -72,29 +70,16 @@ def test_a_right_handed_alpha_helix_has_fifty_degrees_and_its_mirror_image_has_n
 
 def test_helix_windows_in_a_row():
     """Three helical windows in a row, a break, and one alone: a row of two keeps three of them, one of four none."""
-    turn = np.array([50, 50, 50, -90, 50, -90])
-    x = np.zeros((1, 9, 3))
-    x[0, :3] = helix(12)[:3]
-    bond, angle = (np.linalg.norm(x[0, 1] - x[0, 0]), helix(12))
-    corner = np.arccos(np.dot(angle[0] - angle[1], angle[2] - angle[1]) / bond / np.linalg.norm(angle[2] - angle[1]))
-    for k in range(3, 9):
-        a, b, c = x[0, k - 3 : k]
-        along = (c - b) / np.linalg.norm(c - b)
-        across = np.cross(b - a, along)
-        across /= np.linalg.norm(across)
-        t = np.deg2rad(turn[k - 3])
-        x[0, k] = c + bond * (
-            -np.cos(corner) * along + np.sin(corner) * (np.cos(t) * np.cross(across, along) + np.sin(t) * across)
-        )
-    frames = frames_of(x)
+    turn = torch.deg2rad(torch.tensor([50.0, 50, 50, -90, 50, -90]))
+    zmatrix = ZMatrix(calphas(9), from_start=True)
+    bonds, angles, _ = zmatrix.to_internal(torch.from_numpy(helix(9)[None]))
+    frames = frames_of(zmatrix.to_positions(bonds, angles, turn[None].double()))
     share = [registry.build("cvs", "helix", frames, row=row)(frames)[0, 0] * 6 for row in (1, 2, 3, 4)]
     assert share == pytest.approx([4, 3, 3, 0])
     whole = frames_of([helix(12)])
     assert registry.build("cvs", "helix", whole, row=9)(whole)[0, 0] == 1
-    beads = ca_chain(12)
-    apart = Beads(
-        beads.names, beads.types, beads.masses, beads.residues, beads.residue_names, beads.bonds[:5] + beads.bonds[6:]
-    )
+    beads = calphas(12)
+    apart = dataclasses.replace(beads, bonds=beads.bonds[:5] + beads.bonds[6:])
     broken = frames_of([helix(12)], apart)
     assert registry.build("cvs", "helix", broken, row=3)(broken)[0, 0] == 1  # six and six CA: three windows each
     assert registry.build("cvs", "helix", broken, row=4)(broken)[0, 0] == 0
@@ -139,8 +124,10 @@ def test_rmsd_is_zero_for_a_turned_copy_large_for_a_mirror_image_and_agrees_with
 
 def test_rmsd_to_the_medoid_to_a_file_and_to_an_array_agree(tmp_path, peptide, peptide_pdb, peptide_frames):
     by_file = registry.build("cvs", "rmsd", peptide_frames, to=str(peptide_pdb))
-    ca = [a.index for a in peptide.topology.atoms if a.name == "CA"]
-    assert np.allclose(by_file.target, peptide.xyz[0, ca], atol=1e-6)
+    given = np.zeros((len(peptide_frames.beads), 3))
+    given[measures.calphas(peptide_frames.beads)] = peptide.xyz[0, peptide.topology.select("name CA")]
+    by_array = registry.build("cvs", "rmsd", peptide_frames, to=given)
+    assert np.allclose(by_file(peptide_frames), by_array(peptide_frames), atol=1e-6)
     medoid = registry.build("cvs", "rmsd", peptide_frames)(peptide_frames)[:, 0]
     others = [registry.build("cvs", "rmsd", peptide_frames, to=k)(peptide_frames).mean() for k in range(0, 40, 7)]
     assert medoid.mean() <= min(others) + 1e-6 and medoid.min() < 1e-3
@@ -165,11 +152,9 @@ def test_chunks_change_nothing(monkeypatch, peptide_frames):
 
 
 def test_torsions_stop_at_a_chain_break():
-    beads = ca_chain(8)
-    broken = Beads(
-        *(getattr(beads, f) for f in ("names", "types", "masses", "residues", "residue_names")), beads.bonds[:3]
-    )
-    with_gap = Beads(beads.names, beads.types, beads.masses, (0, 1, 2, 3, 9, 10, 11, 12), beads.residue_names, ())
+    beads = calphas(8)
+    broken = dataclasses.replace(beads, bonds=beads.bonds[:3])
+    with_gap = dataclasses.replace(beads, residues=(0, 1, 2, 3, 9, 10, 11, 12), bonds=())
     assert len(measures.torsion_quads(beads)[0]) == 5
     assert len(measures.torsion_quads(broken)[0]) == 1
     assert len(measures.torsion_quads(with_gap)[0]) == 2
@@ -177,12 +162,7 @@ def test_torsions_stop_at_a_chain_break():
 
 def hidden_process(rng, frames, slow=200, fast=2):
     """A chain of seven beads whose middle bends slowly while everything shakes fast; returns positions and the bend."""
-    decay = np.exp(-1 / np.array([slow, fast]))
-    noise = rng.normal(size=(frames, 2)) * np.sqrt(1 - decay**2)
-    hidden = np.empty((frames, 2))
-    hidden[0] = rng.normal(size=2)
-    for k in range(1, frames):
-        hidden[k] = decay * hidden[k - 1] + noise[k]
+    hidden = np.stack([autoregressive(rng, 1, frames, np.exp(-1 / time)) for time in (slow, fast)], 1)
     x = np.tile(helix(7), (frames, 1, 1))
     x[:, 4:, 0] += 0.03 * hidden[:, :1]
     x[:, :3, 1] += 0.12 * hidden[:, 1:]
@@ -239,14 +219,8 @@ def test_too_few_beads_is_one_clear_line(name, beads):
 
 
 def test_correlation_time_of_a_known_process():
-    rng = np.random.default_rng(6)
-    tau, frames = 20.0, 200_000
-    decay = np.exp(-1 / tau)
-    noise = rng.normal(size=frames)
-    x = np.empty(frames)
-    x[0] = 0
-    for k in range(1, frames):
-        x[k] = decay * x[k - 1] + noise[k]
+    rng, frames, decay = np.random.default_rng(6), 200_000, np.exp(-1 / 20)
+    x = autoregressive(rng, 1, frames, decay)
     runs = tuple(slice(k, k + 20_000) for k in range(0, frames, 20_000))
     exact = (1 + decay) / (1 - decay)  # 1 + 2 sum of decay^k
     assert statistical_inefficiency(x[:, None], runs) == pytest.approx(exact, rel=0.15)
@@ -282,16 +256,16 @@ def test_native_contacts_are_the_sum_of_best_hummer_and_eaton():
 def test_native_contacts_use_heavy_atoms_as_published_where_side_chains_are(peptide):
     heavy = registry.build("mappings", "heavy", peptide.topology)
     beads = heavy.beads
-    assert not measures.side_chains(beads) and not measures.side_chains(ca_chain(6))  # alanine has no more than CB
+    assert not measures.side_chains(beads) and not measures.side_chains(calphas(6))  # alanine has no more than CB
     names = tuple("CG" if k == 8 else name for k, name in enumerate(beads.names))
-    beads = Beads(names, beads.types, beads.masses, beads.residues, beads.residue_names, beads.bonds)
+    beads = dataclasses.replace(beads, names=names)
     x = heavy.positions(peptide.xyz) * 0.3  # shrunk, so that there are contacts
     frames = Frames(beads, x.astype(np.float32), (1,), 1.0, 300.0)
     cv = registry.build("cvs", "native_contacts", frames)
     r = np.linalg.norm(x[0][:, None] - x[0][None], axis=-1)
     apart = np.abs(np.subtract.outer(beads.residues, beads.residues)) > 3
     pairs = np.argwhere(np.triu(apart & (r <= 0.45)))
-    assert len(pairs) and np.array_equal(cv.pairs_of_beads, pairs)
+    assert len(pairs) and cv.notes[0].startswith(f"{len(pairs)} native contacts")
     own = r[pairs[:, 0], pairs[:, 1]]
     assert cv(frames)[0, 0] == pytest.approx(np.mean(1 / (1 + np.exp(50 * (own - 1.8 * own)))), abs=1e-5)
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from known_chains import CHAIN, blocks_of, double_well, exact_timescales, frames_of, reversible, simulate
+from known_chains import CHAIN, blocks_of, calphas, double_well, exact_timescales, frames_of, reversible, simulate
 
 from cgsurrogate.analysis.kinetics import implied_timescales, markov_model
 from cgsurrogate.analysis.results import Timescales
 from cgsurrogate.comparison import baselines
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import blocks
 
 
@@ -194,15 +194,12 @@ def test_states_are_the_nearest_centres_and_repeat_with_the_seed():
 
 def two_state_molecule(rng, runs, length):
     """A chain of six beads that is straight or bent, jumps as a two-state chain, and shakes."""
-    matrix = np.array([[0.98, 0.02], [0.04, 0.96]])
-    state = simulate(rng, matrix, np.array([2, 1]) / 3, runs, length)
+    state = simulate(rng, np.array([[0.98, 0.02], [0.04, 0.96]]), np.array([2, 1]) / 3, runs, length)
     straight = np.array([[0.38 * k, 0.05 * (k % 2), 0.03 * k * k] for k in range(6)])
     bent = straight.copy()
     bent[4:] = straight[3] + np.array([[0, 0.38, 0.1], [0.1, 0.7, 0.3]])
-    x = np.where(state[:, None, None] == 0, straight, bent) + rng.normal(size=(runs * length, 6, 3)) * 0.01
-    bonds = tuple((k, k + 1) for k in range(5))
-    beads = Beads(("CA",) * 6, (12,) * 6, (12.0,) * 6, tuple(range(6)), ("ALA",) * 6, bonds)
-    return Frames(beads, x.astype(np.float32), (length,) * runs, 2.0, 300.0), state
+    x = np.where(state[:, None, None] == 1, bent, straight) + rng.normal(size=(runs * length, 6, 3)) * 0.01
+    return Frames(calphas(6), x.astype(np.float32), (length,) * runs, 2.0, 300.0), state
 
 
 def test_the_resampled_model_has_the_populations_and_the_timescale_of_its_training_data():

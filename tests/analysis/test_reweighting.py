@@ -2,23 +2,21 @@
 
 import numpy as np
 import pytest
+from known_chains import calphas, simulate
 
 from cgsurrogate.analysis import reweighting as module
 from cgsurrogate.analysis.reweighting import reweight, store
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import kish
 
-BEADS = Beads(("CA",) * 4, (0,) * 4, (12.0,) * 4, (0, 1, 2, 3), ("ALA",) * 4, ((0, 1), (1, 2), (2, 3)))
+BEADS = calphas(4)
 CENTRES = np.array([-2.0, 0.3, 2.0])  # of the one torsion, rad
 
 
 def walk(populations, count, seed, stay=0.8, runs=4, **options):
     """Frames that hop between three wells of the torsion with the given populations, and their wells."""
     rng = np.random.default_rng(seed)
-    state = rng.choice(3, count, p=populations)
-    for k in range(1, count):
-        if k % (count // runs) and rng.random() < stay:
-            state[k] = state[k - 1]
+    state = simulate(rng, stay * np.eye(3) + (1 - stay) * populations, populations, runs, count // runs)
     turn = CENTRES[state] + rng.normal(0, 0.15, count)
     zero, one = np.zeros(count), np.ones(count)
     rows = ((zero, one, zero), (zero, zero, zero), (zero, zero, one), (-np.sin(turn), np.cos(turn), one))
@@ -95,9 +93,7 @@ def test_what_does_not_fit_is_refused():
     warm = Frames(BEADS, frames.positions, frames.lengths, 1.0, 310.0)
     with pytest.raises(ValueError, match="310 K, the frames at 300 K"):
         reweight(frames, warm)
-    small = Frames(
-        Beads(("CA",) * 5, (0,) * 5, (12.0,) * 5, (0,) * 5, ("ALA",) * 5), np.zeros((4, 5, 3)), (4,), 1.0, 300.0
-    )
+    small = Frames(calphas(5), np.zeros((4, 5, 3)), (4,), 1.0, 300.0)
     with pytest.raises(ValueError, match=r"other beads \(5\)"):
         reweight(frames, small)
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from known_chains import frames_of, histogram_of
+from known_chains import frames_of, histogram_of, simulate
 from scipy.integrate import quad
 
 from cgsurrogate.analysis.free_energy import surfaces
@@ -156,17 +156,6 @@ def test_blocks_say_when_they_are_shorter_than_the_correlation():
     assert not blocks((100,) * 20, 150).enough  # no run is as long as the correlation
 
 
-def states_of(rng, matrix, runs, length):
-    """(runs * length,) labels of a Markov chain started from its stationary distribution, and that distribution."""
-    stationary = np.linalg.matrix_power(matrix, 100_000)[0]
-    steps = np.cumsum(matrix, 1)
-    state, out = rng.choice(len(matrix), runs, p=stationary), np.empty((runs, length), int)
-    for k in range(length):
-        out[:, k] = state
-        state = (rng.random(runs)[:, None] > steps[state]).sum(1).clip(max=len(matrix) - 1)
-    return out.reshape(-1), stationary
-
-
 @pytest.mark.parametrize(
     ("matrix", "runs", "length", "repeats"),
     [
@@ -178,7 +167,8 @@ def states_of(rng, matrix, runs, length):
 def test_intervals_of_populations_and_free_energies_of_a_markov_chain_cover(matrix, runs, length, repeats):
     """One run, four runs, and a third state of a few per cent behind the second: 90 to 98 of 100 intervals."""
     rng, matrix, shares, energies = np.random.default_rng(12), np.array(matrix), [], []
-    everything, p = states_of(rng, matrix, repeats * runs, length)
+    p = np.linalg.matrix_power(matrix, 100_000)[0]
+    everything = simulate(rng, matrix, p, repeats * runs, length)
     frames = frames_of((length,) * runs)
     for labels in everything.reshape(repeats, -1):
         cut = blocks(frames.lengths, statistical_inefficiency(np.eye(len(matrix))[labels], frames.runs))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from known_chains import blocks_of, double_well, frames_of, simulate
+from known_chains import double_well, frames_of, simulate
 
 from cgsurrogate.analysis.kinetics import state_definitions, transitions
 from cgsurrogate.core.statistics import blocks
@@ -80,22 +80,6 @@ def test_survival_of_a_chain_is_geometric_though_runs_end():
     good = grid <= 40
     for state, stay in enumerate((0.98, 0.95)):
         assert np.allclose(curves[state, good], stay ** (np.maximum(grid[good] - 1, 0)), atol=0.03)
-
-
-@pytest.mark.slow
-def test_populations_of_a_chain_lie_within_their_intervals():
-    """400 repeats of three long runs and of fifteen short ones; two sigma of the binomial are 2.2 %."""
-    rng = np.random.default_rng(3)
-    energy = -frames_of((1,)).kT * np.log(SHARE[1] / SHARE[0])
-    for runs, length in ((3, 1500), (15, 200)):
-        inside = []
-        for path in simulate(rng, TWO, SHARE, 400 * runs, length).reshape(400, -1):
-            frames = frames_of((length,) * runs)
-            k = transitions.measure(path, ("A", "B"), frames, blocks_of(path, frames), rng)
-            p, f = k.populations, k.free_energies
-            inside.append([p.low[1] < SHARE[1] < p.high[1], f.low[1] < energy < f.high[1]])
-            assert f.value[0] == f.low[0] == f.high[0] == 0 and p.value.sum() == pytest.approx(1)
-        assert 0.90 <= np.mean(inside) <= 0.98
 
 
 def test_weights_bring_back_the_populations_of_the_unbiased_density():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from known_chains import frames_of, histogram_of
+from known_chains import autoregressive, frames_of, histogram_of
 
 from cgsurrogate.analysis.free_energy import divergences, surfaces
 from cgsurrogate.comparison import noise_floor
@@ -201,21 +201,11 @@ def test_population_error_is_the_share_in_the_wrong_state():
     assert noise_floor.mean_distance([other], [one], divergences.POPULATIONS) == pytest.approx(1 / 3, abs=1e-6)
 
 
-def correlated(rng, runs, length, shift=0.0, tau=10.0):
-    """(runs * length, 1) autoregressive normal samples of correlation time ``tau``."""
-    from scipy.signal import lfilter
-
-    a = math.exp(-1 / tau)
-    noise = rng.normal(size=(runs, length)) * math.sqrt(1 - a * a)
-    noise[:, 0] = rng.normal(size=runs)
-    return lfilter([1], [1, -a], noise, axis=1).reshape(-1, 1) + shift
-
-
 def by_every_measure(rng, runs, length, training, shift=0.0):
     """{divergence: Distance} of one independent sample to another, both correlated."""
 
     def sample(shift=0.0):
-        return correlated(rng, runs, length, shift), (length,) * runs
+        return autoregressive(rng, runs, length, math.exp(-0.1))[:, None] + shift, (length,) * runs
 
     first = sample()
     inefficiency = statistical_inefficiency(first[0], frames_of(first[1]).runs)

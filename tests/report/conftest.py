@@ -11,6 +11,11 @@ from cgsurrogate.report import page
 
 
 @pytest.fixture(scope="session")
+def example():
+    return comparison()
+
+
+@pytest.fixture(scope="session")
 def hostile(tmp_path_factory):
     made = comparison(names=(HOSTILE, "$x^{2}$ & {{ 7 * 7 }}"), residues=2)
     return page.write_report(

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-import chromium
+import shutil
+from types import SimpleNamespace
+
 import pytest
 from comparison_example import HOSTILE, comparison
 
 from cgsurrogate.report import player
 
-pytestmark = pytest.mark.skipif(chromium.find() is None, reason="no Chromium on this machine")
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+SIZE = {"width": 1300, "height": 1000}
 PANEL = "document.querySelectorAll('.panel')[{}].panel"
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    made = chromium.Browser(tmp_path_factory.mktemp("profile"))
-    yield made
-    made.close()
+def browser():
+    """One page: ``complaints`` holds console errors and exceptions, ``requests`` every address asked for."""
+    with playwright.sync_playwright() as tool:
+        page = tool.chromium.launch(executable_path=CHROMIUM, args=FLAGS).new_page(viewport=SIZE)
+        page.set_default_timeout(120_000)
+        complaints, requests = [], []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "assert") else None)
+        page.on("request", lambda request: requests.append(request.url))
+        yield SimpleNamespace(page=page, run=page.evaluate, complaints=complaints, requests=requests)
 
 
 @pytest.fixture(scope="module")
 def loaded(browser, hostile):
-    browser.open(hostile)
+    browser.page.goto(hostile.as_uri())
     return browser
 
 
@@ -48,7 +60,7 @@ def test_a_click_on_the_surface_shows_the_nearest_frame(opened):
     dot = "[Number(P.dot.getAttribute('cx')), Number(P.dot.getAttribute('cy'))]".replace("P", panel)
     seen = set()
     for x, y in ((0.1, 0.6), (0.8, 0.3)):
-        opened.click(*spot(opened, 0, x, y))
+        opened.page.mouse.click(*spot(opened, 0, x, y))
         frame = opened.run(f"{panel}.frame")
         nearest = opened.run(
             f"(() => {{ const p = {panel}, s = p.entry.surface;"
@@ -69,7 +81,7 @@ def test_playing_moves_the_dot_and_stops_on_pause(opened):
     panel = PANEL.format(1)
     before = opened.run(f"{panel}.dot.getAttribute('cx')")
     opened.run(f"{panel}.button.click()")
-    assert opened.wait(f"{panel}.frame > 2")
+    assert any(opened.run(f"{panel}.frame > 2") or opened.page.wait_for_timeout(100) for _ in range(300))
     assert opened.run(f"{panel}.dot.getAttribute('cx')") != before
     opened.run(f"{panel}.button.click()")
     assert opened.run(f"{panel}.timer === null")
@@ -108,16 +120,14 @@ def test_nothing_is_loaded_and_no_name_runs(opened):
 
 @pytest.mark.parametrize("width", [400, 1300])
 def test_nothing_sticks_out_sideways(opened, width):
-    opened.send("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-    try:
-        assert opened.run("document.documentElement.scrollWidth <= window.innerWidth")
-    finally:
-        opened.send("Emulation.clearDeviceMetricsOverride")
+    opened.page.set_viewport_size({"width": width, "height": 900})
+    assert opened.run("document.documentElement.scrollWidth <= window.innerWidth")
+    opened.page.set_viewport_size(SIZE)
 
 
 def test_the_player_alone_follows_a_click(browser, tmp_path):
     browser.complaints.clear()
-    browser.open(player.write_player(comparison().reference.sample, tmp_path / "view.html"))
-    browser.click(*spot(browser, 0, 0.9, 0.9))
+    browser.page.goto(player.write_player(comparison().reference.sample, tmp_path / "view.html").as_uri())
+    browser.page.mouse.click(*spot(browser, 0, 0.9, 0.9))
     assert browser.run(f"{PANEL.format(0)}.frame") > 0
     assert browser.complaints == []

@@ -13,11 +13,6 @@ from cgsurrogate.report import figures
 from cgsurrogate.report.plots import checks, contact_maps, kinetics, network, populations, ramachandran, style, surfaces
 
 
-@pytest.fixture(scope="module")
-def example():
-    return comparison()
-
-
 def axes():
     return style.new_figure(3, 3).subplots()
 

@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from comparison_example import HOSTILE, TRAINING, comparison
+from comparison_example import HOSTILE, TRAINING
 
 from cgsurrogate.comparison.comparison import Distance
 from cgsurrogate.report import figures, html, marks, page, tables
@@ -33,11 +33,6 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
-
-
-@pytest.fixture(scope="module")
-def example():
-    return comparison()
 
 
 @pytest.fixture(scope="module")

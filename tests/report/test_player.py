@@ -16,11 +16,6 @@ from cgsurrogate.geometry.superposition import superposed
 from cgsurrogate.report import player
 
 
-@pytest.fixture(scope="module")
-def example():
-    return comparison()
-
-
 def test_alignment_moves_rigidly_and_onto_the_target():
     rng = np.random.default_rng(3)
     target = rng.normal(size=(7, 3))

@@ -17,11 +17,6 @@ from cgsurrogate.report import numbers, tables
 from cgsurrogate.report.plots import contact_maps, kinetics, network, style
 
 
-@pytest.fixture(scope="module")
-def example():
-    return comparison()
-
-
 def test_the_test_draws_what_was_predicted_and_counted(example):
     ax = kinetics.check(
         style.new_figure(4, 3).subplots(), "metastable", 2, example.ensembles, shown=[example.reference]

@@ -6,23 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from known_molecule import BEADS
 
 from cgsurrogate.core import registry
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.models.model import Model
 from cgsurrogate.training.settings import StepperSettings
 from cgsurrogate.training.stepper import train_stepper
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-BEADS = Beads(
-    names=("X",) * 5,
-    types=(0,) * 5,
-    masses=(12.0,) * 5,
-    residues=tuple(range(5)),
-    residue_names=("UNK",) * 5,
-    bonds=((0, 1), (1, 2), (2, 3), (3, 4)),
-)
 
 
 def benchmark(name):
@@ -46,50 +39,6 @@ def flipping(runs=6, length=1000, seed=0, shift=0.0):
     return Frames(BEADS, positions.astype(np.float32), (length,) * runs, dt=2.0, temperature=300.0)
 
 
-@pytest.fixture(scope="module")
-def mean():
-    frames = flipping()
-    stepper = registry.build("steppers", str(FOLDER / "mean_stepper.py"), frames.beads, width=32, blocks=1, memory=8)
-    train_stepper(stepper, frames, StepperSettings(lag=20.0, steps=200, seed=1))
-    return stepper, frames
-
-
-def test_the_mean_comes_to_a_stop(mean):
-    """Whatever the seed, a rollout ends in a fixed point near where it began; the frames move between two wells."""
-    stepper, frames = mean
-    ends = []
-    for seed in (0, 1):
-        rng = torch.Generator().manual_seed(seed)
-        state = stepper.start(torch.as_tensor(frames.positions[::60].copy()), rng)
-        for _ in range(100):
-            state = stepper.step(state, rng)
-        ends += [state.positions, stepper.step(state, rng).positions]
-    assert torch.equal(ends[0], ends[2])
-    last, after = (ZMatrix(BEADS).to_internal(x)[2] for x in ends[:2])
-    assert (after - last).abs().max() < 1e-3
-
-
-def test_one_step_of_the_mean_is_better_than_none(mean):
-    """It is no straw man: it predicts better than the mean of all frames does."""
-    stepper, frames = mean
-    code = stepper.encode(torch.as_tensor(frames.positions.copy()))
-    now, later = code[:900], code[10:910]
-    lag = torch.full((len(now),), 20.0)
-    with torch.no_grad():
-        found = stepper.draw(now, lag, torch.Generator(), stepper.remember(None, now, lag))[:, : stepper.count]
-    error = 1 - (found - later[:, : stepper.count]).cos().mean()
-    angles = code[:, : stepper.count]
-    fixed = torch.atan2(angles.sin().mean(0), angles.cos().mean(0))
-    assert error < 1 - (fixed - later[:, : stepper.count]).cos().mean()
-
-
-def test_the_mean_has_no_density(mean):
-    stepper, frames = mean
-    code = stepper.encode(torch.as_tensor(frames.positions[:2].copy()))
-    with pytest.raises(ValueError, match="no density"):
-        stepper.log_density(code, code, torch.full((2,), 20.0))
-
-
 @pytest.mark.slow
 def test_the_table_has_a_row_for_every_lag_and_baseline(tmp_path, monkeypatch, capsys):
     training, held_out = flipping(5, 400, seed=1), flipping(4, 400, seed=2)
@@ -98,13 +47,14 @@ def test_the_table_has_a_row_for_every_lag_and_baseline(tmp_path, monkeypatch, c
     stepper = registry.build("steppers", "autoregressive", BEADS, width=32, blocks=1, hidden=16, mixtures=4)
     train_stepper(stepper, training, StepperSettings(lag=20.0, steps=30, seed=1))
     Model(stepper, BEADS, 300.0).save(tmp_path / "run" / "stepper")
-    words = f"x {tmp_path / 'run'} --mean-minutes 0 --replicas 10 --jumps 60 --lags 20 --macrostates 2"
+    words = f"x {tmp_path / 'run'} --mean-minutes 0.02 --replicas 10 --jumps 60 --lags 20 --macrostates 2"
     words += f" -o {tmp_path / 'out'}"
     monkeypatch.setattr("sys.argv", words.split())
     benchmark("stepper_table").main()
     text = capsys.readouterr().out
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
-    assert rows[2:] == ["held-out runs", "stepper, 0.02 ns", "floor: training runs", "Markov model", "draws"]
+    wanted = ["held-out runs", "stepper, 0.02 ns", "floor: training runs", "mean, 0.02 ns", "Markov model", "draws"]
+    assert rows[2:] == wanted
     assert "Metastable states: A" in text and len(Frames.load(tmp_path / "out" / "stepper-0.02-ns")) == 600
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 
 import numpy as np
 
@@ -44,15 +45,24 @@ class CV(abc.ABC):
 class OfPositions(CV):
     """One that looks at the positions of a frame alone; frames are read in chunks.
 
-    Attributes:
+    Args:
+        function: (t, N, 3) nm -> (t,) or (t, len(labels)).
         width: how many numbers it makes of one frame on the way, so that a chunk fits the memory.
     """
 
-    width: int = 0
+    def __init__(
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        function: Callable[[np.ndarray], np.ndarray],
+        *,
+        unit: str = "",
+        period: float | None = None,
+        width: int = 0,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.name, self.labels, self.function, self.width = name, labels, function, width
+        self.unit, self.period, self.notes = unit, period, notes
 
     def __call__(self, frames: Frames) -> np.ndarray:
-        return measures.evaluate(frames, len(self.labels), self.values, self.width)
-
-    @abc.abstractmethod
-    def values(self, x: np.ndarray) -> np.ndarray:
-        """(t, N, 3) nm -> (t,) or (t, len(labels))."""
+        return measures.evaluate(frames, len(self.labels), self.function, self.width)

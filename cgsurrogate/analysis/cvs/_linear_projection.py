@@ -80,11 +80,17 @@ class Projection(CV):
         strength: np.ndarray,
         notes: tuple[str, ...],
     ) -> None:
-        self.features, self.mean, self.matrix, self.lag, self.notes = features, mean, matrix, lag, notes
-        self.name, self.strength = name, strength
+        self.features, self.mean, self.lag, self.notes, self.name = features, mean, lag, notes, name
+        self._short, self.matrix, self.strength = short, matrix, strength
         self.labels = tuple(f"{short} {k + 1}" for k in range(matrix.shape[1]))
         self.shown = min(2, matrix.shape[1])
         self.pairs = ((0, 1),) if matrix.shape[1] > 1 else ()
+
+    def leading(self, columns: int, lag: int | None) -> Projection:
+        """The same with its first columns only, and the lag in frames of another reference."""
+        about: Any = {"name": self.name, "short": self._short, "lag": lag, "notes": self.notes}
+        kept, strength = self.matrix[:, :columns], self.strength[:columns]
+        return Projection(self.features, self.mean, kept, strength=strength, **about)
 
     def __call__(self, frames: Frames) -> np.ndarray:
         values = np.empty((len(frames), len(self.labels)), np.float32)
@@ -181,6 +187,16 @@ def time_lagged(
         strength=strength,
         notes=(f"{name} at a lag of {lag:g} ps on {features.count} features, fitted on the reference only",),
     )
+
+
+def fitted(reference: Frames, dimensions: int, lag: float | None, equilibrium: bool = True) -> Projection:
+    """TICA or VAMP on the usual features at a lag in ps, principal components where time order is of no use."""
+    features = Features(reference.beads)
+    dimensions = min(dimensions, features.count)
+    if why := no_time_order(reference):
+        return principal(reference, features, dimensions, why)
+    steps = lag_steps(reference, features, lag, "TICA" if equilibrium else "VAMP")
+    return time_lagged(reference, features, dimensions, steps, equilibrium=equilibrium)
 
 
 def principal(reference: Frames, features: Features, dimensions: int, why: str) -> Projection:

@@ -18,7 +18,7 @@ TURN = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
 MOVE = np.array([1.0, -2.0, 3.0])
 
 
-def builder(module: ModuleType) -> Callable[..., Function] | None:
+def builder(module: ModuleType) -> Callable[..., OfPositions] | None:
     """A ``build`` for a file that has only ``cv(positions)``, with options after the positions; None if it has none.
 
     The file may also set ``labels`` (a tuple of texts), ``unit`` and ``period``.
@@ -27,8 +27,8 @@ def builder(module: ModuleType) -> Callable[..., Function] | None:
     if not callable(function):
         return None
 
-    def build(reference: Frames, **options: Any) -> Function:
-        return Function(reference, module, lambda x: function(x, **options))
+    def build(reference: Frames, **options: Any) -> OfPositions:
+        return _of(reference, module, lambda x: function(x, **options))
 
     rest = list(inspect.signature(function).parameters.values())[1:]
     first = inspect.Parameter("reference", inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -36,32 +36,27 @@ def builder(module: ModuleType) -> Callable[..., Function] | None:
     return build
 
 
-class Function(OfPositions):
+def _of(reference: Frames, module: ModuleType, function: Callable[[np.ndarray], Any]) -> OfPositions:
     """``function`` takes (t, N, 3) nm and gives (t,) or (t, d)."""
-
-    def __init__(self, reference: Frames, module: ModuleType, function: Callable[[np.ndarray], Any]) -> None:
-        where = str(module.__file__)
-        stem = Path(where).stem
-        x = np.asarray(reference.positions[:TRIED], float)
-        values = _checked(function(x), len(x), where)
-        columns = values.shape[1]
-        self.function, self.where, self.name = function, where, stem
-        own = getattr(module, "labels", None)
-        self.labels = (
-            tuple(own) if own else (stem,) if columns == 1 else tuple(f"{stem} {k + 1}" for k in range(columns))
-        )
-        if len(self.labels) != columns:
-            raise ValueError(f"{where} names {len(self.labels)} labels for {columns} columns; name one a column")
-        self.unit, self.period = getattr(module, "unit", ""), getattr(module, "period", None)
-        if not np.isfinite(values).all():
-            raise ValueError(f"{where}: cv gives values that are not finite; mend the function")
-        self.notes = (f"{stem}: a function of the user, {where}",)
-        moved = _checked(function(x @ TURN.T + MOVE), len(x), where)
-        if not np.allclose(moved, values, atol=1e-5 * max(1.0, float(np.abs(values).max()))):
-            self.notes += (f"{stem} changes when the molecule is turned or shifted, which a surrogate does at will",)
-
-    def values(self, x: np.ndarray) -> np.ndarray:
-        return _checked(self.function(x), len(x), self.where)
+    where = str(module.__file__)
+    stem = Path(where).stem
+    x = np.asarray(reference.positions[:TRIED], float)
+    values = _checked(function(x), len(x), where)
+    columns = values.shape[1]
+    usual = (stem,) if columns == 1 else tuple(f"{stem} {k + 1}" for k in range(columns))
+    labels = tuple(getattr(module, "labels", None) or usual)
+    if len(labels) != columns:
+        raise ValueError(f"{where} names {len(labels)} labels for {columns} columns; name one a column")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{where}: cv gives values that are not finite; mend the function")
+    notes: tuple[str, ...] = (f"{stem}: a function of the user, {where}",)
+    moved = _checked(function(x @ TURN.T + MOVE), len(x), where)
+    if not np.allclose(moved, values, atol=1e-5 * max(1.0, float(np.abs(values).max()))):
+        notes += (f"{stem} changes when the molecule is turned or shifted, which a surrogate does at will",)
+    unit, period = getattr(module, "unit", ""), getattr(module, "period", None)
+    return OfPositions(
+        stem, labels, lambda x: _checked(function(x), len(x), where), unit=unit, period=period, notes=notes
+    )
 
 
 def _checked(values: Any, count: int, where: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from cgsurrogate.geometry import measures
 SEPARATION = 3  # residues; nearer ones always touch
 
 
-def build(reference: Frames, cutoff: float = 0.8, share: bool = False, beta: float = 50.0) -> Contacts:
+def build(reference: Frames, cutoff: float = 0.8, share: bool = False, beta: float = 50.0) -> OfPositions:
     """Number of pairs of residues in contact, at least three apart, by their CA (by all beads where there is no CA).
 
     Args:
@@ -24,19 +24,11 @@ def build(reference: Frames, cutoff: float = 0.8, share: bool = False, beta: flo
     pairs = measures.separated(reference.beads, measures.calphas(reference.beads), SEPARATION)
     if not len(pairs):
         raise TooSmall("contacts need residues at least three apart; leave this collective variable out")
-    return Contacts(pairs, cutoff, share, beta)
+    note = f"contacts: {len(pairs)} pairs at least three residues apart, within {cutoff:g} nm"
 
+    def count(x: np.ndarray) -> np.ndarray:
+        r = measures.distances(x, pairs)
+        touching = measures.switched(r, cutoff, beta) if beta else (r <= cutoff).astype(float)
+        return touching.mean(1) if share else touching.sum(1)
 
-class Contacts(OfPositions):
-    name = "contacts"
-    labels = ("contacts",)
-
-    def __init__(self, pairs: np.ndarray, cutoff: float, share: bool, beta: float) -> None:
-        self.pairs_of_beads, self.cutoff, self.share, self.beta = pairs, cutoff, share, beta
-        self.width = 6 * len(pairs)
-        self.notes = (f"contacts: {len(pairs)} pairs at least three residues apart, within {cutoff:g} nm",)
-
-    def values(self, x: np.ndarray) -> np.ndarray:
-        r = measures.distances(x, self.pairs_of_beads)
-        touching = measures.switched(r, self.cutoff, self.beta) if self.beta else (r <= self.cutoff).astype(float)
-        return touching.mean(1) if self.share else touching.sum(1)
+    return OfPositions("contacts", ("contacts",), count, width=6 * len(pairs), notes=(note,))

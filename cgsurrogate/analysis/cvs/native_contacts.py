@@ -20,7 +20,7 @@ def build(
     cutoff: float | None = None,
     stretch: float | None = None,
     beta: float = 50.0,
-) -> NativeContacts:
+) -> OfPositions:
     """Q = mean over native contacts of 1 / (1 + exp(beta (r - stretch r0))), from 0 to 1.
 
     A native contact is a pair of beads, more than three residues apart, within ``cutoff`` in the native structure.
@@ -50,7 +50,14 @@ def build(
             f"no native contact: no beads more than three residues apart lie within {cutoff:g} nm in {what};"
             " name a folded structure (to=FILE), or leave this collective variable out"
         )
-    return NativeContacts(apart[near], stretch * length[near], beta, f"{what}, within {cutoff:g} nm")
+    pairs, ends = apart[near], stretch * length[near]
+    return OfPositions(
+        "native_contacts",
+        ("native contacts",),
+        lambda x: measures.switched(measures.distances(x, pairs), ends, beta).mean(1),
+        width=6 * len(ends),
+        notes=(f"{len(pairs)} native contacts of {what}, within {cutoff:g} nm",),
+    )
 
 
 def _among(reference: Frames, chosen: np.ndarray, to: str | int | np.ndarray) -> tuple[np.ndarray, str]:
@@ -58,16 +65,3 @@ def _among(reference: Frames, chosen: np.ndarray, to: str | int | np.ndarray) ->
     native = np.full((len(reference.beads), 3), np.nan)
     native[chosen], what = target(reference, chosen, to)
     return native, what
-
-
-class NativeContacts(OfPositions):
-    name = "native_contacts"
-    labels = ("native contacts",)
-
-    def __init__(self, pairs: np.ndarray, ends: np.ndarray, beta: float, what: str) -> None:
-        self.pairs_of_beads, self.ends, self.beta = pairs, ends, beta
-        self.width = 6 * len(ends)
-        self.notes = (f"{len(pairs)} native contacts of {what}",)
-
-    def values(self, x: np.ndarray) -> np.ndarray:
-        return measures.switched(measures.distances(x, self.pairs_of_beads), self.ends, self.beta).mean(1)

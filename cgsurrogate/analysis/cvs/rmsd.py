@@ -10,7 +10,7 @@ from cgsurrogate.geometry import measures
 from cgsurrogate.geometry.superposition import deviation, target
 
 
-def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> RMSD:
+def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> OfPositions:
     """RMSD in nm over the CA beads, or over all beads where there is no CA.
 
     Args:
@@ -18,18 +18,6 @@ def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> RMSD:
             number of a frame of the reference, the path of a structure file that holds these atoms, or (N, 3) nm.
     """
     chosen = measures.calphas(reference.beads)
-    return RMSD(chosen, *target(reference, chosen, to))
-
-
-class RMSD(OfPositions):
-    name = "rmsd"
-    labels = ("RMSD",)
-    unit = "nm"
-
-    def __init__(self, chosen: np.ndarray, target: np.ndarray, to: str) -> None:
-        self.chosen = chosen
-        self.target = target
-        self.notes = (f"RMSD of {len(chosen)} beads to {to}",)
-
-    def values(self, x: np.ndarray) -> np.ndarray:
-        return deviation(x[:, self.chosen], self.target)
+    structure, where = target(reference, chosen, to)
+    note = f"RMSD of {len(chosen)} beads to {where}"
+    return OfPositions("rmsd", ("RMSD",), lambda x: deviation(x[:, chosen], structure), unit="nm", notes=(note,))

@@ -16,10 +16,4 @@ def build(reference: Frames, dimensions: int = 4, lag: float | None = None) -> p
     Args:
         lag: ps; by default a tenth of the correlation time of the slowest feature, at most a tenth of the longest run.
     """
-    features = projection.Features(reference.beads)
-    dimensions = min(dimensions, features.count)
-    why = projection.no_time_order(reference)
-    if why:
-        return projection.principal(reference, features, dimensions, why)
-    steps = projection.lag_steps(reference, features, lag, "TICA")
-    return projection.time_lagged(reference, features, dimensions, steps)
+    return projection.fitted(reference, dimensions, lag)

@@ -15,10 +15,6 @@ def build(reference: Frames, dimensions: int = 4, lag: float | None = None) -> p
     Args:
         lag: ps; by default a tenth of the correlation time of the slowest feature, at most a tenth of the longest run.
     """
-    features = projection.Features(reference.beads)
-    dimensions = min(dimensions, features.count)
-    why = projection.no_time_order(reference)
-    if why:
+    if why := projection.no_time_order(reference):
         raise ValueError(f"a VAMP projection needs runs in time order, but {why}; leave vamp out, or use tica")
-    steps = projection.lag_steps(reference, features, lag, "VAMP")
-    return projection.time_lagged(reference, features, dimensions, steps, equilibrium=False)
+    return projection.fitted(reference, dimensions, lag, equilibrium=False)

@@ -60,29 +60,17 @@ def project(
     if lag is not None and max(reference.lengths) * reference.dt < 2 * lag:
         notes, lag = (f"no run is twice as long as the lag of {lag:g} ps in the paper",), None
     if lag is not None and lag < reference.dt:
-        notes, lag = (
-            (f"the reference has frames every {reference.dt:g} ps, the paper's lag is {lag:g} ps",),
-            reference.dt,
-        )
+        notes = (f"the reference has frames every {reference.dt:g} ps, the paper's lag is {lag:g} ps",)
+        lag = reference.dt
     keep = 1 if lag is None else round(lag / reference.dt)
-    few = strided(reference, keep) if lag is not None else strided(reference)
+    few = strided(reference, keep)
     steps = projections.lag_steps(few, features, lag, "TICA")
     found = projections.time_lagged(few, features, features.count, steps, kinetic_map=kinetic_map)
     columns = min(2, found.matrix.shape[1])
     if share is not None:
         held = np.cumsum(found.strength**2) / np.sum(found.strength**2)
         columns = max(columns, int(np.searchsorted(held, share)) + 1)
-    cut = projections.Projection(
-        features,
-        found.mean,
-        found.matrix[:, :columns],
-        name="tica",
-        short="TIC",
-        lag=round(steps * few.dt / reference.dt),
-        strength=found.strength[:columns],
-        notes=found.notes,
-    )
-    return cut, notes + found.notes
+    return found.leading(columns, round(steps * few.dt / reference.dt)), notes + found.notes
 
 
 def table(values: np.ndarray, weight: np.ndarray, edges: Sequence[np.ndarray], *, clip: bool) -> np.ndarray:

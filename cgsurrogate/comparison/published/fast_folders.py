@@ -15,12 +15,6 @@ from cgsurrogate.core.frames import Frames
 
 BINS = 100
 EQUIJUMP = "12 fast folders, mean; dos Santos Costa et al. 2024 (EquiJump)"
-FIGURES = (
-    PublishedFigure("Majewski et al. 2023, multi-protein model", "TIC 1", 0.30, EQUIJUMP),
-    PublishedFigure("Majewski et al. 2023, multi-protein model", "RMSD", 0.20, EQUIJUMP),
-    PublishedFigure("Majewski et al. 2023, multi-protein model", "native contacts", 0.27, EQUIJUMP),
-    PublishedFigure("EquiJump", "TIC 1", 0.03, EQUIJUMP),
-)
 
 
 def build(reference: Frames, to: str | int | np.ndarray = "medoid") -> FastFolders:
@@ -41,7 +35,12 @@ class FastFolders(PublishedBenchmark):
         "native contacts": "Jensen-Shannon divergence of the fraction of native contacts",
         "Rg": "Jensen-Shannon divergence of the radius of gyration",
     }
-    figures = FIGURES
+    figures = (
+        PublishedFigure("Majewski et al. 2023, multi-protein model", "TIC 1", 0.30, EQUIJUMP),
+        PublishedFigure("Majewski et al. 2023, multi-protein model", "RMSD", 0.20, EQUIJUMP),
+        PublishedFigure("Majewski et al. 2023, multi-protein model", "native contacts", 0.27, EQUIJUMP),
+        PublishedFigure("EquiJump", "TIC 1", 0.03, EQUIJUMP),
+    )
 
     def __init__(self, reference: Frames, to: str | int | np.ndarray) -> None:
         few = shared.strided(reference)

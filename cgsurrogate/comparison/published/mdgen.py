@@ -15,15 +15,6 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 
 JAMUN = "tetrapeptides; MDGen run again by Daigavane et al. 2024 (JAMUN), Table 1"
-FIGURES = (
-    PublishedFigure("MDGen", "torsions", 0.129, JAMUN),
-    PublishedFigure("MDGen", "TIC 1", 0.228, JAMUN),
-    PublishedFigure("MDGen", "TIC 1-2", 0.320, JAMUN),
-    PublishedFigure("MDGen", "MSM states", 0.233, JAMUN),
-    PublishedFigure("MDGen, side chains", "torsions", 0.089, JAMUN),
-    PublishedFigure("MDGen, all torsions", "torsions", 0.107, JAMUN),
-    PublishedFigure("molecular dynamics ten times shorter, all torsions", "torsions", 0.095, JAMUN),
-)
 
 
 def build(reference: Frames, lag: float = 100.0) -> MDGen:
@@ -45,7 +36,15 @@ class MDGen(PublishedBenchmark):
         "MSM states": "Jensen-Shannon distance of the populations of 10 metastable states",
         "decorrelation": "mean |log10| of the ratio of torsion decorrelation times (to 1/e) to the reference's",
     }
-    figures = FIGURES
+    figures = (
+        PublishedFigure("MDGen", "torsions", 0.129, JAMUN),
+        PublishedFigure("MDGen", "TIC 1", 0.228, JAMUN),
+        PublishedFigure("MDGen", "TIC 1-2", 0.320, JAMUN),
+        PublishedFigure("MDGen", "MSM states", 0.233, JAMUN),
+        PublishedFigure("MDGen, side chains", "torsions", 0.089, JAMUN),
+        PublishedFigure("MDGen, all torsions", "torsions", 0.107, JAMUN),
+        PublishedFigure("molecular dynamics ten times shorter, all torsions", "torsions", 0.095, JAMUN),
+    )
 
     def __init__(self, reference: Frames, lag: float) -> None:
         self.torsions = registry.build("cvs", "torsions", reference)

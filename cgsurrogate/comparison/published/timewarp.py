@@ -14,9 +14,6 @@ from cgsurrogate.core.frames import Frames
 
 REGIONS, SHARE = 8, 0.01
 MOST_FRAMES = 1_000_000  # of a time series; more are thinned evenly
-FIGURES = (
-    PublishedFigure("Timewarp, tetrapeptides, median", "speed-up", 5.0, "Klein et al. 2023 (Timewarp); MD is 1"),
-)
 
 
 def build(reference: Frames, lag: float | None = None) -> Timewarp:
@@ -38,7 +35,9 @@ class Timewarp(PublishedBenchmark):
         "speed-up": "effective samples per second over those of the reference",
         "covered": "share of the regions of the reference that are visited",
     }
-    figures = FIGURES
+    figures = (
+        PublishedFigure("Timewarp, tetrapeptides, median", "speed-up", 5.0, "Klein et al. 2023 (Timewarp); MD is 1"),
+    )
 
     def __init__(self, reference: Frames, lag: float | None) -> None:
         self.projection, notes = shared.project(reference, projections.Features(reference.beads), lag)

@@ -61,10 +61,7 @@ def residue_ticks(ax: Axes, residues: Sequence[str], which: str) -> Axes:
     step = max(1, -(-len(residues) // TICKS))
     at = range(0, len(residues), step)
     labels = [style.short(residues[k], 9) for k in at]
-    if which == "x":
-        ax.set_xticks(at, labels, rotation=90, fontsize=8)
-    else:
-        ax.set_yticks(at, labels, fontsize=8)
+    (ax.set_xticks if which == "x" else ax.set_yticks)(at, labels, rotation=90 * (which == "x"), fontsize=8)
     return ax
 
 
