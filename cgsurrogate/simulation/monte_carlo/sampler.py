@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Sum
-from cgsurrogate.core.propagator import Propagator, State, divisor_near
+from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models.evaluation.evaluator import Forces, terms_of
 from cgsurrogate.simulation.monte_carlo.move import Move
@@ -165,11 +165,6 @@ def sentences(monte_carlo: Mapping[str, Mapping[str, Any]]) -> list[str]:
         inside = f" ({', '.join(each)})" if each else ""
         lines.append(f"Monte Carlo {name} moves: {about['acceptance']:.1%} accepted{inside}{stuck}; no physical time")
     return lines
-
-
-def usual_period(steps: int) -> int:
-    """The divisor of the steps between frames that is nearest to ``PERIOD`` in ratio."""
-    return divisor_near(steps, PERIOD)
 
 
 def _changing(energy: Energy, moves: Sequence[Move]) -> Energy:
