@@ -17,7 +17,7 @@ import torch
 import walks
 from known_molecule import KELVIN, exact, mixed
 from walks import Walk, asked, dying, several
-from wells import KT, ONE, DoubleWell, integrate
+from wells import KT, ONE, DoubleWell, exchanging
 
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
@@ -47,18 +47,15 @@ def propagator(name: str, other: bool = False) -> Propagator:
     if name == "walk":
         return Weighted(2.0 if other else 1.0)
     if name == "exchange":
-        return integrate("baoab", DoubleWell(3 * KT), geometric(300, 700 if other else 600, 3), ONE, 5)
+        return exchanging(DoubleWell(3 * KT), geometric(300, 700 if other else 600, 3), 5)
     return mixed(known_molecule.integrator("baoab"), name, 5, 5 if other else 4)
 
 
-def run(name: str, folder: Path | None, processes: int, other: bool = False, **changes) -> Frames:
+def run(name: str, folder: Path, processes: int, other: bool = False, replicas=None, **changes) -> Frames:
     start, beads, settings = SETTINGS[name]
-    how = asked(folder=folder, checkpoint_every=0, **(settings | changes))
-    if folder is None:
-        return simulate(propagator(name, other), start, beads, *how)
     how = asked(folder=folder, checkpoint_every=0, processes=processes, **(settings | changes))
     with walks.here():
-        return simulate_parts(propagator(name, other), start, beads, *how)
+        return simulate_parts(propagator(name, other), start[:replicas], beads, *how)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -74,10 +71,10 @@ processes = pytest.mark.parametrize("number", [1, 2])
 @samplers
 def test_going_on_after_a_kill_is_bitwise_the_same(tmp_path, name, number):
     whole = run(name, tmp_path / "whole", number)
+    moves, (start, beads, settings) = propagator(name), SETTINGS[name]
     if number == 1:
-        assert np.array_equal(whole.positions, run(name, None, 1).positions)
-    moves = propagator(name)
-    steps = number * round(SETTINGS[name][2]["time"] / moves.lag)
+        assert np.array_equal(whole.positions, simulate(propagator(name), start, beads, *asked(**settings)).positions)
+    steps = number * round(settings["time"] / moves.lag)
     for calls in (0, 7, steps - 1):
         folder = tmp_path / str(calls)
         with dying(type(moves), calls), pytest.raises(KeyboardInterrupt):
@@ -119,6 +116,7 @@ def test_a_kill_while_the_frames_are_assembled(tmp_path, monkeypatch, name, wher
         ("walk", {"time": 21.0}, "time: 20.0 there, 21.0 now"),
         ("walk", {"every": 2.0}, "every"),
         ("walk", {"temperature": 310.0}, "temperature: 300.0 there, 310.0 now"),
+        ("walk", {"replicas": 5}, "replicas: 6 there, 5 now"),
         ("walk", {"other": True}, r"propagator\.weights"),
         ("walk", {"processes": 3}, r"begun with \d process\(es\), not 3"),
         ("exchange", {"other": True}, r"propagator\.options.*600 K.*700 K"),

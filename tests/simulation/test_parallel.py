@@ -19,7 +19,7 @@ import torch
 import walks
 from torch import Generator, Tensor
 from walks import BEADS, SETTINGS, Walk, asked, content, dying, run, several, starts
-from wells import ONE, DoubleWell, integrate
+from wells import ONE, DoubleWell, exchanging
 
 from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.energy import Sum
@@ -112,7 +112,7 @@ def test_seeds_of_parts_are_all_different():
 def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     """Three ladders in two parts: frames at the lowest temperature, a run a ladder, and counts as of the two parts."""
     rungs = (300.0, 500.0, 800.0)
-    moves = integrate("baoab", DoubleWell(5.0), rungs, ONE, period=2)
+    moves = exchanging(DoubleWell(5.0), rungs, 2)
     x = np.full((9, 1, 3), 0.1)
     settings = [SimulationSettings(8.0, 0.08, 300.0, seed=seed) for seed in (1, part_seed(1, 0), part_seed(1, 1))]
     frames = simulate_parts(moves, x, ONE, settings[0], RunOptions(tmp_path, processes=2))
@@ -280,9 +280,8 @@ def test_a_folder_keeps_its_number(tmp_path, here, finished):
     else:
         with dying(Walk, 3), pytest.raises(KeyboardInterrupt):
             several(tmp_path)
-    for changes, words in (({"processes": 1}, "begun with 2"), ({"replicas": 6}, "replicas: 5 there, 6 now")):
-        with pytest.raises(ValueError, match=words):
-            several(tmp_path, **changes)
+    with pytest.raises(ValueError, match="begun with 2"):
+        several(tmp_path, processes=1)
     with pytest.raises(ValueError, match="processes: 2 there"):
         run(folder=tmp_path, replicas=5)
     frames = several(tmp_path, processes=None)

@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import Generator
 from walks import asked
-from wells import COLD, FAST, KT, ONE, DoubleWell, Still, Well, integrate
+from wells import COLD, KT, ONE, DoubleWell, Still, Well, exchanging, plain
 
 from cgsurrogate import workflows
 from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import registry, units
-from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import EXCHANGE, Provenance
@@ -52,14 +51,12 @@ def on_the_right(frames: Frames, first: int) -> np.ndarray:
 def tempered(tmp_path_factory) -> tuple[Frames, Frames, Path]:
     """Frames at the lowest temperature and of all temperatures, and their folder."""
     folder = tmp_path_factory.mktemp("tempered") / "run"
-    target = run(integrate("baoab", DoubleWell(BARRIER, TILT), RUNGS, ONE, 15), 8 * LADDERS, folder)
+    target = run(exchanging(DoubleWell(BARRIER, TILT), RUNGS, 15), 8 * LADDERS, folder)
     return target, Frames.load(folder / temperature_ladder.ALL, verify=True), folder
 
 
 def test_without_tempering_the_barrier_is_not_crossed():
-    energy = DoubleWell(BARRIER, TILT)
-    plain = registry.build("integrators", "baoab", ONE, energy, COLD, centre=False, **FAST["baoab"]).double()
-    assert on_the_right(run(plain, 50), 0).mean() > 0.95
+    assert on_the_right(run(plain(DoubleWell(BARRIER, TILT)), 50), 0).mean() > 0.95
 
 
 def test_with_tempering_the_populations_are_exact(tempered):
@@ -132,8 +129,8 @@ def test_what_the_frames_say(tempered):
 # replicas that fail
 
 
-def short(energy: Energy | None = None) -> ReplicaExchange:
-    return integrate("baoab", energy or DoubleWell(3 * KT), temperature_ladder.geometric(300, 600, 3), ONE, 5)
+def short() -> ReplicaExchange:
+    return exchanging(DoubleWell(3 * KT), temperature_ladder.geometric(300, 600, 3), 5)
 
 
 BRIEF = {"time": 6.0, "every": 0.2}
@@ -194,13 +191,10 @@ def test_a_frozen_replica_is_taken_out_of_the_exchanges():
 
 def test_a_hot_replica_is_judged_by_its_own_temperature():
     """A replica at eight times the temperature is healthy there, and would be frozen at the lowest."""
-    moves = integrate("baoab", DoubleWell(3 * KT), (300.0, 9000.0), ONE)
+    moves = exchanging(DoubleWell(3 * KT), (300.0, 9000.0))
     hot = run(moves, 8, time=6.0, every=0.2)
     assert not hot.provenance.quarantined
-    plain = registry.build(
-        "integrators", "baoab", ONE, DoubleWell(3 * KT), 9000.0, centre=False, **FAST["baoab"]
-    ).double()
-    assert run(plain, 8, time=6.0, every=0.2).provenance.quarantined
+    assert run(plain(DoubleWell(3 * KT), 9000.0), 8, time=6.0, every=0.2).provenance.quarantined
 
 
 # time
