@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -163,12 +163,12 @@ def assembled(
     What the parts have written is removed. ``progress`` is that of all of them together.
     """
     turned, turned_labels = folder / "turned.npy", folder / "turned-labels.npy"
-    runs = [part.progress.runs(part.replicas) for part in parts]
     if not turned.exists():  # whole or absent, so the blocks are no longer needed once it is there
+        runs = [part.progress.runs(part.replicas) for part in parts]
         if finish:
-            labels = runs_of_labels([(p.labels(), r) for p, r in zip(parts, runs, strict=True)])
-            filesystem.write_npy(turned_labels, labels)
-        write_runs([(p.blocks(), r) for p, r in zip(parts, runs, strict=True)], turned)
+            labels = [part.labels() for part in parts]
+            filesystem.write_npy(turned_labels, runs_of_labels(list(zip(labels, runs, strict=True))))
+        write_runs([(part.blocks(), own) for part, own in zip(parts, runs, strict=True)], turned)
     for part in parts:
         shutil.rmtree(part.folder / "chunks", ignore_errors=True)
     whole = make(np.load(turned, mmap_mode="r", allow_pickle=False), progress)
@@ -199,8 +199,10 @@ def _write_part(handle: IO[bytes], blocks: list[np.ndarray], runs: list[tuple[in
     for begin in range(0, len(runs), together):
         group = runs[begin : begin + together]
         if together == 1:  # one run alone may exceed the limit
-            for piece in _pieces(blocks, group[0][1]):
-                handle.write(np.ascontiguousarray(piece[:, group[0][0]]).tobytes())
+            replica, left = group[0]
+            for block in blocks:
+                handle.write(block[: max(left, 0), replica].tobytes())
+                left -= len(block)
             continue
         chosen = [replica for replica, _ in group]
         buffer = np.concatenate([block[:, chosen] for block in blocks])
@@ -215,11 +217,3 @@ def runs_of_labels(parts: Sequence[Blocks]) -> np.ndarray:
         whole = np.concatenate(blocks)
         found += [whole[:count, replica] for replica, count in runs]
     return np.concatenate(found)
-
-
-def _pieces(blocks: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """The first ``count`` frames, block by block."""
-    for block in blocks:
-        if count > 0:
-            yield block[:count]
-        count -= len(block)

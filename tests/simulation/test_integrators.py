@@ -63,8 +63,7 @@ def sample(propagator: Propagator, x: Tensor, burn: int, count: int, every: int)
     for _ in range(count):
         state = roll(propagator, state, every, rng)
         states.append(state)
-    velocities = [s.velocities for s in states if s.velocities is not None]
-    return torch.stack([s.positions for s in states]), torch.stack(velocities) if velocities else torch.empty(0)
+    return torch.stack([s.positions for s in states]), torch.stack([s.velocities for s in states])
 
 
 MASS = STRENGTH / 50.0**2  # a frequency of 50 /ps

@@ -64,12 +64,12 @@ def test_moves_alone_leave_the_density_and_reach_it(moves, low, high):
     check(rolled(sampler, well, 2 if low > 0.05 else 5).positions)
 
 
-@pytest.mark.parametrize(("moves", "period"), [*((name, 1) for name in MOVES), ("all", 5)])
+@pytest.mark.parametrize(("moves", "period"), [("none", 1), *((name, 1) for name in MOVES), ("all", 5)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_monte_carlo_moves_between_the_steps_of_an_integrator(kind, moves, period):
-    sampler = mixed(integrator(kind), moves, period)
+def test_monte_carlo_moves_between_the_steps_of_an_integrator_or_none(kind, moves, period):
+    sampler = integrator(kind) if moves == "none" else mixed(integrator(kind), moves, period)
     state = rolled(sampler, exact(REPLICAS))
-    assert all(int(tally.accepted.sum()) > 100 for tally in sampler.tallies(state).values())
+    assert moves == "none" or all(int(tally.accepted.sum()) > 100 for tally in sampler.tallies(state).values())
     check(state.positions)
 
 

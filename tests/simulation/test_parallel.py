@@ -166,12 +166,9 @@ def test_a_part_without_replicas_leaves_the_others(tmp_path, here):
 # stopping and going on
 
 
-LONG = {"time": 300.0}
-
-
 @pytest.mark.slow
-def test_stops_and_a_killed_worker_and_a_second_command(tmp_path):
-    """In one folder: Ctrl-C, then a worker that is killed; the frames are as if nothing was."""
+def test_stops_and_a_second_command(tmp_path):
+    """In one folder, with Ctrl-C: the frames are as if nothing was. ``test_continuing`` kills the command."""
     folder, told = tmp_path / "run", []
 
     def tell(*entry) -> None:
@@ -179,27 +176,19 @@ def test_stops_and_a_killed_worker_and_a_second_command(tmp_path):
         for worker in multiprocessing.active_children():
             os.kill(worker.pid, signal.SIGINT)  # a terminal does so; the command decides what it means
         with pytest.raises(filesystem.Busy):
-            several(folder, **LONG)
+            several(folder, time=300.0)
         if len(told) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    def kill(*_) -> None:
-        for worker in multiprocessing.active_children()[:1]:
-            worker.kill()
-
     with pytest.raises(Stopped, match=r"stopped by SIGINT; the simulation is saved, the same command") as stopped:
-        several(folder, Walk(wait=0.03), report=tell, **LONG)
+        several(folder, Walk(wait=0.03), report=tell, time=300.0)
     assert stopped.value.signal == signal.SIGINT
-    assert told[0][0] < told[2][0] < told[2][1] == LONG["time"]
+    assert told[0][0] < told[2][0] < told[2][1] == 300.0
     assert all(entry[2] > 0 and 100 < entry[3] < 600 for entry in told)
     assert not multiprocessing.active_children()
 
-    with pytest.raises(RuntimeError, match=r"was killed.*the same command continues it"):
-        several(folder, Walk(wait=0.01), report=kill, **LONG)
-    assert not multiprocessing.active_children()
-
-    frames = several(folder, report=lambda *entry: told.append(entry), **LONG)
-    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in alone(**LONG)]))
+    frames = several(folder, report=lambda *entry: told.append(entry), time=300.0)
+    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in alone(time=300.0)]))
     assert sorted(content(folder)) == ["frames.json", "positions.npy"]
     assert told[-1][0] == told[-1][1]
 

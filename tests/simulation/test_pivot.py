@@ -25,11 +25,6 @@ from cgsurrogate.simulation.monte_carlo.block_moves import learned
 from cgsurrogate.simulation.monte_carlo.pivot import GRID, PivotMove
 from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
 
-
-def moves_only(energy: Energy) -> HybridSampler:
-    return HybridSampler(Still(), energy, [Attempts([PivotMove(BEADS, energy, KELVIN)], 30, 1)]).double()
-
-
 # what a pivot move changes
 
 
@@ -145,7 +140,8 @@ def test_replicas_do_not_see_each_other_and_energies_that_are_not_finite_are_ref
 
     ends = []
     for extra in ([], [Broken()]):
-        moves, rng = moves_only(Sum(*known().terms, *extra)), generator(7)
+        energy, rng = Sum(*known().terms, *extra), generator(7)
+        moves = HybridSampler(Still(), energy, [Attempts([PivotMove(BEADS, energy, KELVIN)], 30, 1)]).double()
         state = moves.step(moves.start(exact(8), rng), rng)
         ends.append(state)
     others = torch.arange(8) != 3

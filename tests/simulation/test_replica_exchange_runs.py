@@ -148,8 +148,8 @@ class Failing(ReplicaExchange):
 
 
 def test_a_replica_that_fails_ends_and_the_other_ladders_go_on_unchanged(tmp_path):
-    good, rungs = short(), temperature_ladder.geometric(300, 600, 3)
-    bad = Failing(short().integrator, DoubleWell(3 * KT), rungs, 5)
+    good = short()
+    bad = Failing(good.integrator, good.energy, good.temperatures, 5)
     run(good, 12, tmp_path / "good", **BRIEF)
     whole = Frames.load(tmp_path / "good" / temperature_ladder.ALL)
     target = run(bad, 12, tmp_path / "bad", **BRIEF)

@@ -105,18 +105,18 @@ def test_many_kills_with_blocks_that_no_checkpoint_names(tmp_path):
     for _ in range(6):
         interrupted(tmp_path, 5)
         count = len(list((tmp_path / "chunks").glob("*.npy")))
-        np.save(
-            tmp_path / "chunks" / f"{count:05d}.npy", np.zeros((1, 4, 3, 3), np.float32)
-        )  # its checkpoint is missing
+        np.save(tmp_path / "chunks" / f"{count:05d}.npy", np.zeros((1, 4, 3, 3), np.float32))  # no checkpoint names it
         (tmp_path / "chunks" / f".{count:05d}.npy.1.tmp").write_bytes(b"half")
     assert np.array_equal(run(folder=tmp_path).positions, run().positions)
     assert sorted(content(tmp_path)) == ["frames.json", "positions.npy"]
 
 
-def test_max_hours_stops_resumable(tmp_path):
+def test_max_hours_stops_resumable_and_puts_signal_handlers_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with pytest.raises(Stopped) as stopped:
         run(Walk(wait=0.002), tmp_path, max_hours=1e-6)
     assert stopped.value.signal is None
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert not (tmp_path / "frames.json").exists()
     assert np.array_equal(run(folder=tmp_path).positions, run().positions)
 
@@ -153,12 +153,6 @@ def test_a_changed_byte_is_found(tmp_path, name):
     path.write_bytes(damaged)
     with pytest.raises(ValueError, match="simulate again"):
         run(folder=tmp_path)
-
-
-def test_signal_handlers_are_put_back(tmp_path):
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    run(folder=tmp_path)
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 # replicas that fail
