@@ -24,6 +24,7 @@ from cgsurrogate.simulation.temperature_ladder import PLACE
 
 KINDS = registry.kinds("integrators")
 HEAT = 1.3
+SLOW = pytest.mark.slow
 REPLICAS, STEPS = 2000, 40  # enough steps for bonds and angles to forget
 
 
@@ -49,7 +50,8 @@ def integrator_lag(moves: Propagator) -> float:
 
 
 @pytest.mark.parametrize(
-    ("moves", "low", "high"), [("pivot", 0.9, 1), ("uniform", 0.1, 0.9), ("block", 0.05, 1), ("independence", 0.05, 1)]
+    ("moves", "low", "high"),
+    [("pivot", 0.9, 1), ("uniform", 0.1, 0.9), ("block", 0.05, 1), pytest.param("independence", 0.05, 1, marks=SLOW)],
 )
 def test_moves_alone_leave_the_density_and_reach_it(moves, low, high):
     """From one well. Bonds cannot change, so they start right; nor can angles of which no term speaks alone."""
@@ -73,7 +75,9 @@ def test_monte_carlo_moves_between_the_steps_of_an_integrator_or_none(kind, move
     check(state.positions)
 
 
-@pytest.mark.parametrize(("moves", "period"), [("none", 1), ("none", 5), ("all", 5)])
+@pytest.mark.parametrize(
+    ("moves", "period"), [("none", 1), ("none", 5), ("pivot", 1), pytest.param("all", 5, marks=SLOW)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_replica_exchange(kind, moves, period):
     inner = integrator(kind) if moves == "none" else mixed(integrator(kind), moves, 1)
@@ -119,7 +123,7 @@ def test_a_wrong_ratio_is_seen(monkeypatch, moves, owner, name):
     assert p_value(rolled(mixed(Still(), moves, 1, 30), exact(2 * REPLICAS), 1).positions) < 1e-12
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize("anew", [True, False])
 def test_noise_that_does_not_follow_the_moves_is_seen(anew):
     with pytest.raises(AssertionError):
