@@ -1,17 +1,24 @@
-"""A chain of five beads whose Boltzmann distribution is known exactly, and a test of samples against it."""
+"""A chain of five beads whose Boltzmann distribution is known exactly; samplers of it, and a test of samples."""
 
+import functools
 import math
 
 import numpy as np
 import torch
 from scipy import stats
 
-from cgsurrogate.core import units
+from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import Energy, Sum
-from cgsurrogate.core.frames import Beads
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.models.evaluation.analytic import Curves
+from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
+from cgsurrogate.simulation.monte_carlo.move import Move
+from cgsurrogate.simulation.monte_carlo.pivot import PivotMove
+from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
+from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
 
 KELVIN = 300.0
 KT = units.thermal_energy(KELVIN)
@@ -130,3 +137,30 @@ class Part(Energy):
 def known(fast=True):
     """The energy of ``Known`` in three terms, as a simulation has it."""
     return Sum(Part(0), Part(1, fast), Part(2, fast))
+
+
+OPTIONS = {"baoab": {"timestep": 0.003, "friction": 20.0}, "overdamped": {"timestep": 0.0012, "friction": 100.0}}
+MOVES = ("pivot", "block", "independence")
+
+
+def integrator(kind: str) -> Propagator:
+    return registry.build("integrators", kind, BEADS, known(), KELVIN, **OPTIONS[kind]).double()
+
+
+@functools.cache
+def moves_of(name: str) -> list[Move]:
+    """Learned from frames that are wrong: rough, and of torsions that lean on each other. "uniform" guesses nothing."""
+    bonds, angles, torsions = ZMatrix(BEADS).to_internal(exact(1000, seed=5))
+    torsions[::2, 1] = torsions[::2, 0]
+    rough = ZMatrix(BEADS).to_positions(bonds, angles, torsions)
+    rough += 0.01 * torch.randn(1000, 5, 3, generator=torch.Generator().manual_seed(6))
+    frames = Frames(BEADS, rough.float().numpy(), (500, 500), 1.0, KELVIN)
+    pivot, block = pivot_moves(BEADS, known(), KELVIN, frames)
+    uniform = PivotMove(BEADS, known(fast=False), KELVIN)
+    return {"pivot": [pivot], "block": [block], "independence": [IndependenceMove(frames)], "uniform": [uniform]}[name]
+
+
+def mixed(inner: Propagator, moves: str, period: int, number: int = 1) -> HybridSampler:
+    """Few attempts, so that what the dynamics does wrong is not put right by them."""
+    names = MOVES if moves == "all" else (moves,)
+    return HybridSampler(inner, known(), [Attempts(moves_of(name), number, period) for name in names]).double()

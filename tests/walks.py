@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
+import functools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from torch import Generator, Tensor
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.simulation import parallel
 from cgsurrogate.simulation.parallel import simulate_parts
 from cgsurrogate.simulation.run import simulate
 from cgsurrogate.simulation.settings import Limits, RunOptions, SamplerSettings, SimulationSettings
@@ -25,7 +30,7 @@ SETTINGS = {"time": 20.0, "every": 1.0, "temperature": 300.0, "seed": 4}
 
 
 class Walk(Propagator):
-    """Bounded noise around where it began, with a memory; fails on demand, or raises or waits after some calls.
+    """Bounded noise around where it began, with a memory; fails on demand, or waits in every step.
 
     ``fail`` is (replica, time in ps, what fails).
     """
@@ -34,7 +39,7 @@ class Walk(Propagator):
 
     def __init__(self, fail: tuple[int, float, str] | None = None, wait: float = 0.0, heat: bool = True):
         super().__init__()
-        self.fail, self.wait, self.heat, self.calls, self.stop_after = fail, wait, heat, 0, None
+        self.fail, self.wait, self.heat, self.calls = fail, wait, heat, 0
 
     def extra_repr(self) -> str:
         return "walk"
@@ -46,8 +51,6 @@ class Walk(Propagator):
 
     def step(self, state: State, rng: Generator) -> State:
         self.calls += 1
-        if self.stop_after is not None and self.calls > self.stop_after:
-            raise KeyboardInterrupt
         time.sleep(self.wait)
         noise = torch.randn(state.positions.shape, generator=rng)
         memory = state.memory.clone()
@@ -56,7 +59,7 @@ class Walk(Propagator):
         v = None if state.velocities is None else 0.5 * state.velocities + 0.39 * noise
         if self.fail is not None:
             replica, when, what = self.fail
-            if memory[replica, -1, 0] >= when:
+            if replica < len(x) and memory[replica, -1, 0] >= when:
                 target = v if what == "hot" else x
                 target[replica] = {"nan": float("nan"), "broken": x[replica] * 3, "hot": 1e3}[what]
         return State(x, v, memory)
@@ -77,17 +80,32 @@ def asked(**values: Any) -> tuple[SimulationSettings, RunOptions]:
     return SimulationSettings(**known[0], **inside), RunOptions(**known[1])
 
 
-def killed(moves: Propagator, calls: int) -> Propagator:
-    """The same propagator, dead after so many steps."""
-    step, left = moves.step, iter(range(calls))
+@contextlib.contextmanager
+def dying(kind: type[Propagator], calls: int) -> Iterator[None]:
+    """All propagators of a class together are dead after so many steps: an exception that nothing in there catches."""
+    step, left = kind.step, iter(range(calls))
 
-    def limited(state: State, rng: Generator) -> State:
+    def limited(self: Propagator, state: State, rng: Generator) -> State:
         if next(left, None) is None:
             raise KeyboardInterrupt
-        return step(state, rng)
+        return step(self, state, rng)
 
-    moves.step = limited  # type: ignore[method-assign]
-    return moves
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "step", limited)
+        yield
+
+
+@contextlib.contextmanager
+def here() -> Iterator[None]:
+    """Parts run in this process, one after the other."""
+
+    def run_tasks(tasks, hear, *_):
+        for name, task in copy.deepcopy(tasks).items():
+            task(functools.partial(hear, name))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "run_tasks", run_tasks)
+        yield
 
 
 def run(
@@ -111,9 +129,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def interrupted(folder: Path, calls: int, **options) -> None:
-    """Leave a folder as a kill in the middle of a step leaves it: an exception that nothing in there catches."""
-    moves = Walk(**options)
-    moves.stop_after = calls
-    with pytest.raises(KeyboardInterrupt):
-        run(moves, folder, checkpoint_every=0)
+def interrupted(folder: Path, calls: int, kind: type[Walk] = Walk, fail=None, **changes: Any) -> None:
+    """Leave a folder as a kill in the middle of a step leaves it."""
+    with dying(kind, calls), pytest.raises(KeyboardInterrupt):
+        run(kind(fail), folder, checkpoint_every=0, **changes)

@@ -18,7 +18,6 @@ FREEDOM = 12  # degrees of freedom of four beads
 STRENGTH = 1000.0  # kJ/mol/nm^2
 ONE = Beads(("CA",), (0,), (12.0,), (0,), ("ALA",))
 BEADS = Beads(("CA",) * 4, (0,) * 4, (12.0,) * 4, (0, 1, 2, 3), ("ALA",) * 4)
-FAST = {"baoab": {"timestep": 0.02, "friction": 10.0}, "overdamped": {"timestep": 0.02, "friction": 20.0}}
 
 
 class Well(Energy):
@@ -47,9 +46,14 @@ def generator(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
 
 
-def integrate(kind: str, energy: Energy, temperatures, beads: Beads = BEADS, period: int = 10) -> ReplicaExchange:
-    moves = registry.build("integrators", kind, beads, energy, temperatures[0], centre=False, **FAST[kind]).double()
-    return ReplicaExchange(moves, energy, temperatures, period)
+def plain(energy: Energy, temperature: float = COLD) -> Propagator:
+    """BAOAB dynamics of one bead."""
+    options = {"timestep": 0.02, "friction": 10.0, "centre": False}
+    return registry.build("integrators", "baoab", ONE, energy, temperature, **options).double()
+
+
+def exchanging(energy: Energy, temperatures, period: int = 10) -> ReplicaExchange:
+    return ReplicaExchange(plain(energy, temperatures[0]), energy, temperatures, period)
 
 
 def equilibrium(temperatures, ladders: int, rng: Generator) -> Tensor:

@@ -67,11 +67,6 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
         filesystem.write_json(folder / SETTINGS, settings)
 
 
-def reached(folder: Path) -> Progress:
-    """That of the last checkpoint in a folder; that of the beginning where there is none."""
-    return read(folder / CHECKPOINT)[1] if (folder / CHECKPOINT).exists() else Progress()
-
-
 def write(path: Path, state: State, rng: Generator, progress: Progress) -> None:
     """State, random numbers and progress in one file, so that they cannot disagree."""
     from safetensors.torch import save

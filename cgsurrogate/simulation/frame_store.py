@@ -8,9 +8,8 @@ memory.
 from __future__ import annotations
 
 import abc
-import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,15 +18,17 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate.core import filesystem
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import State
-from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import checkpoint
 
 PIECE_BYTES = 256 << 20  # memory for making runs of blocks
 
 Blocks = tuple[list[np.ndarray], list[tuple[int, int]]]
 """Blocks (n, R, ...) of one simulation, and (replica, frames) of each of its runs."""
+
+Make = Callable[[np.ndarray, checkpoint.Progress], Frames]
+"""Called with positions (T, N, 3) nm, a run a replica, and the progress of all of them together."""
 
 Finish = Callable[[Frames, np.ndarray, Path | None], Frames]
 """Called with all frames, their labels (T, L), and the folder to save into, if any; gives the frames to return."""
@@ -54,9 +55,7 @@ class Sink(abc.ABC):
         """Make all that was appended safe, and the state that belongs to it."""
 
     @abc.abstractmethod
-    def frames(
-        self, beads: Beads, dt: float, temperature: float, known: Provenance, finish: Finish | None = None
-    ) -> Frames:
+    def frames(self, make: Make, finish: Finish | None = None) -> Frames:
         """All frames, a run a replica, without those from the first bad one on; ``finish`` makes others of them."""
 
 
@@ -78,17 +77,13 @@ class Memory(Sink):
     def commit(self, state: State, rng: Generator) -> None:
         pass
 
-    def frames(
-        self, beads: Beads, dt: float, temperature: float, known: Provenance, finish: Finish | None = None
-    ) -> Frames:
+    def frames(self, make: Make, finish: Finish | None = None) -> Frames:
         runs = self.progress.runs(len(self.array))
         if self.progress.quarantined:
             positions = np.concatenate([self.array[replica, :count] for replica, count in runs])
         else:
             positions = self.array.reshape(-1, *self.array.shape[2:])
-        lengths = tuple(count for _, count in runs)
-        known = self.progress.notes(known, len(self.array), dt)
-        whole = Frames(beads, positions, lengths, dt, temperature, provenance=known)
+        whole = make(positions, self.progress)
         return finish(whole, runs_of_labels([(self.labels, runs)]), None) if finish else whole
 
 
@@ -130,10 +125,8 @@ class Folder(Sink):
             self.pending, self.pending_labels, self.size = [], [], 0
         checkpoint.write(self.checkpoint, state, rng, self.progress)
 
-    def frames(
-        self, beads: Beads, dt: float, temperature: float, known: Provenance, finish: Finish | None = None
-    ) -> Frames:
-        return assembled(self.folder, [self], self.progress, beads, dt, temperature, known, finish)
+    def frames(self, make: Make, finish: Finish | None = None) -> Frames:
+        return assembled(self.folder, [self], self.progress, make, finish)
 
     def blocks(self) -> list[np.ndarray]:
         """Of all frames, each (n, R, N, 3) nm; checked."""
@@ -162,10 +155,7 @@ def assembled(
     folder: Path,
     parts: Sequence[Folder],
     progress: checkpoint.Progress,
-    beads: Beads,
-    dt: float,
-    temperature: float,
-    known: Provenance,
+    make: Make,
     finish: Finish | None = None,
 ) -> Frames:
     """One folder of frames from those of one or several simulations, whose replicas follow one another.
@@ -173,28 +163,21 @@ def assembled(
     What the parts have written is removed. ``progress`` is that of all of them together.
     """
     turned, turned_labels = folder / "turned.npy", folder / "turned-labels.npy"
-    runs = [part.progress.runs(part.replicas) for part in parts]
     if not turned.exists():  # whole or absent, so the blocks are no longer needed once it is there
+        runs = [part.progress.runs(part.replicas) for part in parts]
         if finish:
-            labels = runs_of_labels([(p.labels(), r) for p, r in zip(parts, runs, strict=True)])
-            filesystem.write_npy(turned_labels, labels)
-        write_runs([(p.blocks(), r) for p, r in zip(parts, runs, strict=True)], turned)
+            labels = [part.labels() for part in parts]
+            filesystem.write_npy(turned_labels, runs_of_labels(list(zip(labels, runs, strict=True))))
+        write_runs([(part.blocks(), own) for part, own in zip(parts, runs, strict=True)], turned)
     for part in parts:
         shutil.rmtree(part.folder / "chunks", ignore_errors=True)
-    positions = np.load(turned, mmap_mode="r", allow_pickle=False)
-    lengths = tuple(count for _, count in itertools.chain(*runs))
-    known = progress.notes(known, sum(part.replicas for part in parts), dt)
-    whole = Frames(beads, positions, lengths, dt, temperature, provenance=known)
+    whole = make(np.load(turned, mmap_mode="r", allow_pickle=False), progress)
     if finish:
         finish(whole, np.load(turned_labels, allow_pickle=False), folder)
     else:
         whole.save(folder)
-    for path in (
-        turned,
-        turned_labels,
-        *(p.checkpoint for p in parts),
-        *(p.folder / checkpoint.SETTINGS for p in parts),
-    ):
+    of_parts = (path for part in parts for path in (part.checkpoint, part.folder / checkpoint.SETTINGS))
+    for path in (turned, turned_labels, *of_parts):
         path.unlink(missing_ok=True)
     return Frames.load(folder)
 
@@ -216,8 +199,10 @@ def _write_part(handle: IO[bytes], blocks: list[np.ndarray], runs: list[tuple[in
     for begin in range(0, len(runs), together):
         group = runs[begin : begin + together]
         if together == 1:  # one run alone may exceed the limit
-            for piece in _pieces(blocks, group[0][1]):
-                handle.write(np.ascontiguousarray(piece[:, group[0][0]]).tobytes())
+            replica, left = group[0]
+            for block in blocks:
+                handle.write(block[: max(left, 0), replica].tobytes())
+                left -= len(block)
             continue
         chosen = [replica for replica, _ in group]
         buffer = np.concatenate([block[:, chosen] for block in blocks])
@@ -232,11 +217,3 @@ def runs_of_labels(parts: Sequence[Blocks]) -> np.ndarray:
         whole = np.concatenate(blocks)
         found += [whole[:count, replica] for replica, count in runs]
     return np.concatenate(found)
-
-
-def _pieces(blocks: list[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """The first ``count`` frames, block by block."""
-    for block in blocks:
-        if count > 0:
-            yield block[:count]
-        count -= len(block)

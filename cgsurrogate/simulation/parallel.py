@@ -96,8 +96,7 @@ def simulate_parts(
         opened = [Folder(path, spec.named) for path, spec in parts.items()]
         progress, end = _joined(opened)
         refuse_lost(whole, progress)
-        about = beads, whole.every, whole.temperature, whole.notes(end, known)
-        frames = assembled(folder, opened, progress, *about, whole.finish(end))
+        frames = assembled(folder, opened, progress, whole.make(end, known), whole.finish(end))
         shutil.rmtree(folder / PARTS)
         (folder / checkpoint.SETTINGS).unlink()
         return frames

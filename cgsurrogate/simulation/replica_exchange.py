@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy
-from cgsurrogate.core.propagator import Propagator, State, divisor_near
+from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import temperature_ladder
 from cgsurrogate.simulation.temperature_ladder import COUNTS, END, EXCHANGES, PLACE, TRIPS
@@ -125,8 +125,3 @@ class ReplicaExchange(Propagator):
 
     def _with_energy(self, state: State) -> State:
         return state if state.energy is not None else state._replace(energy=self.energy(state.positions))
-
-
-def usual_period(steps: int) -> int:
-    """The divisor of the steps between frames that is nearest to ``USUAL_PERIOD`` in ratio."""
-    return divisor_near(steps, USUAL_PERIOD)

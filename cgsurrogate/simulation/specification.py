@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import identity, temperature_ladder
-from cgsurrogate.simulation.frame_store import Finish, Sink
+from cgsurrogate.simulation.checkpoint import Progress
+from cgsurrogate.simulation.frame_store import Finish, Make, Sink
 from cgsurrogate.simulation.monitor import Monitor
 from cgsurrogate.simulation.settings import SimulationSettings
 
@@ -38,42 +39,32 @@ class Specification:
     named: dict[str, Any]
 
     @property
-    def every(self) -> float:
-        """ps between frames."""
-        return float(self.named["every"])
-
-    @property
-    def temperature(self) -> float:
-        """K."""
-        return float(self.named["temperature"])
-
-    @property
     def device(self) -> torch.device:
         tensors = [*self.propagator.parameters(), *self.propagator.buffers()]
         return next(iter(tensors), self.first).device
 
     def collected(self, sink: Sink, end: State, known: Provenance | None) -> Frames:
         """The frames in a sink, of a simulation that ended in this state."""
-        return sink.frames(self.beads, self.every, self.temperature, self.notes(end, known), self.finish(end))
+        return sink.frames(self.make(end, known), self.finish(end))
 
-    def notes(self, end: State, known: Provenance | None) -> Provenance:
-        """What is known of the frames of a simulation that ended in this state."""
-        return self.propagator.notes(end, dataclasses.replace(known or Provenance(), simulation=self.named))
+    def make(self, end: State, known: Provenance | None) -> Make:
+        """What makes frames of the positions of a simulation that ended in this state."""
+        about = self.propagator.notes(end, dataclasses.replace(known or Provenance(), simulation=self.named))
+        replicas, dt = len(self.first), float(self.named["every"])
+
+        def make(positions: np.ndarray, progress: Progress) -> Frames:
+            lengths = tuple(count for _, count in progress.runs(replicas))
+            noted = progress.notes(about, replicas, dt)
+            return Frames(self.beads, positions, lengths, dt, float(self.named["temperature"]), provenance=noted)
+
+        return make
 
     def finish(self, end: State) -> Finish | None:
         """What makes the final frames of replicas that exchanged on a ladder of temperatures; None without."""
         rungs = self.propagator.temperatures
         if rungs is None or end.ladder is None:
             return None
-        exchange = temperature_ladder.notes(end.ladder.cpu().numpy(), rungs)
-
-        def finish(whole: Frames, labels: np.ndarray, folder: Path | None) -> Frames:
-            made = temperature_ladder.assemble(whole, labels, exchange)
-            if folder is not None:
-                made.save(folder)
-            return made.target
-
-        return finish
+        return partial(temperature_ladder.assemble, temperature_ladder.notes(end.ladder.cpu().numpy(), rungs))
 
 
 def specify(

@@ -106,39 +106,19 @@ def weights(
     return found / found.sum()
 
 
-@dataclasses.dataclass(frozen=True)
-class Tempered:
-    """Frames of replica exchange: ``target`` at the lowest temperature, and ``every`` frame of all, with weights.
+def assemble(exchange: Exchange, whole: Frames, labels: np.ndarray, folder: Path | None = None) -> Frames:
+    """Sort simulated frames by temperature; those of the lowest, a run a ladder that follows it through the replicas.
 
-    ``target`` has a run a ladder, each following the lowest rung from replica to replica. ``every`` has a run a
-    replica, each following a replica from rung to rung; ``energies`` (T,) kJ/mol and ``places`` (T,) belong to it.
-    """
-
-    target: Frames
-    every: Frames
-    energies: np.ndarray
-    places: np.ndarray
-    exchange: Exchange
-
-    def save(self, folder: Path) -> None:
-        """``every`` with its energies and temperatures in a folder inside, then ``target``."""
-        inside = self.every.save(folder / ALL)
-        filesystem.write_npy(inside / "energies.npy", self.energies)
-        rungs = np.array(self.exchange["temperatures"])
-        filesystem.write_npy(inside / "temperatures.npy", rungs[self.places])
-        self.target.save(folder)
-
-
-def assemble(whole: Frames, labels: np.ndarray, exchange: Exchange) -> Tempered:
-    """Sort simulated frames by temperature and weight them.
-
-    Frames of the time before the energies have settled (``pymbar.timeseries.detect_equilibration`` on their mean over
-    all replicas, in units of kT) get no weight; the frames of the lowest rung are given as they are, all of them.
+    All frames, a run a replica that follows it from rung to rung, are weighted for the lowest temperature. Frames of
+    the time before the energies have settled (``pymbar.timeseries.detect_equilibration`` on their mean over all
+    replicas, in units of kT) get no weight; the frames of the lowest rung are given as they are, all of them.
 
     Args:
+        exchange: what ``notes`` gave.
         whole: a run a replica, ``provenance.replicas`` naming them; ``temperature`` is the target.
         labels: (T, 2) rung and potential energy in kJ/mol of each frame.
-        exchange: what ``notes`` gave.
+        folder: where to save what is given, and in the folder ``ALL`` inside all frames with their energies (T,)
+            kJ/mol and temperatures (T,) K.
     """
     rungs = np.array(exchange["temperatures"])
     places, energies = labels[:, 0].astype(int), labels[:, 1]
@@ -155,7 +135,12 @@ def assemble(whole: Frames, labels: np.ndarray, exchange: Exchange) -> Tempered:
     }
     whole = whole.with_provenance(exchange=achieved, mixed_by=EXCHANGE)
     target = _lowest(whole, places, when, len(rungs))
-    return Tempered(target, dataclasses.replace(whole, weights=share), energies, places, achieved)
+    if folder is not None:
+        inside = dataclasses.replace(whole, weights=share).save(folder / ALL)
+        filesystem.write_npy(inside / "energies.npy", energies)
+        filesystem.write_npy(inside / "temperatures.npy", rungs[places])
+        target.save(folder)
+    return target
 
 
 def _settled(reduced: np.ndarray, when: np.ndarray) -> int:

@@ -11,10 +11,9 @@ from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, divisor_near
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
-from cgsurrogate.simulation.monte_carlo.sampler import ATTEMPTS, PERIOD, Attempts, HybridSampler, usual_period
+from cgsurrogate.simulation.monte_carlo.sampler import ATTEMPTS, PERIOD, Attempts, HybridSampler
 from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
-from cgsurrogate.simulation.replica_exchange import ReplicaExchange
-from cgsurrogate.simulation.replica_exchange import usual_period as usual_exchange_period
+from cgsurrogate.simulation.replica_exchange import USUAL_PERIOD, ReplicaExchange
 from cgsurrogate.simulation.settings import FRAMES, INTEGRATOR, REPLICAS, SamplerSettings, SimulationSettings
 
 USUAL = SamplerSettings()
@@ -95,7 +94,7 @@ def _schedule(
     schedule, pivot, period, step = [], parse_pivot(sampler.pivot), 1, integrator.lag
     steps = None if every is None else max(1, round(every / step))
     if pivot is not None:
-        period = pivot[1] or (PERIOD if steps is None else usual_period(steps))
+        period = pivot[1] or (PERIOD if steps is None else divisor_near(steps, PERIOD))
         if steps is not None and steps % period:
             raise ValueError(
                 f"the time between frames ({steps * step:g} ps) must be a whole number of {period} steps, which are "
@@ -125,7 +124,7 @@ def _exchanging(moves: Propagator, energy: Energy, sampler: SamplerSettings, eve
             f"the time between exchanges ({wanted:g} ps) must be a whole number of steps of {moves.lag:g} ps; "
             f"the nearest is {steps * moves.lag:g} ps"
         )
-    period = usual_exchange_period(steps) if sampler.exchange is None else steps
+    period = divisor_near(steps, USUAL_PERIOD) if sampler.exchange is None else steps
     return ReplicaExchange(moves, energy, sampler.temperatures, period)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from known_molecule import BEADS, KELVIN, exact, known
-from walks import killed
+from walks import dying
 
 from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.simulation import identity
+from cgsurrogate.simulation.integrators._baoab import BAOAB
 from cgsurrogate.simulation.run import simulate
 from cgsurrogate.simulation.settings import RunOptions, SimulationSettings
 
@@ -47,8 +48,8 @@ def test_a_simulation_that_was_stored_by_module_is_the_same(tmp_path, kind, fini
         run(folder)
         path, inside = folder / "frames.json", ("source", "simulation")
     else:
-        with pytest.raises(KeyboardInterrupt):
-            run(folder, killed(moves(), 12))
+        with dying(BAOAB, 12), pytest.raises(KeyboardInterrupt):
+            run(folder)
         path, inside = folder / "simulation.json", ()
     stored = filesystem.read_json(path)
     settings = stored

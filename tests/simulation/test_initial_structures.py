@@ -36,13 +36,9 @@ def test_the_extended_chain_has_the_geometry_of_the_model(peptide_frames, energy
     assert float((bends[0] - bends[1]).abs().max()) < np.radians(15)
     hands = torch.atan2(*Dihedrals(len(beads), Molecule.of(beads).impropers)(x)[::-1])
     assert float((hands[0] - hands[1]).abs().max()) < np.radians(15)
-
-
-def test_the_extended_chain_is_long(peptide_frames, energy):
-    x = initial_structures.extended(peptide_frames.beads, energy)
-    ends = [i for i, name in enumerate(peptide_frames.beads.names) if name == "CA"]
-    assert np.linalg.norm(x[ends[-1]] - x[ends[0]]) > 0.34 * (len(ends) - 1)
-    assert np.abs(x.mean(0)).max() < 1e-5
+    ends = [i for i, name in enumerate(beads.names) if name == "CA"]
+    assert float((x[0, ends[-1]] - x[0, ends[0]]).norm()) > 0.34 * (len(ends) - 1)  # it is long
+    assert float(x[0].mean(0).abs().max()) < 1e-5
 
 
 def test_a_structure_file_gives_its_beads(peptide, peptide_pdb, peptide_frames):
@@ -51,15 +47,14 @@ def test_a_structure_file_gives_its_beads(peptide, peptide_pdb, peptide_frames):
     assert np.allclose(x, wanted - wanted.mean(0), atol=1e-4)
 
 
-def test_a_file_of_another_molecule_is_refused(tmp_path, peptide, peptide_frames):
+def test_a_file_of_another_molecule_and_none_are_refused(tmp_path, peptide, peptide_frames, energy):
     peptide.atom_slice(peptide.topology.select("resid 0 to 2")).save(str(tmp_path / "short.pdb"))
     with pytest.raises(ValueError, match=r"no atom .* in residue 4"):
         initial_structures.from_structure(peptide_frames.beads, tmp_path / "short.pdb")
-
-
-def test_no_file_says_what_was_expected(tmp_path, peptide_frames):
     with pytest.raises(ValueError, match="expected a folder of frames, 'extended' or a structure file"):
         initial_structures.from_structure(peptide_frames.beads, tmp_path / "none.pdb")
+    with pytest.raises((FileNotFoundError, ValueError), match="none"):
+        workflows.starting_frames(Model(energy, peptide_frames.beads, 300.0, {}), str(tmp_path / "none"))
 
 
 def test_a_simulation_starts_from_the_extended_chain_by_its_name(tmp_path, peptide_frames, energy):
@@ -70,9 +65,3 @@ def test_a_simulation_starts_from_the_extended_chain_by_its_name(tmp_path, pepti
     gap = np.linalg.norm(out.positions[:, 1:] - out.positions[:, :-1], axis=2)
     assert np.isfinite(gap).all()
     assert len(out) == 3
-
-
-def test_a_start_that_is_not_there_is_refused(tmp_path, peptide_frames, energy):
-    model = Model(energy, peptide_frames.beads, 300.0, {})
-    with pytest.raises((FileNotFoundError, ValueError), match="none"):
-        workflows.starting_frames(model, str(tmp_path / "none"))

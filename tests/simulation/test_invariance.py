@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import math
 
 import pytest
 import torch
-from known_molecule import BEADS, KELVIN, KT, Known, energy_moments, exact, known, p_value
+from known_molecule import BEADS, KELVIN, KT, MOVES, Known, energy_moments, exact, integrator, known, mixed, p_value
 from torch import Tensor
 from walks import Walk
 from wells import Still, generator
 
 from cgsurrogate.core import registry
-from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.geometry.zmatrix import ZMatrix
 from cgsurrogate.simulation import temperature_ladder
 from cgsurrogate.simulation.integrators._baoab import BAOAB
-from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
-from cgsurrogate.simulation.monte_carlo.move import Move
-from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
+from cgsurrogate.simulation.monte_carlo.hmm import HiddenMarkovModel
+from cgsurrogate.simulation.monte_carlo.pivot import PivotMove
 from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
 from cgsurrogate.simulation.replica_exchange import ReplicaExchange
 from cgsurrogate.simulation.temperature_ladder import PLACE
 
 KINDS = registry.kinds("integrators")
-OPTIONS = {"baoab": {"timestep": 0.003, "friction": 20.0}, "overdamped": {"timestep": 0.0012, "friction": 100.0}}
-MOVES = ("pivot", "block", "independence")
 HEAT = 1.3
+SLOW = pytest.mark.slow
 REPLICAS, STEPS = 2000, 40  # enough steps for bonds and angles to forget
-
-
-def integrator(kind: str) -> BAOAB:
-    return registry.build("integrators", kind, BEADS, known(), KELVIN, **OPTIONS[kind]).double()
-
-
-@functools.cache
-def moves_of(name: str) -> list[Move]:
-    """Learned from frames that are somewhat wrong."""
-    rough = exact(1000, seed=5) + 0.01 * torch.randn(1000, 5, 3, generator=generator(6))
-    frames = Frames(BEADS, rough.float().numpy(), (500, 500), 1.0, KELVIN)
-    pivot, block = pivot_moves(BEADS, known(), KELVIN, frames)
-    return {"pivot": [pivot], "block": [block], "independence": [IndependenceMove(frames)]}[name]
-
-
-def mixed(inner: Propagator, moves: str, period: int, number: int = 1) -> HybridSampler:
-    """Few attempts, so that what the dynamics does wrong is not put right by them."""
-    names = MOVES if moves == "all" else (moves,)
-    return HybridSampler(inner, known(), [Attempts(moves_of(name), number, period) for name in names]).double()
 
 
 def check(positions: Tensor, heat: float = 1.0) -> None:
@@ -71,16 +49,35 @@ def integrator_lag(moves: Propagator) -> float:
     return moves.lag if inner is None else integrator_lag(inner)
 
 
-@pytest.mark.parametrize(("moves", "period"), [*((name, 1) for name in MOVES), ("all", 5)])
+@pytest.mark.parametrize(
+    ("moves", "low", "high"),
+    [("pivot", 0.9, 1), ("uniform", 0.1, 0.9), ("block", 0.05, 1), pytest.param("independence", 0.05, 1, marks=SLOW)],
+)
+def test_moves_alone_leave_the_density_and_reach_it(moves, low, high):
+    """From one well. Bonds cannot change, so they start right; nor can angles of which no term speaks alone."""
+    sampler = mixed(Still(), moves, 1, 30)
+    state = rolled(sampler, exact(REPLICAS), 1)
+    accepted, tried = torch.stack([torch.stack(tally) for tally in sampler.tallies(state).values()]).sum((0, 2))
+    assert low < accepted / tried < high
+    check(state.positions)
+    bonds, angles, torsions = ZMatrix(BEADS).to_internal(exact(REPLICAS, 1))
+    well = ZMatrix(BEADS).to_positions(bonds, angles if moves == "uniform" else 0 * angles + 2.2, 0 * torsions + 2.0)
+    assert p_value(well) < 1e-12
+    check(rolled(sampler, well, 2 if low > 0.05 else 5).positions)
+
+
+@pytest.mark.parametrize(("moves", "period"), [("none", 1), *((name, 1) for name in MOVES), ("all", 5)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_monte_carlo_moves_between_the_steps_of_an_integrator(kind, moves, period):
-    sampler = mixed(integrator(kind), moves, period)
+def test_monte_carlo_moves_between_the_steps_of_an_integrator_or_none(kind, moves, period):
+    sampler = integrator(kind) if moves == "none" else mixed(integrator(kind), moves, period)
     state = rolled(sampler, exact(REPLICAS))
-    assert all(int(tally.accepted.sum()) > 100 for tally in sampler.tallies(state).values())
+    assert moves == "none" or all(int(tally.accepted.sum()) > 100 for tally in sampler.tallies(state).values())
     check(state.positions)
 
 
-@pytest.mark.parametrize(("moves", "period"), [("none", 1), ("none", 5), ("pivot", 1)])
+@pytest.mark.parametrize(
+    ("moves", "period"), [("none", 1), ("none", 5), ("pivot", 1), pytest.param("all", 5, marks=SLOW)]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_replica_exchange(kind, moves, period):
     inner = integrator(kind) if moves == "none" else mixed(integrator(kind), moves, 1)
@@ -116,7 +113,17 @@ class Carried(BAOAB):
         return later._replace(velocities=noise + self.kick * later.memory)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moves", "owner", "name"),
+    [("pivot", PivotMove, "log_ratio"), ("block", HiddenMarkovModel, "log_likelihood"),
+     ("independence", IndependenceMove, "log_ratio")],
+)  # fmt: skip
+def test_a_wrong_ratio_is_seen(monkeypatch, moves, owner, name):
+    monkeypatch.setattr(owner, name, lambda self, x, *_: torch.zeros(len(x), dtype=torch.float64))
+    assert p_value(rolled(mixed(Still(), moves, 1, 30), exact(2 * REPLICAS), 1).positions) < 1e-12
+
+
+@SLOW
 @pytest.mark.parametrize("anew", [True, False])
 def test_noise_that_does_not_follow_the_moves_is_seen(anew):
     with pytest.raises(AssertionError):

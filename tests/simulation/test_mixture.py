@@ -47,19 +47,13 @@ def test_what_is_drawn_has_the_density(groups):
     """The mean of f(z) / q(z) over draws is the integral of f, here of a bump of integral one."""
     mixture = fitted(groups)
     drawn = drawn_from(mixture, 40_000)
+    assert mixture.covers(drawn).all() and float(drawn[:, 2].min()) > 0 and float(drawn[:, 2].max()) < math.pi
     centre, width = torch.tensor([-3.0, 1.0, 1.6], dtype=torch.float64), 0.2
     away = torch.remainder(drawn - centre + math.pi, 2 * math.pi) - math.pi
     bump = (-0.5 * (away / width).square().sum(1)).exp() / (2 * math.pi * width**2) ** 1.5
     ratio = bump / mixture.log_density(drawn).exp()
     assert float(ratio.mean()) == pytest.approx(1, abs=5 * float(ratio.std()) / 200)
     assert float(ratio.std()) < 12
-
-
-def test_draws_are_within_the_range():
-    drawn = drawn_from(fitted(6), 5000)
-    assert float(drawn[:, :2].abs().max()) <= math.pi
-    assert float(drawn[:, 2].min()) > 0
-    assert float(drawn[:, 2].max()) < math.pi
 
 
 def test_groups_keep_states_together_and_the_product_does_not():

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import walks
 from torch import Generator, Tensor
-from walks import BEADS, SETTINGS, Walk, asked, content, run, several, starts
-from wells import ONE, DoubleWell, integrate
+from walks import BEADS, SETTINGS, Walk, asked, content, dying, run, several, starts
+from wells import ONE, DoubleWell, exchanging
 
 from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.energy import Sum
@@ -63,14 +60,9 @@ def alone(moves: Walk | None = None, **changes) -> list[Frames]:
 
 
 @pytest.fixture
-def here(monkeypatch) -> None:
-    """Parts run in this process, one after the other."""
-
-    def run_tasks(tasks, hear, *_):
-        for name, task in copy.deepcopy(tasks).items():
-            task(functools.partial(hear, name))
-
-    monkeypatch.setattr(parts, "run_tasks", run_tasks)
+def here():
+    with walks.here():
+        yield
 
 
 # what comes out
@@ -120,7 +112,7 @@ def test_seeds_of_parts_are_all_different():
 def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     """Three ladders in two parts: frames at the lowest temperature, a run a ladder, and counts as of the two parts."""
     rungs = (300.0, 500.0, 800.0)
-    moves = integrate("baoab", DoubleWell(5.0), rungs, ONE, period=2)
+    moves = exchanging(DoubleWell(5.0), rungs, 2)
     x = np.full((9, 1, 3), 0.1)
     settings = [SimulationSettings(8.0, 0.08, 300.0, seed=seed) for seed in (1, part_seed(1, 0), part_seed(1, 1))]
     frames = simulate_parts(moves, x, ONE, settings[0], RunOptions(tmp_path, processes=2))
@@ -139,16 +131,17 @@ def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
 
 
 def test_bonds_are_judged_by_the_mean_of_all_starts(tmp_path, monkeypatch):
-    cut = []
-    monkeypatch.setattr(parts, "run_tasks", lambda made, *_: cut.extend(made.values()) or stop())
+    cut = {}
 
-    def stop():
+    def keep(tasks, *_):
+        cut.update(tasks)
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(parts, "run_tasks", keep)
     with pytest.raises(KeyboardInterrupt):
         several(tmp_path, closest=0.05)
     whole = filesystem.read_json(tmp_path / "simulation.json")
-    specs = [task.args[0] for task in cut]
+    specs = [task.args[0] for task in cut.values()]
     assert [len(spec.first) for spec in specs] == [3, 2]
     for spec in specs:
         assert spec.named["health"] == whole["health"]
@@ -159,64 +152,23 @@ def test_bonds_are_judged_by_the_mean_of_all_starts(tmp_path, monkeypatch):
         simulate_parts(Walk(), x, BEADS, *asked(folder=tmp_path / "new", processes=4, **SETTINGS))
 
 
-class Lost(Walk):
-    """Loses all replicas whose first bead began above a height."""
-
-    def __init__(self, above: float):
-        super().__init__()
-        self.above = above
-
-    def step(self, state: State, rng: Generator) -> State:
-        new = super().step(state, rng)
-        gone = state.memory[:, 0, 2] > self.above
-        return new._replace(positions=torch.where(gone[:, None, None], torch.nan, new.positions))
-
-
 def test_a_part_without_replicas_leaves_the_others(tmp_path, here):
-    high = float(starts(1)[0, 0, 2]) + 0.5
-    x = np.concatenate([starts(2), starts(2) + np.array([0, 0, 1])])
-    frames = simulate_parts(Lost(high), x, BEADS, *asked(folder=tmp_path / "one", processes=2, **SETTINGS))
-    assert frames.lengths == (20, 20)
-    assert frames.provenance.replicas == (0, 1)
-    assert [q.replica for q in frames.provenance.quarantined] == [2, 3]
+    lost = Walk((0, 0.0, "nan"))  # the first of each part, and the second part has no other
+    frames = several(tmp_path / "one", lost, replicas=3)
+    assert frames.lengths == (20,)
+    assert frames.provenance.replicas == (1,)
+    assert [q.replica for q in frames.provenance.quarantined] == [0, 2]
     for _ in range(2):
-        with pytest.raises(Unstable, match="all 4 replicas"):
-            simulate_parts(Lost(-9.0), x, BEADS, *asked(folder=tmp_path / "none", processes=2, **SETTINGS))
-
-
-@pytest.mark.parametrize(
-    "where", ["cgsurrogate.simulation.frame_store.write_runs", "cgsurrogate.core.frames.Frames.save"]
-)
-def test_a_kill_while_the_parts_are_put_together(tmp_path, here, monkeypatch, where):
-    def die(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(where, die)
-        with pytest.raises(KeyboardInterrupt):
-            several(tmp_path)
-    frames = several(tmp_path)
-    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in alone()]))
-    assert sorted(content(tmp_path)) == ["frames.json", "positions.npy"]
+        with pytest.raises(Unstable, match="all 2 replicas"):
+            several(tmp_path / "none", lost, replicas=2)
 
 
 # stopping and going on
 
 
-LONG = {"time": 300.0}
-SCRIPT = "import sys; from walks import Walk, several; several(sys.argv[1], Walk(wait=0.01), time=300.0)"
-
-
-def waiting(seconds: float, until) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.slow
-def test_stops_and_kills_and_a_second_command(tmp_path):
-    """In one folder: Ctrl-C, a worker that is killed, then the command itself; the frames are as if nothing was."""
+def test_stops_and_a_second_command(tmp_path):
+    """In one folder, with Ctrl-C: the frames are as if nothing was. ``test_continuing`` kills the command."""
     folder, told = tmp_path / "run", []
 
     def tell(*entry) -> None:
@@ -224,39 +176,19 @@ def test_stops_and_kills_and_a_second_command(tmp_path):
         for worker in multiprocessing.active_children():
             os.kill(worker.pid, signal.SIGINT)  # a terminal does so; the command decides what it means
         with pytest.raises(filesystem.Busy):
-            several(folder, **LONG)
+            several(folder, time=300.0)
         if len(told) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    def kill(*_) -> None:
-        for worker in multiprocessing.active_children()[:1]:
-            worker.kill()
-
     with pytest.raises(Stopped, match=r"stopped by SIGINT; the simulation is saved, the same command") as stopped:
-        several(folder, Walk(wait=0.03), report=tell, **LONG)
+        several(folder, Walk(wait=0.03), report=tell, time=300.0)
     assert stopped.value.signal == signal.SIGINT
-    assert told[0][0] < told[2][0] < told[2][1] == LONG["time"]
+    assert told[0][0] < told[2][0] < told[2][1] == 300.0
     assert all(entry[2] > 0 and 100 < entry[3] < 600 for entry in told)
     assert not multiprocessing.active_children()
 
-    with pytest.raises(RuntimeError, match=r"was killed.*the same command continues it"):
-        several(folder, Walk(wait=0.01), report=kill, **LONG)
-    assert not multiprocessing.active_children()
-
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tests}:{tests.parent}"}
-    blocks = [folder / "parts" / str(k) / "chunks" for k in range(2)]
-    before = [len(list(block.glob("*.npy"))) for block in blocks]
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], env=environment)
-    try:
-        waiting(60, lambda: all(len(list(b.glob("*.npy"))) > n + 1 for b, n in zip(blocks, before, strict=True)))
-    finally:
-        process.kill()
-    waiting(30, lambda: not list(folder.glob("parts/*/.lock")))  # the workers noticed, saved and ended
-    assert not (folder / "frames.json").exists()
-
-    frames = several(folder, report=lambda *entry: told.append(entry), **LONG)
-    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in alone(**LONG)]))
+    frames = several(folder, report=lambda *entry: told.append(entry), time=300.0)
+    assert np.array_equal(frames.positions, np.concatenate([f.positions for f in alone(time=300.0)]))
     assert sorted(content(folder)) == ["frames.json", "positions.npy"]
     assert told[-1][0] == told[-1][1]
 
@@ -331,26 +263,16 @@ def test_auto_is_the_cores_of_this_process_and_no_more_than_ladders(tmp_path, he
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_folder_keeps_its_number_and_its_settings(tmp_path, here, monkeypatch, finished):
+def test_a_folder_keeps_its_number(tmp_path, here, finished):
     if finished:
         several(tmp_path)
     else:
-        with monkeypatch.context() as patch:
-            patch.setattr(parts, "run_tasks", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-            with pytest.raises(KeyboardInterrupt):
-                several(tmp_path)
-    before = content(tmp_path)
-    for changes, words in (
-        ({"processes": 1}, "begun with 2"),
-        ({"processes": 3}, "begun with 2"),
-        ({"seed": 5}, "seed: 4 there, 5 now"),
-        ({"replicas": 6}, "replicas: 5 there, 6 now"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            several(tmp_path, **changes)
+        with dying(Walk, 3), pytest.raises(KeyboardInterrupt):
+            several(tmp_path)
+    with pytest.raises(ValueError, match="begun with 2"):
+        several(tmp_path, processes=1)
     with pytest.raises(ValueError, match="processes: 2 there"):
         run(folder=tmp_path, replicas=5)
-    assert content(tmp_path) == before
     frames = several(tmp_path, processes=None)
     assert np.array_equal(frames.positions, np.concatenate([f.positions for f in alone()]))
 

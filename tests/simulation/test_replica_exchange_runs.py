@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Generator
-from walks import asked, killed
-from wells import COLD, FAST, KT, ONE, DoubleWell, Still, Well, integrate
+from walks import asked
+from wells import COLD, KT, ONE, DoubleWell, Still, Well, exchanging, plain
 
 from cgsurrogate import workflows
 from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import registry, units
-from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import EXCHANGE, Provenance
@@ -53,14 +51,12 @@ def on_the_right(frames: Frames, first: int) -> np.ndarray:
 def tempered(tmp_path_factory) -> tuple[Frames, Frames, Path]:
     """Frames at the lowest temperature and of all temperatures, and their folder."""
     folder = tmp_path_factory.mktemp("tempered") / "run"
-    target = run(integrate("baoab", DoubleWell(BARRIER, TILT), RUNGS, ONE, 15), 8 * LADDERS, folder)
+    target = run(exchanging(DoubleWell(BARRIER, TILT), RUNGS, 15), 8 * LADDERS, folder)
     return target, Frames.load(folder / temperature_ladder.ALL, verify=True), folder
 
 
 def test_without_tempering_the_barrier_is_not_crossed():
-    energy = DoubleWell(BARRIER, TILT)
-    plain = registry.build("integrators", "baoab", ONE, energy, COLD, centre=False, **FAST["baoab"]).double()
-    assert on_the_right(run(plain, 50), 0).mean() > 0.95
+    assert on_the_right(run(plain(DoubleWell(BARRIER, TILT)), 50), 0).mean() > 0.95
 
 
 def test_with_tempering_the_populations_are_exact(tempered):
@@ -130,63 +126,14 @@ def test_what_the_frames_say(tempered):
     assert np.array_equal(np.concatenate(first)[order], target.positions[target.runs[0]])
 
 
-# stopping and going on
+# replicas that fail
 
 
-def short(energy: Energy | None = None) -> ReplicaExchange:
-    return integrate("baoab", energy or DoubleWell(3 * KT), temperature_ladder.geometric(300, 600, 3), ONE, 5)
+def short() -> ReplicaExchange:
+    return exchanging(DoubleWell(3 * KT), temperature_ladder.geometric(300, 600, 3), 5)
 
 
 BRIEF = {"time": 6.0, "every": 0.2}
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file, but for the wall time that it took."""
-    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-    return {name: re.sub(rb'"wall_seconds": [0-9.e+-]+', b"", data) for name, data in found.items()}
-
-
-def interrupted(folder: Path, calls: int) -> None:
-    """Leave a folder as a kill leaves it, with a checkpoint after every step before."""
-    with pytest.raises(KeyboardInterrupt):
-        run(killed(short(), calls), 12, folder, **BRIEF, checkpoint_every=0)
-
-
-@pytest.mark.parametrize("calls", [0, 1, 7, 59])
-def test_going_on_after_a_kill_is_bitwise_the_same(tmp_path, calls):
-    run(short(), 12, tmp_path / "whole", **BRIEF)
-    interrupted(tmp_path / "parts", calls)
-    run(short(), 12, tmp_path / "parts", **BRIEF)
-    assert content(tmp_path / "parts") == content(tmp_path / "whole")
-
-
-@pytest.mark.parametrize(
-    "where", ["cgsurrogate.simulation.temperature_ladder.assemble", "cgsurrogate.core.frames.Frames.save"]
-)
-def test_a_kill_while_the_frames_are_assembled(tmp_path, monkeypatch, where):
-    def die(*_):
-        raise KeyboardInterrupt
-
-    run(short(), 12, tmp_path / "whole", **BRIEF)
-    with monkeypatch.context() as patch:
-        patch.setattr(where, die)
-        with pytest.raises(KeyboardInterrupt):
-            run(short(), 12, tmp_path / "parts", **BRIEF)
-    run(short(), 12, tmp_path / "parts", **BRIEF)
-    assert content(tmp_path / "parts") == content(tmp_path / "whole")
-
-
-def test_a_folder_and_the_memory_agree_and_other_settings_are_refused(tmp_path):
-    stored = run(short(), 12, tmp_path, **BRIEF)
-    assert np.array_equal(stored.positions, run(short(), 12, **BRIEF).positions)
-    before = content(tmp_path)
-    other = integrate("baoab", DoubleWell(3 * KT), temperature_ladder.geometric(300, 700, 3), ONE, 5)
-    with pytest.raises(ValueError, match=r"propagator\.options.*600 K.*700 K"):
-        run(other, 12, tmp_path, **BRIEF)
-    assert content(tmp_path) == before
-
-
-# replicas that fail
 
 
 class Failing(ReplicaExchange):
@@ -201,8 +148,8 @@ class Failing(ReplicaExchange):
 
 
 def test_a_replica_that_fails_ends_and_the_other_ladders_go_on_unchanged(tmp_path):
-    good, rungs = short(), temperature_ladder.geometric(300, 600, 3)
-    bad = Failing(short().integrator, DoubleWell(3 * KT), rungs, 5)
+    good = short()
+    bad = Failing(good.integrator, good.energy, good.temperatures, 5)
     run(good, 12, tmp_path / "good", **BRIEF)
     whole = Frames.load(tmp_path / "good" / temperature_ladder.ALL)
     target = run(bad, 12, tmp_path / "bad", **BRIEF)
@@ -244,13 +191,10 @@ def test_a_frozen_replica_is_taken_out_of_the_exchanges():
 
 def test_a_hot_replica_is_judged_by_its_own_temperature():
     """A replica at eight times the temperature is healthy there, and would be frozen at the lowest."""
-    moves = integrate("baoab", DoubleWell(3 * KT), (300.0, 9000.0), ONE)
+    moves = exchanging(DoubleWell(3 * KT), (300.0, 9000.0))
     hot = run(moves, 8, time=6.0, every=0.2)
     assert not hot.provenance.quarantined
-    plain = registry.build(
-        "integrators", "baoab", ONE, DoubleWell(3 * KT), 9000.0, centre=False, **FAST["baoab"]
-    ).double()
-    assert run(plain, 8, time=6.0, every=0.2).provenance.quarantined
+    assert run(plain(DoubleWell(3 * KT), 9000.0), 8, time=6.0, every=0.2).provenance.quarantined
 
 
 # time
@@ -276,20 +220,15 @@ def test_neither_timescales_nor_lagged_pairs_are_made_of_them(peptide_frames, tm
 # refusals
 
 
-@pytest.mark.parametrize("text", ["300", "300:450", "450:6", "a:b:c", "300:450:6:7", "300:450:2.5", "", "300::6"])
-def test_text_that_is_no_ladder(text):
-    with pytest.raises(ValueError, match="lowest:highest:number"):
-        temperature_ladder.parse(text, 310.0)
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("450:300:6", "lower to a higher"), ("300:300:6", "lower"), ("300:450:1", "at least 2"), ("-5:450:3", "lower"),
+    [*((text, "lowest:highest:number") for text in ("300:450", "a:b:c", "300:450:6:7", "300:450:2.5", "", "300::6")),
+     ("450:300:6", "lower to a higher"), ("300:300:6", "lower"), ("300:450:1", "at least 2"), ("-5:450:3", "lower"),
      ("300:inf:3", "lower"), ("300:nan:3", "lower")],
 )  # fmt: skip
-def test_ladders_that_make_no_sense(text, words):
+def test_text_that_is_no_ladder(text, words):
     with pytest.raises(ValueError, match=words):
-        temperature_ladder.parse(text, 300.0)
+        temperature_ladder.parse(text, 310.0)
 
 
 def test_ladders_have_one_ratio():

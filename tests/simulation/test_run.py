@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,15 +87,6 @@ def test_progress_is_told(monkeypatch):
 # stopping and going on
 
 
-@pytest.mark.parametrize("calls", [0, 1, 2, 7, 39])
-def test_going_on_after_a_kill_is_bitwise_the_same(tmp_path, calls):
-    interrupted(tmp_path, calls)
-    second = Walk()
-    frames = run(second, tmp_path, checkpoint_every=0)
-    assert np.array_equal(frames.positions, run().positions)
-    assert second.calls == 40 - calls  # nothing was done twice
-
-
 def test_the_order_in_memory_that_a_step_leaves_does_not_matter(tmp_path):
     """A step may return a view whose beads are not next to each other, and sums round by that order."""
 
@@ -111,10 +97,7 @@ def test_the_order_in_memory_that_a_step_leaves_does_not_matter(tmp_path):
             return new._replace(positions=new.positions.permute(1, 2, 0).contiguous().permute(2, 0, 1))
 
     expected = run(Strided(), replicas=40).positions
-    moves = Strided()
-    moves.stop_after = 9
-    with pytest.raises(KeyboardInterrupt):
-        run(moves, tmp_path, checkpoint_every=0, replicas=40)
+    interrupted(tmp_path, 9, Strided, replicas=40)
     assert np.array_equal(run(Strided(), tmp_path, replicas=40).positions, expected)
 
 
@@ -122,34 +105,18 @@ def test_many_kills_with_blocks_that_no_checkpoint_names(tmp_path):
     for _ in range(6):
         interrupted(tmp_path, 5)
         count = len(list((tmp_path / "chunks").glob("*.npy")))
-        np.save(
-            tmp_path / "chunks" / f"{count:05d}.npy", np.zeros((1, 4, 3, 3), np.float32)
-        )  # its checkpoint is missing
+        np.save(tmp_path / "chunks" / f"{count:05d}.npy", np.zeros((1, 4, 3, 3), np.float32))  # no checkpoint names it
         (tmp_path / "chunks" / f".{count:05d}.npy.1.tmp").write_bytes(b"half")
     assert np.array_equal(run(folder=tmp_path).positions, run().positions)
     assert sorted(content(tmp_path)) == ["frames.json", "positions.npy"]
 
 
-@pytest.mark.parametrize(
-    "where", ["cgsurrogate.simulation.frame_store.write_runs", "cgsurrogate.core.frames.Frames.save"]
-)
-def test_a_kill_while_the_frames_are_assembled(tmp_path, monkeypatch, where):
-    def die(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(where, die)
-        with pytest.raises(KeyboardInterrupt):
-            run(folder=tmp_path, checkpoint_every=0)
-    second = Walk()
-    assert np.array_equal(run(second, tmp_path).positions, run().positions)
-    assert second.calls == 0
-
-
-def test_max_hours_stops_resumable(tmp_path):
+def test_max_hours_stops_resumable_and_puts_signal_handlers_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with pytest.raises(Stopped) as stopped:
         run(Walk(wait=0.002), tmp_path, max_hours=1e-6)
     assert stopped.value.signal is None
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert not (tmp_path / "frames.json").exists()
     assert np.array_equal(run(folder=tmp_path).positions, run().positions)
 
@@ -162,36 +129,6 @@ def test_a_finished_folder_says_so_and_does_nothing(tmp_path):
     assert told[-1][-1] == "already complete"
     assert np.array_equal(frames.positions, run().positions)
     assert content(tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"seed": 5}, "seed: 4 there, 5 now"),
-        ({"time": 21.0}, "time: 20.0 there, 21.0 now"),
-        ({"every": 2.0}, "every"),
-        ({"temperature": 310.0}, "temperature: 300.0 there, 310.0 now"),
-        ({"replicas": 5}, "replicas: 4 there, 5 now"),
-    ],
-)
-@pytest.mark.parametrize("finished", [False, True])
-def test_other_settings_are_refused_and_touch_nothing(tmp_path, changes, words, finished):
-    run(folder=tmp_path) if finished else interrupted(tmp_path, 9)
-    before = content(tmp_path)
-    with pytest.raises(ValueError, match=words):
-        run(folder=tmp_path, **changes)
-    assert content(tmp_path) == before
-
-
-def test_other_weights_are_refused(tmp_path):
-    class Weighted(Walk):
-        def __init__(self, weight: float):
-            super().__init__()
-            self.register_buffer("weight", torch.tensor(weight))
-
-    run(Weighted(1.0), tmp_path)
-    with pytest.raises(ValueError, match=r"propagator\.weights"):
-        run(Weighted(2.0), tmp_path)
 
 
 def test_frames_that_no_simulation_made_are_not_touched(tmp_path):
@@ -216,53 +153,6 @@ def test_a_changed_byte_is_found(tmp_path, name):
     path.write_bytes(damaged)
     with pytest.raises(ValueError, match="simulate again"):
         run(folder=tmp_path)
-
-
-SCRIPT = """
-import sys
-sys.path[:0] = {paths!r}
-import torch
-torch.set_num_threads(1)
-from walks import Walk, run
-from cgsurrogate.core.interrupts import Stopped
-try:
-    run(Walk(wait=0.01), sys.argv[1], checkpoint_every=0.05, time=600.0)
-except Stopped as stopped:
-    sys.exit(128 + stopped.signal)
-"""
-
-
-@pytest.fixture(scope="module")
-def whole() -> np.ndarray:
-    return run(time=600.0).positions
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_real_process_is_killed_and_goes_on(tmp_path, number, whole):
-    here = Path(__file__).parents[1]
-    script = SCRIPT.format(paths=[str(here), str(here.parent)])
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=environment)
-    try:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "chunks" / "00001.npy").exists() and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(number)
-        code = process.wait(120)
-    finally:
-        process.kill()
-    assert code == (-number if number == signal.SIGKILL else 128 + number)
-    assert not (tmp_path / "frames.json").exists()
-    second = Walk()
-    assert np.array_equal(run(second, tmp_path, time=600.0).positions, whole)
-    assert 0 < second.calls < 1200
-
-
-def test_signal_handlers_are_put_back(tmp_path):
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    run(folder=tmp_path)
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 # replicas that fail
@@ -316,13 +206,9 @@ def test_a_replica_without_a_good_frame_has_no_run():
 
 
 def test_all_lost_is_an_error_that_a_second_call_repeats(tmp_path):
-    class Doomed(Walk):
-        def step(self, state: State, rng: Generator) -> State:
-            return super().step(state, rng)._replace(positions=state.positions * float("nan"))
-
     for _ in range(2):
-        with pytest.raises(Unstable, match=r"all 4 replicas.*finite"):
-            run(Doomed(), tmp_path)
+        with pytest.raises(Unstable, match=r"all 1 replicas.*finite"):
+            run(Walk((0, 0.0, "nan")), tmp_path, replicas=1)
 
 
 def test_healthy_replicas_are_left_alone():
@@ -362,14 +248,9 @@ def test_a_close_approach_is_told_once():
         ({"bond_lengths": np.ones(3)}, "2 lengths"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(changes, words):
+def test_settings_that_make_no_sense_are_refused_and_create_nothing(tmp_path, changes, words):
     with pytest.raises(ValueError, match=words):
-        run(**changes)
-
-
-def test_a_refusal_creates_nothing(tmp_path):
-    with pytest.raises(ValueError, match="whole number"):
-        run(folder=tmp_path / "new", every=0.7)
+        run(folder=None if "max_hours" in changes else tmp_path / "new", **changes)
     assert not (tmp_path / "new").exists()
 
 
@@ -390,28 +271,19 @@ def numbered(count: int, weights: np.ndarray | None = None) -> Frames:
     return Frames(BEADS, positions, (count,), 1.0, 300.0, weights=weights)
 
 
-def test_starts_are_drawn_without_replacement_where_possible():
-    picked = pick_starts(numbered(50), 50, np.random.default_rng(0))[:, 0, 0]
-    assert sorted(picked) == list(range(50))
-    assert list(picked) != sorted(picked)
-    assert len(set(pick_starts(numbered(50), 20, np.random.default_rng(0))[:, 0, 0])) == 20
-    counts = np.bincount(pick_starts(numbered(7), 30, np.random.default_rng(0))[:, 0, 0].astype(int), minlength=7)
-    assert set(counts) <= {4, 5}
+def picked(frames: Frames, number: int, seed: int = 0) -> list[int]:
+    return pick_starts(frames, number, np.random.default_rng(seed))[:, 0, 0].astype(int).tolist()
 
 
-def test_starts_follow_the_weights():
+def test_starts_are_drawn_by_their_weights_and_in_random_order():
+    first = picked(numbered(50), 50)
+    assert first == picked(numbered(50), 50) != picked(numbered(50), 50, seed=1)
+    assert first != sorted(first) == list(range(50))
+    assert len(set(picked(numbered(50), 20))) == 20
+    assert set(np.bincount(picked(numbered(7), 30))) <= {4, 5}
     weights = np.array([0.0, 1.0, 2.0, 0.5, 0.0])
-    frames, counts = numbered(5, weights), np.zeros(5)
-    for seed in range(400):
-        counts += np.bincount(pick_starts(frames, 5, np.random.default_rng(seed))[:, 0, 0].astype(int), minlength=5)
-    assert counts[0] == counts[4] == 0
-    assert np.allclose(counts / 2000, weights / weights.sum(), atol=0.015)  # each draw is off by less than one in five
-
-
-def test_starts_with_the_same_seed_are_the_same():
-    frames = numbered(50)
-    draws = [pick_starts(frames, 9, np.random.default_rng(seed)) for seed in (1, 1, 2)]
-    assert np.array_equal(draws[0], draws[1])
-    assert not np.array_equal(draws[0], draws[2])
+    shares = np.mean([np.bincount(picked(numbered(5, weights), 5, seed), minlength=5) / 5 for seed in range(400)], 0)
+    assert shares[0] == shares[4] == 0
+    assert np.allclose(shares, weights / weights.sum(), atol=0.015)  # each draw is off by less than one in five
     with pytest.raises(ValueError, match="at least one"):
-        pick_starts(frames, 0, np.random.default_rng(0))
+        picked(numbered(50), 0)

@@ -10,10 +10,9 @@ from walks import asked
 from cgsurrogate import workflows
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.core.propagator import Stepper
+from cgsurrogate.core.propagator import Stepper, divisor_near
 from cgsurrogate.models.model import Model
-from cgsurrogate.simulation.monte_carlo.sampler import sentences, usual_period
-from cgsurrogate.simulation.replica_exchange import usual_period as usual_exchange_period
+from cgsurrogate.simulation.monte_carlo.sampler import sentences
 
 RUNGS = (KELVIN, 400.0, 500.0)
 SHORT = Beads(("X",) * 3, (0,) * 3, (12.0,) * 3, (0,) * 3, ("UNK",) * 3, ((0, 1), (1, 2)))
@@ -59,6 +58,8 @@ def test_whole_rounds_of_moves_lie_between_frames(tmp_path, changes, steps):
     assert all("no physical time" in line for line in sentences(known.monte_carlo))
     if "temperatures" in changes:
         assert frames.out_of_order == "frames of exchanging replicas"
+    elif steps:
+        assert frames.out_of_order == f"frames of Monte Carlo {' and '.join(steps)} moves"
 
 
 def test_replicas_fill_ladders_and_exchanges_fit_between_frames(tmp_path):
@@ -99,5 +100,5 @@ def test_what_does_not_fit_is_refused_in_one_line_and_leaves_nothing(tmp_path, c
 
 
 def test_usual_periods_divide_the_steps_between_frames():
-    assert [usual_period(n) for n in (1, 5, 7, 8, 100)] == [1, 5, 7, 4, 5]
-    assert [usual_exchange_period(n) for n in (1, 10, 50, 250, 62, 1000, 23)] == [1, 10, 25, 25, 31, 25, 23]
+    assert [divisor_near(n, 5) for n in (1, 5, 7, 8, 100)] == [1, 5, 7, 4, 5]
+    assert [divisor_near(n, 25) for n in (1, 10, 50, 250, 62, 1000, 23)] == [1, 10, 25, 25, 31, 25, 23]

@@ -18,13 +18,12 @@ from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.simulation.monte_carlo import hmm
 from cgsurrogate.simulation.monte_carlo.hmm import CELLS, HiddenMarkovModel
-from cgsurrogate.simulation.monte_carlo.move import Move, Proposal
+from cgsurrogate.simulation.monte_carlo.move import Move, Proposal, measured
 from cgsurrogate.simulation.monte_carlo.pivot import PivotMove
 
 LENGTHS = (2, 3, 4, 6)  # of blocks; and all of the chain
 SOFT = 1.0  # radian; a dihedral with less room than that has one well, and is in no block
 LEAST_FRAMES = 200
-PIECE = 4000  # frames that are measured together
 
 
 class BlockMove(Move):
@@ -97,6 +96,5 @@ def learned(pivot: PivotMove, frames: Frames) -> BlockMove | None:
         return None
     one = np.ones((len(places), 1, CELLS))
     empty = BlockMove(pivot, places, HiddenMarkovModel(np.ones(1), one[1:, :, :1], one))
-    pieces = [torch.from_numpy(np.array(x[start : start + PIECE], np.float32)) for start in range(0, len(x), PIECE)]
-    cells = torch.cat([empty.cells(empty.measure(piece)) for piece in pieces]).numpy()
+    cells = empty.cells(measured(empty.measure, x)).numpy()
     return BlockMove(pivot, places, hmm.fit(cells, weights, places < pivot.dihedrals))

@@ -82,8 +82,7 @@ def fit(cells: np.ndarray, weights: np.ndarray, periodic: np.ndarray, states: in
     It begins with every coordinate's range cut into ``states`` parts of equal weight. Nothing is drawn at random, and
     what comes out is rounded, so that the same frames give the same model again.
     """
-    step = max(1, -(-len(cells) // MOST_FRAMES))
-    cells, weights = cells[::step], weights[::step] / weights[::step].sum()
+    weights = weights / weights.sum()
     places = cells.shape[1]
     emission = np.stack([_parts(cells[:, t], weights, states) for t in range(places)])
     emission = np.stack([_smooth(e, p) for e, p in zip(emission, periodic, strict=True)])

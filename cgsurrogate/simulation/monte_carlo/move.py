@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+import torch
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.energy import Energy
+
+PIECE = 4000  # frames that are measured together
+
+
+def measured(values: Callable[[Tensor], Tensor], positions: np.ndarray) -> Tensor:
+    """(T, D): what a move measures at (B, N, 3) nm, of (T, N, 3) nm."""
+    pieces = [positions[start : start + PIECE] for start in range(0, len(positions), PIECE)]
+    return torch.cat([values(torch.from_numpy(np.array(piece, np.float32))) for piece in pieces])
 
 
 class Proposal(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy, Sum
-from cgsurrogate.core.propagator import Propagator, State, divisor_near
+from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.models.evaluation.evaluator import Forces, terms_of
 from cgsurrogate.simulation.monte_carlo.move import Move
@@ -73,7 +73,8 @@ class HybridSampler(Propagator):
         self.kinds = tuple(kind for group in schedule for move in group.moves for kind in move.kinds)
         if len(set(self.kinds)) < len(self.kinds):
             raise ValueError(f"expected every kind of move once, got {', '.join(self.kinds)}")
-        self.energies = [Forces(_changing(energy, group.moves)).energies for group in schedule]
+        changing = ([t for t in terms_of(energy) if any(move.changes(t) for move in g.moves)] for g in schedule)
+        self.energies = [Forces(Sum(*terms)).energies for terms in changing]  # the terms that a move can change
         self.temperature, self.lag = integrator.temperature, integrator.lag * self.period
         self.mixes_temperatures = integrator.mixes_temperatures  # type: ignore[misc]
 
@@ -165,13 +166,3 @@ def sentences(monte_carlo: Mapping[str, Mapping[str, Any]]) -> list[str]:
         inside = f" ({', '.join(each)})" if each else ""
         lines.append(f"Monte Carlo {name} moves: {about['acceptance']:.1%} accepted{inside}{stuck}; no physical time")
     return lines
-
-
-def usual_period(steps: int) -> int:
-    """The divisor of the steps between frames that is nearest to ``PERIOD`` in ratio."""
-    return divisor_near(steps, PERIOD)
-
-
-def _changing(energy: Energy, moves: Sequence[Move]) -> Energy:
-    """The terms that one of the moves can change; modules are shared."""
-    return Sum(*(term for term in terms_of(energy) if any(move.changes(term) for move in moves)))

@@ -15,17 +15,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.geometry.torsion_moves import Moves
 from cgsurrogate.simulation.monte_carlo.mixture import Mixture, choose
-from cgsurrogate.simulation.monte_carlo.move import Move, Proposal
+from cgsurrogate.simulation.monte_carlo.move import Move, Proposal, measured
 
 LEFT_OUT = 0.2  # share of the frames, by whole runs, on which the number of groups is chosen
-PIECE = 4000  # frames that are measured together
 WHOLE = 0.5  # share of moves of all dihedrals and angles
 
 
@@ -71,11 +69,6 @@ class IndependenceMove(Move):
 
 def fitted(moves: Moves, frames: Frames) -> Mixture:
     """The mixture of frames that suits runs left out of its fit best."""
-    kept, held = ((_values(moves, part), torch.from_numpy(part.probabilities)) for part in frames.split(LEFT_OUT, 0))
+    parts = frames.split(LEFT_OUT, 0)
+    kept, held = ((measured(moves.values, p.positions), torch.from_numpy(p.probabilities)) for p in parts)
     return choose(*kept, moves.turns, held, Generator().manual_seed(0))
-
-
-def _values(moves: Moves, frames: Frames) -> Tensor:
-    """(T, M) radian."""
-    pieces = np.array_split(np.arange(len(frames)), -(-len(frames) // PIECE))
-    return torch.cat([moves.values(torch.from_numpy(np.array(frames.positions[b], np.float32))) for b in pieces])
