@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
 from torch import Tensor
-from wells import COLD, KT, STRENGTH, Well, generator
+from wells import COLD, KT, STRENGTH, DoubleWell, Well, generator
 
 from cgsurrogate.core import registry, units
 from cgsurrogate.core.energy import forces
@@ -92,6 +93,28 @@ def test_overdamped_in_a_harmonic_well():
     value, error = configurational(x, STRENGTH)
     assert error < 1.5
     assert abs(value - COLD) < 4 * error
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    ("baoab", {"timestep": 0.01, "friction": 10.0}), ("overdamped", {"timestep": 0.006, "friction": 5.0})
+])  # fmt: skip
+def test_double_well_density(kind, options):
+    energy, batch = DoubleWell(2 * KT), 400
+    moves = built(kind, [12], energy, centre=False, **options)
+    start = torch.zeros(batch, 1, 3, dtype=torch.float64)
+    start[: batch // 2, :, 0], start[batch // 2 :, :, 0] = 0.2, -0.2
+    x, _ = sample(moves, start, burn=300, count=200, every=10)
+    x = x[..., 0, 0].T  # (B, S)
+    edges = torch.linspace(-0.36, 0.36, 19, dtype=torch.float64)
+    fine = torch.linspace(-0.6, 0.6, 24001, dtype=torch.float64)
+    density = torch.exp(-energy.height * (1 - (fine / 0.2) ** 2) ** 2 / KT)
+    which = torch.bucketize(fine, edges)
+    exact = torch.tensor([density[which == i].sum() for i in range(1, len(edges))]) / density.sum()
+    each = torch.stack([((x >= a) & (x < b)).double().mean(1) for a, b in itertools.pairwise(edges)])
+    error = each.std(1) / math.sqrt(batch)
+    assert error.max() < 0.005
+    assert ((each.mean(1) - exact) / error).abs().max() < 4.5
+    assert ((x[:, 0] > 0) != (x[:, -1] > 0)).any()  # the barrier was crossed, so the populations were tested
 
 
 def test_start_has_the_velocities_of_maxwell_and_boltzmann():

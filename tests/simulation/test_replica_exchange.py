@@ -8,8 +8,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.special import betainc
-from wells import FREEDOM, Still, Well, equilibrium, generator
+from wells import FREEDOM, KT, STRENGTH, Still, Well, equilibrium, generator
 
 from cgsurrogate.core import units
 from cgsurrogate.core.energy import Energy
@@ -51,6 +52,42 @@ def test_acceptance_is_the_exact_one_of_harmonic_systems():
 def _exponent(state: State, rungs, first: int) -> np.ndarray:
     cold, hot = state.energy.reshape(-1, len(rungs))[:, first : first + 2].numpy().T
     return (1 / units.thermal_energy(rungs[first]) - 1 / units.thermal_energy(rungs[first + 1])) * (cold - hot)
+
+
+def test_exchanges_alone_leave_the_density_at_every_temperature():
+    """Energies of harmonic systems over kT are half a chi-square, before and after many exchanges."""
+    rungs = temperature_ladder.geometric(300, 600, 5)
+    moves, rng = still(rungs), generator(2)
+    state = moves.start(equilibrium(rungs, 8000, rng), rng)
+    for _ in range(6):
+        state = moves.step(state, rng)
+    moved = (state.ladder[:, PLACE] != torch.arange(len(state.ladder)) % 5).double().mean()
+    assert moved > 0.5
+    for place, kelvin in enumerate(rungs):
+        reduced = state.energy[state.ladder[:, PLACE] == place].numpy() / units.thermal_energy(kelvin)
+        assert len(reduced) == 8000
+        assert stats.kstest(2 * reduced, stats.chi2(FREEDOM).cdf).pvalue > 1e-4
+
+
+def test_detailed_balance_of_one_pair():
+    """Two fixed energies: the ratio of the chances to swap and to swap back is the ratio of the two probabilities."""
+    rungs, count = (300.0, 400.0), 40_000
+    high = 3.0 * KT
+    x = torch.zeros(2 * count, 4, 3, dtype=torch.float64)
+    chances = []
+    for hot in (0, 1):  # the replica that holds the higher energy is the cold or the hot one
+        x[:] = 0
+        x[hot::2, 0, 0] = math.sqrt(2 * high / STRENGTH)
+        rng = generator(3 + hot)
+        moves = still(rungs)
+        chances.append(
+            temperature_ladder.notes(moves.step(moves.start(x, rng), rng).ladder.numpy(), rungs)["acceptance"][0]
+        )
+    ratio = math.exp(high * (1 / units.thermal_energy(300) - 1 / units.thermal_energy(400)))
+    error = math.sqrt((1 - chances[1]) / chances[1] / count)
+    assert chances[0] == 1.0  # downhill is always taken
+    assert abs(chances[0] / chances[1] / ratio - 1) < 4 * error
+    assert 0.2 < chances[1] < 0.8
 
 
 def test_places_are_a_permutation_and_velocities_follow():
