@@ -28,7 +28,7 @@ from torch import Generator, Tensor, nn
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 from cgsurrogate.simulation.run import pick_starts
 from cgsurrogate.training.force_field import energy_objective
 from cgsurrogate.training.loop import fit
@@ -54,7 +54,9 @@ class Score:
     """Held-out loss of every frame, and the mean of the noise, by networks with their log partition."""
 
     def __init__(self, priors: Sum, training: Frames, held_out: Frames):
-        self.contrast = NoiseContrast(Moves(training.beads), _rest(priors), training, Generator().manual_seed(99))
+        self.contrast = NoiseContrast(
+            TorsionMoves(training.beads), _rest(priors), training, Generator().manual_seed(99)
+        )
         self.frames, self.kT = held_out, training.kT
         self.x = torch.tensor(np.array(held_out.positions, np.float32))
         self.rest = torch.cat([self.contrast._rest(block) for block in self.x.split(1000)])

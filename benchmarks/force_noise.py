@@ -18,7 +18,7 @@ from cgsurrogate.data import force_aggregation
 from cgsurrogate.data.formats import arrays
 from cgsurrogate.data.formats.sources import load_topology
 from cgsurrogate.data.mapping import Mapping
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 
 
 @click.command()
@@ -58,7 +58,7 @@ def _cut(specs: tuple[str, ...], fit: float) -> tuple[np.ndarray, np.ndarray]:
 def _torque(mapping: Mapping, positions: np.ndarray, forces: np.ndarray) -> float:
     """Mean squared torque over frames and moves; nan where nothing can turn."""
     try:
-        moves = Moves(mapping.beads)
+        moves = TorsionMoves(mapping.beads)
     except ValueError:
         return float("nan")
     x, f = (torch.from_numpy(part) for part in (mapping.positions(positions), mapping.forces(forces)))

@@ -22,7 +22,7 @@ KAPPA, CENTRE = 2.5, -1.1  # of the dihedral in the toys: U = -KAPPA kT cos(phi 
 class Torsion(Energy):
     """The known energy of the toys."""
 
-    handed = True
+    chiral = True
 
     def forward(self, positions: Tensor) -> Tensor:
         return -KAPPA * KT * (contract.dihedral_of(positions) - CENTRE).cos()

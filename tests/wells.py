@@ -28,7 +28,7 @@ class Well(Energy):
 
 
 class Still(Propagator):
-    """Moves nothing, so that what is around it is all that happens."""
+    """TorsionMoves nothing, so that what is around it is all that happens."""
 
     mixes_temperatures, temperature, lag = True, COLD, 1.0
 

@@ -50,11 +50,11 @@ class Energy(nn.Module, abc.ABC):
     """A potential energy of one molecule (its ``Beads`` are bound when it is built).
 
     ``stiff`` marks the terms that hold the local geometry: bonds, angles, impropers.
-    ``handed`` says whether the energy can tell a molecule from its mirror image.
+    ``chiral`` says whether the energy can tell a molecule from its mirror image.
     """
 
     stiff: ClassVar[bool] = False
-    handed: ClassVar[bool] = False
+    chiral: ClassVar[bool] = False
 
     @abc.abstractmethod
     def forward(self, positions: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 
 class Propagator(nn.Module, abc.ABC):
-    """Moves a batch of replicas. ``lag`` is the time in ps that one step advances.
+    """TorsionMoves a batch of replicas. ``lag`` is the time in ps that one step advances.
 
     Replicas are independent unless ``temperatures`` (K) names a ladder on which they exchange. ``mixes_temperatures``
     says that a step moves each replica at its ``State.temperature`` where there is one, and passes on what it does not

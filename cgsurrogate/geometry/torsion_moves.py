@@ -15,7 +15,7 @@ from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals, cross,
 from cgsurrogate.geometry.molecule import Molecule
 
 
-class Moves(nn.Module):
+class TorsionMoves(nn.Module):
     """M moves: each turns a side of the molecule about an axis. Dihedrals turn about their bond, angles about their
     normal.
 

@@ -22,7 +22,7 @@ LONG, SHORT = 0.38, 0.15  # nm, first guess of a bond between CA beads, and of a
 
 
 def extended(beads: Beads, energy: Energy) -> np.ndarray:
-    """(N, 3) nm: the stretched molecule with the bonds, angles and hands of ``energy``.
+    """(N, 3) nm: the stretched molecule with the bonds, angles and chirality of ``energy``.
 
     Every dihedral that can be turned is held at 180 degrees while the stiff terms of the energy (bonds, angles,
     impropers) are minimised; the other terms have no say.

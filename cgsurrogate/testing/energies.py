@@ -68,17 +68,17 @@ def it_is_blind_to_shifts_and_turns(kind: Kind) -> None:
     expect(twist < 1e-10 * size, "forces without a torque", f"{twist:.2g} kJ/mol", INTERNAL)
 
 
-def it_tells_a_mirror_image_if_and_only_if_it_is_handed(kind: Kind) -> None:
+def it_tells_a_mirror_image_if_and_only_if_it_is_chiral(kind: Kind) -> None:
     energy, x = _double(kind)
     value = energy(x).detach()
     off = float((energy(x * torch.tensor([-1.0, 1.0, 1.0])) - value).abs().max())
-    if energy.handed:
+    if energy.chiral:
         fine = off > 1e-3 * float(value.std())
-        expect(fine, "another energy of the mirror image, as handed = True says", "the same", "set handed = False")
+        expect(fine, "another energy of the mirror image, as chiral = True says", "the same", "set chiral = False")
     else:
         fine = off < 1e-12 * max(float(value.abs().max()), 1.0)
-        remedy = "set handed = True in the class, or use quantities that a mirror leaves alone"
-        expect(fine, "the same energy of the mirror image, as handed = False says", f"{off:.2g} kJ/mol more", remedy)
+        remedy = "set chiral = True in the class, or use quantities that a mirror leaves alone"
+        expect(fine, "the same energy of the mirror image, as chiral = False says", f"{off:.2g} kJ/mol more", remedy)
 
 
 def its_force_is_minus_its_slope(kind: Kind) -> None:
@@ -219,7 +219,7 @@ ENERGY: tuple[Law, ...] = (
     it_gives_one_finite_energy_a_frame_that_depends_on_the_positions,
     frames_of_a_batch_do_not_see_each_other,
     it_is_blind_to_shifts_and_turns,
-    it_tells_a_mirror_image_if_and_only_if_it_is_handed,
+    it_tells_a_mirror_image_if_and_only_if_it_is_chiral,
     its_force_is_minus_its_slope,
     a_simulation_evaluates_the_same_energy,
     its_state_dict_is_all_that_there_is,

@@ -18,7 +18,7 @@ from cgsurrogate.core.energy import Energy, Prior, Sum, forces
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.core.statistics import systematic
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 from cgsurrogate.training.batches import WeightedFrames
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives import maximum_likelihood, self_contrast
@@ -153,7 +153,7 @@ def energy_objective(objective: str, priors: Sum, kept: Frames, held: Frames, se
         priors: fitted; they are taken off the forces, and the network learns what is left.
         kept, held: frames to learn from, and to validate on.
     """
-    moves = Moves(kept.beads)
+    moves = TorsionMoves(kept.beads)
     train, check = ([torch.from_numpy(np.array(f.positions, np.float32))] for f in (kept, held))
     sample = systematic(torch.from_numpy(np.cumsum(kept.probabilities)), min(SAMPLE, len(kept)))
     local: Callable[..., Tensor] | None = None

@@ -1,4 +1,4 @@
-"""Moves of dihedrals and angles: each changes one coordinate and no other, and torques are slopes along them."""
+"""TorsionMoves of dihedrals and angles: each changes one coordinate and no other, and torques are slopes along them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cgsurrogate.core.energy import forces
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
 from cgsurrogate.geometry.molecule import Molecule
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 
 
 def internal(beads: Beads, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -28,7 +28,7 @@ def internal(beads: Beads, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def test_a_move_changes_one_coordinate_by_its_amount_and_no_other():
     beads, x = contract.peptide(), contract.conformations(3)
-    moves = Moves(beads).double()
+    moves = TorsionMoves(beads).double()
     assert moves.turns == len(Molecule.of(beads).dihedrals) and moves.bends == len(Molecule.of(beads).angles)
     before = torch.cat(internal(beads, x), 1)
     bonds = torch.tensor(beads.bonds)
@@ -47,7 +47,7 @@ def test_a_move_changes_one_coordinate_by_its_amount_and_no_other():
 
 def test_torques_are_slopes_along_the_moves():
     beads, x = contract.peptide(), contract.conformations(3)
-    moves = Moves(beads).double()
+    moves = TorsionMoves(beads).double()
     energy = registry.build("priors", "repulsion", beads)
     energy.fit(contract.frames(50))
     energy, x = energy.double(), 0.8 * x

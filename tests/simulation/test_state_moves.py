@@ -8,7 +8,7 @@ from wells import Still, generator
 
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
 from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
 from cgsurrogate.training.loop import fit
@@ -17,7 +17,7 @@ from cgsurrogate.training.objectives.maximum_likelihood import SETTINGS, Maximum
 
 def of_values(wanted: np.ndarray) -> Frames:
     """With these dihedrals and angles (T, 5) radian, in two runs."""
-    x = Moves(BEADS).placed(exact(1).float().repeat(len(wanted), 1, 1), torch.from_numpy(wanted).float())
+    x = TorsionMoves(BEADS).placed(exact(1).float().repeat(len(wanted), 1, 1), torch.from_numpy(wanted).float())
     return Frames(BEADS, x.numpy(), (len(x) // 2,) * 2, 1.0, KELVIN)
 
 
@@ -48,7 +48,7 @@ class Tilt(Energy):
 
     def __init__(self):
         super().__init__()
-        self.strength, self.moves = torch.nn.Parameter(torch.zeros(())), Moves(BEADS)
+        self.strength, self.moves = torch.nn.Parameter(torch.zeros(())), TorsionMoves(BEADS)
 
     def forward(self, positions):
         return -KT * self.strength * self.moves.values(positions)[:, 0].cos()

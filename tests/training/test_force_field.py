@@ -12,7 +12,7 @@ from toy_energies import KT, Torsion, contract, error_of, network, toy, whole, w
 
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Sum, forces
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 from cgsurrogate.training.batches import WeightedFrames
 from cgsurrogate.training.force_field import train_energy
 from cgsurrogate.training.loop import fit
@@ -25,7 +25,7 @@ from cgsurrogate.training.settings import EnergySettings, TrainingSettings
 @pytest.mark.parametrize("objective", ["force", "denoise"])
 def test_slopes_are_learned_from_noisy_forces_or_from_noise(objective):
     frames = toy()
-    x, moves = torch.from_numpy(frames.positions), Moves(frames.beads)
+    x, moves = torch.from_numpy(frames.positions), TorsionMoves(frames.beads)
     noisy = forces(Torsion(), x)[1] + torch.randn(x.shape, generator=Generator().manual_seed(1)) * 30
     # noise of a tenth of a radian flattens the well by 1 / (1 + 2.5 * 0.01), two percent and a half
     loss, arrays, steps = (

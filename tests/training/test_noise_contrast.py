@@ -8,7 +8,7 @@ import torch
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 from cgsurrogate.training.batches import WeightedFrames
 from cgsurrogate.training.loop import fit
 from cgsurrogate.training.objectives import noise_contrast
@@ -23,7 +23,7 @@ def coupled_frames(count: int, seed: int) -> Frames:
     rng = np.random.default_rng(seed)
     beads = contract.chain_beads(5)
     base = torch.tensor([[0.0, 0, 0], [0.38, 0, 0], [0.5, 0.36, 0], [0.85, 0.4, 0.15], [0.95, 0.7, 0.35]])[None]
-    moves = Moves(beads)
+    moves = TorsionMoves(beads)
     first = rng.uniform(-np.pi, np.pi, count)
     second = first + rng.vonmises(0, COUPLING, count)
     wanted = torch.from_numpy(np.stack([first, second], 1)).float()
@@ -34,12 +34,12 @@ def coupled_frames(count: int, seed: int) -> Frames:
     return Frames(beads, x.numpy(), (count,), 1.0, 300.0)
 
 
-def dihedrals(moves: Moves, x: torch.Tensor) -> torch.Tensor:
+def dihedrals(moves: TorsionMoves, x: torch.Tensor) -> torch.Tensor:
     return moves.values(x)[:, : moves.turns]
 
 
 def test_the_noise_takes_every_coordinate_from_some_frame(peptide_frames):
-    moves = Moves(peptide_frames.beads)
+    moves = TorsionMoves(peptide_frames.beads)
     noise = noise_contrast.noise_frames(moves, peptide_frames, 50, torch.Generator().manual_seed(0))
     made = moves.values(noise)
     there = moves.values(torch.from_numpy(peptide_frames.positions))
@@ -49,7 +49,7 @@ def test_the_noise_takes_every_coordinate_from_some_frame(peptide_frames):
 
 def test_the_noise_has_the_marginals_but_not_the_coupling():
     frames = coupled_frames(4000, 1)
-    moves = Moves(frames.beads)
+    moves = TorsionMoves(frames.beads)
     data = dihedrals(moves, torch.from_numpy(frames.positions))
     noise = dihedrals(moves, noise_contrast.noise_frames(moves, frames, 4000, torch.Generator().manual_seed(0)))
     bessel = 0.5967  # I1(1.5) / I0(1.5)
@@ -59,7 +59,7 @@ def test_the_noise_has_the_marginals_but_not_the_coupling():
 
 def test_weights_are_respected():
     frames = coupled_frames(2000, 2)
-    moves = Moves(frames.beads)
+    moves = TorsionMoves(frames.beads)
     first = dihedrals(moves, torch.from_numpy(frames.positions))[:, 0]
     weighted = Frames(frames.beads, frames.positions, frames.lengths, 1.0, 300.0, weights=(first > 0).double().numpy())
     noise = dihedrals(moves, noise_contrast.noise_frames(moves, weighted, 500, torch.Generator().manual_seed(0)))
@@ -71,7 +71,7 @@ def test_contrast_finds_the_coupling(kind):
     frames, held = coupled_frames(6000, 3), coupled_frames(1000, 4)
     torch.manual_seed(0)
     network = Sum(registry.build("networks", kind, frames.beads, width=16))
-    moves = Moves(frames.beads)
+    moves = TorsionMoves(frames.beads)
     loss = noise_contrast.NoiseContrast(moves, Sum(), frames, torch.Generator().manual_seed(0), pool=6000)
     batches = [WeightedFrames([torch.from_numpy(f.positions)], f.probabilities) for f in (frames, held)]
     settings = TrainingSettings(steps=400, rate=5e-3, every=100)
@@ -92,7 +92,9 @@ def test_noise_that_judges_is_never_learned_from():
             seen.append({tuple(x.flatten().tolist()) for x in positions})
             return positions.sum((1, 2))
 
-    loss = noise_contrast.NoiseContrast(Moves(frames.beads), Sum(), frames, torch.Generator().manual_seed(0), pool=50)
+    loss = noise_contrast.NoiseContrast(
+        TorsionMoves(frames.beads), Sum(), frames, torch.Generator().manual_seed(0), pool=50
+    )
     module, rng, batch = (
         noise_contrast.WithLogPartition(Looks()),
         torch.Generator().manual_seed(1),

@@ -7,7 +7,7 @@
 
 A chain of 30 backbone beads has 435 pairs, but their distances follow from a dozen dihedrals, so that most pairs
 tell a network nothing new. Here a residue is one node. It sees the dihedrals of its own bonds (cosine and sine, so the
-energy is handed), and, through continuous filters (Schuett et al., J. Chem. Phys. 148, 241722 (2018)), the other
+energy is chiral), and, through continuous filters (Schuett et al., J. Chem. Phys. 148, 241722 (2018)), the other
 residues by the distances between CA and CA, CB and CB, O and N, N and O. The filters are scaled by the offset along the
 chain, which is what tells a helix's hydrogen bond from a turn's. In a mapping to CA a node is a bead.
 """
@@ -49,7 +49,7 @@ def build(beads: Beads, width: int = 64, layers: int = 1, radial: int = 10, cuto
 class Residues(Energy):
     """Weights belong to residues, sites and kinds of dihedrals; the output layer starts at zero."""
 
-    handed = True
+    chiral = True
 
     types: Tensor
 

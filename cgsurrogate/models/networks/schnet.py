@@ -10,7 +10,7 @@ product over (k, j); the radial functions are computed once and no network runs 
 an angle are no edges: the priors hold them (but for pairs two residues apart, as in a mapping to CA).
 
 Distances cannot tell a molecule from its mirror image. Sine and cosine of the proper dihedrals that a bead takes part
-in are therefore features of its node, and the energy is ``handed``.
+in are therefore features of its node, and the energy is ``chiral``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def build(beads: Beads, width: int = 32, layers: int = 1, radial: int = 10, cuto
 class SchNet(Energy):
     """Weights belong to bead types (``bead_types``), and the output layer starts at zero."""
 
-    handed = True
+    chiral = True
 
     types: Tensor
 

@@ -35,7 +35,7 @@ def build(beads: Beads, order: int = 5) -> DihedralPrior:
 class DihedralPrior(KindPrior):
     """Buffers ``series`` (K, 2 order) kJ/mol of cos, sin, cos 2, sin 2, ...; ``types`` (K, 4)."""
 
-    handed = True
+    chiral = True
     marginal = True
 
     series: Tensor

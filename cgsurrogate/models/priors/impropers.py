@@ -30,7 +30,7 @@ class ImproperPrior(KindPrior):
     """Buffers ``strength`` k (kJ/mol) and ``rest`` chi0 (radian), (K,); ``types`` (K, 4)."""
 
     stiff = True
-    handed = True
+    chiral = True
     marginal = True
 
     strength: Tensor

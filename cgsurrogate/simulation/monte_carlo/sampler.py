@@ -43,7 +43,7 @@ class Tally(NamedTuple):
 class HybridSampler(Propagator):
     """Steps of an integrator, with Monte Carlo moves in between; a step is the longest period of the moves.
 
-    Moves leave the Boltzmann distribution of positions at the temperature of each replica invariant. They leave
+    TorsionMoves leave the Boltzmann distribution of positions at the temperature of each replica invariant. They leave
     velocities alone, which must not depend on positions in equilibrium (``Propagator.moved``). So what the integrator
     leaves invariant, the whole does. Positions jump, so **the chain has no physical time**: ``lag`` counts dynamics.
 

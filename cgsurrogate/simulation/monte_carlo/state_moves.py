@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 from cgsurrogate.simulation.monte_carlo.mixture import Mixture, choose
 from cgsurrogate.simulation.monte_carlo.move import Move, Proposal, measured
 
@@ -34,7 +34,7 @@ class IndependenceMove(Move):
 
     def __init__(self, frames: Frames):
         super().__init__()
-        self.coordinates = Moves(frames.beads)
+        self.coordinates = TorsionMoves(frames.beads)
         self.density = fitted(self.coordinates, frames)
 
     def extra_repr(self) -> str:
@@ -67,7 +67,7 @@ class IndependenceMove(Move):
         return {"groups": len(self.density.shares)}
 
 
-def fitted(moves: Moves, frames: Frames) -> Mixture:
+def fitted(moves: TorsionMoves, frames: Frames) -> Mixture:
     """The mixture of frames that suits runs left out of its fit best."""
     parts = frames.split(LEFT_OUT, 0)
     kept, held = ((measured(moves.values, p.positions), torch.from_numpy(p.probabilities)) for p in parts)

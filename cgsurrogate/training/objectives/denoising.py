@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.energy import Energy, forces
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 
 
 class Denoising(nn.Module):
@@ -26,7 +26,13 @@ class Denoising(nn.Module):
     scale: Tensor  # (M,) radian
 
     def __init__(
-        self, moves: Moves, priors: Energy, positions: Tensor, kT: float, share: float = 0.2, largest: float = 0.07
+        self,
+        moves: TorsionMoves,
+        priors: Energy,
+        positions: Tensor,
+        kT: float,
+        share: float = 0.2,
+        largest: float = 0.07,
     ):
         super().__init__()
         self.moves, self.kT = moves, kT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.energy import Energy, forces
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 
 
 class ForceMatching(nn.Module):
@@ -22,7 +22,7 @@ class ForceMatching(nn.Module):
     unit: Tensor  # (M,) kJ/mol/radian
     force_unit: Tensor  # kJ/mol/nm
 
-    def __init__(self, moves: Moves, positions: Tensor, residual: Tensor, cartesian: float = 0.1):
+    def __init__(self, moves: TorsionMoves, positions: Tensor, residual: Tensor, cartesian: float = 0.1):
         super().__init__()
         self.moves, self.cartesian = moves, cartesian
         torques = moves.torques(positions, residual)

@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import draw
-from cgsurrogate.geometry.torsion_moves import Moves
+from cgsurrogate.geometry.torsion_moves import TorsionMoves
 
 POOL, POOL_COST, SHARE = 160_000, 1e8, 4  # noise frames, made once: at most so many; less where frames are few (SHARE
 # for each), or beads are many, since making one costs as the square of their number
@@ -43,7 +43,7 @@ class NoiseContrast(nn.Module):
     """
 
     def __init__(
-        self, moves: Moves, rest: Sum, frames: Frames, rng: Generator, ratio: int = 2, pool: int | None = None
+        self, moves: TorsionMoves, rest: Sum, frames: Frames, rng: Generator, ratio: int = 2, pool: int | None = None
     ):
         super().__init__()
         self.kT, self.ratio = frames.kT, ratio
@@ -72,7 +72,7 @@ def pool_size(frames: Frames) -> int:
     return int(min(POOL, max(10_000, min(SHARE * len(frames), POOL_COST / len(frames.beads) ** 2))))
 
 
-def noise_frames(moves: Moves, frames: Frames, count: int, rng: Generator) -> Tensor:
+def noise_frames(moves: TorsionMoves, frames: Frames, count: int, rng: Generator) -> Tensor:
     """(count, N, 3) nm: frames whose dihedrals and angles each come from another frame, all drawn by weight."""
     cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
     values = torch.cat([moves.values(_positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
