@@ -2,34 +2,13 @@
 
 import functools
 import multiprocessing
-import os
 import signal
-import time
 
 import pytest
+from tasks import hasty, patient
 
-from cgsurrogate.core.filesystem import locked
-from cgsurrogate.core.interrupts import Stopped, Watch, watching
+from cgsurrogate.core.interrupts import Stopped, Watch
 from cgsurrogate.core.worker_processes import run_tasks
-
-
-def patient(folder, tell):
-    """Works until it is asked to stop, and saves."""
-    with watching() as watch, locked(folder):
-        while not watch.requested:
-            tell("works")
-            time.sleep(0.05)
-        (folder / "saved").touch()
-        raise watch.reason("it")
-
-
-def hasty(folder, end, tell):
-    """Ends, one way or the other, once the other works."""
-    while not (folder / ".lock").exists():
-        time.sleep(0.05)
-    if isinstance(end, int):
-        os.kill(os.getpid(), end)
-    raise end
 
 
 @pytest.mark.parametrize(
