@@ -98,6 +98,7 @@ def test_draws_follow_the_density_jointly(sequence, other):
     assert abs(ratio.mean().item() - 1) < 5 * ratio.std().item() / math.sqrt(count)
 
 
+@pytest.mark.slow
 def test_each_angle_is_drawn_from_its_own_conditional_density():
     """The share of the conditional density below each drawn angle is uniform (Rosenblatt 1952)."""
     frames, count, size = make_frames("AGAGA"), 400, 400
