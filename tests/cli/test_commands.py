@@ -71,6 +71,7 @@ def test_every_command_has_help_and_an_example_that_parses(path, command):
     command.make_context("example", words[len(path) + 1 :]).close()
 
 
+@pytest.mark.slow
 def test_the_whole_chain_of_commands(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

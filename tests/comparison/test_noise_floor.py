@@ -224,6 +224,7 @@ def by_every_measure(rng, runs, length, training, shift=0.0):
 
 
 @pytest.mark.parametrize(("runs", "length", "training"), [(1, 4000, False), (10, 400, False), (10, 400, True)])
+@pytest.mark.slow
 def test_each_measure_judges_correlated_samples_of_one_distribution_within_about_95_in_100(runs, length, training):
     rng, repeats = np.random.default_rng(16), 60
     found = [by_every_measure(rng, runs, length, training) for _ in range(repeats)]
