@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,9 @@ from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models import extrapolation_scores
 from cgsurrogate.workflows.corrections import describe
+from cgsurrogate.workflows.settings import Report, silent
 
-Report = Callable[[float | None, str], None]
 CURVES = "metrics.csv"
-
-
-def silent(fraction: float | None, text: str) -> None:
-    """No progress."""
 
 
 def make_comparison(

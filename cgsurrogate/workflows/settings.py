@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
+
+Report = Callable[[float | None, str], None]
+"""Takes the share that is done (None: not known) and a word on it."""
+
+
+def silent(fraction: float | None, text: str) -> None:
+    """No progress."""
 
 
 @dataclasses.dataclass(frozen=True)

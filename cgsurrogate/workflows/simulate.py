@@ -19,7 +19,7 @@ from cgsurrogate.simulation.settings import REPLICAS, RunOptions, SamplerSetting
 from cgsurrogate.simulation.temperature_ladder import ALL
 from cgsurrogate.workflows.corrections import add_weights, make_correction, refuse_other_correction
 from cgsurrogate.workflows.samplers import completed, make_propagator
-from cgsurrogate.workflows.train import Report, silent
+from cgsurrogate.workflows.settings import Report, silent
 
 
 def starting_frames(model: Model, start: str) -> Frames:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,7 @@ from cgsurrogate.training.force_field import train_energy, training_part
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.training.state import History
 from cgsurrogate.training.stepper import train_stepper
-
-Report = Callable[[float | None, str], None]
-
-
-def silent(fraction: float | None, text: str) -> None:
-    """No progress."""
+from cgsurrogate.workflows.settings import Report, silent
 
 
 def make_energy(
