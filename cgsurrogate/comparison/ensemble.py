@@ -16,6 +16,7 @@ from cgsurrogate.analysis.results import (
     Surface,
     Timescales,
 )
+from cgsurrogate.comparison.judgement import Judgement
 from cgsurrogate.core.frames import Frames
 
 ROLES = ("reference", "surrogate", "baseline", "floor")
@@ -72,6 +73,8 @@ class Ensemble(Result):
         further: other divergences, by divergence and then by metric, each with a floor of its own: "KL divergence",
             "Wasserstein", "free-energy error", "populations".
         published: published metrics, by benchmark and then by metric.
+        judgement: against the reference; of surrogates, baselines and training runs. None where it was not asked for.
+        learned: of a surrogate, against the runs that it was trained on: did it learn them?
     """
 
     name: str
@@ -89,6 +92,8 @@ class Ensemble(Result):
     states: dict[str, StateKinetics] = dataclasses.field(default_factory=dict)
     further: dict[str, dict[str, Distance]] = dataclasses.field(default_factory=dict)
     published: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    judgement: Judgement | None = None
+    learned: Judgement | None = None
 
     @property
     def effective(self) -> float:
