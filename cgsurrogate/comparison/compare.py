@@ -14,12 +14,14 @@ from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.analysis.free_energy.divergences import JENSEN_SHANNON, POPULATIONS
 from cgsurrogate.analysis.kinetics import state_definitions
 from cgsurrogate.analysis.structure import Structure
-from cgsurrogate.comparison import baselines, verdict
+from cgsurrogate.comparison import baselines, sentences, warnings
 from cgsurrogate.comparison.comparison import Comparison, Ensemble
 from cgsurrogate.comparison.dynamics import MICRO, Columns, Dynamics
+from cgsurrogate.comparison.judgement import Judgement
 from cgsurrogate.comparison.published._base import PublishedBenchmark
 from cgsurrogate.comparison.settings import CVS, ComparisonSettings
 from cgsurrogate.comparison.thermodynamics import Thermodynamics
+from cgsurrogate.comparison.verdict.judge import judge
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks, blocks, groups, statistical_inefficiency
@@ -156,8 +158,8 @@ class _Work:
         return Comparison(
             ensembles[0],
             tuple(ensembles[1:]),
-            verdict.sentences(ensembles, self.reference.kT),
-            verdict.warnings(ensembles, self.frames, self.cut[REFERENCE].enough, settings["splits"]),
+            sentences.sentences(ensembles),
+            warnings.warnings(ensembles, self.frames, self.cut[REFERENCE].enough, settings["splits"]),
             settings,
         )
 
@@ -210,10 +212,29 @@ class _Work:
                     published={} if name == REFERENCE else self._of_papers(name),
                     sample=sample,
                     track=track,
+                    judgement=None if name == REFERENCE else self._judged(name, REFERENCE),
+                    learned=self._judged(name, TRAINING) if self._was_trained(name) else None,
                     notes=tuple(dynamics.notes[name]),
                 )
             )
         return made
+
+    def _was_trained(self, name: str) -> bool:
+        return self.roles[name] == "surrogate" and TRAINING in self.frames
+
+    def _judged(self, name: str, known: str) -> Judgement:
+        """One ensemble held against another, by the joint test."""
+        called = "training runs" if known == TRAINING else "held-out runs" if TRAINING in self.frames else "reference"
+        self.report(f"verdict: {name} against the {called}")
+        named = {state: (self.dynamics.named[known][state], own) for state, own in self.dynamics.named[name].items()}
+        return judge(
+            self.frames[known],
+            self.frames[name],
+            (self._inefficiency(known), self._inefficiency(name)),
+            self.rng(name, known, "verdict"),
+            named=named,
+            against=called,
+        )
 
     def _of_papers(self, name: str) -> dict[str, dict[str, float]]:
         if self.published:

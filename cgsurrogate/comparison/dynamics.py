@@ -48,6 +48,7 @@ class Dynamics:
         frames, cut: of every ensemble; the first one is the reference.
         rng: a stream of its own for every purpose.
         histograms: populations of states in blocks, by kind of state and then by ensemble.
+        named: by ensemble and state of the user, whether each frame lies in it, (T,) bool.
     """
 
     def __init__(self, frames: Mapping[str, Frames], cut: Mapping[str, Blocks], rng: Rng) -> None:
@@ -57,6 +58,7 @@ class Dynamics:
         self.notes: dict[str, list[str]] = {name: [] for name in frames}
         self.described: dict[str, list[dict[str, Any]]] = {}
         self.histograms: dict[str, dict[str, surfaces.BlockHistogram]] = {}
+        self.named: dict[str, dict[str, np.ndarray]] = {name: {} for name in frames}
 
     def of_projection(
         self, projection: CV, projected: Mapping[str, np.ndarray], columns: Columns, macrostates: int | None = None
@@ -136,12 +138,10 @@ class Dynamics:
         )
         for name, frames in self.frames.items():
             own = columns[name]
+            labels = state_definitions.labels(states, own.values, own.angles)
+            self.named[name] = {state.name: labels == k for k, state in enumerate(states)}
             self.states[name][NAMED] = transitions.measure(
-                state_definitions.labels(states, own.values, own.angles),
-                [s.name for s in states],
-                frames,
-                self.cut[name],
-                self.rng(name, NAMED),
+                labels, [s.name for s in states], frames, self.cut[name], self.rng(name, NAMED)
             )
 
     def _places(self, labels: np.ndarray, count: int, plane: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the verdict says of one ensemble against another: one finding for each thing that is judged, and the sentence."""
+"""What the verdict says of one ensemble against another: a finding for each thing that is judged, and a sentence."""
 
 from __future__ import annotations
 

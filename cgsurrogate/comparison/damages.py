@@ -1,0 +1,213 @@
+"""Frames that are damaged on purpose, by a known amount: what a verdict must find, and what its power is measured with.
+
+Each function leaves its input alone and returns frames of the same molecule. Those that change the weights of frames
+(temperature, populations) give weighted frames; those that change positions keep the order in time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.geometry import measures
+from cgsurrogate.geometry.zmatrix import ZMatrix
+
+CHUNK = 20_000  # frames that are rebuilt at a time
+BINS, WIDTH = 36, 1.0  # of the density of torsions; width of the kernel in bins
+
+
+def reweighted(frames: Frames, factors: np.ndarray) -> Frames:
+    """The same frames, their weights multiplied by (T,) factors."""
+    weights = factors if frames.weights is None else np.asarray(frames.weights, float) * factors
+    return dataclasses.replace(frames, weights=np.asarray(weights, float))
+
+
+def state_factors(inside: np.ndarray, factor: float) -> np.ndarray:
+    """(T,) weights that multiply the population of a state, (T,) bool, by ``factor``; 0 where it is to be missing."""
+    return np.where(inside, factor, 1.0)
+
+
+def temperature_factors(log_density: np.ndarray, frames: Frames, kelvin: float) -> np.ndarray:
+    """(T,) weights that make the frames ``kelvin`` hotter: p^(T0 / T - 1), from (T,) log densities at T0."""
+    exponent = frames.temperature / (frames.temperature + kelvin) - 1
+    return np.asarray(np.exp(exponent * (log_density - log_density.max())))
+
+
+def torsion_log_density(frames: Frames) -> np.ndarray:
+    """(T, terms) log density of each pair of torsions (phi and psi of a residue), by smoothed histograms of the frames.
+
+    Of molecules without such pairs, of each torsion alone.
+    """
+    _, quads, pairs = measures.torsion_quads(frames.beads)
+    values = measures.evaluate(frames, len(quads), lambda x: measures.dihedrals(x, quads), 12 * len(quads))
+    terms = [list(pair) for pair in pairs] or [[k] for k in range(len(quads))]
+    return log_densities(values, terms, frames.probabilities)
+
+
+def log_densities(values: np.ndarray, terms: list[list[int]], weights: np.ndarray) -> np.ndarray:
+    """(T, Q) angles -> (T, terms) log density, in bins of 10 degrees, of the columns that each term names."""
+    from scipy.ndimage import gaussian_filter
+
+    found = np.empty((len(values), len(terms)))
+    bins = np.minimum(((values + np.pi) / (2 * np.pi) * BINS).astype(int), BINS - 1)
+    for k, columns in enumerate(terms):
+        flat = np.ravel_multi_index(tuple(bins[:, columns].T), (BINS,) * len(columns))
+        table = np.bincount(flat, weights, minlength=BINS ** len(columns)).reshape((BINS,) * len(columns))
+        smooth = gaussian_filter(table, WIDTH, mode="wrap").ravel()
+        found[:, k] = np.log(np.maximum(smooth, 1e-3 / len(values)))[flat]
+    return found
+
+
+def shuffled(frames: Frames, share: float, rng: np.random.Generator) -> Frames:
+    """A share of the frames with every angle and torsion taken from another frame, each from one of its own."""
+    chosen = rng.permutation(len(frames))[: round(share * len(frames))]
+    tree = ZMatrix(frames.beads)
+    bonds, angles, turns = (np.asarray(part) for part in tree.to_internal(_tensor(frames.positions[chosen])))
+    donors = _tensor(frames.positions[rng.integers(len(frames), size=min(len(frames), max(1000, len(chosen))))])
+    angles, turns = angles.copy(), turns.copy()
+    _, other_angles, other_turns = (np.asarray(part) for part in tree.to_internal(donors))
+    for own, other in ((angles, other_angles), (turns, other_turns)):
+        for k in range(own.shape[1]):
+            if own is angles or tree.torsion[k]:
+                own[:, k] = other[rng.integers(len(other), size=len(own)), k]
+    positions = np.array(frames.positions, np.float32)
+    if len(chosen):
+        built = tree.to_positions(torch.as_tensor(bonds), torch.as_tensor(angles), torch.as_tensor(turns))
+        positions[chosen] = np.asarray(built, np.float32)
+    return dataclasses.replace(frames, positions=positions)
+
+
+def blurred(frames: Frames, degrees: float, rng: np.random.Generator) -> Frames:
+    """Normal noise of a standard deviation in degrees on every torsion."""
+    return _rebuilt(frames, lambda tree, b, a, d: (b, a, d + tree_mask(tree) * _noise(d, degrees, rng)))
+
+
+def opened(frames: Frames, degrees: float) -> Frames:
+    """Every bond angle of the Z-matrix wider by so many degrees."""
+    return _rebuilt(frames, lambda tree, b, a, d: (b, a + float(np.radians(degrees)), d))
+
+
+def widened(frames: Frames, bond: tuple[int, int], factor: float) -> Frames:
+    """The distribution of one bond so many times as wide about its mean."""
+    wanted = tuple(sorted(bond))
+    tree = ZMatrix(frames.beads)
+    column = [tuple(sorted(row[:2])) for row in tree.refs[1:].tolist()].index(wanted)
+    mean = float(np.mean(measures.distances(np.asarray(frames.positions[:1000], float), np.array([wanted]))))
+
+    def wider(_: ZMatrix, b: torch.Tensor, a: torch.Tensor, d: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        b = b.clone()
+        b[:, column] = mean + factor * (b[:, column] - mean)
+        return b, a, d
+
+    return _rebuilt(frames, wider)
+
+
+def jittered(frames: Frames, picometres: float, rng: np.random.Generator, beads: np.ndarray | None = None) -> Frames:
+    """Normal noise of a standard deviation in picometres on every coordinate of the beads (of all by default)."""
+    positions = np.array(frames.positions, np.float32)
+    chosen = np.arange(positions.shape[1]) if beads is None else beads
+    noise = rng.normal(0, picometres / 1000, (len(positions), len(chosen), 3))
+    positions[:, chosen] += noise.astype(np.float32)
+    return dataclasses.replace(frames, positions=positions)
+
+
+def mirrored(frames: Frames) -> Frames:
+    """The mirror image."""
+    return dataclasses.replace(
+        frames, positions=np.asarray(frames.positions) * np.array([1, 1, -1], np.float32), forces=None
+    )
+
+
+def faster(frames: Frames, factor: float) -> Frames:
+    """All rates multiplied by a factor above 1: frames are left out, and the rest is said to be as far apart as before.
+
+    Runs get shorter by the factor.
+    """
+    index, lengths = [], []
+    for run in frames.runs:
+        kept = (run.start + np.arange(int((run.stop - run.start - 1) / factor) + 1) * factor).astype(int)
+        index.append(kept)
+        lengths.append(len(kept))
+    chosen = np.concatenate(index)
+    weights = None if frames.weights is None else frames.weights[chosen]
+    return dataclasses.replace(
+        frames,
+        positions=np.asarray(frames.positions[chosen]),
+        lengths=tuple(lengths),
+        forces=None,
+        weights=weights,
+        extrapolation=None,
+    )
+
+
+def frozen(frames: Frames, count: int, length: int, rng: np.random.Generator) -> Frames:
+    """``count`` frames, each of which stands still for ``length`` frames."""
+    chosen = rng.integers(len(frames), size=count)
+    positions = np.repeat(np.asarray(frames.positions[np.sort(chosen)]), length, 0)
+    return Frames(frames.beads, positions, (length,) * count, frames.dt, frames.temperature)
+
+
+def tree_mask(tree: ZMatrix) -> torch.Tensor:
+    """(N - 3,) 1 for a torsion, 0 for an improper."""
+    return torch.as_tensor(np.asarray(tree.torsion, np.float32))
+
+
+def _noise(like: torch.Tensor, degrees: float, rng: np.random.Generator) -> torch.Tensor:
+    return torch.as_tensor(rng.normal(0, np.radians(degrees), tuple(like.shape)).astype(np.float32))
+
+
+def _tensor(positions: np.ndarray) -> torch.Tensor:
+    return torch.as_tensor(np.array(positions, np.float32))
+
+
+def _rebuilt(frames: Frames, change: object) -> Frames:
+    """Frames built anew from changed bonds, angles and dihedrals."""
+    tree = ZMatrix(frames.beads)
+    positions = np.empty(frames.positions.shape, np.float32)
+    for start in range(0, len(frames), CHUNK):
+        x = _tensor(frames.positions[start : start + CHUNK])
+        built = tree.to_positions(*change(tree, *tree.to_internal(x)))  # type: ignore[operator]
+        positions[start : start + CHUNK] = np.asarray(built)
+    return dataclasses.replace(frames, positions=positions, forces=None)
+
+
+def without(frames: Frames, inside: np.ndarray) -> Frames:
+    """The frames outside a state, (T,) bool; a run that visits it falls into pieces, between which there is no time."""
+    return _pieces(frames, _stretches(frames, ~inside))
+
+
+def visited(frames: Frames, inside: np.ndarray, factor: float, rng: np.random.Generator) -> Frames:
+    """A state, (T,) bool, visited ``factor`` times as often: its visits are drawn anew, with replacement.
+
+    What lies between the visits stays as it is. Every visit is a run of its own.
+    """
+    visits = _stretches(frames, inside)
+    drawn = rng.integers(max(1, len(visits)), size=rng.poisson(factor * len(visits)))
+    return _pieces(frames, [*_stretches(frames, ~inside), *(visits[k] for k in drawn)])
+
+
+def _stretches(frames: Frames, inside: np.ndarray) -> list[slice]:
+    """Unbroken stretches of frames that are ``inside``, never across runs."""
+    found = []
+    for run in frames.runs:
+        edges = np.flatnonzero(np.diff(np.r_[False, inside[run], False].astype(int))) + run.start
+        found += [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+    return found
+
+
+def _pieces(frames: Frames, parts: list[slice]) -> Frames:
+    index = np.concatenate([np.arange(part.start, part.stop) for part in parts])
+    weights = None if frames.weights is None else frames.weights[index]
+    return Frames(
+        frames.beads,
+        np.asarray(frames.positions[index]),
+        tuple(part.stop - part.start for part in parts),
+        frames.dt,
+        frames.temperature,
+        weights=weights,
+        provenance=Provenance(physical_time=frames.provenance.physical_time, mixed_by=frames.provenance.mixed_by),
+    )

@@ -1,0 +1,238 @@
+"""What is judged, family by family: the figures of each, what amount of error they show, and how much is tolerable."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from cgsurrogate.comparison import damages
+from cgsurrogate.comparison.verdict import learned, observables, visits
+from cgsurrogate.comparison.verdict.learned import Landscape
+from cgsurrogate.comparison.verdict.observables import BlockMeans
+from cgsurrogate.comparison.verdict.permutation import Labels, Member, filtered, standardised
+from cgsurrogate.comparison.verdict.samples import Pair
+from cgsurrogate.core.frames import Frames
+
+KELVIN, BLUR, SHUFFLE = 15.0, 5.0, 0.10  # the damages that shapes are filtered for
+ENDS = 1.645  # standard normal quantile of a 90 % interval
+MAJORITY = 0.5
+PROBE = 3000  # frames that are damaged to learn a direction
+TOLERANCE = {"K": 15.0, "degrees": 1.0, "pm": 5.0, "%": 10.0, "x": 2.0, "sd": 0.25, "": 0.10}
+RATE_TOLERANCE, BLUR_TOLERANCE = 1.5, 5.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidate:
+    """One finding before its test.
+
+    Attributes:
+        members: figures that it rests on; the first one carries the amount.
+        kind: how a share becomes an amount in ``unit``, see ``amount_of``; "visits" and "none" have none.
+        size: the amount of one whole damage, which is a share of 1.
+        share, error: what was found, as a share of a whole damage, and its standard error.
+        per: share for one unit of the first member's figure.
+        bound: the largest amount that the data leave possible (90 %), where that is not the end of the interval.
+        note: what else is known, in words.
+        visits: to the state that it is about.
+    """
+
+    family: str
+    name: str
+    members: tuple[Member, ...]
+    unit: str = ""
+    kind: str = "difference"
+    size: float = 1.0
+    share: float = math.nan
+    error: float = math.nan
+    per: float = math.nan
+    bound: float = math.nan
+    tolerance: float = math.nan
+    note: str = ""
+    visits: visits.Visits | None = None
+
+    def amount(self, share: float) -> float:
+        """A share of a whole damage in the unit of the damage."""
+        if self.kind == "root":
+            return self.size * math.copysign(math.sqrt(abs(share)), share)
+        if self.kind == "factor":
+            return float(self.size ** np.clip(share, -8, 8))
+        return self.size * share
+
+
+def geometry(pair: Pair, labels: Labels) -> list[Candidate]:
+    """Bonds, angles and impropers: where the means and the widths of single terms are, each as its own worst."""
+    figures = observables.Geometry(pair.first.frames)
+    if not figures.names:
+        return []
+    blocks = observables.block_means(pair, figures, {}, {})
+    found = []
+    for kind, title, unit in (
+        ("bond", "bond lengths", "pm"),
+        ("angle", "bond angles", "degrees"),
+        ("improper", "impropers (how branches stand)", "degrees"),
+    ):
+        if blocks.of(kind).any():
+            found.append(_worst(blocks, labels, "geometry", title, unit, kind, width=f"{kind} width"))
+    return found
+
+
+def _worst(
+    blocks: BlockMeans, labels: Labels, family: str, title: str, unit: str, *kinds: str, width: str = ""
+) -> Candidate:
+    """The largest standardised difference among figures of some kinds; its amount in their unit (or in spreads)."""
+    chosen = blocks.of(*kinds)
+    scaled, spread = standardised(blocks.values[:, chosen])
+    z = labels.differences(scaled)
+    k = int(np.argmax(np.abs(z[0])))
+    unit_of = blocks.spread[chosen] if unit == "sd" else np.ones(chosen.sum())
+    size = np.where(unit_of > 0, spread / np.where(unit_of > 0, unit_of, 1), 0.0)
+    members = [Member(title, np.abs(z).max(1))]
+    names = np.array(blocks.names)[chosen]
+    note = f"worst: {names[k]}"
+    if width:
+        wide, wide_spread = standardised(blocks.values[:, blocks.of(width)])
+        zw = labels.differences(wide)
+        members.append(Member(f"{title}, widths", np.abs(zw).max(1)))
+        w = int(np.argmax(np.abs(zw[0])))
+        change = float(zw[0, w] * wide_spread[w])
+        note += f"; widest change of spread: {np.array(blocks.names)[blocks.of(width)][w]}, "
+        note += f"{math.copysign(math.sqrt(abs(change)), change):+.2g} {unit} (added in squares)"
+    typical = float(np.median(size[size > 0])) if (size > 0).any() else math.nan
+    error = math.sqrt(sum(1 / count for count in labels.counts))
+    return Candidate(
+        family, title, tuple(members), unit,
+        share=float(z[0, k] * size[k]), error=float(size[k]) * error, per=typical,
+        bound=float((np.abs(z[0]) * size + ENDS * size * error).max()), tolerance=TOLERANCE[unit], note=note,
+    )  # fmt: skip
+
+
+def _amounts(scores: np.ndarray, labels: Labels, name: str) -> tuple[Member, float, float]:
+    """Block scores of a filter: its member, the share of a whole damage that was found, and its standard error."""
+    signed = labels.differences(scores[:, None])[:, 0]
+    return Member(name, np.abs(signed)), float(signed[0]), float(signed[1:].std())
+
+
+def shape(blocks: BlockMeans, labels: Labels, rng: np.random.Generator) -> list[Candidate]:
+    """Temperature, blurred and uncorrelated torsions by matched filters, and any torsion, pair or distance at all."""
+    found = []
+    for key, title, unit, amount, kind, tolerance in (
+        ("temperature", "temperature", "K", KELVIN, "difference", TOLERANCE["K"]),
+        ("blurred", "sharpness of torsions", "degrees", BLUR, "root", BLUR_TOLERANCE),
+        ("shuffled", "correlation of angles and torsions", "%", 100 * SHUFFLE, "difference", TOLERANCE["%"]),
+    ):
+        if key not in blocks.directions:
+            continue
+        scores = filtered(blocks.values, blocks.directions[key], rng)
+        if scores is None:
+            continue
+        member, share, error = _amounts(scores, labels, title)
+        found.append(Candidate("shape", title, (member,), unit, kind, amount, share, error, 1.0, tolerance=tolerance))
+    for title, kinds in (
+        ("torsions, one by one", ("torsion",)),
+        ("neighbouring torsions", ("neighbours", "density")),
+        ("distances and slow directions", ("distance", "slow direction")),
+    ):
+        if blocks.of(*kinds).any():
+            found.append(_worst(blocks, labels, "shape", title, "sd", *kinds))
+    return found
+
+
+def shape_blocks(
+    pair: Pair, landscape: Landscape, rng: np.random.Generator, states: Mapping[str, np.ndarray]
+) -> BlockMeans:
+    """Figures of the shape with every direction: of the states as ``state NAME``."""
+    figures = observables.Shape(landscape, landscape.pooled.beads)
+    weightings = {name: damages.state_factors(_any(inside), 2.0) for name, inside in states.items()}
+    if len(landscape.terms):
+        total = landscape.log_density.sum(1)
+        weightings["temperature"] = damages.temperature_factors(total, landscape.pooled, KELVIN)
+    probe = _probe(landscape.pooled)
+    turned: dict[str, tuple[Frames, Frames]] = {}
+    if len(probe.beads) > 3 and probe.beads.bonds:
+        turned["blurred"] = (probe, damages.blurred(probe, BLUR, rng))
+        turned["shuffled"] = (probe, damages.shuffled(probe, 1.0, rng))
+    blocks = observables.block_means(pair, figures, weightings, turned)
+    if "shuffled" in blocks.directions:
+        blocks.directions["shuffled"] = blocks.directions["shuffled"] * SHUFFLE
+    return blocks
+
+
+def _any(inside: np.ndarray) -> np.ndarray:
+    return np.asarray(inside if inside.ndim == 1 else inside.any(1))
+
+
+def _probe(pooled: Frames) -> Frames:
+    """Evenly spaced frames, drawn by weight where they have weights."""
+    index = np.linspace(0, len(pooled) - 1, min(PROBE, len(pooled))).round().astype(int)
+    if pooled.weights is not None:
+        total = np.cumsum(pooled.probabilities)
+        index = np.searchsorted(total, (np.arange(len(index)) + 0.5) / len(index) * total[-1])
+        index = np.minimum(index, len(pooled) - 1)
+    return Frames(pooled.beads, pooled.positions[index], (len(index),), pooled.dt, pooled.temperature)
+
+
+def populations(
+    pair: Pair, states: Mapping[str, np.ndarray], blocks: BlockMeans, labels: Labels, rng: np.random.Generator
+) -> list[Candidate]:
+    """Every state: how often it is visited, and its population by a matched filter."""
+    found = []
+    for name, inside in states.items():
+        called = name
+        if inside.ndim == 1 and inside.mean() > MAJORITY:  # what is left of the frames is the rarer event
+            if name.startswith(learned.METASTABLE):
+                continue  # the other ones are judged
+            called, inside = f"not {name}", ~inside
+        seen = visits.count(pair, called, inside, labels)
+        if seen is None:
+            continue
+        members = [Member(f"visits to {called}", visits.deviances(seen, labels))]
+        scores = filtered(blocks.values, blocks.directions[name], rng)
+        if scores is not None:
+            members.append(_amounts(scores, labels, f"population of {name}")[0])
+        note = f"{seen.seen[1]:.3g} visits against {seen.seen[0]:.3g} of the reference"
+        note += f", population {100 * seen.populations[1]:.2g} % against {100 * seen.populations[0]:.2g} %"
+        found.append(
+            Candidate("populations", called, tuple(members), "x", "visits", tolerance=TOLERANCE["x"], note=note,
+                      visits=seen)
+        )  # fmt: skip
+    return found
+
+
+def kinetics(pair: Pair, landscape: Landscape, labels: Labels, rng: np.random.Generator) -> list[Candidate]:
+    """All rates, and those of the slow motions, by a filter for rates half as fast again; and any other of them."""
+    blocks = observables.kinetics(pair, landscape)
+    if not len(blocks.names):
+        return []
+    found = []
+    for title, kinds in (("rates of torsions", ("torsion",)), ("slow rates", ("slow",))):
+        chosen = blocks.of(*kinds)
+        if not chosen.any():
+            continue
+        scores = filtered(blocks.values[:, chosen], blocks.directions["rates"][chosen], rng)
+        if scores is None:
+            continue
+        member, share, error = _amounts(scores, labels, title)
+        wide = math.sqrt(_between_runs(pair, scores[: pair.first.count]))
+        member.values[0] /= wide
+        size = observables.STRETCH
+        found.append(
+            Candidate("kinetics", title, (member,), "x", "factor", size, share, error * wide, wide,
+                      tolerance=RATE_TOLERANCE)
+        )  # fmt: skip
+    return found
+
+
+def _between_runs(pair: Pair, scores: np.ndarray) -> float:
+    """How much more the means of the reference's runs vary than its blocks explain (ratio of variances), at least 1."""
+    _, run = np.unique(pair.first.run_of_block, return_inverse=True)
+    size = np.bincount(run)
+    runs, count = len(size), len(scores)
+    if runs < 2 or count - runs < 1:
+        return 1.0
+    means = np.bincount(run, scores) / size
+    within = float(((scores - means[run]) ** 2).sum()) / (count - runs)
+    between = float((size * (means - scores.mean()) ** 2).sum()) / (runs - 1)
+    return max(1.0, between / within) if within > 0 else 1.0

@@ -1,0 +1,191 @@
+"""One ensemble judged against another: blocks, families, the joint test, and a mark for each thing with its power."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cgsurrogate.comparison.judgement import AGREES, DIFFERS, FAMILIES, NOT_APPLICABLE, UNKNOWN, Finding, Judgement
+from cgsurrogate.comparison.verdict import candidates, learned, permutation, samples, words
+from cgsurrogate.comparison.verdict.candidates import ENDS, Candidate
+from cgsurrogate.comparison.verdict.permutation import Labels, Tested
+from cgsurrogate.comparison.verdict.samples import Pair
+from cgsurrogate.comparison.verdict.visits import Visits
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.statistics import statistical_inefficiency
+
+LEVEL = 0.05
+LEAST_BLOCKS = 4  # of either, for anything but geometry
+LEAST_RUNS, LEAST_KINETIC_BLOCKS = 3, 7  # of the reference, for kinetics
+GEOMETRY_BLOCKS = 8  # fewer slow blocks than that, and geometry gets blocks of its own, shorter ones
+NEGLIGIBLE = 0.2  # of the tolerance: an error that is certain, and that small, is no difference
+POWER = 0.8416  # standard normal quantile of 80 %
+
+
+def judge(
+    reference: Frames,
+    own: Frames,
+    inefficiencies: tuple[float, float],
+    rng: np.random.Generator,
+    *,
+    named: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    against: str = "held-out runs",
+    permutations: int = permutation.PERMUTATIONS,
+) -> Judgement:
+    """Judge ``own`` against ``reference``.
+
+    Args:
+        inefficiencies: frames of each between independent frames, by their slowest motion.
+        named: states of the user, whether each frame of the reference and of ``own`` lies in it, (T,) bool each.
+    """
+    pair = samples.paired(reference, own, inefficiencies)
+    labels = Labels.drawn(pair.counts, rng, permutations)
+    found: dict[str, list[Candidate]] = {name: [] for name in FAMILIES}
+    found["geometry"] = _geometry(reference, own, pair, labels, rng)
+    if min(pair.counts) >= 2:
+        landscape = learned.learn(pair, rng)
+        states = {**landscape.states, **_named(pair, named or {})}
+        blocks = candidates.shape_blocks(pair, landscape, rng, states)
+        found["shape"] = candidates.shape(blocks, labels, rng)
+        found["populations"] = candidates.populations(pair, states, blocks, labels, rng)
+        if pair.physical:
+            found["kinetics"] = candidates.kinetics(pair, landscape, labels, rng)
+    return _decided(found, pair, against)
+
+
+def _named(pair: Pair, named: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """States of the user for the pooled frames."""
+    return {
+        name: np.concatenate([one[sample.index] for one, sample in zip(both, pair.samples, strict=True)])
+        for name, both in named.items()
+    }
+
+
+def _geometry(reference: Frames, own: Frames, pair: Pair, labels: Labels, rng: np.random.Generator) -> list[Candidate]:
+    """Geometry on the blocks of the slow motions, or where these are few on blocks as its own memory asks."""
+    if min(pair.counts) >= GEOMETRY_BLOCKS:
+        return candidates.geometry(pair, labels)
+    from cgsurrogate.comparison.verdict.observables import Geometry
+
+    figures = Geometry(reference)
+    if not figures.names:
+        return []
+    memory = []
+    for frames in (reference, own):
+        run = max(frames.runs, key=lambda r: r.stop - r.start)
+        values = figures(np.asarray(frames.positions[run][:4000], float))[:, : len(figures.names) // 2]
+        memory.append(statistical_inefficiency(values, (slice(0, len(values)),)))
+    finer = samples.paired(reference, own, (memory[0], memory[1]))
+    if min(finer.counts) < LEAST_BLOCKS:
+        return []
+    return candidates.geometry(finer, Labels.drawn(finer.counts, rng, len(labels.masks) - 1))
+
+
+def _decided(found: Mapping[str, Sequence[Candidate]], pair: Pair, against: str) -> Judgement:
+    """Test every family, Holm over the families, then a mark for every finding."""
+    blocked = {name: _blocked(name, pair) for name in found}
+    tested: dict[str, Tested] = {}
+    for name, some in found.items():
+        members = [member for one in some for member in one.members]
+        if members and not blocked[name]:
+            result = permutation.test(members)
+            if result is not None:
+                tested[name] = result
+    adjusted = permutation.holm({name: one.p for name, one in tested.items()})
+    findings: list[Finding] = []
+    for name in FAMILIES:
+        factor = adjusted[name] / tested[name].p if name in tested else 1.0
+        for one in found[name]:
+            if name in tested:
+                critical = tested[name].critical_p(LEVEL / len(tested))
+                p = max(adjusted[name], min(1.0, factor * min(tested[name].members[m.name] for m in one.members)))
+                findings.append(_finding(one, p, critical, pair))
+            else:
+                findings.append(Finding(one.name, name, UNKNOWN, one.unit, text=blocked[name]))
+    findings += _absent(found, blocked, pair)
+    differs = any(p <= LEVEL for p in adjusted.values()) and any(f.mark == DIFFERS for f in findings)
+    applied = [f for f in findings if f.mark != NOT_APPLICABLE]
+    agrees = applied and all(f.mark == AGREES for f in applied)
+    mark = DIFFERS if differs else AGREES if agrees else UNKNOWN
+    judged = Judgement(against, mark, "", tuple(findings), adjusted, LEVEL, pair.counts)
+    return dataclasses.replace(judged, head=words.head(judged))
+
+
+def _blocked(family: str, pair: Pair) -> str:
+    """Why a family cannot be judged at all; empty if it can."""
+    first, second = pair.counts
+    if family == "geometry":
+        return ""
+    if first < LEAST_BLOCKS or second < LEAST_BLOCKS:
+        which = "the reference holds" if first <= second else "the surrogate holds"
+        return f"{which} only {min(first, second)} stretches of five correlation times"
+    if family == "kinetics" and pair.first.runs < LEAST_RUNS:
+        return f"the reference has {pair.first.runs} independent run(s); kinetics need {LEAST_RUNS}"
+    if family == "kinetics" and first < LEAST_KINETIC_BLOCKS:
+        return f"the reference holds only {first} stretches of five correlation times; kinetics need 7"
+    return ""
+
+
+def _absent(found: Mapping[str, Sequence[Candidate]], blocked: Mapping[str, str], pair: Pair) -> list[Finding]:
+    """A finding for each family without any candidate, that says why."""
+    rows = []
+    for family, title in (("shape", "torsions and distances"), ("populations", "populations"), ("kinetics", "rates")):
+        if found[family]:
+            continue
+        if blocked[family]:
+            rows.append(Finding(title, family, UNKNOWN, text=blocked[family], need=words.more(pair, LEAST_BLOCKS)))
+        elif family == "kinetics" and not pair.physical:
+            rows.append(Finding(title, family, NOT_APPLICABLE, text=pair.why_not))
+        elif min(pair.counts) < 2:
+            rows.append(Finding(title, family, UNKNOWN, text="a single block", need=words.more(pair, LEAST_BLOCKS)))
+    return rows
+
+
+def _finding(one: Candidate, p: float, critical: float, pair: Pair) -> Finding:
+    """Amount, interval and smallest visible error of a candidate, and its mark."""
+    edge = float(np.quantile(one.members[0].values[1:], 1 - critical))
+    if one.visits is not None:
+        return _of_visits(one, one.visits, p, edge, pair)
+    shares = (one.share, one.share - ENDS * one.error, one.share + ENDS * one.error, edge * one.per + POWER * one.error)
+    value, low, high, smallest = (one.amount(share) for share in shares)
+    neutral = 1.0 if one.kind == "factor" else 0.0
+    if one.kind == "factor":
+        inside, tiny = _factor_within(low, high, one.tolerance), _factor_within(low, high, one.tolerance**NEGLIGIBLE)
+        ratio = math.log(max(high / value, 1.0001)) / math.log(one.tolerance)
+    else:
+        bound = one.bound if math.isfinite(one.bound) else max(abs(low), abs(high))
+        inside, tiny = bound <= one.tolerance, bound <= NEGLIGIBLE * one.tolerance
+        ratio = (bound - abs(value)) / one.tolerance
+    mark = _mark(p, inside, tiny)
+    need = words.more(pair, pair.counts[0] * max(ratio, 1.2) ** 2) if mark == UNKNOWN else ""
+    note = one.note if abs(value - neutral) > 0 else ""
+    return Finding(one.name, one.family, mark, one.unit, value, low, high, smallest, one.tolerance, p, note, need)
+
+
+def _factor_within(low: float, high: float, tolerance: float) -> bool:
+    return low >= 1 / tolerance and high <= tolerance
+
+
+def _mark(p: float, inside: bool, tiny: bool) -> str:
+    """A difference is certain by the joint test, unless it is negligible; agreement is an interval within tolerance."""
+    if p <= LEVEL and not tiny:
+        return DIFFERS
+    return AGREES if inside else UNKNOWN
+
+
+def _of_visits(one: Candidate, seen: Visits, p: float, edge: float, pair: Pair) -> Finding:
+    value, low, high = seen.interval()
+    fewer, more = seen.detectable(edge)
+    mark = _mark(p, _factor_within(low, high, one.tolerance), _factor_within(low, high, one.tolerance**NEGLIGIBLE))
+    note, need = one.note, ""
+    if mark != DIFFERS:
+        note += f"; would have shown {words.either_way(fewer, more)}"
+    if mark == UNKNOWN:
+        wanted = seen.events_needed(one.tolerance)
+        need = words.more(pair, pair.counts[0] * max(wanted / max(seen.seen[0], 1.0), 1.2))
+    return Finding(
+        one.name, one.family, mark, "x", value, low, high, more, one.tolerance, p, note, need
+    )  # fmt: skip

@@ -1,0 +1,154 @@
+"""What a test needs to know of a molecule's landscape, learned from both ensembles together, blind to which is which.
+
+A projection, states, or a density that is learned from one of two ensembles fits the accidents of that one, and the
+two then differ by construction. What is learned from all blocks together does not depend on their labels, so the
+permutation test stays exact.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.analysis.kinetics import markov_model
+from cgsurrogate.comparison.damages import BINS, log_densities
+from cgsurrogate.comparison.verdict.samples import Pair
+from cgsurrogate.core import registry
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry import measures
+
+MOST_STATES = 6
+LEFT = "left-handed residues (phi > 0)"
+HELIX = "helix (three residues in a row)"
+METASTABLE = "state "
+HELIX_RUN = 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Landscape:
+    """Attributes:
+    pooled: both samples, the reference first.
+    values: (T, Q) torsions in radian, of all pooled frames.
+    terms: columns of the torsions (pairs phi and psi, else single ones) that have a log density.
+    log_density: (T, terms).
+    projection: of the pooled frames; None for a molecule too small for it.
+    projected: (T, D).
+    states: name -> (T,) bool, or (T, residues) for a state of several residues at once.
+    macrostates: (T,) number of the metastable state, -1 for none; None where there are none.
+    """
+
+    pooled: Frames
+    labels: tuple[str, ...]
+    quads: np.ndarray
+    values: np.ndarray
+    terms: tuple[tuple[int, ...], ...]
+    log_density: np.ndarray
+    projection: CV | None
+    projected: np.ndarray
+    states: dict[str, np.ndarray]
+    macrostates: np.ndarray | None
+    split: int
+
+    def density_of(self, values: np.ndarray) -> np.ndarray:
+        """(t, Q) torsions -> (t, terms) log density, by the same table."""
+        bins = np.minimum(((self.values + np.pi) / (2 * np.pi) * BINS).astype(int), BINS - 1)
+        own = np.minimum(((values + np.pi) / (2 * np.pi) * BINS).astype(int), BINS - 1)
+        found = np.empty((len(values), len(self.terms)))
+        for k, columns in enumerate(self.terms):
+            shape = (BINS,) * len(columns)
+            table = np.full(math.prod(shape), self.log_density[:, k].min())
+            table[np.ravel_multi_index(tuple(bins[:, list(columns)].T), shape)] = self.log_density[:, k]
+            found[:, k] = table[np.ravel_multi_index(tuple(own[:, list(columns)].T), shape)]
+        return found
+
+
+def learn(pair: Pair, rng: np.random.Generator) -> Landscape:
+    """Torsions, densities, slow directions and metastable states of the pooled frames."""
+    pooled = pool(pair)
+    labels, quads, pairs = measures.torsion_quads(pooled.beads)
+    values = measures.evaluate(pooled, len(quads), lambda x: measures.dihedrals(x, quads), 12 * len(quads))
+    terms = tuple(tuple(p) for p in pairs) or tuple((k,) for k in range(len(quads)))
+    density = log_densities(values, [list(t) for t in terms], pooled.probabilities)
+    projection: CV | None
+    try:
+        projection = registry.build("cvs", "tica", pooled)
+        projected = projection(pooled)
+    except (TooSmall, ValueError):
+        projection, projected = None, np.empty((len(pooled), 0), np.float32)
+    macro = macrostates(projection, projected, pooled, rng)
+    states = _basins(labels, values)
+    if macro is not None:
+        states |= {f"{METASTABLE}{name}": macro == k for k, name in enumerate("ABCDEFGH"[: macro.max() + 1])}
+    return Landscape(
+        pooled, labels, quads, values, terms, density, projection, projected, states, macro, len(pair.first.frames)
+    )
+
+
+def pool(pair: Pair) -> Frames:
+    """Both samples as one, the reference first."""
+    first, second = (sample.frames for sample in pair.samples)
+    weighted = first.weights is not None or second.weights is not None
+    weights = np.concatenate([sample.weights for sample in pair.samples]) if weighted else None
+    return Frames(
+        first.beads,
+        np.concatenate([first.positions, second.positions]),
+        (*first.lengths, *second.lengths),
+        first.dt,
+        first.temperature,
+        weights=weights,
+    )
+
+
+def macrostates(
+    projection: CV | None, projected: np.ndarray, pooled: Frames, rng: np.random.Generator
+) -> np.ndarray | None:
+    """(T,) metastable state by PCCA+ (Roeblitz and Weber 2013), as many as processes are slower than twice the lag."""
+    from deeptime.markov import pcca
+
+    if projection is None or projection.lag is None:
+        return None
+    micro = markov_model.states(projected, rng)
+    labels = micro(projected)
+    lag = int(projection.lag)
+    counts = markov_model.transition_counts(labels, pooled, lag, len(micro))[0]
+    chosen = markov_model.connected(counts)
+    if len(chosen) < 3:
+        return None
+    matrix, stationary = markov_model.transition_matrix(counts[np.ix_(chosen, chosen)])
+    slow = markov_model.timescales(markov_model.spectrum(matrix, stationary)[0], lag, MOST_STATES)
+    number = min(MOST_STATES, 1 + int((slow > 2 * lag).sum()), len(chosen) - 1)
+    if number < 2:
+        return None
+    members = np.asarray(pcca(matrix, number, stationary_distribution=stationary).memberships)
+    which = members.argmax(1)
+    order = np.argsort(-np.bincount(which, stationary, minlength=number))
+    rank = np.empty(number, int)
+    rank[order] = np.arange(number)
+    found = np.full(len(micro), -1)
+    found[chosen] = rank[which]
+    return np.asarray(found[labels])
+
+
+def _basins(labels: tuple[str, ...], values: np.ndarray) -> dict[str, np.ndarray]:
+    """States that need no learning: residues on the left of the Ramachandran map, and helix."""
+    column = {label: k for k, label in enumerate(labels)}
+    residues = [label.removeprefix("phi ") for label in labels if label.startswith("phi ")]
+    if not residues:
+        return {}
+    states = {}
+    left = np.stack([values[:, column[f"phi {r}"]] > 0 for r in residues], 1)
+    states[LEFT] = left
+    if len(residues) > 1:
+        states |= {f"phi {r} > 0": left[:, k] for k, r in enumerate(residues)}
+    both = [r for r in residues if f"psi {r}" in column]
+    if len(both) >= HELIX_RUN:
+        phi, psi = (np.stack([values[:, column[f"{kind} {r}"]] for r in both], 1) for kind in ("phi", "psi"))
+        alpha = (np.degrees(phi) > -120) & (np.degrees(phi) < -20) & (np.degrees(psi) > -90) & (np.degrees(psi) < 10)
+        in_row = np.ones((len(values), alpha.shape[1] - HELIX_RUN + 1), bool)
+        for k in range(HELIX_RUN):
+            in_row &= alpha[:, k : alpha.shape[1] - HELIX_RUN + 1 + k]
+        states[HELIX] = np.asarray(in_row.any(1))
+    return states
