@@ -12,7 +12,7 @@ from cgsurrogate.comparison import damages
 from cgsurrogate.comparison.verdict import learned, observables, visits
 from cgsurrogate.comparison.verdict.learned import Landscape
 from cgsurrogate.comparison.verdict.observables import BlockMeans
-from cgsurrogate.comparison.verdict.permutation import Labels, Member, filtered, standardised
+from cgsurrogate.comparison.verdict.permutation import Labels, Member, filtered, standard_error, standardised
 from cgsurrogate.comparison.verdict.samples import Pair
 from cgsurrogate.core.frames import Frames
 
@@ -112,7 +112,7 @@ def _worst(
 def _amounts(scores: np.ndarray, labels: Labels, name: str) -> tuple[Member, float, float]:
     """Block scores of a filter: its member, the share of a whole damage that was found, and its standard error."""
     signed = labels.differences(scores[:, None])[:, 0]
-    return Member(name, np.abs(signed)), float(signed[0]), float(signed[1:].std())
+    return Member(name, np.abs(signed)), float(signed[0]), standard_error(scores, labels.counts)
 
 
 def shape(blocks: BlockMeans, labels: Labels, rng: np.random.Generator) -> list[Candidate]:

@@ -21,6 +21,7 @@ LEVEL = 0.05
 LEAST_BLOCKS = 4  # of either, for anything but geometry
 LEAST_RUNS, LEAST_KINETIC_BLOCKS = 3, 7  # of the reference, for kinetics
 GEOMETRY_BLOCKS = 8  # fewer slow blocks than that, and geometry gets blocks of its own, shorter ones
+GEOMETRY_FRAMES = 4000  # that the memory of the geometry is measured on
 NEGLIGIBLE = 0.2  # of the tolerance: an error that is certain, and that small, is no difference
 POWER = 0.8416  # standard normal quantile of 80 %
 
@@ -75,9 +76,11 @@ def _geometry(reference: Frames, own: Frames, pair: Pair, labels: Labels, rng: n
         return []
     memory = []
     for frames in (reference, own):
-        run = max(frames.runs, key=lambda r: r.stop - r.start)
-        values = figures(np.asarray(frames.positions[run][:4000], float))[:, : len(figures.names) // 2]
-        memory.append(statistical_inefficiency(values, (slice(0, len(values)),)))
+        piece = max(1, GEOMETRY_FRAMES // len(frames.lengths))
+        parts = [figures(np.asarray(frames.positions[run][:piece], float)) for run in frames.runs[:GEOMETRY_FRAMES]]
+        ends = np.cumsum([len(part) for part in parts])
+        runs = tuple(slice(int(end) - len(part), int(end)) for end, part in zip(ends, parts, strict=True))
+        memory.append(statistical_inefficiency(np.concatenate(parts)[:, : len(figures.names) // 2], runs))
     finer = samples.paired(reference, own, (memory[0], memory[1]))
     if min(finer.counts) < LEAST_BLOCKS:
         return []
@@ -104,7 +107,7 @@ def _decided(found: Mapping[str, Sequence[Candidate]], pair: Pair, against: str)
                 p = max(adjusted[name], min(1.0, factor * min(tested[name].members[m.name] for m in one.members)))
                 findings.append(_finding(one, p, critical, pair))
             else:
-                findings.append(Finding(one.name, name, UNKNOWN, one.unit, text=blocked[name]))
+                findings.append(Finding(one.name, name, UNKNOWN, one.unit, text=blocked[name], need=_need(name, pair)))
     findings += _absent(found, blocked, pair)
     differs = any(p <= LEVEL for p in adjusted.values()) and any(f.mark == DIFFERS for f in findings)
     applied = [f for f in findings if f.mark != NOT_APPLICABLE]
@@ -122,11 +125,18 @@ def _blocked(family: str, pair: Pair) -> str:
     if first < LEAST_BLOCKS or second < LEAST_BLOCKS:
         which = "the reference holds" if first <= second else "the surrogate holds"
         return f"{which} only {min(first, second)} stretches of five correlation times"
+    if pair.stuck and family != "kinetics":
+        return "no run of the surrogate is longer than its own correlation time: it shows where it was started"
     if family == "kinetics" and pair.first.runs < LEAST_RUNS:
         return f"the reference has {pair.first.runs} independent run(s); kinetics need {LEAST_RUNS}"
     if family == "kinetics" and first < LEAST_KINETIC_BLOCKS:
         return f"the reference holds only {first} stretches of five correlation times; kinetics need 7"
     return ""
+
+
+def _need(family: str, pair: Pair) -> str:
+    least = LEAST_KINETIC_BLOCKS if family == "kinetics" else LEAST_BLOCKS
+    return words.more(pair, least) if pair.counts[0] < least else "longer runs of the surrogate" if pair.stuck else ""
 
 
 def _absent(found: Mapping[str, Sequence[Candidate]], blocked: Mapping[str, str], pair: Pair) -> list[Finding]:
@@ -136,7 +146,7 @@ def _absent(found: Mapping[str, Sequence[Candidate]], blocked: Mapping[str, str]
         if found[family]:
             continue
         if blocked[family]:
-            rows.append(Finding(title, family, UNKNOWN, text=blocked[family], need=words.more(pair, LEAST_BLOCKS)))
+            rows.append(Finding(title, family, UNKNOWN, text=blocked[family], need=_need(family, pair)))
         elif family == "kinetics" and not pair.physical:
             rows.append(Finding(title, family, NOT_APPLICABLE, text=pair.why_not))
         elif min(pair.counts) < 2:
@@ -177,7 +187,7 @@ def _mark(p: float, inside: bool, tiny: bool) -> str:
 
 
 def _of_visits(one: Candidate, seen: Visits, p: float, edge: float, pair: Pair) -> Finding:
-    value, low, high = seen.interval()
+    value, low, high = seen.ratio()
     fewer, more = seen.detectable(edge)
     mark = _mark(p, _factor_within(low, high, one.tolerance), _factor_within(low, high, one.tolerance**NEGLIGIBLE))
     note, need = one.note, ""

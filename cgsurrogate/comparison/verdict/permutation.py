@@ -134,6 +134,13 @@ def matched_filter(blocks: np.ndarray, direction: np.ndarray, shrink: float) -> 
     return np.asarray(np.where(spread > 0, weights / np.where(spread > 0, spread, 1), 0.0))
 
 
+def standard_error(scores: np.ndarray, counts: tuple[int, int]) -> float:
+    """Of the difference of two means, from (B,) block scores and their variance within both ensembles, pooled."""
+    first, second = scores[: counts[0]], scores[counts[0] :]
+    within = (((first - first.mean()) ** 2).sum() + ((second - second.mean()) ** 2).sum()) / max(1, sum(counts) - 2)
+    return float(np.sqrt(within * (1 / counts[0] + 1 / counts[1])))
+
+
 def filtered(blocks: np.ndarray, direction: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     """(B,) how much of a damage each block shows, in units of the whole damage; None where nothing shows it.
 

@@ -19,7 +19,7 @@ from cgsurrogate.core.statistics import groups
 INEFFICIENCIES = 5.0  # statistical inefficiencies in a block: ten correlation times
 MOST_RATIO = 10  # times as many blocks as the reference; more gain less than five per cent of the error
 LEAST_MOST = 60  # blocks that are always kept
-MOST_FRAMES = 60_000  # of one ensemble, after thinning
+MOST_FRAMES = 30_000  # of one ensemble, after thinning
 SLOWER = 2.0  # a surrogate may lengthen the blocks of the reference by so much
 SAME_SPACING = 1.02
 
@@ -61,6 +61,7 @@ class Pair:
         physical: whether frames follow one another in time, equally far apart in both: kinetics can be compared.
         why_not: in words, where they cannot.
         inefficiency: of the reference, ps or frames between independent frames.
+        stuck: whether no run of the surrogate is longer than its own memory, so that it shows where it was started.
     """
 
     first: Sample
@@ -68,6 +69,7 @@ class Pair:
     physical: bool
     why_not: str
     inefficiency: float
+    stuck: bool
 
     @property
     def samples(self) -> tuple[Sample, Sample]:
@@ -108,7 +110,8 @@ def paired(reference: Frames, own: Frames, inefficiencies: tuple[float, float], 
     units = (1.0, 1.0) if why else (reference.dt, own.dt)
     first = _sample(reference, lengths[0], strides[0], 10**9, units[0])
     second = _sample(own, lengths[1], strides[1], most, units[1])
-    return Pair(first, second, not why, why, inefficiencies[0] * units[0])
+    stuck = inefficiencies[1] > max(own.lengths) > 1
+    return Pair(first, second, not why, why, inefficiencies[0] * units[0], stuck)
 
 
 def _not_physical(reference: Frames, own: Frames) -> str:

@@ -26,7 +26,9 @@ class Visits:
     Attributes:
         events, exposure: (B,) visits, and the time (ps, or independent frames) in which they were seen.
         populations: shares of the frames of reference and surrogate.
-        dispersion: variance of the visits of the reference over that of a Poisson process, at least 1.
+        seen, times: visits and exposure in all, of reference and surrogate.
+        dispersion: variance of the number of visits over that of a Poisson process, at least 1.
+        uneven: 1 and the squared variation of how long visits last.
     """
 
     name: str
@@ -36,26 +38,31 @@ class Visits:
     seen: tuple[float, float]
     times: tuple[float, float]
     dispersion: float
+    uneven: float
 
     @property
     def expected(self) -> float:
         """Visits that the reference would have if both went there equally often."""
         return sum(self.seen) * self.times[0] / sum(self.times)
 
-    def interval(self, coverage: float = 0.90) -> tuple[float, float, float]:
-        """How many times as often the surrogate goes there, with an interval (Clopper and Pearson 1934), mid-way.
+    def ratio(self, coverage: float = 0.90) -> tuple[float, float, float]:
+        """Population of the surrogate over that of the reference, with an interval.
 
-        Events are taken as so many fewer as they are overdispersed.
+        The interval is that of so many events (Clopper and Pearson 1934, half-way between its two forms), fewer by their
+        overdispersion and by the spread of their lengths (a compound Poisson process).
         """
         from scipy.stats import beta
 
-        first, second = (n / self.dispersion for n in self.seen)
-        ratio = self.times[0] / self.times[1]
-        value = (self.seen[1] / self.times[1]) / (self.seen[0] / self.times[0]) if self.seen[0] > 0 else math.inf
+        first, second = (n / (self.dispersion * self.uneven) for n in self.seen)
+        times = self.times[0] / self.times[1]
+        value = self.populations[1] / self.populations[0] if self.populations[0] > 0 else math.inf
+        scale = times
+        if min(self.seen) > 0:
+            scale *= value / (self.seen[1] / self.seen[0] * times)
         tail = (1 - coverage) / 2
         low = beta.ppf(tail, second + 0.5, first + 0.5) if second > 0 else 0.0
         high = beta.ppf(1 - tail, second + 0.5, first + 0.5) if first > 0 else 1.0
-        return value, _odds(low) * ratio, _odds(high) * ratio
+        return value, _odds(float(low)) * scale, _odds(float(high)) * scale
 
     def detectable(self, critical: float) -> tuple[float, float]:
         """Factors below and above 1 that are found in 80 of 100 cases; 0 where only absence is, nan where nothing is.
@@ -68,10 +75,9 @@ class Visits:
         return _factor(reference, own, critical, -1), _factor(reference, own, critical, 1)
 
     def events_needed(self, factor: float) -> float:
-        """Visits of the reference that would bound the factor within ``factor`` on either side (90 %)."""
+        """Visits of the reference that would bound the ratio within ``factor`` on either side (90 %)."""
         wanted = math.log(factor) / 1.645
-        ratio = self.times[0] / self.times[1]
-        return self.dispersion * (1 + ratio) / wanted**2
+        return self.dispersion * self.uneven * (1 + self.times[0] / self.times[1]) / wanted**2
 
 
 def _odds(p: float) -> float:
@@ -103,11 +109,13 @@ def count(pair: Pair, name: str, inside: np.ndarray, labels: Labels) -> Visits |
     split = len(pair.first.frames)
     parts = (columns[:split], columns[split:])
     memory = _memory(pair, np.asarray(columns.any(1)))
-    events, exposure, shares = [], [], []
+    events, exposure, shares, lasting = [], [], [], []
     for sample, own in zip(pair.samples, parts, strict=True):
         frames = np.bincount(sample.block, minlength=sample.count).astype(float)
         if pair.physical:
-            events.append(np.sum([_entries(sample, column, round(memory)) for column in own.T], axis=0))
+            begun, long = _visits(sample, own, round(memory))
+            events.append(begun)
+            lasting.append(long)
             exposure.append(frames * sample.frames.dt)
         else:
             weight = sample.weights
@@ -118,8 +126,11 @@ def count(pair: Pair, name: str, inside: np.ndarray, labels: Labels) -> Visits |
     if sum(float(e.sum()) for e in events) < LEAST:
         return None
     every, time = np.concatenate(events), np.concatenate(exposure)
-    seen, times = (tuple(float(part.sum()) for part in both) for both in (events, exposure))
-    return Visits(name, every, time, (shares[0], shares[1]), seen, times, _dispersion(every, time, labels))  # type: ignore[arg-type]
+    lengths = np.concatenate(lasting) if lasting else np.ones(1)
+    uneven = 1.0 + (float(np.var(lengths) / np.mean(lengths) ** 2) if pair.physical else 0.0)
+    seen, times = ((float(both[0].sum()), float(both[1].sum())) for both in (events, exposure))
+    dispersion = _dispersion(every, time, labels)
+    return Visits(name, every, time, (shares[0], shares[1]), seen, times, dispersion, uneven)
 
 
 def deviances(visits: Visits, labels: Labels) -> np.ndarray:
@@ -144,11 +155,16 @@ def _memory(pair: Pair, inside: np.ndarray) -> float:
     return statistical_inefficiency(inside[:, None].astype(float), (*pair.first.frames.runs, *later))
 
 
-def _entries(sample: Sample, inside: np.ndarray, gap: int) -> np.ndarray:
-    """(B,) visits that begin in each block."""
-    where = np.flatnonzero(inside)
-    if not len(where):
-        return np.zeros(sample.count)
-    run = np.searchsorted(np.cumsum(sample.frames.lengths), where, side="right")
-    new = np.r_[True, (np.diff(where) > max(1, gap)) | (np.diff(run) > 0)]
-    return np.bincount(sample.block[where[new]], minlength=sample.count).astype(float)
+def _visits(sample: Sample, inside: np.ndarray, gap: int) -> tuple[np.ndarray, np.ndarray]:
+    """(B,) visits that begin in each block, and (visits,) frames in the state of each; of (T, residues) bool."""
+    begun, lengths = np.zeros(sample.count), [np.empty(0)]
+    ends = np.cumsum(sample.frames.lengths)
+    for column in inside.T:
+        where = np.flatnonzero(column)
+        if not len(where):
+            continue
+        run = np.searchsorted(ends, where, side="right")
+        new = np.flatnonzero(np.r_[True, (np.diff(where) > max(1, gap)) | (np.diff(run) > 0)])
+        begun += np.bincount(sample.block[where[new]], minlength=sample.count)
+        lengths.append(np.diff(np.r_[new, len(where)]).astype(float))
+    return begun, np.concatenate(lengths)

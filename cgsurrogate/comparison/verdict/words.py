@@ -72,7 +72,7 @@ def _joined(texts: Iterable[str]) -> str:
 def _differing(f: Finding) -> str:
     text = f"{f.name} {amount(f.value, f.unit)}" if math.isfinite(f.value) else f.name
     if f.family == "populations":
-        text = f"{f.name} never visited" if f.value == 0 else f"{f.name} visited {amount(f.value, f.unit)}"
+        text = f"{f.name} never visited" if f.value == 0 else f"population of {f.name} {amount(f.value, f.unit)}"
     return f"{text} (p {'< 0.001' if f.p < 0.001 else f'{f.p:.2g}'})"
 
 
