@@ -48,8 +48,8 @@ class Visits:
     def ratio(self, coverage: float = 0.90) -> tuple[float, float, float]:
         """Population of the surrogate over that of the reference, with an interval.
 
-        The interval is that of so many events (Clopper and Pearson 1934, half-way between its two forms), fewer by their
-        overdispersion and by the spread of their lengths (a compound Poisson process).
+        The interval is that of so many events (Clopper and Pearson 1934, half-way between its two forms), fewer by
+        their overdispersion and by the spread of their lengths (a compound Poisson process).
         """
         from scipy.stats import beta
 
