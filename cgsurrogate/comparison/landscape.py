@@ -41,7 +41,7 @@ class Tested(Result):
         name: "free energy along phi 2", "population of the basin of phi 2 at 55 degrees".
         kind: of ``KINDS``.
         surface: or metric, that it is made of.
-        observed: in standard errors; large means unlike.
+        observed: about in standard errors; large means unlike.
         null: (P,) the same under permutations.
         value, low, high: the amount with its 90 % interval: kJ/mol of own above reference, a factor of own over
             reference, a share or a distance. The interval is of ln p by the spread of the blocks; where one of the
@@ -88,7 +88,8 @@ def landscape(
 
     Args:
         pairs: by surface, histograms of the reference and of the ensemble over one grid. Their blocks are exchangeable
-            if the ensemble samples what the reference does: of equal physical length, longer than the correlation.
+            if the ensemble samples what the reference does: of equal physical length, longer than the correlation, and
+            of equal numbers of frames.
         metrics: by name, the surfaces whose distances it is the mean of.
         masks: (P + 1, blocks of the reference and then of the ensemble), 1 for the reference. The first row is the true
             labelling, the others are permutations of it.
@@ -139,12 +140,12 @@ def _distance(name: str, parts: Sequence[PooledBlocks], masks: np.ndarray) -> Te
 
 
 def _largest_difference(name: str, one: PooledBlocks, masks: np.ndarray) -> Tested:
-    """Of the free energies of bins, each in its own standard errors; bins that few blocks visit are pooled."""
+    """Of the free energies of bins, each as unlike as its own blocks make it; bins that few blocks visit are pooled."""
     regions = pooled_blocks.visited_regions(one.table)
-    drawn = np.abs(pooled_blocks.studentised(one.shares(regions), masks))
+    drawn = np.abs(pooled_blocks.deviance(one.shares(regions), masks))
     k = int(np.argmax(drawn[0]))
     value, low, high = one.free_energy_difference(regions[k])
-    text = _against(*one.heights(regions[k]), "kJ/mol")
+    text = _against(*one.heights(regions[k]))
     place = f"{one.name} {one.words(regions[k])}"
     found = (value, low, high)
     return _tested(f"free energy along {name}", FREE_ENERGY, name, drawn.max(1), found, "kJ/mol", place, text)
@@ -158,7 +159,7 @@ def _of_basins(name: str, one: PooledBlocks, masks: np.ndarray) -> list[Tested]:
     if len(told) < 2:
         return []
     told = told[-1:] if len(inside) == 2 else told  # two are the same figure
-    drawn = np.abs(pooled_blocks.studentised(one.shares([inside[k] for k in told]), masks))
+    drawn = np.abs(pooled_blocks.deviance(one.shares([inside[k] for k in told]), masks))
     made = []
     for k, column in zip(told, drawn.T, strict=True):
         own, known = one.populations(inside[k])
@@ -174,12 +175,13 @@ def _barrier(name: str, one: PooledBlocks, found: Basins, saddle: Saddle, masks:
     top, bottom = one.top(found, saddle), one.bottom(found, saddle.lower)
     if top is None:
         return None
-    drawn = np.abs(pooled_blocks.studentised(one.balance(top, bottom), masks))[:, 0]
+    crossing, below = one.shares([top]), one.part_of_reference(bottom, masks)
+    drawn = np.abs(pooled_blocks.deviance(crossing, masks, below))[:, 0]
     value, low, high = one.free_energy_difference(top, bottom)
     ends = sorted((int(found.minima[saddle.lower]), int(found.minima[saddle.higher])))
     place = f"{one.name} = {one.centre(saddle.bin)}"
     label = f"barrier of {one.name} at {one.centre(saddle.bin)}, between {' and '.join(map(one.centre, ends))}"
-    text = _against(*one.heights(top, bottom), "kJ/mol")
+    text = _against(*one.heights(top, bottom))
     return _tested(label, BARRIER, name, drawn, (value, low, high), "kJ/mol", place, text)
 
 
@@ -195,7 +197,7 @@ def _not_shared(name: str, one: PooledBlocks, masks: np.ndarray) -> Iterable[Tes
         text = f"{share[0]:.2%} {who} never is; by chance {usual:.2%}, up to {most:.2%}"
         values = (100 * float(share[0]), np.nan, np.nan)
         place = f"mostly near {one.name} = {centre(int(np.argmax(alone[0])))}" if share[0] > 0 else ""
-        drawn = _standard(np.sqrt(share))
+        drawn = pooled_blocks.excess(share)
         label = f"{'forbidden' if kind == FORBIDDEN else 'missed'} regions of {name}"
         yield _tested(label, kind, name, drawn, values, "%", place, text)
 
@@ -219,6 +221,7 @@ def _tested(
     return Tested(name, kind, surface, float(drawn[0]), drawn[1:], *amount, unit, place, text)
 
 
-def _against(own: str, known: str, unit: str = "") -> str:
+def _against(own: str, known: str) -> str:
     """``17.9 against 11.4 kJ/mol in the reference``."""
-    return f"{own} against {known}{f' {unit}' if unit else ''} in the reference"
+    unit = known.partition(" ")[2]
+    return f"{own.removesuffix(f' {unit}') if unit == 'kJ/mol' else own} against {known} in the reference"

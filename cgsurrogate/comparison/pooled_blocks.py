@@ -80,16 +80,16 @@ class PooledBlocks:
                 return bins
         return None
 
-    # -- figures of blocks, for ``studentised`` -------------------------------------------------------------------
+    # -- figures of blocks, for ``deviance`` ----------------------------------------------------------------------
     def shares(self, regions: Sequence[np.ndarray]) -> np.ndarray:
         """(B, M) share of each block in each region; a block that weighs more than others counts as the ratio does."""
         inside = np.stack([self.table[:, bins].sum(1) for bins in regions], 1)
         return np.asarray(inside - inside.mean(0) * (self.totals[:, None] - 1))
 
-    def balance(self, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-        """(B, 1) weight of one region less that of another, in the ratio that all blocks together have."""
-        a, b = self.table[:, top].sum(1), self.table[:, bottom].sum(1)
-        return np.asarray(a - a.sum() / b.sum() * b)[:, None]
+    def part_of_reference(self, bins: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        """(P, 1) share of the weight of a region that is the reference's under each labelling."""
+        weight = self.table[:, bins].sum(1)
+        return np.asarray(masks @ weight / weight.sum())[:, None]
 
     # -- amounts --------------------------------------------------------------------------------------------------
     def populations(self, bins: np.ndarray) -> tuple[float, float]:
@@ -99,13 +99,13 @@ class PooledBlocks:
         return own, known
 
     def heights(self, bins: np.ndarray, bottom: np.ndarray | None = None) -> tuple[str, str]:
-        """Free energy in kJ/mol of a region above ``bottom``, or above the minimum: own, and of the reference."""
+        """Free energy of a region above ``bottom``, or above the minimum: own, and of the reference."""
         said = []
         for part in self._parts:
             weight = self.table[part].sum(0)
             below = weight.max() if bottom is None else weight[bottom].mean()
             above = weight[bins].mean()
-            said.append(f"{self.kT * math.log(below / above):.1f}" if above > 0 < below else "never visited,")
+            said.append(f"{self.kT * math.log(below / above):.1f} kJ/mol" if above > 0 < below else "never visited")
         return said[0], said[1]
 
     def free_energy_difference(self, bins: np.ndarray, bottom: np.ndarray | None = None) -> tuple[float, float, float]:
@@ -208,25 +208,48 @@ def together(several: Sequence[PooledBlocks]) -> PooledBlocks:
     return dataclasses.replace(one, name=f"{one.name.rpartition(' ')[0]} of all residues", table=table)
 
 
-def studentised(figures: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """(P, M) means of the ensemble less those of the reference, in standard errors, under each labelling.
+def deviance(figures: np.ndarray, masks: np.ndarray, expected: np.ndarray | None = None) -> np.ndarray:
+    """(P, M) how unlike its share of the blocks the reference's share of each figure is, under each labelling.
 
-    The error is from the spread within the two sets, which is computed anew for each labelling (Student's t with pooled
-    variance: with few blocks of one set Welch's errors are too rough to find anything).
+    The signed root of the deviance of x = share of n events from the share q that is expected, 2 n (x ln(x / q) +
+    (1 - x) ln((1 - x) / (1 - q))), where n is such that x has its variance under permutations. For figures that all
+    blocks have it is the difference of means in standard errors, a monotonic function of Student's t of this labelling;
+    where a few blocks of many make a figure, its tail is not longer than that of others, as t would be.
 
     Args:
-        figures: (B, M) of each block.
+        figures: (B, M) of each block, not negative in the sum over blocks.
         masks: (P, B) 1 for the reference.
+        expected: (P, 1) share of the reference; its share of the blocks where None.
+
+    Returns:
+        Positive where the ensemble has more than the reference.
     """
-    centred = figures - figures.mean(0)
-    count = masks.sum(1)[:, None]
-    rest = len(centred) - count
-    inside = masks @ centred
-    reference, own = inside / count, -inside / rest
-    square = (centred**2).sum(0)
-    within = np.maximum(square - count * reference**2 - rest * own**2, LEAST_VARIANCE * square)
-    error = np.sqrt(within / max(len(centred) - 2, 1) * (1 / count + 1 / rest))
-    return np.asarray((own - reference) / np.where(error > 0, error, 1.0))
+    count = len(figures)
+    mean, variance = figures.mean(0), figures.var(0, ddof=1)
+    size = np.where(mean > 0, mean, 1.0)
+    events = count / np.maximum(variance / size**2, LEAST_VARIANCE)
+    q = masks.mean(1)[:, None] if expected is None else expected
+    x = np.clip(masks @ figures / (count * size), 0, 1)
+    both = _weighed_log(x, q) + _weighed_log(1 - x, 1 - q)
+    return np.asarray(np.sign(q - x) * np.sqrt(2 * events * np.maximum(both, 0)))
+
+
+def excess(shares: np.ndarray) -> np.ndarray:
+    """(P,) how much more than usual each of (P,) shares is: the signed root of a Poisson deviance.
+
+    2 (m / v) (u ln(u / m) - u + m) for shares u of mean m and variance v; v / m is the weight of one event.
+    """
+    mean, variance = float(shares.mean()), float(shares.var())
+    if not variance > 0:
+        return np.zeros_like(shares)
+    value = 2 * mean / variance * (_weighed_log(shares, mean) - shares + mean)
+    return np.asarray(np.sign(shares - mean) * np.sqrt(np.maximum(value, 0)))
+
+
+def _weighed_log(x: np.ndarray, q: np.ndarray | float) -> np.ndarray:
+    """x ln(x / q), 0 for x = 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(x > 0, x * np.log(x / q), 0.0))
 
 
 def visited_regions(table: np.ndarray) -> list[np.ndarray]:

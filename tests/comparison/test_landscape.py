@@ -74,9 +74,10 @@ def found(rows, kind, surface):
     return [(row, p) for row, p in zip(rows, adjusted(rows), strict=True) if (row.kind, row.surface) == (kind, surface)]
 
 
-def test_the_level_is_exact_for_every_kind_and_for_all_together():
+@pytest.mark.parametrize("trials", [30, pytest.param(300, marks=pytest.mark.slow)])
+def test_the_level_is_exact_for_every_kind_and_for_all_together(trials):
     """Blocks of one distribution: p <= 0.05 in 5 % of the trials, for a reference of fewer blocks as well."""
-    rng, trials = np.random.default_rng(0), 60
+    rng = np.random.default_rng(0)
     alone = dict.fromkeys(KINDS, 0)
     together = 0
     for _ in range(trials):
@@ -85,9 +86,9 @@ def test_the_level_is_exact_for_every_kind_and_for_all_together():
         for kind in KINDS:
             alone[kind] += adjusted([row for row in rows if row.kind == kind]).min() <= 0.05
     most = 0.05 + 3 * math.sqrt(0.05 * 0.95 / trials)
-    assert together / trials <= most and together > 0
+    assert together / trials <= most
     assert all(count / trials <= most for count in alone.values()), alone
-    assert np.mean(list(alone.values())) / trials > 0.02
+    assert 0.02 < np.mean(list(alone.values())) / trials < 0.10
 
 
 def test_a_basin_that_is_lost_is_named():
@@ -101,6 +102,14 @@ def test_a_basin_that_is_lost_is_named():
     largest, p = found(rows, "free energy", "phi 2")[0]
     assert p <= 0.05 and largest.value > largest.low > 1 and not math.isfinite(largest.high)
     assert found(rows, "free energy", "TIC 1")[0][1] > 0.05
+
+
+def test_a_lost_basin_is_found_beside_a_rollout_of_many_more_blocks():
+    """What single blocks of many visit has no long tail that would hide it."""
+    rows = compared(np.random.default_rng(7), {"phi 2": torsion(left=0.0)}, first=12, second=240)
+    row, p = min(found(rows, "population", "phi 2"), key=lambda one: one[1])
+    assert p <= 0.05 and row.value == 0 and row.low == 0 and row.high < 0.1 and "degrees" in row.place
+    assert found(rows, "unvisited", "phi 2")[0][1] <= 0.05
 
 
 def test_amounts_are_the_differences_that_were_put_in():

@@ -9,7 +9,7 @@ import numpy as np
 
 from cgsurrogate.analysis.results import Result
 
-DEPTH = 0.75  # kT; a shallower dip is part of the basin beside it
+DEPTH = 0.5  # kT; a shallower dip is part of the basin beside it
 
 
 class Saddle(NamedTuple):
