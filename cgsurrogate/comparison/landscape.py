@@ -165,7 +165,7 @@ def _of_basins(name: str, one: PooledBlocks, masks: np.ndarray) -> list[Tested]:
         own, known = one.populations(inside[k])
         place = f"{one.name} = {one.centre(int(found.minima[k]))}"
         label = f"population of the basin at {place}"
-        text = _against(f"{own:.2%}" if own else "never visited", f"{known:.2%}" if known else "never visited")
+        text = _against(*(f"{100 * share:.3g}%" if share else "never visited" for share in (own, known)))
         made.append(_tested(label, POPULATION, name, column, one.factor(inside[k]), "x", place, text))
     return made + [barrier for saddle in found.saddles if (barrier := _barrier(name, one, found, saddle, masks))]
 
@@ -194,7 +194,7 @@ def _not_shared(name: str, one: PooledBlocks, masks: np.ndarray) -> Iterable[Tes
         share = alone.sum(1)
         usual, most = np.quantile(share[1:], (0.5, 0.95))
         who = "of it lies where the reference" if kind == FORBIDDEN else "of the reference lies where it"
-        text = f"{share[0]:.2%} {who} never is; by chance {usual:.2%}, up to {most:.2%}"
+        text = f"{100 * share[0]:.2g}% {who} never is; by chance {100 * usual:.2g}%, up to {100 * most:.2g}%"
         values = (100 * float(share[0]), np.nan, np.nan)
         place = f"mostly near {one.name} = {centre(int(np.argmax(alone[0])))}" if share[0] > 0 else ""
         drawn = pooled_blocks.excess(share)

@@ -108,7 +108,7 @@ def test_a_lost_basin_is_found_beside_a_rollout_of_many_more_blocks():
     """What single blocks of many visit has no long tail that would hide it."""
     rows = compared(np.random.default_rng(7), {"phi 2": torsion(left=0.0)}, first=12, second=240)
     row, p = min(found(rows, "population", "phi 2"), key=lambda one: one[1])
-    assert p <= 0.05 and row.value == 0 and row.low == 0 and row.high < 0.1 and "degrees" in row.place
+    assert p <= 0.05 and row.value < 0.01 and row.high < 0.1 and "degrees" in row.place
     assert found(rows, "unvisited", "phi 2")[0][1] <= 0.05
 
 
