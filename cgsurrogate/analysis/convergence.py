@@ -1,7 +1,8 @@
-"""How well an ensemble has sampled its own distribution: independent frames, halves against halves, round trips."""
+"""How well an ensemble has sampled its own distribution: independent frames, halves, round trips, memory of starts."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,13 +11,17 @@ import numpy as np
 from cgsurrogate.analysis.contact_map import evenly_spaced
 from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
 from cgsurrogate.analysis.free_energy.surfaces import Grid, normalised
-from cgsurrogate.analysis.results import Convergence
+from cgsurrogate.analysis.results import Convergence, Starts
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks, kish
 
 SPLITS = 200
 MOST_FRAMES = 400_000  # evenly spaced frames are enough for histograms of halves
 ENDS = (0.1, 0.9)  # quantiles of the reference
+LEAST_REPLICAS = 10  # fewer have no correlation between starts and later frames to speak of
+WINDOWS = 40  # of a replica
+DRIFT = 3.0  # standard errors of the mean over replicas, or standard deviations of the means of each
+STILL = 1e-3  # standard deviations of all frames; a replica that moves less is frozen
 
 
 def measure(
@@ -102,6 +107,75 @@ def halves(
         drawn += _distance(masks @ table, (1 - masks) @ table) / len(parts)
     floor = float(np.quantile(drawn, 0.95)) if len(cut) >= 4 else math.nan
     return float(np.mean(own)), floor
+
+
+def starts(values: np.ndarray, runs: Sequence[slice], rng: np.random.Generator) -> Starts:
+    """Whether replicas have forgotten the frames that they started from, and how much of each to drop.
+
+    With ten replicas or more: a stretch of time is settled where its mean in each replica correlates with the first
+    frames no more than by chance (the 95 % quantile over starts dealt out at random), and its mean over replicas is
+    within three standard errors of that of the second half, for each coordinate. The burn-in ends with the first
+    that is. With fewer replicas it is what leaves most independent frames (Chodera 2016).
+
+    Args:
+        values: (T, D) slow coordinates.
+        runs: one replica each; those shorter than half of the longest are not looked at.
+    """
+    values = np.asarray(values, float)
+    longest = max(run.stop - run.start for run in runs)
+    frozen = _frozen(values, runs)
+    long = [run for run in runs if 2 * (run.stop - run.start) >= longest]
+    length = min(run.stop - run.start for run in long)
+    if length < 4:
+        return Starts(math.nan, math.nan, 0, 0, frozen)
+    table = np.stack([values[run.start : run.start + length] for run in long])  # (R, length, D)
+    if len(long) < LEAST_REPLICAS:
+        return Starts(math.nan, math.nan, 0, _settled_after(table, None), frozen)
+    first = _standardised(table[:, 0])
+    drawn = np.stack([first, *(first[rng.permutation(len(first))] for _ in range(SPLITS))])  # (1 + SPLITS, R, D)
+    later = table[:, length // 2 :]
+    covariance = np.einsum("srd,rd->sd", drawn, later.mean(1)) / len(first)
+    variance = later.var((0, 1))
+    share = covariance**2 / np.where(variance > 0, variance, np.inf)
+    worst = int(np.argmax(share[0]))
+    by_chance = float(np.quantile(share[1:].max(1), 0.95))
+    return Starts(float(share[0, worst]), by_chance, worst, _settled_after(table, drawn), frozen)
+
+
+def _frozen(values: np.ndarray, runs: Sequence[slice]) -> int:
+    """How many runs of two frames or more stay where they are in (T, D) values."""
+    scale = values.std(0)
+    still = [np.ptp(values[run], 0) <= STILL * scale for run in runs if run.stop - run.start > 1]
+    return sum(bool(one.all()) for one in still)
+
+
+def _settled_after(table: np.ndarray, drawn: np.ndarray | None) -> int:
+    """Frames before the first settled stretch of (R, length, D) values, at most half of them.
+
+    Args:
+        drawn: (1 + SPLITS, R, D) standardised first frames, of each replica and then dealt out at random; None for
+            few replicas.
+    """
+    count, length, _ = table.shape
+    edges = np.unique(np.linspace(1, length, min(WINDOWS, length - 1) + 1).astype(int))
+    means = np.stack([table[:, a:b].mean(1) for a, b in itertools.pairwise(edges)], 1)  # (R, windows, D)
+    late = means[:, edges[:-1] >= length // 2].reshape(-1, means.shape[-1])
+    for start, mean in zip(edges[:-1].tolist(), means.transpose(1, 0, 2), strict=True):
+        if start > length // 2:
+            break
+        away = np.abs(mean - late.mean(0)).max(0) / late.std(0).clip(min=np.finfo(float).tiny)
+        if drawn is not None:
+            away = np.abs(mean.mean(0) - late.mean(0)) / (mean.std(0) / math.sqrt(count)).clip(np.finfo(float).tiny)
+            alike = (np.einsum("srd,rd->sd", drawn, _standardised(mean)) / count).max(1)
+        if (away <= DRIFT).all() and (drawn is None or alike[0] <= np.quantile(alike[1:], 0.95)):
+            return start - 1
+    return length // 2
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """(R, D) with mean 0 and variance 1 of each column; a constant one is 0."""
+    spread = values.std(0)
+    return np.asarray((values - values.mean(0)) / np.where(spread > 0, spread, np.inf))
 
 
 def wall_seconds(frames: Frames) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+WORTH_A_WORD = 0.05  # share of a variance
 SHOWN = 4  # entries of an array, a list or a dictionary that are printed
 
 
@@ -175,6 +176,31 @@ class Convergence(Result):
     def per_second(self) -> float:
         """Independent frames a second of wall time."""
         return self.effective / self.wall_seconds if self.wall_seconds > 0 else math.nan
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Starts(Result):
+    """What replicas remember of the frames that they started from.
+
+    Attributes:
+        explained: share of the variance of the slow coordinate that remembers most, over the second half of the
+            replicas, that its value in their first frames explains; nan for too few replicas to tell.
+        by_chance: the 95 % quantile of that share for starts dealt out at random.
+        coordinate: number of the column.
+        burn_in: frames of each replica that still remember, at most half.
+        frozen: replicas that never move.
+    """
+
+    explained: float
+    by_chance: float
+    coordinate: int
+    burn_in: int
+    frozen: int
+
+    @property
+    def remembered(self) -> bool:
+        """Whether the starts explain more than chance, and more than is worth a word."""
+        return self.explained > max(self.by_chance, WORTH_A_WORD)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

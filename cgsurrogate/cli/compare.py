@@ -57,6 +57,12 @@ from cgsurrogate.comparison.settings import ComparisonSettings
     help="How fast the simulation of an ensemble was (reference=200), for independent frames a second.",
 )
 @_options.setting(
+    ComparisonSettings,
+    "--burn-in",
+    metavar="PS",
+    help="To drop from the beginning of each replica of the surrogates; auto: while they remember their starts.",
+)
+@_options.setting(
     ComparisonSettings, "--baseline/--no-baseline", help="With --training: add a Markov state model of them."
 )
 @_options.setting(

@@ -14,7 +14,7 @@ from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.analysis.free_energy.divergences import JENSEN_SHANNON, POPULATIONS
 from cgsurrogate.analysis.kinetics import state_definitions
 from cgsurrogate.analysis.structure import Structure
-from cgsurrogate.comparison import baselines, sentences, warnings
+from cgsurrogate.comparison import baselines, burn_in, sentences, warnings
 from cgsurrogate.comparison.comparison import Comparison, Ensemble
 from cgsurrogate.comparison.dynamics import MICRO, Columns, Dynamics
 from cgsurrogate.comparison.judgement import Judgement
@@ -132,6 +132,7 @@ class _Work:
         state_definitions.check_variables(self.states, [label for cv in self.cvs for label in cv.labels])
         self.published = build_published(reference, settings.published)
         self.projected = {name: self.projection(frames) for name, frames in self.frames.items()}
+        self.of_starts = {name: self._drop_burn_in(name) for name in self.frames}
         self.cut = {name: self._blocks(name) for name in self.frames}
         training = TRAINING if TRAINING in self.frames else None
         self.thermodynamics = Thermodynamics(self.frames, self.cut, training, self.rng)
@@ -143,6 +144,16 @@ class _Work:
             raise ValueError(f"expected a name of its own for every ensemble, got {name!r} twice; rename one")
         _same_molecule(name, frames, self.reference)
         self.frames[name], self.roles[name] = frames, role
+
+    def _drop_burn_in(self, name: str) -> tuple[str, ...]:
+        """Of a surrogate; what is said of it in words."""
+        if self.roles[name] != "surrogate":
+            return ()
+        wanted = self.settings.burn_in_time
+        self.frames[name], self.projected[name], notes = burn_in.without_burn_in(
+            self.frames[name], self.projected[name], self.projection.labels, wanted, self.rng(name, "burn-in")
+        )
+        return notes
 
     def rng(self, *names: str) -> np.random.Generator:
         """One stream a purpose, so that a result does not depend on what else is compared."""
@@ -214,7 +225,7 @@ class _Work:
                     track=track,
                     judgement=None if name == REFERENCE else self._judged(name, REFERENCE),
                     learned=self._judged(name, TRAINING) if self._was_trained(name) else None,
-                    notes=tuple(dynamics.notes[name]),
+                    notes=(*self.of_starts[name], *dynamics.notes[name]),
                 )
             )
         return made

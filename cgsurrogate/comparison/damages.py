@@ -183,11 +183,20 @@ def without(frames: Frames, inside: np.ndarray) -> Frames:
 def visited(frames: Frames, inside: np.ndarray, factor: float, rng: np.random.Generator) -> Frames:
     """A state, (T,) bool, visited ``factor`` times as often: its visits are drawn anew, with replacement.
 
-    What lies between the visits stays as it is. Every visit is a run of its own.
+    They are put between frames outside the state, anywhere; what lies outside stays as it is, and runs grow or shrink.
     """
-    visits = _stretches(frames, inside)
+    visits, outside = _stretches(frames, inside), np.flatnonzero(~inside)
     drawn = rng.integers(max(1, len(visits)), size=rng.poisson(factor * len(visits)))
-    return _pieces(frames, [*_stretches(frames, ~inside), *(visits[k] for k in drawn)])
+    places = np.sort(rng.integers(len(outside), size=len(drawn)))
+    index, begin = [], 0
+    for place, k in zip(places, drawn, strict=True):
+        index += [outside[begin : place + 1], np.arange(visits[k].start, visits[k].stop)]
+        begin = place + 1
+    index.append(outside[begin:])
+    owner = np.searchsorted(np.cumsum(frames.lengths), outside, side="right")
+    lengths = np.bincount(owner, minlength=len(frames.lengths))
+    np.add.at(lengths, owner[places], [visits[k].stop - visits[k].start for k in drawn])
+    return _taken(frames, np.concatenate(index), tuple(int(n) for n in lengths if n))
 
 
 def _stretches(frames: Frames, inside: np.ndarray) -> list[slice]:
@@ -201,11 +210,15 @@ def _stretches(frames: Frames, inside: np.ndarray) -> list[slice]:
 
 def _pieces(frames: Frames, parts: list[slice]) -> Frames:
     index = np.concatenate([np.arange(part.start, part.stop) for part in parts])
+    return _taken(frames, index, tuple(part.stop - part.start for part in parts))
+
+
+def _taken(frames: Frames, index: np.ndarray, lengths: tuple[int, ...]) -> Frames:
     weights = None if frames.weights is None else frames.weights[index]
     return Frames(
         frames.beads,
         np.asarray(frames.positions[index]),
-        tuple(part.stop - part.start for part in parts),
+        lengths,
         frames.dt,
         frames.temperature,
         weights=weights,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class ComparisonSettings:
         macrostates: how many metastable states; None where the gap in the reference's spectrum is largest.
         baseline: with training frames, whether a Markov state model of them is a further row.
         draws: with training frames, whether these in random order are a further row: right populations, no dynamics.
+        burn_in: ps to drop from the beginning of each replica of the surrogates; "auto": of simulations, for as long as
+            they remember the frames that they started from.
         seed: of all that is random.
     """
 
@@ -34,4 +37,18 @@ class ComparisonSettings:
     macrostates: int | None = None
     baseline: bool = True
     draws: bool = False
+    burn_in: str | float = "auto"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            good = self.burn_in_time is None or 0 <= self.burn_in_time < math.inf
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError(f"expected --burn-in auto, or ps from 0 up, got {self.burn_in!r}")
+
+    @property
+    def burn_in_time(self) -> float | None:
+        """ps; None where the simulations say."""
+        return None if self.burn_in == "auto" else float(self.burn_in)

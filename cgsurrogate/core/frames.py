@@ -181,6 +181,11 @@ class Frames:
 
         return self._taken(chosen, self.provenance.of_runs([int(i) for i in indices], len(runs)))
 
+    def after(self, count: int) -> Frames:
+        """Without the first ``count`` frames of each run; of a shorter one half is kept."""
+        parts = [slice(min(r.start + count, (r.start + r.stop) // 2), r.stop) for r in self.runs]
+        return self._taken(parts, self.provenance)
+
     def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
         """(kept, held out), by whole runs; about ``fraction`` of the frames are held out, at least one run of each.
 

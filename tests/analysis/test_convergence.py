@@ -140,3 +140,65 @@ def test_a_simulation_notes_its_wall_time_over_all_pieces(tmp_path, monkeypatch)
         once, rel=0.2
     )
     assert convergence.wall_seconds(Frames.load(tmp_path)) == convergence.wall_seconds(frames)
+
+
+def relaxing(rng, replicas, length, decay, away=3.0):
+    """(replicas * length, 1): each starts from one of two far frames and forgets it as ``decay`` to the time."""
+    noise = autoregressive(rng, replicas, length, decay).reshape(replicas, length)
+    start = rng.choice([-away, away], replicas)
+    return (noise + start[:, None] * decay ** np.arange(length)).reshape(-1, 1)
+
+
+def starts(values, replicas, seed=0):
+    length = len(values) // replicas
+    runs = tuple(slice(k * length, (k + 1) * length) for k in range(replicas))
+    return convergence.starts(values, runs, np.random.default_rng(seed))
+
+
+def test_the_share_that_the_starts_explain_is_that_of_a_known_mixture():
+    """Of a coordinate that keeps a share of its variance for ever, and of one that forgets."""
+    rng = np.random.default_rng(4)
+    basin = rng.normal(size=60)
+    values = np.stack([autoregressive(rng, 60, 400, 0.9), rng.normal(size=24_000) * math.sqrt(0.6)], 1)
+    values[:, 1] += np.repeat(basin, 400) * math.sqrt(0.4)
+    values[::400, 1] = basin
+    found = starts(values, 60)
+    assert found.coordinate == 1 and found.remembered and found.burn_in == 200
+    assert found.explained == pytest.approx(0.4, abs=0.1) and found.by_chance < 0.1
+    assert not starts(values[:, :1], 60).remembered
+
+
+def test_stationary_replicas_keep_their_frames_and_forget_what_they_started_from():
+    rng, beyond, dropped = np.random.default_rng(5), 0, []
+    for seed in range(40):
+        found = starts(autoregressive(rng, 40, 400, 0.8).reshape(-1, 1), 40, seed)
+        beyond += found.explained > found.by_chance
+        dropped.append(found.burn_in)
+    assert beyond <= 6 and np.median(dropped) <= 10 and max(dropped) <= 100
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.97])
+def test_the_burn_in_is_a_few_times_the_memory(decay):
+    rng, time = np.random.default_rng(6), -1 / math.log(decay)
+    found = [starts(relaxing(rng, 100, 1000, decay), 100, seed).burn_in for seed in range(10)]
+    assert time < np.median(found) < 10 * time
+    few = [starts(relaxing(rng, 4, 1000, decay, away=20.0), 4).burn_in for _ in range(10)]
+    assert time < np.median(few) <= 500
+
+
+def test_all_replicas_that_drift_together_are_not_settled_before_they_have_arrived():
+    values = autoregressive(np.random.default_rng(7), 50, 800, 0.5).reshape(50, 800) + 4 * np.exp(-np.arange(800) / 40)
+    assert 80 < starts(values.reshape(-1, 1), 50).burn_in <= 300
+
+
+def test_frozen_replicas_are_counted_and_explain_all_and_few_frames_say_nothing():
+    rng = np.random.default_rng(8)
+    still = np.repeat(rng.normal(size=(30, 2)), 50, 0)
+    found = starts(still, 30)
+    assert found.frozen == 30 and found.explained == pytest.approx(1) and found.burn_in == 25 and found.remembered
+    still[: 20 * 50] = rng.normal(size=(1000, 2))
+    assert starts(still, 30).frozen == 10
+    assert starts(np.ones((30, 2)), 3).frozen == 3
+    alone = starts(rng.normal(size=(20, 2)), 20)
+    assert alone.frozen == 0 and alone.burn_in == 0 and not alone.remembered
+    assert not starts(rng.normal(size=(300, 2)), 3).remembered

@@ -100,10 +100,35 @@ def test_periodic_axes_do_not_see_whole_turns_and_others_count_what_lies_outside
     assert off.outside == 0.5 and off.probability[0] == 0.25 and off.probability[-1] == 0.25
 
 
-def test_the_reference_itself_is_never_outside_although_values_are_float32():
+def test_a_usual_reference_is_never_outside_although_values_are_float32():
     values = np.random.default_rng(4).normal(size=(10_000, 2)).astype(np.float32)
     grid = surfaces.Grid.over(values, ("a", "b"), None)
     assert histogram_of(values, (10_000,), grid).outside == 0
+    assert [(e[0], e[-1]) for e in grid.edges] == [(c.min(), c.max()) for c in values.T]
+
+
+@pytest.mark.parametrize(("count", "far"), [(50, 1), (500, 1), (20_000, 8)])
+def test_frames_that_lie_far_off_do_not_coarsen_the_bins_and_are_told(count, far):
+    """At both ends, 1000 standard deviations away: bins are at most 1.5 times as wide as without them."""
+    values = np.random.default_rng(5).normal(size=(count, 1))
+    usual = surfaces.Grid.over(values, ("x",), None)
+    spoiled = np.concatenate([values, np.full((far, 1), 1000.0), np.full((far, 1), -1000.0)])
+    grid = surfaces.Grid.over(spoiled, ("x",), None)
+    assert np.ptp(grid.edges[0]) < 1.51 * np.ptp(usual.edges[0])
+    assert grid.edges[0][0] <= np.quantile(values, 0.001) and grid.edges[0][-1] >= np.quantile(values, 0.999)
+    counted = histogram_of(spoiled, (len(spoiled),), grid, smooth=True)
+    assert counted.outside >= 2 * far / len(spoiled) and counted.weights.sum() == pytest.approx(len(spoiled))
+    density = np.nansum(counted.smooth) * np.diff(grid.edges[0])[0]
+    assert density == pytest.approx(len(spoiled) * (1 - counted.outside), rel=0.02)  # no spike at the edge
+
+
+def test_a_tenth_of_a_per_cent_is_no_outlier_and_a_constant_has_bins_about_it():
+    state = np.r_[np.zeros(9980), np.full(20, 7.0)][:, None] + np.random.default_rng(6).normal(size=(10_000, 1)) * 0.1
+    grid = surfaces.Grid.over(state, ("x",), None)
+    assert histogram_of(state, (10_000,), grid).outside == 0
+    for values in (np.full((100, 1), 2.0), np.r_[np.full(99, 2.0), 3.0][:, None], np.array([[1.0]])):
+        edges = surfaces.Grid.over(values, ("x",), None).edges[0]
+        assert edges[0] < edges[-1] and edges[0] <= values.min() and edges[-1] >= values.max()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from cgsurrogate.cli import group
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.data.generation.protocol import Protocol
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
@@ -44,6 +45,7 @@ VALUES = {  # of options whose text is parsed before the function is called
     "--tempering": "300:450:6",
     "--processes": "2",
     "--pivot": "3:7",
+    "--burn-in": "50",
     "--weights": "a=b.npy",
     "reference --every": "4",
     "reference --timestep": "0.002",
@@ -56,6 +58,7 @@ SETTINGS = {
     "train energy": (EnergySettings,),
     "train stepper": (StepperSettings,),
     "simulate": (SimulationSettings, SamplerSettings),
+    "compare": (ComparisonSettings,),
 }
 
 
@@ -197,7 +200,7 @@ def test_an_option_reaches_the_function_behind_its_command(path, option, monkeyp
 def test_an_option_has_the_default_of_the_setting(path):
     options = {option.name: option for option in COMMANDS[path].params}
     for field in (field for settings in SETTINGS[path] for field in dataclasses.fields(settings)):
-        if field.name in options and field.default is not dataclasses.MISSING:
+        if field.name in options and not options[field.name].multiple and field.default is not dataclasses.MISSING:
             assert options[field.name].to_info_dict()["default"] == field.default, field.name
     assert path != "run" or {field.name for field in dataclasses.fields(StudySettings)} <= set(options)
 

@@ -313,3 +313,22 @@ def test_a_handful_of_frames_gives_numbers_or_an_honest_refusal(known, own):
     assert json.dumps(comparison.metrics(), allow_nan=False) and comparison.table()
     if known == 1:
         assert "cannot be judged" in comparison.verdict[0]
+
+
+@pytest.mark.slow
+def test_burn_in_is_dropped_from_simulations_before_they_are_compared_and_from_nothing_else():
+    rng = np.random.default_rng(6)
+    reference, own = peptide(rng, 6, 200), peptide(rng, 12, 80)
+    still = np.repeat(np.asarray(reference.positions[::100]), 50, 0)
+    frozen = Frames(BEADS, still, (50,) * 12, 2.0, 300.0).with_provenance(physical_time=False, simulation={"seed": 1})
+    plain = ComparisonSettings(cvs=("torsions",), baseline=False)
+    made = compare(reference, {"own": own, "frozen": frozen}, training=reference, settings=plain)
+    counts = {one.name: one.frames_count for one in made.ensembles}
+    assert counts == {"reference": 1200, "own": 960, "frozen": 300, "training runs": 1200}
+    assert any(line.startswith("frozen: 12 of its 12 replicas never move") for line in made.warnings)
+    assert any(
+        line.startswith("frozen: the starts still explain 100% of the variance of TIC") for line in made.warnings
+    )
+    asked = compare(reference, {"own": own}, training=reference, settings=dataclasses.replace(plain, burn_in="30"))
+    counts = {one.name: one.frames_count for one in asked.ensembles}
+    assert counts == {"reference": 1200, "own": 12 * 65, "training runs": 1200}

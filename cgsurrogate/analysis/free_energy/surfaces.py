@@ -20,6 +20,7 @@ from cgsurrogate.core.statistics import Blocks, kish, resamples
 BINS_1D, BINS_2D = 100, 50
 FINE = (10, 3)  # finer bins of the kernel estimate in a bin, in one and in two dimensions
 RATIO_DRAWS = 1000
+TAIL, WIDER = 0.0005, 0.25  # share of the frames at each end, and of the span between, that even bins are made of
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -36,16 +37,18 @@ class Grid(Result):
 
     @classmethod
     def over(cls, values: np.ndarray, labels: tuple[str, ...], period: float | None, bins: int | None = None) -> Grid:
-        """Even bins over the range of ``values`` (T, d), or over one whole period: [-period / 2, period / 2]."""
+        """Even bins over ``values`` (T, d), or over one whole period: [-period / 2, period / 2].
+
+        They span the central 99.9 % of the values and a quarter of that beyond on both sides, as far as there are any:
+        all of a usual sample. So a few frames that lie far off cannot make all bins coarse; they count as ``outside``.
+        """
         bins = bins or (BINS_1D if len(labels) == 1 else BINS_2D)
         edges = []
         for column in values.T:
             if period is not None:
                 low, high = -period / 2, period / 2
             else:
-                low, high = float(column.min()), float(column.max())
-                if not high > low:
-                    low, high = low - 0.5, high + 0.5
+                low, high = _span(column)
             edges.append(np.linspace(low, high, bins + 1))
         return cls(labels, tuple(edges), (period is not None,) * len(labels))
 
@@ -78,6 +81,18 @@ class Grid(Result):
         split = [size for bins in self.shape for size in (bins, parts)]
         axes = tuple(range(2, 2 * len(self.shape) + 1, 2))
         return table.reshape(len(table), *split).sum(axes).reshape(len(table), -1)
+
+
+def _span(column: np.ndarray) -> tuple[float, float]:
+    """Where the even bins of (T,) values begin and end."""
+    least, most = float(column.min()), float(column.max())
+    beyond = max(1, int(TAIL * len(column)))  # one at least: a single outlier of a short sample counts as one
+    if len(column) > 2 * beyond:
+        low, high = (float(x) for x in np.partition(column, (beyond, -1 - beyond))[[beyond, -1 - beyond]])
+        if high > low:
+            margin = WIDER * (high - low)
+            least, most = max(least, low - margin), min(most, high + margin)
+    return (least, most) if most > least else (least - 0.5, most + 0.5)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -116,7 +116,7 @@ def _amounts(scores: np.ndarray, labels: Labels, name: str) -> tuple[Member, flo
 
 
 def shape(blocks: BlockMeans, labels: Labels, rng: np.random.Generator) -> list[Candidate]:
-    """Temperature, blurred and uncorrelated torsions by matched filters, and any torsion, pair or distance at all."""
+    """Temperature, blurred and uncorrelated torsions, by matched filters."""
     found = []
     for key, title, unit, amount, kind, tolerance in (
         ("temperature", "temperature", "K", KELVIN, "difference", TOLERANCE["K"]),
@@ -130,13 +130,19 @@ def shape(blocks: BlockMeans, labels: Labels, rng: np.random.Generator) -> list[
             continue
         member, share, error = _amounts(scores, labels, title)
         found.append(Candidate("shape", title, (member,), unit, kind, amount, share, error, 1.0, tolerance=tolerance))
+    return found
+
+
+def anything(blocks: BlockMeans, labels: Labels) -> list[Candidate]:
+    """Errors that nobody thought of: the largest of all differences of torsions, of pairs of them, and of distances."""
+    found = []
     for title, kinds in (
         ("torsions, one by one", ("torsion",)),
         ("neighbouring torsions", ("neighbours", "density")),
         ("distances and slow directions", ("distance", "slow direction")),
     ):
         if blocks.of(*kinds).any():
-            found.append(_worst(blocks, labels, "shape", title, "sd", *kinds))
+            found.append(_worst(blocks, labels, "surfaces", title, "sd", *kinds))
     return found
 
 

@@ -51,6 +51,7 @@ def judge(
         states = {**landscape.states, **_named(pair, named or {})}
         blocks = candidates.shape_blocks(pair, landscape, rng, states)
         found["shape"] = candidates.shape(blocks, labels, rng)
+        found["surfaces"] = candidates.anything(blocks, labels)
         found["populations"] = candidates.populations(pair, states, blocks, labels, rng)
         if pair.physical:
             found["kinetics"] = candidates.kinetics(pair, landscape, labels, rng)
