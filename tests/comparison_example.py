@@ -90,12 +90,15 @@ def _sample(rng: np.random.Generator, tics: np.ndarray, residues: int) -> tuple[
     return Frames(calphas(residues), positions.astype(np.float32), (40,), 10.0, 300.0), track
 
 
-def comparison(seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("force field", "stepper")) -> Comparison:
-    """A reference, a surrogate that cannot be judged on all, one that differs, training runs that agree, a baseline."""
+def comparison(
+    seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("force field", "stepper"), training: bool = False
+) -> Comparison:
+    """A reference, a surrogate that cannot be judged, one that differs, a baseline, ``training`` runs that agree."""
     rng = np.random.default_rng(seed)
     others = tuple(ensemble(n, "surrogate", rng, 0.12 * i, residues) for i, n in enumerate(names))
     others += (ensemble("Markov state model", "baseline", rng, 0.05, residues),)
-    others += (ensemble("training", "floor", rng, 0.0, residues),)
+    if training:
+        others += (ensemble("training", "floor", rng, 0.0, residues),)
     judged = {"baseline": DIFFERS, "floor": AGREES}
     others = tuple(
         dataclasses.replace(
@@ -127,7 +130,7 @@ TRAINING = {
 
 
 def older(made: Comparison) -> Comparison:
-    """The same as it was before anything was judged."""
+    """The same as it was before anything was judged, without training runs."""
     bare = tuple(dataclasses.replace(one, judgement=None, learned=None) for one in made.others if one.role != "floor")
     said = tuple(f"{one.name}: as far as {place}." for place, one in enumerate(bare) if one.role == "surrogate")
     return dataclasses.replace(made, others=bare, verdict=said)
