@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import states_example
+from judgement_example import TRAINING as TRAINING_RUNS
+from judgement_example import judgement
 from known_chains import calphas, histogram_of
 
 from cgsurrogate.analysis.free_energy import surfaces
 from cgsurrogate.analysis.results import Estimate
 from cgsurrogate.analysis.structure import Structure
 from cgsurrogate.comparison.comparison import Comparison, Distance, Ensemble, Surface, Timescales
+from cgsurrogate.comparison.judgement import AGREES, DIFFERS, UNKNOWN
 from cgsurrogate.core.frames import Frames
 
 KT = 2.494
@@ -85,19 +90,28 @@ def _sample(rng: np.random.Generator, tics: np.ndarray, residues: int) -> tuple[
     return Frames(calphas(residues), positions.astype(np.float32), (40,), 10.0, 300.0), track
 
 
-def comparison(seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("force field", "stepper")) -> Comparison:
-    """A reference, a surrogate within the floor, one beyond it, and a baseline."""
+def comparison(
+    seed: int = 0, residues: int = 4, names: tuple[str, ...] = ("force field", "stepper"), training: bool = False
+) -> Comparison:
+    """A reference, a surrogate that cannot be judged, one that differs, a baseline, ``training`` runs that agree."""
     rng = np.random.default_rng(seed)
     others = tuple(ensemble(n, "surrogate", rng, 0.12 * i, residues) for i, n in enumerate(names))
     others += (ensemble("Markov state model", "baseline", rng, 0.05, residues),)
+    if training:
+        others += (ensemble("training", "floor", rng, 0.0, residues),)
+    judged = {"baseline": DIFFERS, "floor": AGREES}
+    others = tuple(
+        dataclasses.replace(
+            one,
+            judgement=judgement(judged.get(one.role, UNKNOWN if place == 0 else DIFFERS)),
+            learned=judgement(AGREES, TRAINING_RUNS) if one.role == "surrogate" else None,
+        )
+        for place, one in enumerate(others)
+    )
     return Comparison(
         ensemble("reference", "reference", rng, 0.0, residues),
         others,
-        tuple(
-            f"{e.name}: "
-            + ("within the reference's own uncertainty on every measure." if i == 0 else "beyond it on TIC 1.")
-            for i, e in enumerate(others[: len(names)])
-        ),
+        tuple(f"{e.name}: {e.judgement.head}" for e in others[: len(names)]),
         ("The reference has 3 runs only; its own uncertainty is itself uncertain.",),
         {"seed": seed, "states": states_example.DESCRIBED, "published": states_example.PUBLISHED},
     )
@@ -113,3 +127,10 @@ TRAINING = {
         for s in range(0, 1000, 50)
     ],
 }
+
+
+def older(made: Comparison) -> Comparison:
+    """The same as it was before anything was judged, without training runs."""
+    bare = tuple(dataclasses.replace(one, judgement=None, learned=None) for one in made.others if one.role != "floor")
+    said = tuple(f"{one.name}: as far as {place}." for place, one in enumerate(bare) if one.role == "surrogate")
+    return dataclasses.replace(made, others=bare, verdict=said)

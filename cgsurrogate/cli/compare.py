@@ -113,6 +113,7 @@ def command(
             report=lambda fraction, text: update("comparing", fraction, text),
         )
     click.echo(comparison.table())
-    for line in (*comparison.verdict, *(f"warning: {w}" for w in comparison.warnings)):
-        click.echo(line)
+    click.echo(f"\n{comparison.summary()}\n")
+    for warning in comparison.warnings:
+        click.echo(f"warning: {warning}")
     click.echo(f"metrics: {out / 'metrics.json'}")

@@ -72,8 +72,9 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
     with progress(quiet) as update:
         comparison = study.run(load, identity, out, settings, sources=_files(inputs), report=update)
     click.echo(comparison.table())
-    for line in (*comparison.verdict, *(f"warning: {w}" for w in comparison.warnings)):
-        click.echo(line)
+    click.echo(f"\n{comparison.summary()}\n")
+    for warning in comparison.warnings:
+        click.echo(f"warning: {warning}")
     click.echo(f"report: {out / 'report.html'}")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cgsurrogate.analysis.results import Surface, Timescales
+from cgsurrogate.comparison import summary
 from cgsurrogate.comparison.ensemble import ROLES, Distance, Ensemble
 from cgsurrogate.core import filesystem, serialization
 from cgsurrogate.core.frames import Frames
@@ -27,7 +27,6 @@ OLDER = {  # names in a comparison of format 2: where they stand, with * for any
     ("geometry", "handedness"): "chirality",
     ("geometry", "uncertainty"): "extrapolation",
 }
-MOST_LINES, MOST_NAME = 10, 40  # of a summary
 METRICS, SURFACES, SAMPLES = "metrics.json", "surfaces.npz", "samples"
 
 
@@ -36,7 +35,7 @@ class Comparison:
     """Every ensemble measured with the reference's own collective variables, grids and estimators.
 
     Attributes:
-        verdict: one sentence a surrogate: within the reference's uncertainty or not, and where not.
+        verdict: what is said of each surrogate in words; an ensemble's ``judgement`` holds what was judged.
         settings: seed, how each floor was made; JSON can hold it.
     """
 
@@ -75,52 +74,20 @@ class Comparison:
         }
 
     def table(self) -> str:
-        """One row a figure, one column an ensemble; a star marks what lies beyond the reference's own uncertainty."""
-        others = self.others
-        if not others:
-            return "nothing to compare with the reference"
-        names = list(others[0].distances)
-        head = ["Jensen-Shannon distance", "floor", "floor 95 %", *(one.name for one in others)]
-        rows = [head]
-        for name in names:
-            d = others[0].distances[name]
-            rows.append([name, _number(d.floor), _number(d.floor_high), *(_cell(one, name) for one in others)])
-        if any(one.timescales is not None for one in self.ensembles):
-            rows.append(["slowest timescale (ps)", _slowest(self.reference), "", *(_slowest(one) for one in others)])
-        for label, part in (("broken bonds (frames)", "bonds"), ("wrong chirality (frames)", "chirality")):
-            if any(part in one.geometry for one in others):
-                counts = [str(one.geometry.get(part, {}).get("bad frames", 0)) for one in others]
-                rows.append([label, "", "", *counts])
-        rows.append(["frames", str(self.reference.frames_count), "", *(str(one.frames_count) for one in others)])
-        widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-        lines = [
-            "  ".join(c.ljust(w) if k == 0 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True)))
-            for row in rows
-        ]
-        lines.insert(1, "-" * len(lines[0]))
-        star = "* beyond the reference's own uncertainty"
-        lines.append(f"{star}; the column floor shows the reference in the rows below the distances")
-        return "\n".join(lines)
+        """One row a figure, one column an ensemble."""
+        return summary.table(self.ensembles)
+
+    def summary(self) -> str:
+        """For each surrogate the sentence to quote and a line for each thing that was judged."""
+        return summary.verdict(self.ensembles, self.verdict)
 
     def __repr__(self) -> str:
-        """A line an ensemble: how many of its figures are within the noise, and which is furthest from its floor."""
-        lines = [f"Comparison with {self.reference.frames_count:,} frames"]
-        for one in self.others[:MOST_LINES]:
-            judged = {name: d for name, d in one.distances.items() if d.judged}
-            text = f"  {one.name[:MOST_NAME]} ({one.role}, {one.frames_count:,} frames): "
-            if judged:
-                worst = max(judged, key=lambda name: judged[name].ratio)
-                within = sum(d.within for d in judged.values())
-                text += f"{within} of {len(judged)} figures within the noise of the reference; "
-                text += f"{worst[:MOST_NAME]} {judged[worst].value:.3f} is {judged[worst].ratio:.1f} times its floor"
-            lines.append(text if judged else f"{text}not judged")
-        more = len(self.others) - MOST_LINES
-        return "\n".join(lines + ([f"  and {more} more"] if more > 0 else []))
+        """A line an ensemble."""
+        return summary.brief(self.ensembles)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: verdict, distances and warnings."""
-        text = "".join(f"<p>{html.escape(line)}</p>" for line in self.verdict)
-        text += f"<pre>{html.escape(self.table())}</pre>"
+        """What a notebook shows: what was judged, distances and warnings."""
+        text = "".join(f"<pre>{html.escape(part)}</pre>" for part in (self.summary(), self.table()) if part)
         listed = "".join(f"<li>{html.escape(line)}</li>" for line in self.warnings)
         return f"<b>Comparison</b>{text}" + (f"<b>Warnings</b><ul>{listed}</ul>" if listed else "")
 
@@ -166,26 +133,6 @@ class Comparison:
             return cls(rows[0], rows[1:], tuple(record["verdict"]), tuple(record["warnings"]), record["settings"])
         except (KeyError, TypeError, IndexError, OSError) as error:
             raise ValueError(f"{folder} is not a comparison ({error!r}); make it again") from None
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else "?"
-
-
-def _cell(one: Ensemble, name: str) -> str:
-    d = one.distances[name]
-    return f"{_number(d.value)}{'*' if one.role != 'floor' and d.judged and not d.within else ' '}"
-
-
-def _slowest(one: Ensemble) -> str:
-    times = one.timescales
-    if times is None or not np.isfinite(times.values[:, 0]).any():
-        return "-"
-    k = int(np.flatnonzero(np.isfinite(times.values[:, 0]))[-1])
-    text = f"{times.values[k, 0]:.3g}"
-    if np.isfinite(times.low[k, 0]):
-        text += f" ({times.low[k, 0]:.3g}-{times.high[k, 0]:.3g})"
-    return text if times.physical else text + " not physical"
 
 
 def _renew(record: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ class Ensemble(Result):
         surfaces: by name; the names are the same for every ensemble ("phi 1", "phi 1 / psi 1", "TIC 1",
             "TIC 1 / TIC 2", ...).
         distances: Jensen-Shannon, by metric ("torsions", "torsions 2-D", "TIC 1", "TIC 1-2", "RMSD", ...); empty for
-            the reference. The verdict rests on these.
+            the reference. They describe; ``judgement`` holds the verdict.
         timescales: implied timescales of its Markov state model.
         geometry: by name ("bonds", "angles", "closest approach"): {"unit", "edges", "probability"} of pooled values in
             standard deviations or units, plus {"worst": text} naming the worst term.

@@ -7,8 +7,7 @@ from cgsurrogate.comparison.comparison import Comparison
 DISTANCES = (
     "Jensen\u2013Shannon distance (square root of the divergence, natural logarithm) between each ensemble and the "
     "reference; lines are 95 % bootstrap intervals. Grey: the noise floor, reference against itself (line: "
-    "median; top: 95 % quantile). A bar that ends inside the grey cannot be told from the reference with the data"
-    " at hand."
+    "median; top: 95 % quantile). The bars describe; the verdict does not rest on them."
 )
 PROFILES = (
     "Free energy -kT ln p above its minimum; kT = {kT:.2f} kJ/mol. {line} Bands: one standard error, by block "
@@ -47,8 +46,8 @@ RAMACHANDRAN = (
 )
 POPULATIONS = (
     "Left: share of the frames in each state; what belongs to no state is left out. Right: free energy above the first "
-    "state, -kT ln(p / p first). Lines are 95 % intervals, by block bootstrap over runs; where they overlap those of "
-    "the reference, the data show no difference."
+    "state, -kT ln(p / p first). Lines are 95 % intervals, by block bootstrap over runs. Intervals that overlap are "
+    "no proof of agreement: whether the states differ stands under \u201cWhat was judged\u201d."
 )
 CHECK = (
     "Probability to be in a state again after a lag, having been in it. Lines: predicted by the Markov state model at "
@@ -76,10 +75,28 @@ CHAIN = (
     "bootstrap over runs."
 )
 
+VERDICT = (
+    "How the verdict is made: the runs are cut into independent blocks, blocks of reference and ensemble are "
+    "exchanged at random (a permutation test), and what is judged is tested in five families: geometry, shape, "
+    "surfaces, populations, kinetics. Holm\u2019s method joins the families, so that a perfect surrogate is said to "
+    "differ in {level} of cases."
+)
+METHODS = "docs/methods/comparison-and-verdict.md"
+JUDGED_TABLE = (
+    "The error that was found, with its 90 % interval; a factor of 1, or else an error of 0, is perfect. "
+    "\u201cWould have shown\u201d: the smallest error that these data would have shown in 80 of 100 cases. Beneath the "
+    "name: an error that is small enough to agree. p of a finding is adjusted for its family, p of a family for the "
+    "other families."
+)
+MARKS = {
+    "agrees": "an error of any size that matters would have shown, and none did.",
+    "differs": "an error was found, beyond chance.",
+    "unknown": "these data would not show an error that matters; what is needed stands beside it. It is no approval.",
+}
 DISTANCE_TABLE = (
-    "Jensen\u2013Shannon distance, 0 (same) to 0.83 (nothing in common). The floor is the distance of the reference "
-    "to itself, with its 95 % quantile, the limit for \u201cwithin\u201d. Beneath each distance: its ratio to the "
-    "floor; p, the share of independent all-atom samples that would lie as far; its 95 % interval."
+    "Jensen\u2013Shannon distance, 0 (same) to 0.83 (nothing in common). The floor is what an independent all-atom "
+    "sample would show, with its 95 % quantile. Beneath each distance: its ratio to the floor; p, the share "
+    "of independent all-atom samples that would lie as far; its 95 % interval. The verdict does not rest on these."
 )
 FURTHER_TABLE = (
     "The first column is the floor, what an independent all-atom sample would show, with its 95 % quantile. "
@@ -88,17 +105,17 @@ FURTHER_TABLE = (
 )
 GEOMETRY_TABLE = (
     "Frames with a broken bond, a residue of the wrong chirality, beads nearer than half of the reference's closest "
-    "approach, or an extrapolation score above its limit; beneath, the worst term."
+    "approach, or an extrapolation score above its limit; beneath, the worst term. The cross marks broken bonds and "
+    "wrong chirality, the triangle beads that are too near."
 )
 FIRST_PASSAGE_TABLE = (
     "Mean time from one state to the first visit of another, by any route, from the Markov state model; beneath, "
-    "its 95 % interval. The cross marks an interval that does not overlap that of the reference, the tick one that "
-    "does. Time of a simulation with a coarse-grained force field is not physical time and gets no mark."
+    "its 95 % interval. Time of a simulation with a coarse-grained force field is not physical time."
 )
 RATES_TABLE = (
     "Transitions from core to core over the time spent in the first state, with the 95 % interval of a Poisson "
-    "process, and how many were seen. Marks as for the first-passage times, where frames are about as far apart as "
-    "those of the reference: frames further apart miss short visits."
+    "process, and how many were seen. Rates of frames that are further apart than those of the reference are too low: "
+    "they miss short visits."
 )
 POPULATIONS_TABLE = (
     "Population with its 95 % interval; then the free energy above the first state, -kT ln(p / p first), with its "
@@ -107,8 +124,8 @@ POPULATIONS_TABLE = (
 CONVERGENCE_TABLE = (
     "Independent frames: frames over the statistical inefficiency of the slowest coordinate. Halves of runs: "
     "Jensen\u2013Shannon distance of the first half of every run to its second half, beside the 95 % quantile of "
-    "that distance between random halves; beyond it, the runs have not come to equilibrium (the worst measure is "
-    "shown). Round trips: from one end of the slowest coordinate to the other and back, over all replicas."
+    "that distance between random halves; beyond it (triangle), the runs have not come to equilibrium (the worst "
+    "measure is shown). Round trips: from one end of the slowest coordinate to the other and back, over all replicas."
 )
 
 

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 
 from cgsurrogate.analysis.results import Estimate, StateKinetics
+from cgsurrogate.comparison.wording import DASH, digits
+
+__all__ = ["DASH", "at", "digits", "duration", "interval", "joined", "percent", "process", "rate", "seconds", "unit"]
 
 UNITS = (("ps", 1.0), ("ns", 1e3), ("\u00b5s", 1e6), ("ms", 1e9))
 RATES = (("ps", 1e-3), ("ns", 1.0), ("\u00b5s", 1e3), ("ms", 1e6))
-DASH = "\u2013"
 
 
 def unit(longest: float, least: float = 2.0) -> tuple[str, float]:
@@ -19,20 +21,6 @@ def unit(longest: float, least: float = 2.0) -> tuple[str, float]:
         if math.isfinite(longest) and longest >= least * one[1]:
             found = one
     return found[0], 1 / found[1]
-
-
-def digits(value: float, places: int = 2) -> str:
-    """Two (or so many) significant digits, without an exponent where that is readable; a dash where unknown."""
-    if not math.isfinite(value):
-        return DASH
-    size = abs(value)
-    if size == 0:
-        return "0"
-    if size < 1e-4 or size >= 1e6:
-        return f"{value:.{places - 1}e}"
-    rounded = float(f"{value:.{places - 1}e}")
-    decimals = max(0, places - 1 - math.floor(math.log10(abs(rounded))))
-    return f"{value:,.{decimals}f}"
 
 
 def at(values: Estimate, *place: int) -> tuple[float, float, float]:

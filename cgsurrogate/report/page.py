@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cgsurrogate.comparison.comparison import Comparison, Ensemble
-from cgsurrogate.report import figures, html, player, tables
-from cgsurrogate.report.marks import WORDS, state
+from cgsurrogate.report import captions, figures, html, marks, player, tables, verdict
 from cgsurrogate.report.player import write_player
 from cgsurrogate.report.plots import kinetics
 
@@ -19,15 +18,6 @@ __all__ = ["write_player", "write_report"]
 
 MOST = 2_900_000  # characters of the page
 ELSEWHERE = ("states", "published", "splits")  # settings that the page says in other places
-
-
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """One line of the verdict: the sentence, and the state its mark shows."""
-
-    text: str
-    state: str
-    word: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +57,22 @@ def write_report(
     notes = [(e.name, n) for e in comparison.ensembles for n in e.notes if not any(n in w for w in warned)]
     settings = {key: value for key, value in comparison.settings.items() if key not in ELSEWHERE}
     told = lines({**(provenance or {}), **({"comparison": settings} if settings else {})})
-    packed, found = player.payload(comparison), sections(comparison, drawings)
+    judged, packed, found = verdict.judged(comparison), player.payload(comparison), sections(comparison, drawings)
     values = {
         "title": title or "Surrogates beside their reference",
         "comparison": comparison,
-        "verdict": judge(comparison),
+        "entries": verdict.entries(comparison),
+        "made": verdict.made(comparison),
+        "judged": judged,
+        "learned": verdict.learned(comparison),
+        "captions": captions,
+        "called": tables.CALLED,
         "distances": tables.distances(comparison),
         "further": tables.further(comparison),
-        "words": WORDS,
+        "words": marks.WORDS,
         "plates": [d for d in drawings if d.section == "distances"],
         "sections": found,
-        "contents": contents(found, bool(packed["ensembles"]), bool(notes), bool(told)),
+        "contents": contents(found, judged is not None, bool(packed["ensembles"]), bool(notes), bool(told)),
         "size": size,
         "notes": notes,
         "player": packed,
@@ -115,9 +110,10 @@ def sections(comparison: Comparison, drawings: Sequence[figures.Drawing]) -> lis
     return [section for section in found if not section.empty]
 
 
-def contents(found: Sequence[Section], playing: bool, notes: bool, told: bool) -> list[tuple[str, str]]:
+def contents(found: Sequence[Section], judged: bool, playing: bool, notes: bool, told: bool) -> list[tuple[str, str]]:
     """(name, heading) of every part of the page."""
-    first = [("verdict", "Verdict"), ("distances", "Distances")] + [("player", "Trajectories")] * playing
+    first = [("verdict", "Verdict"), *[("judged", "What was judged")] * judged, ("distances", "Distances")]
+    first += [("player", "Trajectories")] * playing
     last = [("notes", "Notes")] * notes + [("provenance", "Provenance")] * told
     return [*first, *((s.key, s.title) for s in found), *last]
 
@@ -137,19 +133,6 @@ def images(drawings: Sequence[figures.Drawing], most: int) -> dict[str, str]:
                 return found
             small = html.data_image(html.small_png(one.png, scale), "png")
             found[one.name] = min(found[one.name], small, key=len)
-    return found
-
-
-def judge(comparison: Comparison) -> list[Judged]:
-    """The verdict's sentences, each with the state of the surrogate that it speaks of."""
-    surrogates = [e for e in comparison.others if e.role == "surrogate"]
-    found = []
-    for place, text in enumerate(comparison.verdict):
-        named = [e for e in surrogates if text.startswith(f"{e.name}:")]
-        if not named and len(surrogates) == len(comparison.verdict):
-            named = [surrogates[place]]
-        judged = state(named[0]) if named else "unknown"
-        found.append(Judged(text, judged, WORDS[judged]))
     return found
 
 

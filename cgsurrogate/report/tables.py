@@ -15,6 +15,7 @@ from cgsurrogate.report.plots import drawing, kinetics
 ALIKE = 1.5  # counts of transitions can be compared where frames are about as far apart
 MOST_OPEN = 6  # rows; a longer table of kinetics is folded away
 FORCE_FIELD = "force-field time"
+CALLED = {"floor": "training runs"}  # a role that is called otherwise on the page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +39,10 @@ class Table:
     head: tuple[tuple[str, str], ...]
     rows: tuple[tuple[Cell, tuple[Cell, ...]], ...]
     folded: bool = False
-    summary: str = ""
 
 
 def distances(comparison: Comparison) -> Table | None:
-    """The measures that the verdict rests on."""
+    """Jensen-Shannon distances, of every ensemble and metric."""
     return _measure("", captions.DISTANCE_TABLE, {e.name: e.distances for e in comparison.others}, comparison)
 
 
@@ -51,18 +51,15 @@ def further(comparison: Comparison) -> list[Table]:
     found = []
     for measure in dict.fromkeys(m for e in comparison.others for m in e.further):
         values = {e.name: e.further.get(measure, {}) for e in comparison.others}
-        judged = {e.name: [d for d in values[e.name].values() if d.judged] for e in comparison.others
-                  if e.role == "surrogate"}  # fmt: skip
-        within = [f"{n}: {sum(d.within for d in ds)} of {len(ds)} within the noise" for n, ds in judged.items() if ds]
         table = _measure(measure, captions.FURTHER_TABLE, values, comparison)
-        found += [dataclasses.replace(table, folded=True, summary="; ".join(within))] if table else []
+        found += [dataclasses.replace(table, folded=True)] if table else []
     return found
 
 
 def _measure(
     title: str, caption: str, values: Mapping[str, Mapping[str, Distance]], comparison: Comparison
 ) -> Table | None:
-    """A row a metric: the floor, and of every ensemble (name -> metric -> distance) value, mark, ratio, p, interval."""
+    """A row a metric: the floor, and of every ensemble (name -> metric -> distance) value, ratio, p, interval."""
     having = [e for e in comparison.others if values[e.name]]
     rows = []
     for metric in dict.fromkeys(m for e in having for m in values[e.name]):
@@ -79,15 +76,22 @@ def _beneath(*parts: str) -> str:
 
 
 def _head(drawn: Sequence[Ensemble]) -> tuple[tuple[str, str], ...]:
-    return tuple((e.name, e.role) for e in drawn)
+    return tuple((e.name, CALLED.get(e.role, e.role)) for e in drawn)
 
 
 def _distance(d: Distance | None) -> Cell:
     if d is None:
         return EMPTY
     ratio = f"{numbers.digits(d.ratio)} \u00d7 floor" if math.isfinite(d.ratio) else ""
-    under = _beneath(ratio, marks.p_value(d.p), numbers.interval(d.low, d.high))
-    return Cell(numbers.digits(d.value, 3), under, marks.mark(d))
+    under = _beneath(ratio, _p_value(d.p), numbers.interval(d.low, d.high))
+    return Cell(numbers.digits(d.value, 3), under)
+
+
+def _p_value(p: float) -> str:
+    """ "p = 0.03"; nothing where it is unknown. The splits that it is counted over resolve no less than 0.01."""
+    if not math.isfinite(p):
+        return ""
+    return "p < 0.01" if p < 0.01 else f"p = {p:.2f}"
 
 
 def geometry(comparison: Comparison) -> Table | None:
@@ -106,7 +110,7 @@ def geometry(comparison: Comparison) -> Table | None:
 
 
 def first_passage(comparison: Comparison, which: str) -> Table | None:
-    """Mean first-passage times of every ensemble, marked where the interval does not overlap the reference's."""
+    """Mean first-passage times of every ensemble."""
     return _transitions(
         comparison, which, "mean_first_passage", "Mean first-passage times", captions.FIRST_PASSAGE_TABLE
     )
@@ -146,12 +150,10 @@ def _transition(own: StateKinetics, known: StateKinetics | None, field: str, i: 
         text, bounds = numbers.rate(*numbers.at(values, i, j))
         seen = f"{own.counts[i, j]:,.0f} seen" if math.isfinite(own.counts[i, j]) else ""
         under = _beneath(bounds, seen)
-    reference: Estimate | None = getattr(known, field) if known is not None else None
-    if known is None or own is known or reference is None or not (own.physical and known.physical):
-        return Cell(text, under)
-    if field == "rates" and not 1 / ALIKE < own.spacing / known.spacing < ALIKE:
-        return Cell(text, _beneath(under, f"frames {numbers.duration(own.spacing)[0]} apart"))
-    return Cell(text, under, {None: "", True: "beyond", False: "within"}[values.apart(reference, i, j)])
+    physical = known is not None and own.physical and known.physical
+    if field == "rates" and known is not None and physical and not 1 / ALIKE < own.spacing / known.spacing < ALIKE:
+        under = _beneath(under, f"frames {numbers.duration(own.spacing)[0]} apart")
+    return Cell(text, under)
 
 
 def populations(comparison: Comparison, which: str) -> Table | None:
@@ -238,7 +240,7 @@ def _halves(halves: Mapping[str, float], floor: Mapping[str, float]) -> Cell:
     worst = max(judged, key=lambda m: judged[m])
     beyond = sum(ratio > 1 for ratio in judged.values())
     text = f"{len(judged) - beyond} of {len(judged)} within"
-    return Cell(text, f"{worst} {halves[worst]:.3f}, limit {floor[worst]:.3f}", "beyond" if beyond else "within")
+    return Cell(text, f"{worst} {halves[worst]:.3f}, limit {floor[worst]:.3f}", "caution" if beyond else "")
 
 
 def _sentence(text: str) -> str:

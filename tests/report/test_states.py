@@ -76,18 +76,25 @@ def test_contacts_hold_the_reference_above_the_diagonal(example):
     np.testing.assert_allclose(image.get_array().filled(0), np.nan_to_num(other.contacts - one.contacts))
 
 
-def test_intervals_that_do_not_overlap_are_marked(example):
-    slow = example.others[0].states["named"]
-    far = dataclasses.replace(
-        slow, mean_first_passage=Estimate(*(10 * getattr(slow.mean_first_passage, f) for f in ("value", "low", "high")))
+@pytest.mark.parametrize("made", [tables.first_passage, tables.rates, tables.populations])
+@pytest.mark.parametrize("factor", [1.0, 10.0])
+def test_intervals_describe_and_get_no_mark(example, made, factor):
+    """An interval that overlaps is no proof of agreement, and one that does not is no verdict."""
+    states = example.others[0].states["named"]
+    scaled = {
+        field: Estimate(*(factor * getattr(getattr(states, field), part) for part in ("value", "low", "high")))
+        for field in ("mean_first_passage", "rates", "populations")
+    }
+    others = (
+        dataclasses.replace(example.others[0], states={"named": dataclasses.replace(states, **scaled)}),
+        *example.others[1:],
     )
-    others = (dataclasses.replace(example.others[0], states={"named": far}), *example.others[1:])
-    table = tables.first_passage(dataclasses.replace(example, others=others), "named")
-    marks = [[cell.state for cell in cells] for _, cells in table.rows]
-    assert marks == [["", "beyond", "", "within"]] * 2  # force-field time is not judged
-    assert [row.under for row, _ in table.rows] == ["folding", "unfolding"]
-    value = example.reference.states["named"].mean_first_passage.value[0, 1]
-    assert table.rows[0][1][0].text == numbers.duration(value)[0]
+    table = made(dataclasses.replace(example, others=others), "named")
+    assert {cell.state for _, cells in table.rows for cell in cells} == {""}
+    if made is tables.first_passage:
+        assert [row.under for row, _ in table.rows] == ["folding", "unfolding"]
+        value = example.reference.states["named"].mean_first_passage.value[0, 1]
+        assert table.rows[0][1][0].text == numbers.duration(value)[0]
 
 
 def test_tables_hold_the_numbers_of_the_comparison(example):
@@ -103,7 +110,8 @@ def test_tables_hold_the_numbers_of_the_comparison(example):
     assert [t.title for t in measures] == list(example.others[0].further)
     first = example.others[0].further["KL divergence"]["torsions"]
     assert measures[0].rows[0][1][1].text == numbers.digits(first.value, 3)
-    assert measures[-1].rows[0][1][1].state == "unknown"
+    shown = [*measures, tables.distances(example)]
+    assert {cell.state for table in shown for _, cells in table.rows for cell in cells} == {""}
 
 
 def test_a_time_scaling_is_said_in_words(example):
