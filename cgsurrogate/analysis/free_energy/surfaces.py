@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from cgsurrogate.analysis import events
 from cgsurrogate.analysis.free_energy import kernel_density
 from cgsurrogate.analysis.results import Estimate, Result, Surface
 from cgsurrogate.core.frames import Frames
@@ -21,6 +22,7 @@ BINS_1D, BINS_2D = 100, 50
 FINE = (10, 3)  # finer bins of the kernel estimate in a bin, in one and in two dimensions
 RATIO_DRAWS = 1000
 TAIL, WIDER = 0.0005, 0.25  # share of the frames at each end, and of the span between, that even bins are made of
+SELDOM = 4.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -178,12 +180,15 @@ def _samples(frames: Frames) -> float:
 def surface(histogram: BlockHistogram, kT: float, rng: np.random.Generator) -> Surface:
     """Free energy -kT ln p above its minimum, in kJ/mol; its error is that of -kT ln p by drawing blocks anew.
 
-    The error is kT sd(p) / p over the draws, times sqrt(K / (K - 1)) for K blocks; nan in empty bins and for one block.
+    The error is kT sd(p) / p over the draws, times sqrt(K / (K - 1)) for K blocks, and wide enough for 1.96 errors to be a
+    95 % interval: see ``_widened`` and ``events.seen_error``. nan in empty bins, for one block, and where hardly more than
+    one block holds a bin.
     """
     drawn = resamples(len(histogram.weights), rng) if len(histogram.weights) > 1 else None
     p, shape = histogram.probability, histogram.grid.shape
-    energy, error = _energy(histogram.weights, kT, drawn)
-    smooth = () if histogram.smooth is None else _energy(histogram.smooth, kT, drawn)
+    runs = histogram.runs
+    energy, error = _energy(histogram.weights, kT, drawn, runs)
+    smooth = () if histogram.smooth is None else _energy(histogram.smooth, kT, drawn, runs)
     return Surface(
         histogram.grid.labels,
         histogram.grid.edges,
@@ -196,7 +201,7 @@ def surface(histogram: BlockHistogram, kT: float, rng: np.random.Generator) -> S
     )
 
 
-def _energy(table: np.ndarray, kT: float, draws: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _energy(table: np.ndarray, kT: float, draws: np.ndarray | None, runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(K, bins) weights of blocks -> free energy and its error; nan where there is nothing."""
     table = np.nan_to_num(table)
     p, number = normalised(table.sum(0, dtype=float)), len(table)
@@ -204,18 +209,40 @@ def _energy(table: np.ndarray, kT: float, draws: np.ndarray | None) -> tuple[np.
         energy = np.where(p > 0, kT * (np.log(p.max()) - np.log(p)), np.nan)
         error = np.full_like(p, np.nan)
         if draws is not None:
-            spread = normalised(draws @ table).std(0)
-            error = np.where(p > 0, kT * spread * math.sqrt(number / (number - 1)) / p, np.nan)
+            spread = normalised(draws @ table).std(0) * math.sqrt(number / (number - 1)) / p
+            least = events.seen_error(1 / spread**2)
+            error = np.where(p > 0, kT * np.maximum(spread * _widened(table, runs), least), np.nan)
     return energy, error
 
 
-def populations(histogram: BlockHistogram, rng: np.random.Generator) -> tuple[Estimate, Estimate]:
+def _widened(table: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """(bins,) factors for errors from (K, bins) blocks.
+
+    Student's t over 1.96, for the degrees of freedom that the blocks leave (Satterthwaite 1946): K - 1 where a bin has
+    its share in each, about twice as many as hold it where few do. And a factor for neighbours in a run that are still
+    correlated.
+    """
+    from scipy.stats import t
+
+    table = table.astype(float)
+    off = table / table.sum(0) - (table.sum(1) / table.sum())[:, None]  # (K, bins) what a block adds to ln p
+    square = np.sum(off**2, 0)
+    freedom = 2 / np.maximum(np.sum(off**4, 0) / square**2 - 1 / len(table), 1e-9)
+    near = (runs[1:] == runs[:-1])[:, None]
+    correlated = 1 + np.maximum(2 * np.sum(near * off[1:] * off[:-1], 0) / square, 0)
+    return t.ppf(0.975, np.clip(freedom, 1, len(table) - 1)) / 1.96 * np.sqrt(correlated)
+
+
+def populations(
+    histogram: BlockHistogram, rng: np.random.Generator, visited: events.Visits | None = None
+) -> tuple[Estimate, Estimate]:
     """Populations of ``state_histogram``, and free energies in kJ/mol above the first state, -kT ln(p / p_first).
 
     A population is a share of all frames, also of those in no state. Intervals as in ``log_ratio``: of p on the scale
     ln(p / (1 - p)). A state that was never seen has population 0,
     bounded above as for so many independent draws as it has independent frames (Clopper and Pearson 1934), and no free
-    energy.
+    energy. With ``visited``, of frames in time order, no interval is narrower than the visits allow (``events``), and a
+    state that was never seen may last ``SELDOM`` times as long as what was.
     """
     everything, kT = histogram.weights.astype(float), histogram.kT
     own, size = everything[:, :-1], everything.sum()
@@ -223,11 +250,17 @@ def populations(histogram: BlockHistogram, rng: np.random.Generator) -> tuple[Es
     odds = log_ratio(own, everything.sum(1, keepdims=True) - own, histogram.runs, rng)
     with np.errstate(over="ignore"):
         p, low, high = total / size, 1 / (1 + np.exp(-odds.low)), 1 / (1 + np.exp(-odds.high))
-    none, all_, most = total == 0, total == size, 1 - 0.025 ** (1 / histogram.effective)
+    seldom = 1.0 if visited is None else SELDOM
+    none, all_, most = total == 0, total == size, 1 - 0.025 ** (seldom / histogram.effective)
     low, high = np.where(none, 0.0, low), np.where(none, most, high)
     low, high = np.where(all_, 1 - most, low), np.where(all_, 1.0, high)
     ratio = log_ratio(own, np.broadcast_to(own[:, :1], own.shape), histogram.runs, rng)
-    return Estimate(p, low, high), Estimate(-kT * ratio.value, -kT * ratio.high, -kT * ratio.low)
+    shares = Estimate(p, low, high)
+    if visited is not None:
+        shares = events.shares(shares, visited)
+        ratio = events.ratios(ratio, np.minimum(visited.events, visited.events[0]))
+        ratio.low[0] = ratio.high[0] = ratio.value[0]  # nothing is known better than a state against itself
+    return shares, Estimate(-kT * ratio.value, -kT * ratio.high, -kT * ratio.low)
 
 
 def state_histogram(labels: np.ndarray, count: int, frames: Frames, cut: Blocks) -> BlockHistogram:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 
+from cgsurrogate.analysis import events
 from cgsurrogate.analysis.kinetics import markov_model, transitions
 from cgsurrogate.analysis.results import Estimate, Timescales
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
 
 PROCESSES, LAGS, DRAWS = 4, 6, 40
+FURTHER = 4  # faster processes that may be among the slowest, as their errors allow
 
 
 def lag_grid(reference: Frames, correlation: float | None = None, count: int = LAGS) -> np.ndarray:
@@ -52,6 +55,7 @@ def timescales(
         return None, ("no timescales: every run is shorter than the shortest lag",)
     shape = (len(steps), processes)
     values, low, high, share = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan), 1.0
+    crossed = _Crossings(labels, frames, count, processes + FURTHER)
     for row, step in enumerate(steps):
         lag = step * frames.dt
         table = markov_model.transition_counts(labels, frames, int(step), count, cut)
@@ -66,29 +70,60 @@ def timescales(
         if len(inner) > 1:
             weights += list(markov_model.block_weights(len(inner), rng, draws))
         # no weight is zero, so that the same states stay connected in every draw
-        times = np.array([markov_model.implied((w @ inner).reshape(len(chosen), -1), lag, processes) for w in weights])
+        size = (len(chosen), len(chosen))
+        times = np.array([markov_model.implied((w @ inner).reshape(size), lag, processes + FURTHER) for w in weights])
         found = markov_model.interval(times[0], times[1:], len(inner), "log")
+        found = events.ranked(found, crossed(total, chosen)[1])
         resolved = found.value > lag / 2
         values[row], low[row], high[row] = (
-            np.where(resolved, one, np.nan) for one in (found.value, found.low, found.high)
+            np.where(resolved, one, np.nan)[:processes] for one in (found.value, found.low, found.high)
         )
     result = Timescales(steps * frames.dt, values, low, high, frames.provenance.physical_time)
-    crossings = _crossings(labels, frames, int(steps[len(steps) // 2]), count)
-    return result, judge(result, frames, share, crossings)
+    return result, judge(result, frames, share, crossed.slowest)
 
 
-def _crossings(labels: np.ndarray, frames: Frames, step: int, count: int) -> int | None:
-    """Transitions along the slowest process: between the outer quarters of its eigenvector; None without one."""
-    table = markov_model.transition_counts(labels, frames, step, count)[0]
-    chosen = markov_model.connected(table)
-    if len(chosen) < 2 or not table.any():
-        return None
-    _, vectors = markov_model.spectrum(*markov_model.transition_matrix(table[np.ix_(chosen, chosen)]))
-    along = vectors[:, 1]
-    along = (along - along.min()) / max(float(np.ptp(along)), 1e-12)
-    cores = np.full(count, -1, np.int8)
-    cores[chosen] = np.where(along < 0.25, 0, np.where(along > 0.75, 1, -1))
-    return int(transitions.counts(transitions.dwell_times(cores[labels], frames), 2).sum())
+class _Crossings:
+    """Transitions along each process: between the outer quarters of its eigenvector.
+
+    Attributes:
+        slowest: how many were seen along the slowest process, at the last lag; None without one.
+    """
+
+    def __init__(self, labels: np.ndarray, frames: Frames, count: int, processes: int) -> None:
+        self.labels, self.frames, self.count, self.processes = labels, frames, count, processes
+        self.known: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        self.slowest: int | None = None
+
+    def __call__(self, table: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(K,) that were seen, and (K,) events that the timescales rest on; nan where there is no such process.
+
+        A timescale is 1 / (k + k'), with rates of both directions from n crossings each, so its relative variance is
+        (p^2 + p'^2) / n, where p, p' are the shares of the two ends: 1 / n for a rare state, 1 / 2 n between equals.
+
+        Args:
+            table: (S, S) transitions; only the first table of each set of states is looked at.
+            chosen: the states that these connect.
+        """
+        key = chosen.tobytes()
+        if key not in self.known:
+            seen, worth = np.full(self.processes, np.nan), np.full(self.processes, np.nan)
+            _, vectors = markov_model.spectrum(*markov_model.transition_matrix(table[np.ix_(chosen, chosen)]))
+            for k in range(min(self.processes, len(chosen) - 1)):
+                seen[k], worth[k] = self._along(vectors[:, k + 1], chosen)
+            self.known[key] = seen, worth
+        seen = self.known[key][0]
+        self.slowest = int(seen[0]) if np.isfinite(seen[0]) else None
+        return self.known[key]
+
+    def _along(self, vector: np.ndarray, chosen: np.ndarray) -> tuple[float, float]:
+        along = (vector - vector.min()) / max(float(np.ptp(vector)), 1e-12)
+        cores = np.full(self.count, -1, np.int8)
+        cores[chosen] = np.where(along < 0.25, 0, np.where(along > 0.75, 1, -1))
+        dwells = transitions.dwell_times(cores[self.labels], self.frames)
+        seen, steps = int(transitions.counts(dwells, 2).sum()), transitions.frames_in_states(dwells, 2)
+        share = steps / max(1, steps.sum())
+        n = min(seen / 2, *transitions.worth(dwells, 2))
+        return seen, n / float(share @ share) if n else 0.0
 
 
 def judge(times: Timescales, frames: Frames, share: float, crossings: int | None = None) -> tuple[str, ...]:
@@ -137,21 +172,34 @@ def time_scaling(reference: Timescales, own: Timescales) -> Estimate | None:
     Each slowest timescale is taken at the first lag from which on it no longer rises beyond its errors. The errors of
     both, on a log scale, add in squares. None where either is unknown.
     """
-    first, second = _plateau(reference), _plateau(own)
+    first, second = plateau(reference), plateau(own)
     if first is None or second is None:
         return None
-    (a, a_low, a_high), (b, b_low, b_high) = np.log(first), np.log(second)
+    (a, a_low, a_high), (b, b_low, b_high) = (np.log([p.value, p.low, p.high]) for p in (first, second))
     value = a - b
     low = value - math.hypot(a - a_low, b_high - b)
     high = value + math.hypot(a_high - a, b - b_low)
     return Estimate(np.exp(value), np.exp(low), np.exp(high))
 
 
-def _plateau(times: Timescales) -> np.ndarray | None:
-    """(value, low, high) of the slowest timescale where it has become flat; None where it is unknown."""
+@dataclasses.dataclass(frozen=True)
+class Plateau:
+    """The slowest timescale in ps where it no longer rises with the lag, its 95 % interval, and its row of the lags."""
+
+    row: int
+    value: float
+    low: float
+    high: float
+
+
+def plateau(times: Timescales) -> Plateau | None:
+    """The slowest timescale at the shortest lag from which on it is flat within its errors; None where it is unknown.
+
+    Flat is a row that lies above the lower end of every later interval.
+    """
     rows = np.stack([times.values[:, 0], times.low[:, 0], times.high[:, 0]], 1)
-    rows = rows[np.isfinite(rows).all(1)]
-    if not len(rows):
-        return None
-    flat = [bool((rows[k + 1 :, 1] <= rows[k, 0]).all()) for k in range(len(rows))]
-    return rows[flat.index(True)]
+    known = np.flatnonzero(np.isfinite(rows).all(1))
+    for row in known:
+        if (rows[known[known > row], 1] <= rows[row, 0]).all():
+            return Plateau(int(row), *(float(x) for x in rows[row]))
+    return None

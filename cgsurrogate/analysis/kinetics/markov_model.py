@@ -109,7 +109,10 @@ def transition_matrix(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             )
         except RuntimeError:  # "stationary distribution contains entries smaller than ..."
             continue
-        return np.asarray(matrix), np.asarray(stationary)
+        flow = np.asarray(stationary)[:, None] * np.asarray(matrix)
+        flow = (flow + flow.T) / 2  # what the iteration leaves unbalanced, a hair where counts are few one way
+        total = flow.sum(1)
+        return flow / total[:, None], total / total.sum()
     raise ValueError(f"no reversible estimate for these {len(counts)} states; are their counts connected?")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate.analysis import events
 from cgsurrogate.analysis.kinetics import markov_model, transitions
 from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, Result, StateKinetics
 from cgsurrogate.core.frames import Frames
@@ -205,8 +206,27 @@ def _model(
         for k, scale in enumerate(("logit", "log", "logit"))
     )
     counted = _counted(found, labels, frames, cut, weights, chosen, step, most)
+    seen = transitions.dwell_times(found.cores[labels], frames)
+    jumps, times, predicted, counted = _by_events(seen, len(found), jumps, times, predicted, counted)
     check = ChapmanKolmogorov(np.arange(1, most + 1) * step * frames.dt, predicted, counted)
     return {"lag": step * frames.dt, "transitions": jumps, "mean_first_passage": times, "check": check}, tuple(notes)
+
+
+def _by_events(
+    dwells: transitions.DwellTimes, count: int, jumps: Estimate, times: Estimate, *stays: Estimate
+) -> tuple[Estimate, ...]:
+    """Transition probabilities, passages and (M, L) probabilities to stay, no narrower than what was seen allows."""
+    worth = transitions.worth(dwells, count)[:, None]
+    seen = np.minimum(transitions.counts(dwells, count), worth)
+    exits = np.minimum(transitions.counts(dwells, count).sum(1, keepdims=True), worth)
+    left = events.complement(events.probabilities(events.complement(jumps), exits))
+    gone = events.probabilities(jumps, seen)
+    diagonal = np.eye(count, dtype=bool)
+    fields = ("value", "low", "high")
+    jumps = Estimate(*(np.where(diagonal, getattr(left, field), getattr(gone, field)) for field in fields))
+    passages = events.times(times, np.minimum(transitions.passages(dwells, count), worth))
+    again = [events.complement(events.probabilities(events.complement(stay), exits)) for stay in stays]
+    return (jumps, passages, *again)
 
 
 def lumped(matrix: np.ndarray, stationary: np.ndarray, sets: np.ndarray, count: int, most: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cgsurrogate.analysis import events
 from cgsurrogate.analysis.free_energy import surfaces
 from cgsurrogate.analysis.results import Estimate, Result, StateKinetics
 from cgsurrogate.core.frames import Frames
@@ -75,18 +76,43 @@ def frames_in_states(dwells: DwellTimes, count: int) -> np.ndarray:
     return np.bincount(dwells.state, dwells.steps, minlength=count)
 
 
-def rates(seen: np.ndarray, time: np.ndarray) -> Estimate:
+def passages(dwells: DwellTimes, count: int) -> np.ndarray:
+    """(M, M) how often a run that was last in the row's state, of the two, came to the column's, whatever lay between."""
+    found = np.zeros((count, count), int)
+    for a in range(count):
+        for b in range(count):
+            pair = (dwells.state == a) | (dwells.state == b)
+            state, run = dwells.state[pair], dwells.run[pair]
+            found[a, b] = np.sum((state[:-1] == a) & (state[1:] == b) & (run[1:] == run[:-1])) if a != b else 0
+    return found
+
+
+def worth(dwells: DwellTimes, count: int) -> np.ndarray:
+    """(M,) how many exponential dwells have as uncertain a mean as those of each state (``events``)."""
+    steps = dwells.steps.astype(float)
+    return events.worth(*(np.bincount(dwells.state, x, minlength=count) for x in (steps, steps**2)))
+
+
+def rates(seen: np.ndarray, time: np.ndarray, worth: np.ndarray | None = None) -> Estimate:
     """(M, M) transitions and (M,) times -> transitions per time, with the interval of a Poisson process.
 
-    The interval is that of the Gamma distribution with shape N + 1/2 (Jeffreys prior); from zero up where none was
-    seen. nan on the diagonal and for states that were never visited.
+    Its upper end is a quantile of the Gamma distribution with shape N + 1/2 (Jeffreys prior), its lower one with shape
+    N, which holds for a given number of transitions: a rare state is left once a visit, however short. From zero up
+    where none was seen. nan on the diagonal and for states that were never visited.
+
+    Args:
+        worth: (M,) how many exponential dwells those in the row's state are worth; fewer than it was left widen.
     """
     from scipy.stats import gamma
 
     seen = np.asarray(seen, float)
     span = np.where(time > 0, time, np.nan)[:, None] * np.where(np.eye(len(seen)) > 0, np.nan, 1.0)
-    low = np.where(seen > 0, gamma.ppf(0.025, seen + 0.5), 0.0)
-    return Estimate(seen / span, low / span, gamma.ppf(0.975, seen + 0.5) / span)
+    left = seen.sum(1, keepdims=True)
+    share = 1.0 if worth is None else np.minimum(1.0, worth[:, None] / np.where(left > 0, left, np.nan))
+    n = np.where(seen > 0, seen * share, 0.0)
+    scale = np.where(seen > 0, share, 1.0) * span
+    low = np.where(seen > 0, gamma.ppf(0.025, np.where(seen > 0, n, 1)), 0.0)
+    return Estimate(seen / span, low / scale, gamma.ppf(0.975, n + 0.5) / scale)
 
 
 def survival(dwells: DwellTimes, count: int, points: int = TIMES) -> tuple[np.ndarray, np.ndarray]:
@@ -133,13 +159,14 @@ def measure(
     if labels.shape != (len(frames),):
         raise ValueError(f"expected one state a frame, ({len(frames)},), got {labels.shape}")
     counted = surfaces.state_histogram(labels, count, frames, cut)
-    shares, energies = surfaces.populations(counted, rng)
+    visited = events.visits(labels, count, frames) if frames.time_ordered else None
+    shares, energies = surfaces.populations(counted, rng, visited)
     physical, notes = frames.provenance.physical_time, absent(names, counted.weights.sum(0)[:-1])
     if frames.time_ordered:
         dwells = dwell_times(labels if cores is None else cores, frames)
         seen, steps = counts(dwells, count), frames_in_states(dwells, count)
         grid, curves = survival(dwells, count)
-        found = rates(seen, steps * frames.dt / 1000)
+        found = rates(seen, steps * frames.dt / 1000, worth(dwells, count))
         notes += judge(seen, steps, names, physical)
     else:
         seen, grid, curves = np.full((count, count), np.nan), np.zeros(1), np.full((count, 1), np.nan)
