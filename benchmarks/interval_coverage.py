@@ -206,7 +206,9 @@ def measure(case: Case, labels: np.ndarray, rng: np.random.Generator, tallies: d
     judged(tallies["transition matrix"], k.transitions, powers)
 
 
-def of_timescales(tallies: dict[str, Tally], times: Timescales, labels: np.ndarray, frames: Frames, matrix: np.ndarray) -> None:
+def of_timescales(
+    tallies: dict[str, Tally], times: Timescales, labels: np.ndarray, frames: Frames, matrix: np.ndarray
+) -> None:
     """The slowest timescale where it is judged, and everything that is drawn."""
     truth = np.full(times.values.shape, np.nan)
     for row, lag in enumerate(times.lags):
@@ -292,7 +294,7 @@ def events(case: Case) -> tuple[float, float, float]:
     matrix, stationary = case.chain()
     total = case.runs * case.length
     flow = stationary[:, None] * matrix
-    moves = [flow[np.ix_(WELLS == a, WELLS == b)].sum() * total for a, b in ((0, 1), (0, 2), (1, 2))]
+    moves = [flow[np.ix_(a == WELLS, b == WELLS)].sum() * total for a, b in ((0, 1), (0, 2), (1, 2))]
     slowest = -1 / np.log(np.sort(np.linalg.eigvals(matrix).real)[-2])
     return moves[0], moves[1] + moves[2], total / slowest
 

@@ -25,7 +25,10 @@ import torch
 
 from cgsurrogate.analysis.cvs._base import CV
 from cgsurrogate.comparison import damages
+from cgsurrogate.comparison.compare import build_cvs
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, UNKNOWN, Judgement
+from cgsurrogate.comparison.settings import CVS
+from cgsurrogate.comparison.thermodynamics import Surfaces
 from cgsurrogate.comparison.verdict import learned
 from cgsurrogate.comparison.verdict.judge import judge
 from cgsurrogate.core import registry
@@ -104,7 +107,9 @@ def judged(reference: Frames, own: Frames, seed: int) -> Judgement:
     """As ``cgsurrogate compare`` does it."""
     cv = registry.build("cvs", "tica", reference)
     memory = (slowness(reference, cv), slowness(own, cv))
-    return judge(reference, own, memory, np.random.default_rng(seed))
+    cvs = build_cvs(reference, CVS)
+    drawn = [Surfaces.of(cv, cv(reference)) for cv in cvs]
+    return judge(reference, own, memory, np.random.default_rng(seed), drawn=drawn)
 
 
 def record(name: str, found: Judgement, seed: int) -> dict[str, object]:

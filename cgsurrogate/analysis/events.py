@@ -117,8 +117,7 @@ def shares(found: Estimate, visited: Visits) -> Estimate:
     n, p = visited.events, found.value
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         enter, leave = (
-            n / np.maximum(1 - n / np.maximum(t, 1), 0.5 / np.maximum(t, 1))
-            for t in (visited.outside, visited.inside)
+            n / np.maximum(1 - n / np.maximum(t, 1), 0.5 / np.maximum(t, 1)) for t in (visited.outside, visited.inside)
         )
         low, high = odds_factors(enter, leave)
         odds = p / (1 - p)

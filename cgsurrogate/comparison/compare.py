@@ -244,6 +244,7 @@ class _Work:
             (self._inefficiency(known), self._inefficiency(name)),
             self.rng(name, known, "verdict"),
             named=named,
+            drawn=self.thermodynamics.drawn,
             against=called,
         )
 

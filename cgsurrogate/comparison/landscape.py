@@ -44,8 +44,9 @@ class Tested(Result):
         observed: about in standard errors; large means unlike.
         null: (P,) the same under permutations.
         value, low, high: the amount with its 90 % interval: kJ/mol of own above reference, a factor of own over
-            reference, a share or a distance. The interval is of ln p by the spread of the blocks; where one of the
-            ensembles has no weight it is open on one side, and the value infinite (a factor: 0 or infinite).
+            reference, or a share; of a distance, median and 95 % quantile between permuted blocks instead. The
+            interval is of ln p by the spread of the blocks; where one of the ensembles has no weight it is open on
+            one side, and the value infinite (a factor: 0 or infinite).
         unit: "kJ/mol", "x", "%" or "".
         place: where, "phi 2 = 55 degrees".
         text: both amounts, "17.9 against 11.4 kJ/mol in the reference".
@@ -135,7 +136,7 @@ def _distance(name: str, parts: Sequence[PooledBlocks], masks: np.ndarray) -> Te
     drawn = each.mean(0)
     worst = parts[int(np.argmax(each[:, 0]))].name
     text = f"{drawn[0]:.3f}; between permuted blocks {np.median(drawn[1:]):.3f}"
-    values = (float(drawn[0]), np.nan, np.nan)
+    values = (float(drawn[0]), float(np.median(drawn[1:])), float(np.quantile(drawn[1:], 0.95)))
     return _tested(f"distance of {name}", DISTANCE, name, _standard(drawn), values, "", worst, text)
 
 

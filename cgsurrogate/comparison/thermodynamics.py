@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,28 @@ OF_SURFACES = tuple(m for m in divergences.DIVERGENCES.values() if m is not dive
 Rng = Callable[..., np.random.Generator]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Surfaces:
+    """What is drawn of one collective variable: columns and grid of each surface, and the metrics over them."""
+
+    cv: CV
+    columns: dict[str, tuple[int, ...]]
+    grids: dict[str, surfaces.Grid]
+    metrics: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, cv: CV, values: np.ndarray) -> Surfaces:
+        """On grids over the (T, columns) values of the reference."""
+        shown = cv.shown or len(cv.labels)
+        columns: dict[str, tuple[int, ...]] = {cv.labels[k]: (k,) for k in range(shown)}
+        columns |= {f"{cv.labels[a]} / {cv.labels[b]}": (a, b) for a, b in cv.pairs}
+        grids = {
+            name: surfaces.Grid.over(values[:, which], tuple(cv.labels[k] for k in which), cv.period)
+            for name, which in columns.items()
+        }
+        return cls(cv, columns, grids, metrics(cv, shown))
+
+
 class Thermodynamics:
     """What the free energies of each ensemble are, by its name; filled by ``add``.
 
@@ -29,6 +52,7 @@ class Thermodynamics:
         further: other divergences, by ensemble, divergence and metric.
         floors: of the Jensen-Shannon distance, by metric.
         halves: by ensemble and metric, what ``convergence.halves`` gives.
+        drawn: the surfaces of each collective variable, as they were added.
     """
 
     def __init__(self, frames: Mapping[str, Frames], cut: Mapping[str, Blocks], training: str | None, rng: Rng) -> None:
@@ -40,6 +64,7 @@ class Thermodynamics:
         self.further: dict[str, dict[str, dict[str, Distance]]] = {name: {} for name in frames}
         self.floors: dict[str, noise_floor.Floor] = {}
         self.halves: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in frames}
+        self.drawn: list[Surfaces] = []
 
     def add(self, cv: CV, values: Mapping[str, np.ndarray]) -> None:
         """Surfaces and distances over one collective variable.
@@ -47,14 +72,11 @@ class Thermodynamics:
         Args:
             values: (T, columns) of every ensemble.
         """
-        shown = cv.shown or len(cv.labels)
-        wanted: dict[str, tuple[int, ...]] = {cv.labels[k]: (k,) for k in range(shown)}
-        wanted |= {f"{cv.labels[a]} / {cv.labels[b]}": (a, b) for a, b in cv.pairs}
-        grids: dict[str, surfaces.Grid] = {}
+        drawn = Surfaces.of(cv, values[self.reference])
+        self.drawn.append(drawn)
         histograms: dict[str, dict[str, surfaces.BlockHistogram]] = {}
-        for surface_name, columns in wanted.items():
-            labels = tuple(cv.labels[k] for k in columns)
-            grid = grids[surface_name] = surfaces.Grid.over(values[self.reference][:, columns], labels, cv.period)
+        for surface_name, columns in drawn.columns.items():
+            grid = drawn.grids[surface_name]
             histograms[surface_name] = {}
             for name, frames in self.frames.items():
                 histogram = surfaces.block_histogram(
@@ -62,10 +84,10 @@ class Thermodynamics:
                 )
                 histograms[surface_name][name] = histogram
                 self.surfaces[name][surface_name] = surfaces.surface(histogram, frames.kT, self.rng(name, surface_name))
-        for metric, parts in metrics(cv, shown).items():
+        for metric, parts in drawn.metrics.items():
             self.add_distances(metric, [histograms[part] for part in parts], OF_SURFACES)
             for name, frames in self.frames.items():
-                pieces = [(grids[part], values[name][:, wanted[part]]) for part in parts]
+                pieces = [(drawn.grids[part], values[name][:, drawn.columns[part]]) for part in parts]
                 self.halves[name][metric] = convergence.halves(pieces, frames, self.cut[name], self.rng(name, "halves"))
 
     def add_distances(

@@ -75,11 +75,23 @@ def test_a_filter_measures_an_amount_and_its_error_where_figures_outnumber_block
     assert 0.7 < np.mean(errors) / np.std(found) < 1.4
 
 
-def test_holm_never_rejects_more_than_bonferroni_allows_and_keeps_the_order():
-    p = {"a": 0.02, "b": 0.011, "c": 0.4}
-    adjusted = permutation.holm(p)
-    assert adjusted["b"] == pytest.approx(0.033) and adjusted["a"] == pytest.approx(0.04) and adjusted["c"] == 0.4
-    assert all(adjusted[k] >= p[k] for k in p)
+def test_families_are_tested_jointly_at_their_level_and_never_harder_than_by_bonferroni():
+    rng, low, trials = np.random.default_rng(3), 0, 400
+    for _ in range(trials):
+        labels = Labels.drawn((6, 10), rng, 199)
+        blocks = rng.normal(size=(16, 6)) + rng.normal(size=(16, 1))
+        figures = np.abs(labels.differences(blocks))
+        members = [Member(str(k), figures[:, k]) for k in range(6)]
+        tested = {
+            "a": permutation.test(members[:2]),
+            "b": permutation.test(members[2:4]),
+            "c": permutation.test(members[4:]),
+        }
+        adjusted = permutation.jointly(tested)
+        low += min(adjusted.values()) <= 0.1
+        for name, one in tested.items():
+            assert one.p - 1e-9 <= adjusted[name] <= max(min(1.0, 3 * one.p + 0.02), max(adjusted.values()))
+    assert abs(low / trials - 0.1) < 3.5 * np.sqrt(0.1 * 0.9 / trials)
 
 
 # -- blocks -----------------------------------------------------------------------------------------------------------

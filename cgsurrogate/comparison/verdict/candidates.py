@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cgsurrogate.comparison import damages
-from cgsurrogate.comparison.verdict import learned, observables, visits
+from cgsurrogate.comparison.verdict import learned, observables, permutation, visits
 from cgsurrogate.comparison.verdict.learned import Landscape
 from cgsurrogate.comparison.verdict.observables import BlockMeans
 from cgsurrogate.comparison.verdict.permutation import Labels, Member, filtered, standard_error, standardised
@@ -37,6 +37,9 @@ class Candidate:
         bound: the largest amount that the data leave possible (90 %), where that is not the end of the interval.
         note: what else is known, in words.
         visits: to the state that it is about.
+        told: amount with interval, where it is known as it is; ``bound`` is then the smallest amount that shows.
+        loosest: of the worst of many figures, amount with interval and name of the one that is known least.
+        shown: whether it is a finding even where it does not differ.
     """
 
     family: str
@@ -52,6 +55,9 @@ class Candidate:
     tolerance: float = math.nan
     note: str = ""
     visits: visits.Visits | None = None
+    told: tuple[float, float, float] | None = None
+    loosest: tuple[tuple[float, float, float], str] | None = None
+    shown: bool = True
 
     def amount(self, share: float) -> float:
         """A share of a whole damage in the unit of the damage."""
@@ -102,10 +108,14 @@ def _worst(
         note += f"{math.copysign(math.sqrt(abs(change)), change):+.2g} {unit} (added in squares)"
     typical = float(np.median(size[size > 0])) if (size > 0).any() else math.nan
     error = math.sqrt(sum(1 / count for count in labels.counts))
+    bounds = np.abs(z[0]) * size + ENDS * size * error
+    least = int(np.argmax(bounds))
+    center, half = float(z[0, least] * size[least]), float(ENDS * size[least] * error)
     return Candidate(
         family, title, tuple(members), unit,
         share=float(z[0, k] * size[k]), error=float(size[k]) * error, per=typical,
-        bound=float((np.abs(z[0]) * size + ENDS * size * error).max()), tolerance=TOLERANCE[unit], note=note,
+        bound=float(bounds[least]), tolerance=TOLERANCE[unit], note=note,
+        loosest=((center, center - half, center + half), f"known least: {names[least]}"),
     )  # fmt: skip
 
 
@@ -152,6 +162,9 @@ def shape_blocks(
     """Figures of the shape with every direction: of the states as ``state NAME``."""
     figures = observables.Shape(landscape, landscape.pooled.beads)
     weightings = {name: damages.state_factors(_any(inside), 2.0) for name, inside in states.items()}
+    for name, inside in states.items():
+        if inside.ndim == 2:
+            weightings |= {part(name, k): damages.state_factors(own, 2.0) for k, own in enumerate(inside.T)}
     if len(landscape.terms):
         total = landscape.log_density.sum(1)
         weightings["temperature"] = damages.temperature_factors(total, landscape.pooled, KELVIN)
@@ -183,7 +196,7 @@ def _probe(pooled: Frames) -> Frames:
 def populations(
     pair: Pair, states: Mapping[str, np.ndarray], blocks: BlockMeans, labels: Labels, rng: np.random.Generator
 ) -> list[Candidate]:
-    """Every state: how often it is visited, and its population by a matched filter."""
+    """Every state: how often it is visited, and its population by a matched filter; of several residues also each."""
     found = []
     for name, inside in states.items():
         called = name
@@ -195,16 +208,42 @@ def populations(
         if seen is None:
             continue
         members = [Member(f"visits to {called}", visits.deviances(seen, labels))]
-        scores = filtered(blocks.values, blocks.directions[name], rng)
-        if scores is not None:
-            members.append(_amounts(scores, labels, f"population of {name}")[0])
+        members += _by_filter(blocks, [name], labels, rng, f"population of {called}")
         note = f"{seen.seen[1]:.3g} visits against {seen.seen[0]:.3g} of the reference"
         note += f", population {100 * seen.populations[1]:.2g} % against {100 * seen.populations[0]:.2g} %"
+        if inside.ndim == 2:
+            each = {
+                part(name, k): visits.count(pair, part(name, k), inside[:, k], labels) for k in range(len(inside.T))
+            }
+            known = {key: one for key, one in each.items() if one is not None}
+            if known:
+                drawn = np.stack([visits.deviances(one, labels) for one in known.values()], 1)
+                members.append(Member(f"visits of one residue to {called}", drawn.max(1)))
+                worst = list(known.values())[int(drawn[0].argmax())]
+                note += f"; most unlike {worst.name}: {100 * worst.populations[1]:.2g} % against"
+                note += f" {100 * worst.populations[0]:.2g} %"
+            members += _by_filter(blocks, list(known), labels, rng, f"population of one residue in {called}")
         found.append(
             Candidate("populations", called, tuple(members), "x", "visits", tolerance=TOLERANCE["x"], note=note,
                       visits=seen)
         )  # fmt: skip
     return found
+
+
+def part(name: str, residue: int) -> str:
+    """A state of one of several residues, from 0."""
+    return f"{name}, {residue + 1}"
+
+
+def _by_filter(
+    blocks: BlockMeans, names: list[str], labels: Labels, rng: np.random.Generator, title: str
+) -> list[Member]:
+    """The population by a matched filter; of several states, the one that is most unlike."""
+    every = [scores for n in names if (scores := filtered(blocks.values, blocks.directions[n], rng)) is not None]
+    if not every:
+        return []
+    signed = labels.differences(permutation.standardised(np.stack(every, 1))[0])
+    return [Member(title, np.abs(signed).max(1))]
 
 
 def kinetics(pair: Pair, landscape: Landscape, labels: Labels, rng: np.random.Generator) -> list[Candidate]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, FAMILIES, NOT_APPLICABLE, UNKNOWN, Finding, Judgement
-from cgsurrogate.comparison.verdict import candidates, learned, permutation, samples, words
+from cgsurrogate.comparison.thermodynamics import Surfaces
+from cgsurrogate.comparison.verdict import candidates, learned, permutation, samples, surface_figures, words
 from cgsurrogate.comparison.verdict.candidates import ENDS, Candidate
 from cgsurrogate.comparison.verdict.permutation import Labels, Tested
 from cgsurrogate.comparison.verdict.samples import Pair
@@ -33,6 +34,7 @@ def judge(
     rng: np.random.Generator,
     *,
     named: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    drawn: Sequence[Surfaces] = (),
     against: str = "held-out runs",
     permutations: int = permutation.PERMUTATIONS,
 ) -> Judgement:
@@ -40,6 +42,7 @@ def judge(
 
     Args:
         inefficiencies: frames of each between independent frames, by their slowest motion.
+        drawn: the surfaces that are compared.
         named: states of the user, whether each frame of the reference and of ``own`` lies in it, (T,) bool each.
     """
     pair = samples.paired(reference, own, inefficiencies)
@@ -51,7 +54,10 @@ def judge(
         states = {**landscape.states, **_named(pair, named or {})}
         blocks = candidates.shape_blocks(pair, landscape, rng, states)
         found["shape"] = candidates.shape(blocks, labels, rng)
-        found["surfaces"] = candidates.anything(blocks, labels)
+        found["surfaces"] = [
+            *surface_figures.candidates(pair, drawn, labels),
+            *candidates.anything(blocks, labels),
+        ]
         found["populations"] = candidates.populations(pair, states, blocks, labels, rng)
         if pair.physical:
             found["kinetics"] = candidates.kinetics(pair, landscape, labels, rng)
@@ -89,7 +95,7 @@ def _geometry(reference: Frames, own: Frames, pair: Pair, labels: Labels, rng: n
 
 
 def _decided(found: Mapping[str, Sequence[Candidate]], pair: Pair, against: str) -> Judgement:
-    """Test every family, Holm over the families, then a mark for every finding."""
+    """Test every family, all families jointly, then a mark for every finding."""
     blocked = {name: _blocked(name, pair) for name in found}
     tested: dict[str, Tested] = {}
     for name, some in found.items():
@@ -98,15 +104,17 @@ def _decided(found: Mapping[str, Sequence[Candidate]], pair: Pair, against: str)
             result = permutation.test(members)
             if result is not None:
                 tested[name] = result
-    adjusted = permutation.holm({name: one.p for name, one in tested.items()})
+    adjusted = permutation.jointly(tested)
+    level = permutation.critical_level(tested, LEVEL) if tested else LEVEL
     findings: list[Finding] = []
     for name in FAMILIES:
-        factor = adjusted[name] / tested[name].p if name in tested else 1.0
         for one in found[name]:
             if name in tested:
-                critical = tested[name].critical_p(LEVEL / len(tested))
-                p = max(adjusted[name], min(1.0, factor * min(tested[name].members[m.name] for m in one.members)))
-                findings.append(_finding(one, p, critical, pair))
+                critical = tested[name].critical_p(level)
+                alone = min(tested[name].members[m.name] for m in one.members)
+                p = max(adjusted[name], min(1.0, alone * adjusted[name] / tested[name].p))
+                if one.shown or p <= LEVEL:
+                    findings.append(_finding(one, p, critical, pair))
             else:
                 findings.append(Finding(one.name, name, UNKNOWN, one.unit, text=blocked[name], need=_need(name, pair)))
     findings += _absent(found, blocked, pair)
@@ -160,9 +168,10 @@ def _finding(one: Candidate, p: float, critical: float, pair: Pair) -> Finding:
     edge = float(np.quantile(one.members[0].values[1:], 1 - critical))
     if one.visits is not None:
         return _of_visits(one, one.visits, p, edge, pair)
+    if one.told is not None:
+        return _as_told(one, one.told, p, pair)
     shares = (one.share, one.share - ENDS * one.error, one.share + ENDS * one.error, edge * one.per + POWER * one.error)
     value, low, high, smallest = (one.amount(share) for share in shares)
-    neutral = 1.0 if one.kind == "factor" else 0.0
     if one.kind == "factor":
         inside, tiny = _factor_within(low, high, one.tolerance), _factor_within(low, high, one.tolerance**NEGLIGIBLE)
         ratio = math.log(max(high / value, 1.0001)) / math.log(one.tolerance)
@@ -172,8 +181,17 @@ def _finding(one: Candidate, p: float, critical: float, pair: Pair) -> Finding:
         ratio = (bound - abs(value)) / one.tolerance
     mark = _mark(p, inside, tiny)
     need = words.more(pair, pair.counts[0] * max(ratio, 1.2) ** 2) if mark == UNKNOWN else ""
-    note = one.note if abs(value - neutral) > 0 else ""
+    note = one.note
+    if mark != DIFFERS and one.loosest is not None:
+        (value, low, high), note = one.loosest
     return Finding(one.name, one.family, mark, one.unit, value, low, high, smallest, one.tolerance, p, note, need)
+
+
+def _as_told(one: Candidate, told: tuple[float, float, float], p: float, pair: Pair) -> Finding:
+    value, low, high = told
+    mark = _mark(p, one.bound <= one.tolerance, False)
+    need = words.more(pair, pair.counts[0] * max(one.bound / one.tolerance, 1.2) ** 2) if mark == UNKNOWN else ""
+    return Finding(one.name, one.family, mark, one.unit, value, low, high, one.bound, one.tolerance, p, one.note, need)
 
 
 def _factor_within(low: float, high: float, tolerance: float) -> bool:

@@ -141,8 +141,6 @@ def _basins(labels: tuple[str, ...], values: np.ndarray) -> dict[str, np.ndarray
     states = {}
     left = np.stack([values[:, column[f"phi {r}"]] > 0 for r in residues], 1)
     states[LEFT] = left
-    if len(residues) > 1:
-        states |= {f"phi {r} > 0": left[:, k] for k, r in enumerate(residues)}
     both = [r for r in residues if f"psi {r}" in column]
     if len(both) >= HELIX_RUN:
         phi, psi = (np.stack([values[:, column[f"{kind} {r}"]] for r in both], 1) for kind in ("phi", "psi"))

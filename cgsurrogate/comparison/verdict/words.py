@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, UNKNOWN, Finding, Judgement
 from cgsurrogate.comparison.verdict.samples import Pair
+from cgsurrogate.comparison.wording import amount, p_value, short
 
 MOST = 3  # findings that are named in a sentence
 
@@ -18,9 +19,8 @@ def more(pair: Pair, blocks: float) -> str:
         return ""
     length = missing * pair.first.time
     if pair.physical:
-        text = f"{length / 1000:.1g} ns" if length < 1e4 else f"{round(length / 1000, -1):.0f} ns"
-        return f"about {text} more of the reference"
-    return f"about {missing / max(pair.first.count, 1) + 1:.1f} times the reference"
+        return f"about {float(f'{length / 1000:.1g}'):g} ns more of the reference"
+    return f"about {missing / max(pair.first.count, 1) + 1:.1f} times as much of the reference"
 
 
 def either_way(fewer: float, more_: float) -> str:
@@ -31,16 +31,6 @@ def either_way(fewer: float, more_: float) -> str:
     if math.isfinite(more_):
         parts.append(f"x {more_:.2g}")
     return " or ".join(parts) or "nothing short of x 50"
-
-
-def amount(value: float, unit: str) -> str:
-    """A number with its unit and sign; a factor with a cross."""
-    if not math.isfinite(value):
-        return "unboundedly" if value > 0 else "unknown"
-    if unit == "x":
-        return f"x {value:.2g}"
-    name = {"sd": "standard deviations", "": ""}.get(unit, unit)
-    return f"{value:+.2g} {name}".strip()
 
 
 def head(judged: Judgement) -> str:
@@ -70,22 +60,24 @@ def _joined(texts: Iterable[str]) -> str:
 
 
 def _differing(f: Finding) -> str:
-    text = f"{f.name} {amount(f.value, f.unit)}" if math.isfinite(f.value) else f.name
+    text = f"{f.name} {amount(f.value, f.unit, signed=True)}" if math.isfinite(f.value) else f.name
     if f.family == "populations":
-        text = f"{f.name} never visited" if f.value == 0 else f"population of {f.name} {amount(f.value, f.unit)}"
-    return f"{text} (p {'< 0.001' if f.p < 0.001 else f'{f.p:.2g}'})"
+        text = (
+            f"{f.name} never visited"
+            if f.value == 0
+            else f"population of {f.name} {amount(f.value, f.unit, signed=True)}"
+        )
+    return f"{text} ({p_value(f.p)})"
 
 
 def _agreeing(f: Finding) -> str:
     if not math.isfinite(f.detectable):
         return f.name
-    return f"{f.name} (would have shown {amount(f.detectable, f.unit).lstrip('+')})"
+    return f"{f.name} (would have shown {amount(f.detectable, f.unit)})"
 
 
 def _unknown(f: Finding) -> str:
     if not (math.isfinite(f.low) and f.unit):
         return f.name
-    if f.unit == "x":
-        high = f"{f.high:.2g}" if math.isfinite(f.high) else "any"
-        return f"{f.name} (x {f.low:.2g} to {high} fit)"
-    return f"{f.name} ({amount(f.low, f.unit)} to {amount(f.high, f.unit)} fit)"
+    low, high = short(f.low), short(f.high) if math.isfinite(f.high) else "any"
+    return f"{f.name} (x {low} to {high} fit)" if f.unit == "x" else f"{f.name} ({low} to {high} {f.unit} fit)"
