@@ -102,7 +102,7 @@ def floor(
 
     With ``training`` beside a held-out reference: the training data against the reference, which is what a perfect
     surrogate of the training data would reach. Its 95 % quantile is that of random splits of all these runs into two
-    sets of the same two sizes, moved up if the training data lie further from the reference than the typical split.
+    sets of the same two sizes.
 
     Without it: disjoint halves of the reference, scaled from half the size to the size of the reference (the noise of
     a distance falls with the sample; the exponent is measured between quarters and halves), so that the floor is that
@@ -121,7 +121,7 @@ def floor(
     drawn = _mean(divergence, [masks @ u for u in pooled], [(1 - masks) @ u for u in pooled], reference)
     typical = mean_distance(training, reference, divergence)
     note = f"training against reference; {len(masks)} splits of {sum(share)} {'runs' if by_runs else 'stretches'}"
-    null = _widened(drawn, sum(share)) + max(0.0, typical - float(np.median(drawn)))
+    null = _widened(drawn, sum(share))
     return Floor(typical, float(np.quantile(null, 0.95)), len(masks), note, null)
 
 
