@@ -66,7 +66,7 @@ def one_lag(stepper: Stepper, training: Frames, reference: Frames, settings: arg
     )
     tenth = settings.jumps // 10
     parts = {"all": rollout, "first tenth": _part(rollout, 0, tenth), "last tenth": _part(rollout, -tenth, None)}
-    how = ComparisonSettings(cvs=("tica", "torsions"), baseline=False, seed=settings.seed)
+    how = ComparisonSettings(cvs=("tica", "torsions"), baseline=False, burn_in=0, seed=settings.seed)
     comparison = compare(reference, parts, training=training, settings=how)
     out: dict = {}
     print(f"lag {stepper.lag:g} ps: {len(rollout)} frames, quarantined {rollout.provenance.quarantined}")

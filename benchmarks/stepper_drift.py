@@ -36,7 +36,7 @@ def main() -> None:
     first, last = part(rollouts[0], 0, tenth), part(rollouts[-1], 1 - tenth, 1)
     averages(first, last, held_out)
     rows = {"first tenth": first, "last tenth": last, **{f"all {k}": one for k, one in enumerate(rollouts, 1)}}
-    plain = ComparisonSettings(baseline=False, seed=settings.seed)
+    plain = ComparisonSettings(baseline=False, burn_in=0, seed=settings.seed)
     comparison = compare(held_out, rows, training=Frames.load(settings.run / "training"), settings=plain)
     print(comparison.table())
     inside = compare(first, {"last tenth": last}, settings=plain).others[0].distances

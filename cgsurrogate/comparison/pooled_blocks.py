@@ -253,11 +253,12 @@ def _weighed_log(x: np.ndarray, q: np.ndarray | float) -> np.ndarray:
 
 
 def visited_regions(table: np.ndarray) -> list[np.ndarray]:
-    """(bins,) masks that tile the visited bins of (B, bins): as few neighbours together as ``VISITS`` blocks visit."""
+    """(bins,) masks that share out the visited bins of (B, bins): neighbours, as few as ``VISITS`` blocks visit."""
     visited = table > 0
+    places = np.flatnonzero(visited.any(0)).tolist()
     regions: list[list[int]] = []
     current, seen = [], np.zeros(len(table), bool)
-    for place in range(table.shape[1]):
+    for place in places:
         current.append(place)
         seen |= visited[:, place]
         if np.count_nonzero(seen) >= VISITS:
@@ -265,7 +266,7 @@ def visited_regions(table: np.ndarray) -> list[np.ndarray]:
             current, seen = [], np.zeros(len(table), bool)
     if current and regions:
         regions[-1] += current
-    regions = regions or [list(range(table.shape[1]))]
+    regions = regions or [places]
     return [np.isin(np.arange(table.shape[1]), region) for region in regions]
 
 

@@ -72,6 +72,7 @@ class Provenance:
         too_close: the first pair of beads that came nearer than training data do, and its distance in nm.
         correction: how the frames were weighted after they were made.
         extrapolation: summary of how new the frames are to the model that made them.
+        training_notes: what the training of that model warned of.
         notes: anything else.
     """
 
@@ -99,6 +100,7 @@ class Provenance:
     too_close: tuple[float, ...] = ()
     correction: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extrapolation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    training_notes: tuple[str, ...] = ()
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -128,7 +130,7 @@ class Provenance:
         """The inverse of ``to_dict``, after a round trip through JSON; reads what earlier versions wrote, too."""
         given = {name: value for name, value in _renewed(dict(values)).items() if value is not None}
         named = {name: given.pop(name) for name in FIELDS & given.keys()}
-        for name in ("trajectories", "replicas", "ladders", "too_close"):
+        for name in ("trajectories", "replicas", "ladders", "too_close", "training_notes"):
             if name in named:
                 named[name] = tuple(named[name])
         named["quarantined"] = tuple(Quarantined(**entry) for entry in named.get("quarantined", ()))

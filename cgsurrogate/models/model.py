@@ -39,6 +39,11 @@ class Model:
     def is_stepper(self) -> bool:
         return isinstance(self.module, Stepper)
 
+    @property
+    def training_notes(self) -> tuple[str, ...]:
+        """What its training warned of, in words."""
+        return tuple(self.info.get("training", {}).get("notes", ()))
+
     def _repr_html_(self) -> str:
         kind = "time-stepper" if self.is_stepper else "force field"
         count = sum(p.numel() for p in self.module.parameters())

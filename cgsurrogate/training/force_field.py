@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,9 @@ def train_energy(
         label=f"training the energy ({objective})",
         report=lambda fraction, text: report(share * fraction, text),
     )
+    for words in history.notes:
+        report(share, words)
+        warnings.warn(words, stacklevel=2)
     if not then or sampler is None:
         return history
 

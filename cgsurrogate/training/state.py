@@ -7,6 +7,7 @@ import dataclasses
 import io
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,38 @@ from cgsurrogate.training.objectives._base import Objective
 from cgsurrogate.training.settings import TrainingSettings
 
 MAX_BAD_BATCHES = 10
+RISE = 0.25  # share of what was learned
 CHECKPOINT, METRICS = "training.pt", "metrics.csv"
 
 
 @dataclasses.dataclass(frozen=True)
 class History:
     """``rows`` hold step, seconds, train and, where something is held out, held_out loss; ``best`` is the row that was
-    kept; ``notes`` are concerns about the data, in words."""
+    kept; ``notes`` are concerns about the data and about what was learned of them, in words."""
 
     rows: tuple[dict[str, float], ...]
     best: dict[str, float]
     reason: str
     notes: tuple[str, ...] = ()
+
+
+def overfitting(rows: Sequence[Mapping[str, float]], best: Mapping[str, float]) -> tuple[str, ...]:
+    """Words where the held-out loss rose again while that of the training runs fell; else none.
+
+    It must have risen by ``RISE`` of all that was learned, the larger of what either loss fell.
+    """
+    if "held_out" not in best or len(rows) < 2:
+        return ()
+    first, last = rows[0], rows[-1]
+    learned = max(first["held_out"] - best["held_out"], first["train"] - last["train"])
+    rise = last["held_out"] - best["held_out"]
+    if not (math.isfinite(rise) and rise > RISE * learned and last["train"] < best["train"]):
+        return ()
+    return (
+        f"overfitting: the loss of the held-out runs rose from {best['held_out']:.4g} at step {best['step']:.0f} to"
+        f" {last['held_out']:.4g} at step {last['step']:.0f}, while that of the training runs fell; the weights of step"
+        f" {best['step']:.0f} are kept, and more runs would help where more training does not",
+    )
 
 
 @dataclasses.dataclass
@@ -135,7 +156,7 @@ class TrainingState:
         if self.progress.best_loss == math.inf:
             raise FloatingPointError(f"{self.label}: the held-out loss was never finite; check the input for outliers")
         best = next(row for row in rows if row["step"] == self.progress.best_step)
-        return History(tuple(rows), best, self.reason or "budget used")
+        return History(tuple(rows), best, self.reason or "budget used", overfitting(rows, best))
 
     # -- files ----------------------------------------------------------------------------------------------------
     def _write_rows(self) -> None:

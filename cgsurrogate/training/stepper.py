@@ -73,8 +73,17 @@ def kinetics(stepper: Stepper, frames: Frames, seed: int = 0) -> tuple[str, ...]
     found = None if stepper.memory else slow_processes(stepper, frames, shortest, seed)
     if found is None:
         return ()
-    lags = sorted({shortest, min(stepper.lag, longest)})
-    return tuple(words for lag in lags for words in one_step_relaxation(stepper, frames, lag, found, seed).words)
+    usual = min(stepper.lag, longest)
+    concerns = []
+    for lag in sorted({shortest, usual}):
+        for words in one_step_relaxation(stepper, frames, lag, found, seed).words:
+            if lag == usual:
+                concerns.append(f"{words}; train for longer, or simulate with a longer lag")
+            else:
+                concerns.append(
+                    f"{words}; rollouts jump {usual:g} ps unless told otherwise, it matters for shorter ones"
+                )
+    return tuple(concerns)
 
 
 def train_stepper(
@@ -128,6 +137,10 @@ def train_stepper(
         label="stepper",
         report=report,
     )
+    for words in history.notes:
+        notes.append(words)
+        report(1.0, words)
+        warnings.warn(words, stacklevel=2)
     note(1.0, [kinetics(s, f, seed) for s, f in zip(steppers, every, strict=True)])
     return dataclasses.replace(history, notes=tuple(notes))
 

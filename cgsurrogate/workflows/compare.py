@@ -8,6 +8,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from cgsurrogate.analysis.kinetics.one_step_relaxation import ONE_STEP
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core.frames import Frames
@@ -44,15 +45,22 @@ def make_comparison(
         if (lost := frames.provenance.quarantined)
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
+    trained = tuple(f"{name}: training: {line}" for name, one in surrogates.items() for line in _of_training(one))
     said = {name: extrapolation_scores.words(frames) for name, frames in surrogates.items()}
     new = tuple(f"{name}: {one.text}" for name, one in said.items() if one and one.warn)
     comparison = dataclasses.replace(
         _with_scores(comparison, surrogates),
-        warnings=(*frozen, *new, *corrected, *comparison.warnings),
+        warnings=(*frozen, *new, *corrected, *trained, *comparison.warnings),
         settings={**comparison.settings, **(about or {})},
     )
     comparison.save(out)
     return comparison
+
+
+def _of_training(frames: Frames) -> list[str]:
+    """What the training of the model warned of; a check of single jumps is told from the rates of the rollout."""
+    apart = "; this tells of single jumps, while the rates of the whole rollout are judged in the verdict"
+    return [f"{line}{apart * (ONE_STEP in line)}" for line in frames.provenance.training_notes]
 
 
 def _with_scores(comparison: Comparison, surrogates: dict[str, Frames]) -> Comparison:

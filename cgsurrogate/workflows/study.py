@@ -141,10 +141,15 @@ def _compare(out: Path, settings: StudySettings, report: Update) -> None:
 
 
 def _simulated(out: Path, name: str) -> Frames:
-    """The frames of a branch, with their extrapolation scores also where a run was killed just before it was noted."""
-    model, simulation = (out / folder for folder in FOLDERS[name])
-    extrapolation = Model.load(model).extrapolation
-    return Frames.load(simulation) if extrapolation is None else add_extrapolation(simulation, extrapolation)
+    """The frames of a branch, with their extrapolation scores also where a run was killed just before it was noted.
+
+    What training warned of is taken from the model, as frames of earlier versions do not know it.
+    """
+    folder, simulation = (out / folder for folder in FOLDERS[name])
+    model, frames = Model.load(folder), Frames.load(simulation)
+    if model.extrapolation is not None:
+        frames = add_extrapolation(simulation, model.extrapolation)
+    return frames.with_provenance(training_notes=model.training_notes)
 
 
 def draw(out: Path, report: Update = silent) -> None:
@@ -189,6 +194,8 @@ def _branch(name: str, out: Path, settings: StudySettings, minutes: float, repor
             told = functools.partial(report, f"training {name.removeprefix('time-')}")
             model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told)
             told(1.0, "")
+            for line in model.training_notes:
+                log(out, f"{name}: training: {line}")
     told = functools.partial(report, "rolling out stepper" if model.is_stepper else "simulating force field")
     length = _length(simulation.with_name(f"{simulation.name}.json"), model, training, settings, minutes)
     asked = SimulationSettings(

@@ -19,6 +19,7 @@ def test_json_gives_back_what_was_said_and_nothing_else():
         replicas=(0, 2),
         quarantined=(Quarantined(1, 8.0, "bond"),),
         too_close=(0, 2, 0.1),
+        training_notes=("overfitting", "one-step check"),
         notes={"made for": "a test"},
     )
     text = json.dumps(known.to_dict())

@@ -15,7 +15,7 @@ from cgsurrogate.models.steppers import _wrapped_normal
 from cgsurrogate.models.steppers._dense import DenseGaussian
 from cgsurrogate.training.batches import LaggedPairs
 from cgsurrogate.training.settings import StepperSettings
-from cgsurrogate.training.stepper import check, pair_loss, train_stepper
+from cgsurrogate.training.stepper import check, kinetics, pair_loss, train_stepper
 
 CHAIN = ((0, 1), (1, 2), (2, 3))
 BRANCHED = ((0, 1), (1, 2), (1, 3), (2, 4), (4, 5), (4, 6), (5, 7))
@@ -383,6 +383,12 @@ def test_one_jump_shows_the_rates_of_a_stepper(toy):
     fresh = registry.build("steppers", "autoregressive", frames.beads, lag=4.0)
     fresh.calibrate(frames)
     assert any("times as fast" in line for line in one_step_relaxation(fresh, frames, 2.0, processes).words)
+    said = kinetics(fresh, frames)
+    assert all(line.startswith("one-step check, jumps of ") for line in said)
+    usual, shortest = ([line for line in said if f"jumps of {lag} ps" in line] for lag in (4, 2))
+    assert len(said) == len(usual) + len(shortest) and len(shortest) == 1
+    assert "rollouts jump 4 ps unless told otherwise" in shortest[0] and "train for longer" not in shortest[0]
+    assert all(line.endswith("train for longer, or simulate with a longer lag") for line in usual)
 
 
 def test_collisions_do_not_make_compact_structures_rarer():

@@ -12,6 +12,7 @@ from cgsurrogate.core.interrupts import Stopped
 from cgsurrogate.training.loop import fit
 from cgsurrogate.training.objectives._base import BatchObjective
 from cgsurrogate.training.settings import MINUTES, TrainingSettings
+from cgsurrogate.training.state import overfitting
 
 
 class Parabola:
@@ -53,6 +54,45 @@ def test_training_reaches_the_noise_and_keeps_the_best():
     data = Parabola(200, 1)
     now = float(squared_error(module, (data.x, data.y), None).detach())
     assert math.isclose(now, history.best["held_out"], rel_tol=1e-5)
+
+
+def rows(held_out, train):
+    return [
+        {"step": 100 * k, "train": float(t), "held_out": float(h)}
+        for k, (h, t) in enumerate(zip(held_out, train, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("held_out", "train", "said"),
+    [
+        ([9, 5, 4, 6, 7], [9, 5, 3, 2, 1], True),
+        ([4, 5, 6, 7, 9], [9, 5, 3, 2, 1], True),  # from the beginning
+        ([9, 5, 4, 4.2, 4.4], [9, 5, 3, 2, 1], False),  # a plateau
+        ([9, 7, 5, 4, 3], [9, 5, 3, 2, 1], False),
+        ([9, 5, 4, 6, 7], [9, 5, 3, 6, 7], False),  # both rise: that is no overfitting
+        ([9, 5, 4, math.nan, math.nan], [9, 5, 3, 2, 1], False),
+        ([9], [9], False),
+    ],
+)
+def test_overfitting_is_a_held_out_loss_that_rises_while_the_other_falls(held_out, train, said):
+    table = rows(held_out, train)
+    best = min((row for row in table if row["held_out"] == row["held_out"]), key=lambda row: row["held_out"])
+    found = overfitting(table, best)
+    assert len(found) == said and all(f"the weights of step {best['step']} are kept" in line for line in found)
+    assert overfitting([{"step": 1, "train": 2.0}, {"step": 2, "train": 1.0}], {"step": 1, "train": 2.0}) == ()
+
+
+def test_few_data_and_a_large_network_overfit_and_say_so():
+    few, other = Parabola(12, 0), Parabola(200, 1)
+    few.draw = lambda rng: (few.x, few.y)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        large = torch.nn.Sequential(torch.nn.Linear(3, 200), torch.nn.Tanh(), torch.nn.Linear(200, 1))
+    objective = BatchObjective(squared_error, few, other)
+    history = fit(large, objective, TrainingSettings(seed=5, every=25, steps=600, rate=3e-2, patience=100))
+    assert any(line.startswith("overfitting: ") for line in history.notes), history.rows
+    assert train(network(), steps=200, rate=5e-3).notes == ()
 
 
 def test_a_stopped_training_continues_bit_for_bit(tmp_path):

@@ -24,6 +24,7 @@ from cgsurrogate.core.propagator import Stepper
 from cgsurrogate.core.statistics import draw
 
 PROCESSES, STARTS = 3, 2000
+ONE_STEP = "one-step check"  # how its words begin
 TOO_FAST = 1.5  # factor of the rate of the slowest process from which on it is said
 
 
@@ -51,8 +52,8 @@ class OneStepRelaxation(Result):
         if not off or not np.isfinite(rate) or 1 / TOO_FAST < rate < TOO_FAST:
             return ()
         return (
-            f"at the lag of {self.lag:g} ps the slowest process is {rate:.1f} times as fast as in the data (one jump "
-            f"leaves {self.model[0]:.4f} of it, in the data {self.data[0]:.4f}); train for longer, or use a longer lag",
+            f"{ONE_STEP}, jumps of {self.lag:g} ps from training frames: the slowest process is {rate:.1f} times as "
+            f"fast as in these data (one jump leaves {self.model[0]:.4f} of it, in the data {self.data[0]:.4f})",
         )
 
 
