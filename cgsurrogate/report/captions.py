@@ -7,7 +7,7 @@ from cgsurrogate.comparison.comparison import Comparison
 DISTANCES = (
     "Jensen\u2013Shannon distance (square root of the divergence, natural logarithm) between each ensemble and the "
     "reference; lines are 95 % bootstrap intervals. Grey: the noise floor, reference against itself (line: "
-    "median; top: 95 % quantile). The bars describe; the verdict does not rest on them."
+    "median; top: 95 % quantile). A bar that ends inside the grey is no proof of agreement."
 )
 PROFILES = (
     "Free energy -kT ln p above its minimum; kT = {kT:.2f} kJ/mol. {line} Bands: one standard error, by block "
@@ -47,7 +47,7 @@ RAMACHANDRAN = (
 POPULATIONS = (
     "Left: share of the frames in each state; what belongs to no state is left out. Right: free energy above the first "
     "state, -kT ln(p / p first). Lines are 95 % intervals, by block bootstrap over runs. Intervals that overlap are "
-    "no proof of agreement: whether the states differ stands under \u201cWhat was judged\u201d."
+    "no proof of agreement."
 )
 CHECK = (
     "Probability to be in a state again after a lag, having been in it. Lines: predicted by the Markov state model at "
@@ -96,8 +96,9 @@ MARKS = {
 DISTANCE_TABLE = (
     "Jensen\u2013Shannon distance, 0 (same) to 0.83 (nothing in common). The floor is what an independent all-atom "
     "sample would show, with its 95 % quantile. Beneath each distance: its ratio to the floor; p, the share "
-    "of independent all-atom samples that would lie as far; its 95 % interval. The verdict does not rest on these."
+    "of independent all-atom samples that would lie as far; its 95 % interval."
 )
+DESCRIBED = " The verdict does not rest on these figures."
 FURTHER_TABLE = (
     "The first column is the floor, what an independent all-atom sample would show, with its 95 % quantile. "
     "Beneath each value its ratio to the floor, p, the share of such samples that would lie as far, and its 95 % "

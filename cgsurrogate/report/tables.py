@@ -43,7 +43,9 @@ class Table:
 
 def distances(comparison: Comparison) -> Table | None:
     """Jensen-Shannon distances, of every ensemble and metric."""
-    return _measure("", captions.DISTANCE_TABLE, {e.name: e.distances for e in comparison.others}, comparison)
+    judged = any(e.judgement is not None for e in comparison.others)
+    caption = captions.DISTANCE_TABLE + (captions.DESCRIBED if judged else "")
+    return _measure("", caption, {e.name: e.distances for e in comparison.others}, comparison)
 
 
 def further(comparison: Comparison) -> list[Table]:

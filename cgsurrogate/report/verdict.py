@@ -19,7 +19,7 @@ FAILED = {
     "chirality": "a residue of the wrong chirality",
     "closest approach": "beads closer than half of the reference\u2019s least distance",
 }
-OLDER = "It was made before findings were judged; make it anew with: cgsurrogate compare"
+OLDER = "The sentence rests on distances alone. What else can be judged: cgsurrogate compare"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -125,6 +125,13 @@ def test_nothing_sticks_out_sideways(opened, width):
     opened.page.set_viewport_size(SIZE)
 
 
+def test_the_tables_of_the_verdict_fit_a_wide_window(opened):
+    opened.page.set_viewport_size({"width": 1400, "height": 900})
+    clipped = "[...document.querySelectorAll('#judged .scroll, #distances .tabled .scroll')]"
+    assert opened.run(f"{clipped}.length >= 2 && {clipped}.every((e) => e.scrollWidth <= e.clientWidth)")
+    opened.page.set_viewport_size(SIZE)
+
+
 def test_the_player_alone_follows_a_click(browser, tmp_path):
     browser.complaints.clear()
     browser.page.goto(player.write_player(comparison().reference.sample, tmp_path / "view.html").as_uri())
