@@ -25,10 +25,10 @@ import torch
 
 from cgsurrogate.analysis.cvs._base import CV
 from cgsurrogate.comparison import damages
-from cgsurrogate.comparison.compare import build_cvs
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, UNKNOWN, Judgement
 from cgsurrogate.comparison.settings import CVS
 from cgsurrogate.comparison.thermodynamics import Surfaces
+from cgsurrogate.comparison.variables import build_cvs
 from cgsurrogate.comparison.verdict import learned
 from cgsurrogate.comparison.verdict.judge import judge
 from cgsurrogate.core import registry

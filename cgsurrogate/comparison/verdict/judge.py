@@ -211,7 +211,7 @@ def _of_visits(one: Candidate, seen: Visits, p: float, edge: float, pair: Pair) 
     mark = _mark(p, _factor_within(low, high, one.tolerance), _factor_within(low, high, one.tolerance**NEGLIGIBLE))
     note, need = one.note, ""
     if mark != DIFFERS:
-        note += f"; would have shown {words.either_way(fewer, more)}"
+        note += words.other_way(fewer)
     if mark == UNKNOWN:
         wanted = seen.events_needed(one.tolerance)
         need = words.more(pair, pair.counts[0] * max(wanted / max(seen.seen[0], 1.0), 1.2))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, UNKNOWN, Finding, Judgement
 from cgsurrogate.comparison.verdict.samples import Pair
 from cgsurrogate.comparison.wording import amount, p_value, short
 
-MOST = 3  # findings that are named in a sentence
+MOST = 4  # findings that are named in a sentence
+LEADING = {
+    "geometry": "bond angles",
+    "shape": "temperature",
+    "surfaces": "free-energy surfaces",
+    "kinetics": "slow rates",
+}
 
 
 def more(pair: Pair, blocks: float) -> str:
@@ -23,40 +29,43 @@ def more(pair: Pair, blocks: float) -> str:
     return f"about {missing / max(pair.first.count, 1) + 1:.1f} times as much of the reference"
 
 
-def either_way(fewer: float, more_: float) -> str:
-    """Factors that would have been seen, "x 0.4 or x 2.5"."""
-    parts = []
-    if math.isfinite(fewer):
-        parts.append("only its absence" if fewer == 0 else f"x {fewer:.2g}")
-    if math.isfinite(more_):
-        parts.append(f"x {more_:.2g}")
-    return " or ".join(parts) or "nothing short of x 50"
+def other_way(fewer: float) -> str:
+    """The largest factor below 1 that would have been seen, "; the other way x 0.4"."""
+    if not math.isfinite(fewer):
+        return "; even its absence would not have shown"
+    return "; the other way only its absence" if fewer == 0 else f"; the other way x {short(fewer)}"
 
 
 def head(judged: Judgement) -> str:
-    """ "differs: ...; agrees on ...; cannot be judged: ..." as sentences."""
-    parts = []
+    """What differs, what agrees and what cannot be judged, a sentence each."""
     differing = sorted(judged.of(DIFFERS), key=lambda f: f.p)
-    if differing:
-        parts.append(f"Differs from the {judged.against}: {_joined(map(_differing, differing))}.")
-    elif judged.mark == DIFFERS:
-        parts.append(f"Differs from the {judged.against}.")
-    agreeing = judged.of(AGREES)
+    agreeing, grey = judged.of(AGREES), judged.of(UNKNOWN)
+    if judged.mark == DIFFERS:
+        parts = [f"Differs from the {judged.against}: {_joined(map(_differing, differing), len(differing))}."]
+    elif judged.mark == AGREES:
+        parts = [f"Agrees with the {judged.against} on all that applies."]
+    else:
+        parts = [f"No difference from the {judged.against} was found, but these data cannot tell all."]
     if agreeing:
-        lead = "Agrees on" if differing else f"Agrees with the {judged.against} on"
-        parts.append(f"{lead} {_joined(map(_agreeing, agreeing))}.")
-    grey = judged.of(UNKNOWN)
+        parts.append(f"Agrees on {_joined(map(_agreeing, _leading(agreeing)), len(agreeing))}.")
     if grey:
-        needs = [f.need for f in grey if f.need]
-        text = _joined(map(_unknown, grey))
-        parts.append(f"Cannot be judged: {text}{f'; {needs[0]} would help' if needs else ''}.")
+        need = next((f"; {f.need} would help" for f in grey if f.need), "")
+        parts.append(f"Cannot be judged: {_joined(map(_unknown, _leading(grey)), len(grey))}{need}.")
     return " ".join(parts)
 
 
-def _joined(texts: Iterable[str]) -> str:
-    found = list(dict.fromkeys(texts))
-    rest = len(found) - MOST
-    return "; ".join(found[:MOST]) + (f"; and {rest} more" if rest > 0 else "")
+def _leading(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings with the one that says most of each family first."""
+    first = {family: next((f for f in findings if f.name == name), None) for family, name in LEADING.items()}
+    for f in findings:
+        first[f.family] = first.get(f.family) or f
+    chosen = [f for f in first.values() if f is not None]
+    return chosen + [f for f in findings if f not in chosen]
+
+
+def _joined(texts: Iterable[str], count: int) -> str:
+    found = list(dict.fromkeys(texts))[:MOST]
+    return "; ".join(found) + (f"; and {count - len(found)} more" if count > len(found) else "")
 
 
 def _differing(f: Finding) -> str:
