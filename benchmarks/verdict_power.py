@@ -34,6 +34,7 @@ from cgsurrogate.comparison.verdict.judge import judge
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import statistical_inefficiency
+from cgsurrogate.geometry import measures
 from cgsurrogate.testing.torsion_chain import TorsionChain
 
 Damage = Callable[[Frames, np.random.Generator], Frames | None]
@@ -71,6 +72,21 @@ def revisited(population: float, factor: float, frames: Frames, rng: np.random.G
     return None if inside is None else damages.visited(frames, inside, factor, rng)
 
 
+def helix(factor: float, frames: Frames, rng: np.random.Generator) -> Frames | None:
+    labels, quads, _ = measures.torsion_quads(frames.beads)
+    turned = measures.evaluate(frames, len(quads), lambda x: measures.dihedrals(x, quads), 12 * len(quads))
+    inside = learned.basins(labels, turned).get(learned.HELIX)
+    if inside is None:
+        return None
+    return damages.without(frames, inside) if factor == 0 else damages.visited(frames, inside, factor, rng)
+
+
+def carbonyl(frames: Frames) -> tuple[int, int]:
+    """A bond between C and O, else the first bond."""
+    names = frames.beads.names
+    return next((b for b in frames.beads.bonds if {names[i] for i in b} == {"C", "O"}), frames.beads.bonds[0])
+
+
 def branches(frames: Frames) -> np.ndarray:
     """Beads with one neighbour: O and CB of a backbone."""
     ends = np.bincount(np.ravel(frames.beads.bonds).astype(int), minlength=len(frames.beads))
@@ -83,7 +99,7 @@ def catalogue() -> dict[str, Damage]:
     return {
         "perfect": lambda f, rng: f,
         "+10 K": one(hotter, 10.0), "+15 K": one(hotter, 15.0), "+30 K": one(hotter, 30.0),
-        "+60 K": one(hotter, 60.0), "-30 K": one(hotter, -30.0),
+        "+45 K": one(hotter, 45.0), "+60 K": one(hotter, 60.0), "-30 K": one(hotter, -30.0),
         "state of 2 % missing": one(missing, 0.02), "state of 2 % x 3": one(revisited, 0.02, 3.0),
         "state of 2 % x 2": one(revisited, 0.02, 2.0), "state of 0.4 % missing": one(missing, 0.004),
         "shuffled 5 %": lambda f, rng: damages.shuffled(f, 0.05, rng),
@@ -91,6 +107,10 @@ def catalogue() -> dict[str, Damage]:
         "torsions blurred 5 degrees": lambda f, rng: damages.blurred(f, 5.0, rng),
         "angles + 1 degree": lambda f, rng: damages.opened(f, 1.0),
         "jitter of O and CB, 10 pm": lambda f, rng: damages.jittered(f, 10.0, rng, branches(f)),
+        "helix missing": one(helix, 0.0), "helix x 0.25": one(helix, 0.25), "helix x 0.5": one(helix, 0.5),
+        "helix x 2": one(helix, 2.0), "helix x 3": one(helix, 3.0),
+        "shuffled 10 %": lambda f, rng: damages.shuffled(f, 0.10, rng),
+        "C=O four times as wide": lambda f, rng: damages.widened(f, carbonyl(f), 4.0),
         "rates x 1.5": lambda f, rng: damages.faster(f, 1.5), "rates x 2": lambda f, rng: damages.faster(f, 2.0),
         "rates x 3": lambda f, rng: damages.faster(f, 3.0),
         "mirror image": lambda f, rng: damages.mirrored(f),
@@ -199,7 +219,7 @@ class Known:
             "rare wells missing": of(wells=(first, second, 1e-9)),
             "rare wells x 0.5": of(wells=(first, second, rare / 2)),
             "rare wells x 2": of(wells=(first, second, 2 * rare)),
-            "rates x 1.5": of(speed=1.5), "rates x 2": of(speed=2.0), "rates x 0.67": of(speed=1 / 1.5),
+        "rates x 1.5": of(speed=1.5), "rates x 2": of(speed=2.0), "rates x 0.67": of(speed=1 / 1.5),
         }  # fmt: skip
 
 

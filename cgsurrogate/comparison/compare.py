@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.comparison.thermodynamics import Thermodynamics
 from cgsurrogate.comparison.variables import build_cvs, build_published
 from cgsurrogate.comparison.verdict.judge import judge
+from cgsurrogate.comparison.verdict.times import with_times
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks, blocks, groups, statistical_inefficiency
@@ -187,12 +189,28 @@ class _Work:
                     published={} if name == REFERENCE else self._of_papers(name),
                     sample=sample,
                     track=track,
-                    judgement=None if name == REFERENCE else self._judged(name, REFERENCE),
-                    learned=self._judged(name, TRAINING) if self._was_trained(name) else None,
                     notes=(*self.of_starts[name], *dynamics.notes[name]),
                 )
             )
-        return made
+        return self._with_judgements(made)
+
+    def _with_judgements(self, made: list[Ensemble]) -> list[Ensemble]:
+        """Each ensemble with what the verdict says of it, against the reference and against the training runs."""
+        known = {one.name: one for one in made}
+
+        def judged(one: Ensemble, against: str) -> Judgement:
+            return with_times(self._judged(one.name, against), known[against], one)
+
+        return [
+            one
+            if one.name == REFERENCE
+            else dataclasses.replace(
+                one,
+                judgement=judged(one, REFERENCE),
+                learned=judged(one, TRAINING) if self._was_trained(one.name) else None,
+            )
+            for one in made
+        ]
 
     def _was_trained(self, name: str) -> bool:
         return self.roles[name] == "surrogate" and TRAINING in self.frames

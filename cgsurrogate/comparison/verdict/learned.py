@@ -79,7 +79,7 @@ def learn(pair: Pair, rng: np.random.Generator) -> Landscape:
     except (TooSmall, ValueError):
         projection, projected = None, np.empty((len(pooled), 0), np.float32)
     macro = macrostates(projection, projected, pooled, rng)
-    states = _basins(labels, values)
+    states = basins(labels, values)
     if macro is not None:
         states |= {f"{METASTABLE}{name}": macro == k for k, name in enumerate("ABCDEFGH"[: macro.max() + 1])}
     return Landscape(
@@ -132,7 +132,7 @@ def macrostates(
     return np.asarray(found[labels])
 
 
-def _basins(labels: tuple[str, ...], values: np.ndarray) -> dict[str, np.ndarray]:
+def basins(labels: tuple[str, ...], values: np.ndarray) -> dict[str, np.ndarray]:
     """States that need no learning: residues on the left of the Ramachandran map, and helix."""
     column = {label: k for k, label in enumerate(labels)}
     residues = [label.removeprefix("phi ") for label in labels if label.startswith("phi ")]
