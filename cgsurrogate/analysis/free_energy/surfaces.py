@@ -165,9 +165,9 @@ def _samples(frames: Frames) -> float:
 def surface(histogram: BlockHistogram, kT: float, rng: np.random.Generator) -> Surface:
     """Free energy -kT ln p above its minimum, in kJ/mol; its error is that of -kT ln p by drawing blocks anew.
 
-    The error is kT sd(p) / p over the draws, times sqrt(K / (K - 1)) for K blocks, and wide enough for 1.96 errors to be a
-    95 % interval: see ``_widened`` and ``events.seen_error``. nan in empty bins, for one block, and where hardly more than
-    one block holds a bin.
+    The error is kT sd(p) / p over the draws, times sqrt(K / (K - 1)) for K blocks, and wide enough for 1.96 errors to
+    be a 95 % interval: see ``_widened`` and ``events.seen_error``. nan in empty bins, for one block, and where hardly
+    more than one block holds a bin.
     """
     drawn = resamples(len(histogram.weights), rng) if len(histogram.weights) > 1 else None
     p, shape = histogram.probability, histogram.grid.shape

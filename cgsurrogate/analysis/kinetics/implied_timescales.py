@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
 from cgsurrogate.analysis import events
 from cgsurrogate.analysis.kinetics import markov_model, transitions
-from cgsurrogate.analysis.results import Estimate, Timescales
+from cgsurrogate.analysis.results import Estimate, LogDifference, Timescales
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
 
@@ -156,6 +155,11 @@ def judge(times: Timescales, frames: Frames, share: float, crossings: int | None
             f"only {crossings} transition{'s' * (crossings != 1)} along the slowest process were seen; its timescale"
             f" needs {transitions.FEW} or more"
         )
+    if not np.isfinite(times.low[:, 0]).any():
+        notes.append(
+            f"the slowest timescale has no interval: fewer than {events.LEAST} crossings, or another process that was"
+            " crossed as seldom may be slower"
+        )
     if max(frames.lengths) * frames.dt < 2 * last:
         notes.append(
             f"the longest run ({max(frames.lengths) * frames.dt / 1000:.3g} ns) is shorter than two slowest"
@@ -169,17 +173,27 @@ def judge(times: Timescales, frames: Frames, share: float, crossings: int | None
 def time_scaling(reference: Timescales, own: Timescales) -> Estimate | None:
     """Physical time over an ensemble's own time: its factor, from the slowest timescales, with a 95 % interval.
 
-    Each slowest timescale is taken at the first lag from which on it no longer rises beyond its errors. The errors of
-    both, on a log scale, add in squares. None where either is unknown.
+    Each slowest timescale is taken on its plateau. The errors of both, on a log scale, add in squares. None where
+    either is unknown.
     """
     first, second = plateau(reference), plateau(own)
     if first is None or second is None:
         return None
-    (a, a_low, a_high), (b, b_low, b_high) = (np.log([p.value, p.low, p.high]) for p in (first, second))
-    value = a - b
-    low = value - math.hypot(a - a_low, b_high - b)
-    high = value + math.hypot(a_high - a, b - b_low)
-    return Estimate(np.exp(value), np.exp(low), np.exp(high))
+    found = LogDifference.of(second.estimate, first.estimate)
+    return Estimate(np.exp(found.value), np.exp(found.low), np.exp(found.high))
+
+
+def log_difference(reference: Timescales, own: Timescales) -> LogDifference | None:
+    """ln(own / reference) of the slowest timescales, at the lag of the reference's plateau and the nearest own lag.
+
+    There the reference is right within its errors and has the most data; at longer lags the intervals of both are so
+    wide that rates several times too fast overlap. None where either has no interval.
+    """
+    known, rows = plateau(reference), np.flatnonzero(np.isfinite(own.low[:, 0]) & np.isfinite(own.high[:, 0]))
+    if known is None or not len(rows):
+        return None
+    row = rows[np.argmin(np.abs(np.log(own.lags[rows] / reference.lags[known.row])))]
+    return LogDifference.of(known.estimate, Estimate(own.values[row, 0], own.low[row, 0], own.high[row, 0]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +204,11 @@ class Plateau:
     value: float
     low: float
     high: float
+
+    @property
+    def estimate(self) -> Estimate:
+        """Value and interval."""
+        return Estimate(np.array(self.value), np.array(self.low), np.array(self.high))
 
 
 def plateau(times: Timescales) -> Plateau | None:
