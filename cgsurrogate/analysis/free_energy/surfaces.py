@@ -215,7 +215,8 @@ def _widened(table: np.ndarray, runs: np.ndarray) -> np.ndarray:
     freedom = 2 / np.maximum(np.sum(off**4, 0) / square**2 - 1 / len(table), 1e-9)
     near = (runs[1:] == runs[:-1])[:, None]
     correlated = 1 + np.maximum(2 * np.sum(near * off[1:] * off[:-1], 0) / square, 0)
-    return t.ppf(0.975, np.clip(freedom, 1, len(table) - 1)) / 1.96 * np.sqrt(correlated)
+    factor = t.ppf(0.975, np.clip(freedom, 1, len(table) - 1)) / 1.96 * np.sqrt(correlated)
+    return np.where(square > 0, factor, 1.0)
 
 
 def populations(

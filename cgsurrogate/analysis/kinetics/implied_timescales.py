@@ -39,10 +39,12 @@ def timescales(
 ) -> tuple[Timescales | None, tuple[str, ...]]:
     """Timescales of one ensemble at about the given lags (ps), rounded to its own time between frames.
 
-    The 95 % interval is that of a Bayesian bootstrap: random weights for the blocks, Student's t times the spread of
-    ln t. On known chains and double wells of 45 to 730 relaxations, in 3 runs or 15, it held the truth in 92 to 97 of
-    100 cases. Percentiles of the same draws did in 87 to 91, and the posterior of reversible matrices on counts over
-    the lag in 82 to 90; with 100 states and a long lag that posterior missed even its own best estimate.
+    The 95 % interval is that of a Bayesian bootstrap (random weights for the blocks, Student's t times the spread of
+    ln t), but no narrower than the crossings along the process allow, and by rank (``events.ranked``): which process is
+    the slowest is uncertain as well. On known chains and double wells of 45 to 730 relaxations, in 3 runs or 15, the
+    bootstrap held the truth in 92 to 97 of 100 cases, where crossings were few in 70 to 90. Percentiles of the same
+    draws did worse, and so did the posterior of reversible matrices on counts over the lag (Trendelkamp-Schroer et
+    al. 2015): 82 to 90; with 100 states and a long lag it missed even its own best estimate.
     Timescales below half the lag are nan: what is left of them after one lag is noise.
 
     Returns:
