@@ -5,11 +5,11 @@ never narrower than the number of events allows, whichever is wider. Blocks alon
 visited a few times: most of them then hold none of it, and the estimate is small in just those samples in which its
 error is estimated small as well.
 
-- An event is an entry into a state and an exit from it. So many events have a waiting time (or a rate, its inverse) with
-  the interval of a Poisson process (Garwood 1936), and odds of a population, the ratio of two waiting times, with that
-  of the ratio of two Gamma variables, Fisher's F.
-- This holds for exponential waiting times. Where a few long ones hold most of the time, or where a border is crossed back
-  and forth before a visit, they are worth fewer: twice (sum t)^2 / sum t^2, which is their number if they are
+- An event is an entry into a state and an exit from it. So many events give a waiting time (or a rate, its inverse) the
+  interval of a Poisson process (Garwood 1936), and the odds of a population, the ratio of two waiting times, that of
+  the ratio of two Gamma variables, Fisher's F.
+- This holds for exponential waiting times. Where a few long ones hold most of the time, or where a border is crossed
+  back and forth before a visit, they are worth fewer: twice (sum t)^2 / sum t^2, which is their number if they are
   exponential (Kish 1965 counts weights so). The least of the three counts is taken: events, dwells inside, dwells
   outside.
 - Below ``LEAST`` events there is no factor: a share then has only the end that is known (from 0, or up to 1), and free
@@ -193,9 +193,10 @@ def probabilities(found: Estimate, events: np.ndarray) -> Estimate:
     return Estimate(found.value, low, high)
 
 
-def complement(found: Estimate) -> Estimate:
-    """Of 1 - p."""
-    return Estimate(1 - found.value, 1 - found.high, 1 - found.low)
+def stays(found: Estimate, events: np.ndarray) -> Estimate:
+    """Probabilities to have stayed, from so many departures."""
+    gone = probabilities(Estimate(1 - found.value, 1 - found.high, 1 - found.low), events)
+    return Estimate(found.value, 1 - gone.high, 1 - gone.low)
 
 
 def _wider(found: Estimate, low: np.ndarray, high: np.ndarray, enough: np.ndarray) -> Estimate:

@@ -63,6 +63,29 @@ class Estimate:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LogDifference(Estimate):
+    """ln(own / reference) of times or rates, with 95 % intervals: both errors, on the log scale, added in squares.
+
+    Attributes:
+        factor: the reference's own uncertainty, the half-width of its interval as a factor: sqrt(high / low).
+    """
+
+    factor: np.ndarray = dataclasses.field(default_factory=lambda: np.array(math.nan))
+
+    @classmethod
+    def of(cls, reference: Estimate, own: Estimate) -> LogDifference:
+        """Of two estimates of one shape; nan where either has no interval, or one that reaches to 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            a, a_low, a_high = (np.log(getattr(reference, f)) for f in ("value", "low", "high"))
+            b, b_low, b_high = (np.log(getattr(own, f)) for f in ("value", "low", "high"))
+            value = b - a
+            low, high = value - np.hypot(b - b_low, a_high - a), value + np.hypot(b_high - b, a - a_low)
+            factor = np.exp((a_high - a_low) / 2)
+        known = np.isfinite(low) & np.isfinite(high)
+        return cls(*(np.where(known, x, np.nan) for x in (value, low, high)), factor)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Surface(Result):
     """A free-energy surface over one or two collective variables.
 

@@ -7,6 +7,7 @@ import pytest
 from known_chains import CHAIN, blocks_of, double_well, frames_of, reversible, simulate
 
 from cgsurrogate.analysis.kinetics import metastable_states
+from cgsurrogate.analysis.results import Estimate
 from cgsurrogate.core.statistics import blocks
 
 NAMES = ("populations", "free_energies", "transitions", "mean_first_passage", "rates")
@@ -235,3 +236,28 @@ def test_results_repeat_with_the_seed(wells):
     a, b = (metastable_states.measure(found, labels, frames, cut, np.random.default_rng(14)) for _ in range(2))
     for name in NAMES:
         assert np.array_equal(getattr(a, name).low, getattr(b, name).low, equal_nan=True)
+
+
+def test_passages_of_two_ensembles_differ_by_the_logarithm_of_their_ratio(wells):
+    labels, frames, found = wells
+    cut = blocks_of(labels, frames)
+    known = metastable_states.measure(found, labels, frames, cut, np.random.default_rng(15))
+    same = metastable_states.log_differences(known, known)
+    off = ~np.eye(3, dtype=bool)
+    assert np.allclose(same.value[off], 0) and (same.low[off] < 0).all() and (same.high[off] > 0).all()
+    assert (same.factor[off] > 1).all() and np.isnan(same.value[~off]).all()
+    times = known.mean_first_passage
+    slow = dataclasses.replace(
+        known, mean_first_passage=Estimate(*(4 * x for x in (times.value, times.low, times.high)))
+    )
+    assert np.allclose(metastable_states.log_differences(known, slow).value[off], np.log(4))
+    bare = dataclasses.replace(known, mean_first_passage=None)
+    assert metastable_states.log_differences(known, bare) is None
+
+
+def test_few_passages_have_no_interval_and_a_note(wells):
+    found, frames = wells[2], frames_of((1800,) * 2)
+    labels = np.repeat([1, 4, 1, 7, 4, 7] * 2, 300)
+    k = metastable_states.measure(found, labels, frames, blocks(frames.lengths, 100), np.random.default_rng(16))
+    few = np.isfinite(k.mean_first_passage.value) & np.isnan(k.mean_first_passage.low)
+    assert few.any() and any("fewer than 3 times have no interval" in n for n in k.notes)

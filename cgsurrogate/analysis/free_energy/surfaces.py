@@ -180,9 +180,9 @@ def _samples(frames: Frames) -> float:
 def surface(histogram: BlockHistogram, kT: float, rng: np.random.Generator) -> Surface:
     """Free energy -kT ln p above its minimum, in kJ/mol; its error is that of -kT ln p by drawing blocks anew.
 
-    The error is kT sd(p) / p over the draws, times sqrt(K / (K - 1)) for K blocks, and wide enough for 1.96 errors to be a
-    95 % interval: see ``_widened`` and ``events.seen_error``. nan in empty bins, for one block, and where hardly more than
-    one block holds a bin.
+    The error is kT sd(p) / p over the draws, times sqrt(K / (K - 1)) for K blocks, and wide enough for 1.96 errors to
+    be a 95 % interval: see ``_widened`` and ``events.seen_error``. nan in empty bins, for one block, and where hardly
+    more than one block holds a bin.
     """
     drawn = resamples(len(histogram.weights), rng) if len(histogram.weights) > 1 else None
     p, shape = histogram.probability, histogram.grid.shape
@@ -230,7 +230,8 @@ def _widened(table: np.ndarray, runs: np.ndarray) -> np.ndarray:
     freedom = 2 / np.maximum(np.sum(off**4, 0) / square**2 - 1 / len(table), 1e-9)
     near = (runs[1:] == runs[:-1])[:, None]
     correlated = 1 + np.maximum(2 * np.sum(near * off[1:] * off[:-1], 0) / square, 0)
-    return t.ppf(0.975, np.clip(freedom, 1, len(table) - 1)) / 1.96 * np.sqrt(correlated)
+    factor = t.ppf(0.975, np.clip(freedom, 1, len(table) - 1)) / 1.96 * np.sqrt(correlated)
+    return np.where(square > 0, factor, 1.0)
 
 
 def populations(

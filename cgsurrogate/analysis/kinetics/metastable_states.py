@@ -11,7 +11,7 @@ import numpy as np
 
 from cgsurrogate.analysis import events
 from cgsurrogate.analysis.kinetics import markov_model, transitions
-from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, Result, StateKinetics
+from cgsurrogate.analysis.results import ChapmanKolmogorov, Estimate, LogDifference, Result, StateKinetics
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
 
@@ -208,6 +208,8 @@ def _model(
     counted = _counted(found, labels, frames, cut, weights, chosen, step, most)
     seen = transitions.dwell_times(found.cores[labels], frames)
     jumps, times, predicted, counted = _by_events(seen, len(found), jumps, times, predicted, counted)
+    if (np.isfinite(times.value) & np.isnan(times.low)).any():
+        notes.append(f"passages that were seen fewer than {events.LEAST} times have no interval")
     check = ChapmanKolmogorov(np.arange(1, most + 1) * step * frames.dt, predicted, counted)
     return {"lag": step * frames.dt, "transitions": jumps, "mean_first_passage": times, "check": check}, tuple(notes)
 
@@ -216,17 +218,12 @@ def _by_events(
     dwells: transitions.DwellTimes, count: int, jumps: Estimate, times: Estimate, *stays: Estimate
 ) -> tuple[Estimate, ...]:
     """Transition probabilities, passages and (M, L) probabilities to stay, no narrower than what was seen allows."""
-    worth = transitions.worth(dwells, count)[:, None]
-    seen = np.minimum(transitions.counts(dwells, count), worth)
-    exits = np.minimum(transitions.counts(dwells, count).sum(1, keepdims=True), worth)
-    left = events.complement(events.probabilities(events.complement(jumps), exits))
-    gone = events.probabilities(jumps, seen)
-    diagonal = np.eye(count, dtype=bool)
-    fields = ("value", "low", "high")
-    jumps = Estimate(*(np.where(diagonal, getattr(left, field), getattr(gone, field)) for field in fields))
-    passages = events.times(times, np.minimum(transitions.passages(dwells, count), worth))
-    again = [events.complement(events.probabilities(events.complement(stay), exits)) for stay in stays]
-    return (jumps, passages, *again)
+    counts, worth = transitions.counts(dwells, count), transitions.worth(dwells, count)[:, None]
+    exits = np.minimum(counts.sum(1, keepdims=True), worth)
+    stay, *again = (events.stays(one, exits) for one in (jumps, *stays))
+    move, fields = events.probabilities(jumps, np.minimum(counts, worth)), ("value", "low", "high")
+    both = (np.where(np.eye(count) > 0, getattr(stay, field), getattr(move, field)) for field in fields)
+    return Estimate(*both), events.times(times, np.minimum(transitions.passages(dwells, count), worth)), *again
 
 
 def lumped(matrix: np.ndarray, stationary: np.ndarray, sets: np.ndarray, count: int, most: int) -> np.ndarray:
@@ -259,6 +256,13 @@ def mean_first_passage_times(matrix: np.ndarray, stationary: np.ndarray, cores: 
             if own.any():
                 result[start, target] = np.average(steps[own], weights=stationary[outside][own])
     return result
+
+
+def log_differences(reference: StateKinetics, own: StateKinetics) -> LogDifference | None:
+    """(M, M) ln(own / reference) of the mean first-passage times, with both errors; None without a model of either."""
+    if reference.mean_first_passage is None or own.mean_first_passage is None:
+        return None
+    return LogDifference.of(reference.mean_first_passage, own.mean_first_passage)
 
 
 def _diagonals(powers: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def frames_in_states(dwells: DwellTimes, count: int) -> np.ndarray:
 
 
 def passages(dwells: DwellTimes, count: int) -> np.ndarray:
-    """(M, M) how often a run that was last in the row's state, of the two, came to the column's, whatever lay between."""
+    """(M, M) how often a run went from the row's state to the column's, through whatever lies between."""
     found = np.zeros((count, count), int)
     for a in range(count):
         for b in range(count):
@@ -162,7 +162,8 @@ def measure(
     visited = events.visits(labels, count, frames) if frames.time_ordered else None
     shares, energies = surfaces.populations(counted, rng, visited)
     physical, notes = frames.provenance.physical_time, absent(names, counted.weights.sum(0)[:-1])
-    if frames.time_ordered:
+    if visited is not None:
+        notes += seldom(names, shares.value, visited.events)
         dwells = dwell_times(labels if cores is None else cores, frames)
         seen, steps = counts(dwells, count), frames_in_states(dwells, count)
         grid, curves = survival(dwells, count)
@@ -202,6 +203,19 @@ def judge(seen: np.ndarray, steps: np.ndarray, names: tuple[str, ...], physical:
         visited = ", ".join(short)
         notes.append(f"visits to {visited} last fewer than three frames on average: some transitions are missed")
     return tuple(notes)
+
+
+def seldom(names: Sequence[str], shares: np.ndarray, worth: np.ndarray) -> tuple[str, ...]:
+    """A note on the states with too few visits for an interval, by the rule of ``events``."""
+    few = [
+        f"{name} ({n:.2g})" for name, p, n in zip(names, shares, worth, strict=True) if 0 < p < 1 and n < events.LEAST
+    ]
+    if not few:
+        return ()
+    return (
+        f"fewer than {events.LEAST} visits, with entry and exit, to {', '.join(few)}: of the population only one end is"
+        " known, and there is no interval of the free energy",
+    )
 
 
 def absent(names: Sequence[str], total: np.ndarray) -> tuple[str, ...]:
