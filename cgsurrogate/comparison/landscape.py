@@ -176,8 +176,7 @@ def _barrier(name: str, one: PooledBlocks, found: Basins, saddle: Saddle, masks:
     top, bottom = one.top(found, saddle), one.bottom(found, saddle.lower)
     if top is None:
         return None
-    crossing, below = one.shares([top]), one.part_of_reference(bottom, masks)
-    drawn = np.abs(pooled_blocks.deviance(crossing, masks, below))[:, 0]
+    drawn = np.abs(pooled_blocks.deviance(one.shares([top]), masks, one.shares([bottom])))[:, 0]
     value, low, high = one.free_energy_difference(top, bottom)
     ends = sorted((int(found.minima[saddle.lower]), int(found.minima[saddle.higher])))
     place = f"{one.name} = {one.centre(saddle.bin)}"

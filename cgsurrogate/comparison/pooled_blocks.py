@@ -86,11 +86,6 @@ class PooledBlocks:
         inside = np.stack([self.table[:, bins].sum(1) for bins in regions], 1)
         return np.asarray(inside - inside.mean(0) * (self.totals[:, None] - 1))
 
-    def part_of_reference(self, bins: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """(P, 1) share of the weight of a region that is the reference's under each labelling."""
-        weight = self.table[:, bins].sum(1)
-        return np.asarray(masks @ weight / weight.sum())[:, None]
-
     # -- amounts --------------------------------------------------------------------------------------------------
     def populations(self, bins: np.ndarray) -> tuple[float, float]:
         """Share of the ensemble and of the reference in a region."""
@@ -208,7 +203,7 @@ def together(several: Sequence[PooledBlocks]) -> PooledBlocks:
     return dataclasses.replace(one, name=f"{one.name.rpartition(' ')[0]} of all residues", table=table)
 
 
-def deviance(figures: np.ndarray, masks: np.ndarray, expected: np.ndarray | None = None) -> np.ndarray:
+def deviance(figures: np.ndarray, masks: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
     """(P, M) how unlike its share of the blocks the reference's share of each figure is, under each labelling.
 
     The signed root of the deviance of x = share of n events from the share q that is expected, 2 n (x ln(x / q) +
@@ -219,19 +214,30 @@ def deviance(figures: np.ndarray, masks: np.ndarray, expected: np.ndarray | None
     Args:
         figures: (B, M) of each block, not negative in the sum over blocks.
         masks: (P, B) 1 for the reference.
-        expected: (P, 1) share of the reference; its share of the blocks where None.
+        other: (B, 1) a figure whose share is expected, with the events of both; one event more is taken to have the
+            share of the blocks. That of the blocks where None.
 
     Returns:
         Positive where the ensemble has more than the reference.
     """
-    count = len(figures)
-    mean, variance = figures.mean(0), figures.var(0, ddof=1)
-    size = np.where(mean > 0, mean, 1.0)
-    events = count / np.maximum(variance / size**2, LEAST_VARIANCE)
-    q = masks.mean(1)[:, None] if expected is None else expected
-    x = np.clip(masks @ figures / (count * size), 0, 1)
+    masks = np.asarray(masks, float)
+    x, events = _share(figures, masks)
+    q = masks.mean(1)[:, None]
+    if other is not None:
+        share, more = _share(other, masks)
+        q = (more * share + q) / (more + 1)
+        events = 1 / (1 / events + 1 / more)
     both = _weighed_log(x, q) + _weighed_log(1 - x, 1 - q)
     return np.asarray(np.sign(q - x) * np.sqrt(2 * events * np.maximum(both, 0)))
+
+
+def _share(figures: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(P, M) the reference's share of (B, M) figures, and (M,) about how many events they are."""
+    count = len(figures)
+    mean = figures.mean(0)
+    size = np.where(mean > 0, mean, 1.0)
+    events = count / np.maximum(figures.var(0, ddof=1) / size**2, LEAST_VARIANCE)
+    return np.clip(masks @ figures / (count * size), 0, 1), events
 
 
 def excess(shares: np.ndarray) -> np.ndarray:

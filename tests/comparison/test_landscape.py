@@ -8,6 +8,7 @@ import pytest
 from cgsurrogate.analysis.free_energy.basins import basins
 from cgsurrogate.analysis.free_energy.surfaces import BlockHistogram, Grid
 from cgsurrogate.comparison.landscape import KINDS, adjusted, landscape
+from cgsurrogate.comparison.pooled_blocks import deviance
 
 ANGLE = Grid(("phi 2",), (np.linspace(-math.pi, math.pi, 101),), (True,))
 TIC = Grid(("TIC 1",), (np.linspace(-2, 2, 61),), (False,))
@@ -158,6 +159,23 @@ def test_a_block_that_weighs_more_and_other_counts_of_frames_change_no_amount():
     first, second = (landscape({"phi 2": (one, two)}, {"torsions": ["phi 2"]}, masks) for two in (other, tenfold))
     for a, b in zip(first, second, strict=True):
         assert a.name == b.name and a.observed == pytest.approx(b.observed) and a.value == pytest.approx(b.value)
+
+
+def test_figures_that_all_blocks_have_deviate_as_student_says_and_rare_ones_have_no_long_tail():
+    rng, masks = np.random.default_rng(8), masks_of(np.random.default_rng(9), 20, 180, 400)
+    dense = 1 + 0.05 * rng.normal(size=(200, 1))
+    means = [[row[mask == 1], row[mask == 0]] for mask in masks for row in (dense[:, 0],)]
+    z = [(b.mean() - a.mean()) / (dense.std(ddof=1) * math.sqrt(1 / 20 + 1 / 180)) for a, b in means]
+    assert np.allclose(deviance(dense, masks)[:, 0], z, rtol=0.1, atol=0.05)
+    rare = np.zeros((200, 60))
+    for column in rare.T:
+        column[rng.choice(200, 4, replace=False)] = rng.exponential(size=4)
+    drawn = np.abs(deviance(rare, masks))
+    assert np.quantile(drawn.max(1), 0.95) < 3.5 and np.isfinite(drawn).all()
+    alone = np.zeros((200, 1))
+    alone[:6] = 1  # in six of the twenty blocks of the reference and nowhere else
+    assert deviance(alone, masks)[0, 0] < -4.5
+    assert np.isfinite(deviance(alone, masks, rare[:, :1])).all()
 
 
 def test_wrong_masks_are_one_clear_line():
