@@ -44,16 +44,19 @@ def amount(value: float, unit: str, signed: bool = False) -> str:
 
 def found(finding: Finding) -> str:
     """The error with its 90 % interval, "+4 K (-2 to 10)"; nothing where it has no single amount."""
-    low, high = finding.low, finding.high
-    if not math.isfinite(finding.value):
+    value, low, high = finding.value, finding.low, finding.high
+    if not math.isfinite(value):
         return ""
+    if finding.unit != FACTOR and high > low and math.isfinite(high - low):  # to two digits of half the interval
+        places = 1 - math.floor(math.log10((high - low) / 2))
+        value, low, high = (round(number, places) + 0.0 for number in (value, low, high))
     if math.isfinite(low) and math.isfinite(high):
         bounds = f" ({short(low)} to {short(high)})"
     elif math.isfinite(low):
         bounds = f" ({short(low)} or more)"
     else:
         bounds = f" (up to {short(high)})" if math.isfinite(high) else ""
-    return amount(finding.value, finding.unit, signed=True) + bounds
+    return amount(value, finding.unit, signed=True) + bounds
 
 
 def size(value: float, unit: str) -> float:
@@ -77,7 +80,7 @@ def p_value(p: float) -> str:
     """ "p = 0.003"; nothing where it is unknown."""
     if not math.isfinite(p):
         return ""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.{3 if p < 0.01 else 2}f}"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.{3 if p < 0.1 else 2}f}"
 
 
 def need(finding: Finding) -> str:

@@ -175,7 +175,7 @@ def typeset(text: str) -> str:
     """An amount as a page shows it; a line is not broken within it, but before its interval."""
     for plain, drawn in (("x ", "\u00d7\u00a0"), (" degrees", "\u00b0"), (" degree", "\u00b0"), ("-", "\u2212")):
         text = text.replace(plain, drawn)
-    return re.sub(r"(?<=\d) (?=K|pm|%|to|or)|(?<=to) ", "\u00a0", text)
+    return re.sub(r"(?<=\d) (?=K|kT|kJ|pm|sd|%|to|or)|(?<=to) ", "\u00a0", text)
 
 
 def _notes(drawn: Sequence[tuple[Ensemble, Judgement]]) -> tuple[str, ...]:

@@ -189,6 +189,8 @@ def test_the_terminal_lists_what_differs_first(example):
         ("%", 12.0, 5.0, 20.4, "12 % (5 to 20)"),
         ("degrees", 1.0, 0.5, 1.5, "+1 degree (0.5 to 1.5)"),
         ("pm", -3.14, -4.0, -2.0, "-3.1 pm (-4 to -2)"),
+        ("K", -9.1, -19.4, 1.26, "-9 K (-19 to 1)"),
+        ("degrees", -0.21, -0.39, -0.0004, "-0.21 degrees (-0.39 to 0)"),
         ("x", 0.0, float("nan"), 0.4, "x 0 (up to 0.4)"),
         ("x", 3.0, 0.8, float("inf"), "x 3 (0.8 or more)"),
         ("", 120.0, float("nan"), float("nan"), "120"),
