@@ -82,7 +82,8 @@ class LogDifference(Estimate):
             low, high = value - np.hypot(b - b_low, a_high - a), value + np.hypot(b_high - b, a - a_low)
             factor = np.exp((a_high - a_low) / 2)
         known = np.isfinite(low) & np.isfinite(high)
-        return cls(*(np.where(known, x, np.nan) for x in (value, low, high)), factor)
+        value, low, high = (np.where(known, x, np.nan) for x in (value, low, high))
+        return cls(value, low, high, factor)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

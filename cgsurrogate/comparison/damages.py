@@ -7,16 +7,17 @@ Each function leaves its input alone and returns frames of the same molecule. Th
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.geometry import measures
-from cgsurrogate.geometry.zmatrix import ZMatrix
 
-CHUNK = 20_000  # frames that are rebuilt at a time
+if TYPE_CHECKING:
+    from cgsurrogate.geometry.rebuilding import Rebuilder
+
 BINS, WIDTH = 36, 1.0  # of the density of torsions; width of the kernel in bins
 
 
@@ -65,45 +66,49 @@ def log_densities(values: np.ndarray, terms: list[list[int]], weights: np.ndarra
 def shuffled(frames: Frames, share: float, rng: np.random.Generator) -> Frames:
     """A share of the frames with every angle and torsion taken from another frame, each from one of its own."""
     chosen = rng.permutation(len(frames))[: round(share * len(frames))]
-    tree = ZMatrix(frames.beads)
-    bonds, angles, turns = (np.asarray(part) for part in tree.to_internal(_tensor(frames.positions[chosen])))
-    donors = _tensor(frames.positions[rng.integers(len(frames), size=min(len(frames), max(1000, len(chosen))))])
-    angles, turns = angles.copy(), turns.copy()
-    _, other_angles, other_turns = (np.asarray(part) for part in tree.to_internal(donors))
-    for own, other in ((angles, other_angles), (turns, other_turns)):
-        for k in range(own.shape[1]):
-            if own is angles or tree.torsion[k]:
-                own[:, k] = other[rng.integers(len(other), size=len(own)), k]
     positions = np.array(frames.positions, np.float32)
     if len(chosen):
-        built = tree.to_positions(torch.as_tensor(bonds), torch.as_tensor(angles), torch.as_tensor(turns))
-        positions[chosen] = np.asarray(built, np.float32)
-    return dataclasses.replace(frames, positions=positions)
+        tree = _rebuilder(frames)
+        bonds, angles, turns = tree.taken_apart(positions[chosen])
+        donors = rng.integers(len(frames), size=min(len(frames), max(1000, len(chosen))))
+        _, other_angles, other_turns = tree.taken_apart(positions[donors])
+        for k in np.arange(angles.shape[1]):
+            angles[:, k] = other_angles[rng.integers(len(donors), size=len(angles)), k]
+        for k in np.flatnonzero(tree.torsion):
+            turns[:, k] = other_turns[rng.integers(len(donors), size=len(turns)), k]
+        positions[chosen] = tree.built((bonds, angles, turns))
+    return dataclasses.replace(frames, positions=positions, forces=None)
 
 
 def blurred(frames: Frames, degrees: float, rng: np.random.Generator) -> Frames:
     """Normal noise of a standard deviation in degrees on every torsion."""
-    return _rebuilt(frames, lambda tree, b, a, d: (b, a, d + tree_mask(tree) * _noise(d, degrees, rng)))
+    tree = _rebuilder(frames)
+    spread = float(np.radians(degrees)) * tree.torsion
+    positions = tree.changed(frames.positions, lambda i: (i[0], i[1], i[2] + spread * rng.normal(size=i[2].shape)))
+    return dataclasses.replace(frames, positions=positions, forces=None)
 
 
 def opened(frames: Frames, degrees: float) -> Frames:
     """Every bond angle of the Z-matrix wider by so many degrees."""
-    return _rebuilt(frames, lambda tree, b, a, d: (b, a + float(np.radians(degrees)), d))
+    wider = float(np.radians(degrees))
+    positions = _rebuilder(frames).changed(frames.positions, lambda i: (i[0], i[1] + wider, i[2]))
+    return dataclasses.replace(frames, positions=positions, forces=None)
 
 
 def widened(frames: Frames, bond: tuple[int, int], factor: float) -> Frames:
     """The distribution of one bond so many times as wide about its mean."""
-    wanted = tuple(sorted(bond))
-    tree = ZMatrix(frames.beads)
-    column = [tuple(sorted(row[:2])) for row in tree.refs[1:].tolist()].index(wanted)
-    mean = float(np.mean(measures.distances(np.asarray(frames.positions[:1000], float), np.array([wanted]))))
+    tree = _rebuilder(frames)
+    column = int(np.flatnonzero((tree.bonds == np.sort(bond)).all(1))[0])
+    mean = float(np.mean(measures.distances(np.asarray(frames.positions[:1000], float), tree.bonds[[column]])))
+    factors = np.where(np.arange(len(tree.bonds)) == column, factor, 1.0)
+    positions = tree.changed(frames.positions, lambda i: (mean + factors * (i[0] - mean), i[1], i[2]))
+    return dataclasses.replace(frames, positions=positions, forces=None)
 
-    def wider(_: ZMatrix, b: torch.Tensor, a: torch.Tensor, d: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        b = b.clone()
-        b[:, column] = mean + factor * (b[:, column] - mean)
-        return b, a, d
 
-    return _rebuilt(frames, wider)
+def _rebuilder(frames: Frames) -> Rebuilder:
+    from cgsurrogate.geometry.rebuilding import Rebuilder
+
+    return Rebuilder(frames.beads)
 
 
 def jittered(frames: Frames, picometres: float, rng: np.random.Generator, beads: np.ndarray | None = None) -> Frames:
@@ -149,30 +154,6 @@ def frozen(frames: Frames, count: int, length: int, rng: np.random.Generator) ->
     chosen = rng.integers(len(frames), size=count)
     positions = np.repeat(np.asarray(frames.positions[np.sort(chosen)]), length, 0)
     return Frames(frames.beads, positions, (length,) * count, frames.dt, frames.temperature)
-
-
-def tree_mask(tree: ZMatrix) -> torch.Tensor:
-    """(N - 3,) 1 for a torsion, 0 for an improper."""
-    return torch.as_tensor(np.asarray(tree.torsion, np.float32))
-
-
-def _noise(like: torch.Tensor, degrees: float, rng: np.random.Generator) -> torch.Tensor:
-    return torch.as_tensor(rng.normal(0, np.radians(degrees), tuple(like.shape)).astype(np.float32))
-
-
-def _tensor(positions: np.ndarray) -> torch.Tensor:
-    return torch.as_tensor(np.array(positions, np.float32))
-
-
-def _rebuilt(frames: Frames, change: object) -> Frames:
-    """Frames built anew from changed bonds, angles and dihedrals."""
-    tree = ZMatrix(frames.beads)
-    positions = np.empty(frames.positions.shape, np.float32)
-    for start in range(0, len(frames), CHUNK):
-        x = _tensor(frames.positions[start : start + CHUNK])
-        built = tree.to_positions(*change(tree, *tree.to_internal(x)))  # type: ignore[operator]
-        positions[start : start + CHUNK] = np.asarray(built)
-    return dataclasses.replace(frames, positions=positions, forces=None)
 
 
 def without(frames: Frames, inside: np.ndarray) -> Frames:

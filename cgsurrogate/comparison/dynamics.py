@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV
-from cgsurrogate.analysis.free_energy import surfaces
+from cgsurrogate.analysis.free_energy import populations, surfaces
 from cgsurrogate.analysis.kinetics import (
     implied_timescales,
     markov_model,
@@ -98,7 +98,7 @@ class Dynamics:
         self, name: str, labels: np.ndarray, lags: np.ndarray, count: int, found: metastable_states.Macrostates | None
     ) -> None:
         frames, cut = self.frames[name], self.cut[name]
-        self.histograms.setdefault(MICRO, {})[name] = surfaces.state_histogram(labels, count, frames, cut)
+        self.histograms.setdefault(MICRO, {})[name] = populations.state_histogram(labels, count, frames, cut)
         if not frames.time_ordered:
             self.notes[name].append(f"no timescales: {frames.out_of_order} have no time order")
         else:
@@ -110,7 +110,9 @@ class Dynamics:
             self.notes[name] += notes
         if found is not None:
             sets = found.assignment[labels]
-            self.histograms.setdefault(METASTABLE, {})[name] = surfaces.state_histogram(sets, len(found), frames, cut)
+            self.histograms.setdefault(METASTABLE, {})[name] = populations.state_histogram(
+                sets, len(found), frames, cut
+            )
             self.states[name][METASTABLE] = metastable_states.measure(
                 found, labels, frames, cut, self.rng(name, METASTABLE)
             )

@@ -9,7 +9,7 @@ import pytest
 from known_chains import frames_of, histogram_of, simulate
 from scipy.integrate import quad
 
-from cgsurrogate.analysis.free_energy import surfaces
+from cgsurrogate.analysis.free_energy import populations, surfaces
 from cgsurrogate.core import statistics
 from cgsurrogate.core import statistics as blocks_module
 from cgsurrogate.core.provenance import Provenance
@@ -170,7 +170,7 @@ def test_intervals_of_exchanging_replicas_hold_the_truth_only_by_whole_ladders()
         labels = np.concatenate([one[rng.integers(0, 3, 100)] for one in slow]).astype(int)
         for by_ladder in (True, False):
             cut = blocks(lengths, 1.0, statistics.groups(grouped) if by_ladder else None)
-            found, _ = surfaces.populations(surfaces.state_histogram(labels, 2, frames, cut), rng)
+            found, _ = populations.populations(populations.state_histogram(labels, 2, frames, cut), rng)
             right[by_ladder] += found.low[1] <= truth <= found.high[1]
     assert right[True] / repeats > 0.88 and right[False] / repeats < 0.6
 
@@ -197,7 +197,7 @@ def test_intervals_of_populations_and_free_energies_of_a_markov_chain_cover(matr
     frames = frames_of((length,) * runs)
     for labels in everything.reshape(repeats, -1):
         cut = blocks(frames.lengths, statistical_inefficiency(np.eye(len(matrix))[labels], frames.runs))
-        population, energy = surfaces.populations(surfaces.state_histogram(labels, len(matrix), frames, cut), rng)
+        population, energy = populations.populations(populations.state_histogram(labels, len(matrix), frames, cut), rng)
         exact_energy = -frames.kT * np.log(p / p[0])
         shares.append((population.low <= p) & (p <= population.high))
         energies.append(((energy.low <= exact_energy) & (exact_energy <= energy.high))[1:])
@@ -208,15 +208,19 @@ def test_populations_are_shares_of_all_frames_and_use_weights():
     rng = np.random.default_rng(13)
     labels = np.tile([0, 0, 1, -1, 0, 1, -1, 0], 100)
     frames = frames_of((400, 400))
-    population, energy = surfaces.populations(surfaces.state_histogram(labels, 3, frames, blocks(frames.lengths)), rng)
+    population, energy = populations.populations(
+        populations.state_histogram(labels, 3, frames, blocks(frames.lengths)), rng
+    )
     np.testing.assert_allclose(population.value, [1 / 2, 1 / 4, 0])
     assert energy.value[0] == 0 and energy.value[1] == pytest.approx(frames.kT * math.log(2))
     assert population.low[2] == 0 and 0 < population.high[2] < 0.1 and np.isnan(energy.value[2])
     assert (population.low <= population.value).all() and (population.value <= population.high).all()
     heavy = frames_of((400, 400), weights=np.where(labels == 1, 2.0, 1.0))
-    weighted, _ = surfaces.populations(surfaces.state_histogram(labels, 2, heavy, blocks(heavy.lengths)), rng)
+    weighted, _ = populations.populations(populations.state_histogram(labels, 2, heavy, blocks(heavy.lengths)), rng)
     np.testing.assert_allclose(weighted.value, [0.4, 0.4])
-    single, _ = surfaces.populations(surfaces.state_histogram(np.array([0]), 2, frames_of((1,)), blocks((1,))), rng)
+    single, _ = populations.populations(
+        populations.state_histogram(np.array([0]), 2, frames_of((1,)), blocks((1,))), rng
+    )
     assert single.value[0] == 1 and np.isfinite(single.low).all()
 
 
@@ -224,6 +228,6 @@ def test_wrong_labels_are_one_clear_line():
     frames, rng = frames_of((10,)), np.random.default_rng(0)
     cut = blocks(frames.lengths)
     with pytest.raises(ValueError, match=r"whole numbers below 2, one state a frame, got int64 \(10,\), up to 2"):
-        surfaces.populations(surfaces.state_histogram(np.full(10, 2), 2, frames, cut), rng)
-    nowhere, energy = surfaces.populations(surfaces.state_histogram(np.full(10, -1), 2, frames, cut), rng)
+        populations.populations(populations.state_histogram(np.full(10, 2), 2, frames, cut), rng)
+    nowhere, energy = populations.populations(populations.state_histogram(np.full(10, -1), 2, frames, cut), rng)
     assert (nowhere.value == 0).all() and (nowhere.high > 0).all() and np.isnan(energy.value).all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from known_chains import autoregressive, frames_of, histogram_of
 
-from cgsurrogate.analysis.free_energy import divergences, surfaces
+from cgsurrogate.analysis.free_energy import divergences, populations, surfaces
 from cgsurrogate.comparison import noise_floor
 from cgsurrogate.core.statistics import blocks, statistical_inefficiency
 
@@ -197,7 +197,7 @@ def test_free_energy_error_is_blind_to_a_shift_and_looks_only_where_the_referenc
 
 def test_population_error_is_the_share_in_the_wrong_state():
     frames = frames_of((60,))
-    one, other = (surfaces.state_histogram(np.arange(60) % 3 % n, 3, frames, blocks((60,))) for n in (3, 2))
+    one, other = (populations.state_histogram(np.arange(60) % 3 % n, 3, frames, blocks((60,))) for n in (3, 2))
     assert noise_floor.mean_distance([other], [one], divergences.POPULATIONS) == pytest.approx(1 / 3, abs=1e-6)
 
 
@@ -214,7 +214,7 @@ def by_every_measure(rng, runs, length, training, shift=0.0):
     counted = [[histogram_of(*s, grid, inefficiency)] for s in samples]
     cut = blocks(first[1], inefficiency)
     labels = [np.digitize(s[0][:, 0], (-0.7, 0.7)) for s in samples]
-    states = [[surfaces.state_histogram(one, 3, frames_of(first[1]), cut)] for one in labels]
+    states = [[populations.state_histogram(one, 3, frames_of(first[1]), cut)] for one in labels]
     result = {}
     for name, divergence in divergences.DIVERGENCES.items():
         reference, own, *beside = states if name == "populations" else counted

@@ -14,7 +14,7 @@ import numpy as np
 
 from cgsurrogate.analysis import events
 from cgsurrogate.analysis.free_energy import kernel_density
-from cgsurrogate.analysis.results import Estimate, Result, Surface
+from cgsurrogate.analysis.results import Result, Surface
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks, kish, resamples
 
@@ -22,7 +22,6 @@ BINS_1D, BINS_2D = 100, 50
 FINE = (10, 3)  # finer bins of the kernel estimate in a bin, in one and in two dimensions
 RATIO_DRAWS = 1000
 TAIL, WIDER = 0.0005, 0.25  # share of the frames at each end, and of the span between, that even bins are made of
-SELDOM = 4.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -140,14 +139,14 @@ def block_histogram(
     parts = FINE[len(grid.edges) - 1] if smooth else 1
     bins = math.prod(n * parts for n in grid.shape)
     table, beyond = np.empty((len(cut), bins), np.float32), np.zeros(bins)
-    scale = _scale(frames)
+    scale = weight_scale(frames)
     for k, (start, stop) in enumerate(itertools.pairwise(cut.edges)):
         flat, outside = grid.index(values[start:stop], parts)
         weight = None if frames.weights is None else np.asarray(frames.weights[start:stop], float) * scale
         table[k] = np.bincount(flat, weight, minlength=bins)
         if outside.any():
             beyond += np.bincount(flat[outside], None if weight is None else weight[outside], minlength=bins)
-    samples = _samples(frames)
+    samples = samples_of(frames)
     density: np.ndarray | None = None
     widths: tuple[float, ...] = ()
     if smooth:
@@ -168,12 +167,12 @@ def block_histogram(
     )
 
 
-def _scale(frames: Frames) -> float:
+def weight_scale(frames: Frames) -> float:
     """What turns weights into weights of mean one."""
     return 1.0 if frames.weights is None else len(frames) / float(np.sum(frames.weights, dtype=float))
 
 
-def _samples(frames: Frames) -> float:
+def samples_of(frames: Frames) -> float:
     return float(len(frames)) if frames.weights is None else kish(frames.weights)
 
 
@@ -232,79 +231,3 @@ def _widened(table: np.ndarray, runs: np.ndarray) -> np.ndarray:
     correlated = 1 + np.maximum(2 * np.sum(near * off[1:] * off[:-1], 0) / square, 0)
     factor = t.ppf(0.975, np.clip(freedom, 1, len(table) - 1)) / 1.96 * np.sqrt(correlated)
     return np.where(square > 0, factor, 1.0)
-
-
-def populations(
-    histogram: BlockHistogram, rng: np.random.Generator, visited: events.Visits | None = None
-) -> tuple[Estimate, Estimate]:
-    """Populations of ``state_histogram``, and free energies in kJ/mol above the first state, -kT ln(p / p_first).
-
-    A population is a share of all frames, also of those in no state. Intervals as in ``log_ratio``: of p on the scale
-    ln(p / (1 - p)). A state that was never seen has population 0,
-    bounded above as for so many independent draws as it has independent frames (Clopper and Pearson 1934), and no free
-    energy. With ``visited``, of frames in time order, no interval is narrower than the visits allow (``events``), and a
-    state that was never seen may last ``SELDOM`` times as long as what was.
-    """
-    everything, kT = histogram.weights.astype(float), histogram.kT
-    own, size = everything[:, :-1], everything.sum()
-    total = own.sum(0)
-    odds = log_ratio(own, everything.sum(1, keepdims=True) - own, histogram.runs, rng)
-    with np.errstate(over="ignore"):
-        p, low, high = total / size, 1 / (1 + np.exp(-odds.low)), 1 / (1 + np.exp(-odds.high))
-    seldom = 1.0 if visited is None else SELDOM
-    none, all_, most = total == 0, total == size, 1 - 0.025 ** (seldom / histogram.effective)
-    low, high = np.where(none, 0.0, low), np.where(none, most, high)
-    low, high = np.where(all_, 1 - most, low), np.where(all_, 1.0, high)
-    ratio = log_ratio(own, np.broadcast_to(own[:, :1], own.shape), histogram.runs, rng)
-    shares = Estimate(p, low, high)
-    if visited is not None:
-        shares = events.shares(shares, visited)
-        ratio = events.ratios(ratio, np.minimum(visited.events, visited.events[0]))
-        ratio.low[0] = ratio.high[0] = ratio.value[0]  # nothing is known better than a state against itself
-    return shares, Estimate(-kT * ratio.value, -kT * ratio.high, -kT * ratio.low)
-
-
-def state_histogram(labels: np.ndarray, count: int, frames: Frames, cut: Blocks) -> BlockHistogram:
-    """A histogram whose bins are states, and one more for frames with a negative label (``outside`` is their share)."""
-    labels = np.asarray(labels)
-    if labels.shape != (len(frames),) or not np.issubdtype(labels.dtype, np.integer) or labels.max() >= count:
-        raise ValueError(
-            f"expected ({len(frames)},) whole numbers below {count}, one state a frame, got {labels.dtype}"
-            f" {labels.shape}, up to {labels.max()}"
-        )
-    table = np.empty((len(cut), count + 1), np.float32)
-    scale = _scale(frames)
-    for k, (start, stop) in enumerate(itertools.pairwise(cut.edges)):
-        part = labels[start:stop]
-        weight = None if frames.weights is None else frames.weights[start:stop] * scale
-        table[k] = np.bincount(np.where(part < 0, count, part), weight, minlength=count + 1)
-    grid = Grid(("state",), (np.arange(count + 2) - 0.5,), (False,))
-    outside = float(table[:, count].sum(dtype=float) / len(frames))
-    return BlockHistogram(grid, table, cut.runs, outside, max(_samples(frames) / cut.inefficiency, 1.0), frames.kT)
-
-
-def log_ratio(a: np.ndarray, b: np.ndarray, runs: np.ndarray, rng: np.random.Generator) -> Estimate:
-    """ln(sum a / sum b) over K blocks of (K, M) weights, nan where either is empty, with 95 % intervals.
-
-    The blocks are given random weights from a flat Dirichlet distribution (Bayesian bootstrap, Rubin 1981), which
-    keeps rare states asymmetric; the quantiles are then widened to the variance of K independent blocks and to
-    Student's t with K - 1 degrees of freedom, and further where neighbouring blocks of a run are still correlated.
-    One block gives no interval.
-    """
-    from scipy.stats import t
-
-    count = len(a)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.log(a.sum(0)) - np.log(b.sum(0))
-        value = np.where(np.isfinite(value), value, np.nan)
-        if count < 2:
-            return Estimate(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
-        drawn = rng.dirichlet(np.ones(count), RATIO_DRAWS)
-        spread = np.log(drawn @ a) - np.log(drawn @ b) - value
-        influence = a / a.sum(0) - b / b.sum(0)
-        near = (runs[1:] == runs[:-1])[:, None]
-        both = 2 * np.sum(near * influence[1:] * influence[:-1], 0)
-        correlated = np.sqrt(1 + np.maximum(np.nan_to_num(both / np.sum(influence**2, 0)), 0))
-    low, high = np.quantile(np.where(np.isfinite(value), spread, np.nan), (0.025, 0.975), axis=0)
-    wide = t.ppf(0.975, count - 1) / 1.96 * math.sqrt((count + 1) / (count - 1)) * correlated
-    return Estimate(value, value + np.minimum(low, 0) * wide, value + np.maximum(high, 0) * wide)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cgsurrogate.analysis import events
-from cgsurrogate.analysis.free_energy import surfaces
+from cgsurrogate.analysis.free_energy import populations
 from cgsurrogate.analysis.results import Estimate, Result, StateKinetics
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import Blocks
@@ -158,9 +158,9 @@ def measure(
     names, count = tuple(names), len(names)
     if labels.shape != (len(frames),):
         raise ValueError(f"expected one state a frame, ({len(frames)},), got {labels.shape}")
-    counted = surfaces.state_histogram(labels, count, frames, cut)
+    counted = populations.state_histogram(labels, count, frames, cut)
     visited = events.visits(labels, count, frames) if frames.time_ordered else None
-    shares, energies = surfaces.populations(counted, rng, visited)
+    shares, energies = populations.populations(counted, rng, visited)
     physical, notes = frames.provenance.physical_time, absent(names, counted.weights.sum(0)[:-1])
     if visited is not None:
         notes += seldom(names, shares.value, visited.events)
