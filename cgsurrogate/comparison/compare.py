@@ -22,6 +22,7 @@ from cgsurrogate.comparison.judgement import Judgement
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.comparison.thermodynamics import Thermodynamics
 from cgsurrogate.comparison.variables import build_cvs, build_published
+from cgsurrogate.comparison.verdict.broken import with_broken
 from cgsurrogate.comparison.verdict.judge import judge
 from cgsurrogate.comparison.verdict.times import with_times
 from cgsurrogate.core import registry
@@ -199,7 +200,7 @@ class _Work:
         known = {one.name: one for one in made}
 
         def judged(one: Ensemble, against: str) -> Judgement:
-            return with_times(self._judged(one.name, against), known[against], one)
+            return with_broken(with_times(self._judged(one.name, against), known[against], one), known[against], one)
 
         return [
             one

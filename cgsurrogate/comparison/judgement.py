@@ -57,8 +57,8 @@ class Judgement(Result):
         mark: DIFFERS if the joint test rejects; AGREES only if every finding that applies agrees.
         head: the sentence to quote.
         findings: in the order of ``FAMILIES``.
-        p: of each family that was tested, adjusted over the families (Holm 1979); the joint test rejects where one of
-            them is at most ``level``.
+        p: of each family that was tested, adjusted for all of them (step-down minP, Westfall and Young 1993); the
+            joint test rejects where one of them is at most ``level``.
         level: chance that a perfect surrogate is said to differ.
         blocks: independent blocks of the reference and of the ensemble that the slow figures rest on.
         notes: what a reader must know of how it was made.

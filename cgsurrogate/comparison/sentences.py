@@ -1,4 +1,4 @@
-"""The verdict in words: for every surrogate what was judged, then what is wrong with single frames and its time."""
+"""The verdict in words: for every surrogate what was judged, then what is known of its time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sentences(ensembles: Sequence[Ensemble]) -> tuple[str, ...]:
 
 
 def _sentence(one: Ensemble) -> str:
-    parts = [one.judgement.head if one.judgement is not None else "", _learned(one), _time(one), *_structure(one)]
+    parts = [one.judgement.head if one.judgement is not None else "", _learned(one), _time(one)]
     return f"{one.name}: {' '.join(part for part in parts if part)}"
 
 
@@ -36,17 +36,3 @@ def _time(one: Ensemble) -> str:
     value, low, high = (float(x) for x in (times.time_scaling.value, times.time_scaling.low, times.time_scaling.high))
     worth = f"{value:.3g} ps ({low:.3g} to {high:.3g})"
     return f"Its time is not physical: by the slowest process, 1 ps of it is worth {worth}."
-
-
-def _structure(one: Ensemble) -> list[str]:
-    parts = []
-    broken = one.geometry.get("bonds", {}).get("bad frames", 0)
-    flipped = one.geometry.get("chirality", {}).get("bad frames", 0)
-    if broken:
-        parts.append(f"{broken} of {one.frames_count} frames have a broken bond.")
-    if flipped:
-        parts.append(f"{flipped} of {one.frames_count} frames have a residue of the wrong chirality.")
-    close = one.geometry.get("closest approach", {})
-    if close.get("below half"):
-        parts.append(f"Beads come closer than half of the reference's least distance ({close['worst']}).")
-    return parts

@@ -78,10 +78,10 @@ CHAIN = (
 VERDICT = (
     "How the verdict is made: the runs are cut into independent blocks, blocks of reference and ensemble are "
     "exchanged at random (a permutation test), and what is judged is tested in five families: geometry, shape, "
-    "surfaces, populations, kinetics. Holm\u2019s method joins the families, so that a perfect surrogate is said to "
-    "differ in {level} of cases."
+    "surfaces, populations, kinetics. The smallest p of all is held against the smallest p under the exchanges, so that "
+    "a perfect surrogate is said to differ in {level} of cases."
 )
-METHODS = "docs/methods/comparison-and-verdict.md"
+METHODS = "docs/methods/verdict.md"
 JUDGED_TABLE = (
     "The error that was found, with its 90 % interval; a factor of 1, or else an error of 0, is perfect. "
     "\u201cWould have shown\u201d: the smallest error that these data would have shown in 80 of 100 cases. Beneath the "

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, UNKNOWN, Finding, Judgement
 from cgsurrogate.comparison.verdict.samples import Pair
-from cgsurrogate.comparison.wording import amount, p_value, short
+from cgsurrogate.comparison.wording import amount, found, p_value, short
 
 MOST = 4  # findings that are named in a sentence
 LEADING = {
@@ -64,8 +64,8 @@ def _leading(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _joined(texts: Iterable[str], count: int) -> str:
-    found = list(dict.fromkeys(texts))[:MOST]
-    return "; ".join(found) + (f"; and {count - len(found)} more" if count > len(found) else "")
+    said = list(dict.fromkeys(texts))[:MOST]
+    return "; ".join(said) + (f"; and {count - len(said)} more" if count > len(said) else "")
 
 
 def _differing(f: Finding) -> str:
@@ -86,7 +86,4 @@ def _agreeing(f: Finding) -> str:
 
 
 def _unknown(f: Finding) -> str:
-    if not (math.isfinite(f.low) and f.unit):
-        return f.name
-    low, high = short(f.low), short(f.high) if math.isfinite(f.high) else "any"
-    return f"{f.name} (x {low} to {high} fit)" if f.unit == "x" else f"{f.name} ({low} to {high} {f.unit} fit)"
+    return f"{f.name} {found(f)}" if math.isfinite(f.low) and f.unit else f.name
