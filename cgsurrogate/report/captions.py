@@ -78,7 +78,7 @@ CHAIN = (
 VERDICT = (
     "How the verdict is made: the runs are cut into independent blocks, blocks of reference and ensemble are "
     "exchanged at random (a permutation test), and what is judged is tested in five families: geometry, shape, "
-    "surfaces, populations, kinetics. The smallest p of all is held against the smallest p under the exchanges, so that "
+    "surfaces, populations, kinetics. The smallest p of all is held against the smallest p of the exchanges, so that "
     "a perfect surrogate is said to differ in {level} of cases."
 )
 METHODS = "docs/methods/verdict.md"
