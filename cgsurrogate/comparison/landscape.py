@@ -97,8 +97,8 @@ def landscape(
 
     Returns:
         A distance for each metric. For each surface in one dimension the largest difference of free energies, the
-        population of each basin, the height of each barrier; and for all surfaces what one ensemble visits and
-        the other does not. Angles of the same name are looked at together as well ("phi of all residues").
+        population of each basin but the largest, the height of each barrier; and for all surfaces what one ensemble
+        visits and the other does not. Angles of one name are looked at together as well ("phi of all residues").
     """
     known = {name: pooled_blocks.pool(*pair) for name, pair in pairs.items()}
     masks = np.asarray(masks, float)
@@ -159,7 +159,7 @@ def _of_basins(name: str, one: PooledBlocks, masks: np.ndarray) -> list[Tested]:
     told = [k for k, bins in enumerate(inside) if one.visits(bins) >= pooled_blocks.VISITS]
     if len(told) < 2:
         return []
-    told = told[-1:] if len(inside) == 2 else told  # two are the same figure
+    told.remove(max(told, key=lambda k: one.table[:, inside[k]].sum()))  # it is what the others leave
     drawn = np.abs(pooled_blocks.deviance(one.shares([inside[k] for k in told]), masks))
     made = []
     for k, column in zip(told, drawn.T, strict=True):
