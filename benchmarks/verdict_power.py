@@ -48,7 +48,7 @@ def states_of(frames: Frames, rng: np.random.Generator) -> np.ndarray | None:
 
 
 def hotter(kelvin: float, frames: Frames, rng: np.random.Generator) -> Frames:
-    log_density = damages.torsion_log_density(frames).sum(1)
+    log_density = damages.torsion_log_density(frames)
     return damages.reweighted(frames, damages.temperature_factors(log_density, frames, kelvin))
 
 

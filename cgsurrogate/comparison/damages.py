@@ -7,6 +7,7 @@ Each function leaves its input alone and returns frames of the same molecule. Th
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,24 +40,36 @@ def temperature_factors(log_density: np.ndarray, frames: Frames, kelvin: float) 
 
 
 def torsion_log_density(frames: Frames) -> np.ndarray:
-    """(T, terms) log density of each pair of torsions (phi and psi of a residue), by smoothed histograms of the frames.
-
-    Of molecules without such pairs, of each torsion alone.
-    """
+    """(T,) log density of the torsions of each frame, by smoothed histograms of the frames, see ``density_terms``."""
     _, quads, pairs = measures.torsion_quads(frames.beads)
     values = measures.evaluate(frames, len(quads), lambda x: measures.dihedrals(x, quads), 12 * len(quads))
-    terms = [list(pair) for pair in pairs] or [[k] for k in range(len(quads))]
-    return log_densities(values, terms, frames.probabilities)
+    terms, signs = density_terms(len(quads), pairs)
+    return np.asarray(log_densities(values, terms, frames.probabilities) @ signs)
 
 
-def log_densities(values: np.ndarray, terms: list[list[int]], weights: np.ndarray) -> np.ndarray:
+def density_terms(count: int, pairs: Sequence[tuple[int, int]]) -> tuple[tuple[tuple[int, ...], ...], np.ndarray]:
+    """Marginal densities whose logarithms, times (terms,) factors, add up to the log density of ``count`` torsions.
+
+    That of each pair (phi and psi of a residue), less that of a torsion for each further pair that it is in, plus that
+    of torsions in no pair: exact for a chain in which only pairs depend on one another (Bethe 1935).
+
+    >>> density_terms(3, [(0, 1), (1, 2)])
+    (((0, 1), (1, 2), (1,)), array([ 1.,  1., -1.]))
+    """
+    times = np.bincount(np.ravel(pairs).astype(int), minlength=count) if len(pairs) else np.zeros(count, int)
+    single = [k for k in range(count) if times[k] != 1]
+    terms = (*(tuple(pair) for pair in pairs), *((k,) for k in single))
+    return terms, np.array([1.0] * len(pairs) + [1.0 - times[k] for k in single])
+
+
+def log_densities(values: np.ndarray, terms: Sequence[tuple[int, ...]], weights: np.ndarray) -> np.ndarray:
     """(T, Q) angles -> (T, terms) log density, in bins of 10 degrees, of the columns that each term names."""
     from scipy.ndimage import gaussian_filter
 
     found = np.empty((len(values), len(terms)))
     bins = np.minimum(((values + np.pi) / (2 * np.pi) * BINS).astype(int), BINS - 1)
     for k, columns in enumerate(terms):
-        flat = np.ravel_multi_index(tuple(bins[:, columns].T), (BINS,) * len(columns))
+        flat = np.ravel_multi_index(tuple(bins[:, list(columns)].T), (BINS,) * len(columns))
         table = np.bincount(flat, weights, minlength=BINS ** len(columns)).reshape((BINS,) * len(columns))
         smooth = gaussian_filter(table, WIDTH, mode="wrap").ravel()
         found[:, k] = np.log(np.maximum(smooth, 1e-3 / len(values)))[flat]

@@ -38,7 +38,7 @@ class TorsionChain:
 
     beads: int = 8
     wells: tuple[float, float, float] = (0.63, 0.36, 0.02)
-    sharpness: float = 6.0
+    sharpness: float = 4.0
     coupling: float = 0.4
     temperature: float = KELVIN
     speed: float = 1.0

@@ -166,7 +166,7 @@ def shape_blocks(
         if inside.ndim == 2:
             weightings |= {part(name, k): damages.state_factors(own, 2.0) for k, own in enumerate(inside.T)}
     if len(landscape.terms):
-        total = landscape.log_density.sum(1)
+        total = landscape.log_density @ landscape.signs
         weightings["temperature"] = damages.temperature_factors(total, landscape.pooled, KELVIN)
     probe = _probe(landscape.pooled)
     turned: dict[str, tuple[Frames, Frames]] = {}

@@ -189,8 +189,9 @@ def _finding(one: Candidate, p: float, critical: float, pair: Pair) -> Finding:
 
 def _as_told(one: Candidate, told: tuple[float, float, float], p: float, pair: Pair) -> Finding:
     value, low, high = told
-    mark = _mark(p, one.bound <= one.tolerance, False)
-    need = words.more(pair, pair.counts[0] * max(one.bound / one.tolerance, 1.2) ** 2) if mark == UNKNOWN else ""
+    most = max(one.bound, value)
+    mark = _mark(p, most <= one.tolerance, False)
+    need = words.more(pair, pair.counts[0] * max(most / one.tolerance, 1.2) ** 2) if mark == UNKNOWN else ""
     return Finding(one.name, one.family, mark, one.unit, value, low, high, one.bound, one.tolerance, p, one.note, need)
 
 

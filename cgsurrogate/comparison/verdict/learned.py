@@ -14,7 +14,7 @@ import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.analysis.kinetics import markov_model
-from cgsurrogate.comparison.damages import BINS, log_densities
+from cgsurrogate.comparison.damages import BINS, density_terms, log_densities
 from cgsurrogate.comparison.verdict.samples import Pair
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
@@ -32,7 +32,7 @@ class Landscape:
     """Attributes:
     pooled: both samples, the reference first.
     values: (T, Q) torsions in radian, of all pooled frames.
-    terms: columns of the torsions (pairs phi and psi, else single ones) that have a log density.
+    terms, signs: columns of the torsions that have a log density, and with which factor these add up.
     log_density: (T, terms).
     projection: of the pooled frames; None for a molecule too small for it.
     projected: (T, D).
@@ -45,6 +45,7 @@ class Landscape:
     quads: np.ndarray
     values: np.ndarray
     terms: tuple[tuple[int, ...], ...]
+    signs: np.ndarray
     log_density: np.ndarray
     projection: CV | None
     projected: np.ndarray
@@ -70,8 +71,8 @@ def learn(pair: Pair, rng: np.random.Generator) -> Landscape:
     pooled = pool(pair)
     labels, quads, pairs = measures.torsion_quads(pooled.beads)
     values = measures.evaluate(pooled, len(quads), lambda x: measures.dihedrals(x, quads), 12 * len(quads))
-    terms = tuple(tuple(p) for p in pairs) or tuple((k,) for k in range(len(quads)))
-    density = log_densities(values, [list(t) for t in terms], pooled.probabilities)
+    terms, signs = density_terms(len(quads), pairs)
+    density = log_densities(values, terms, pooled.probabilities)
     projection: CV | None
     try:
         projection = registry.build("cvs", "tica", pooled)
@@ -83,7 +84,18 @@ def learn(pair: Pair, rng: np.random.Generator) -> Landscape:
     if macro is not None:
         states |= {f"{METASTABLE}{name}": macro == k for k, name in enumerate("ABCDEFGH"[: macro.max() + 1])}
     return Landscape(
-        pooled, labels, quads, values, terms, density, projection, projected, states, macro, len(pair.first.frames)
+        pooled,
+        labels,
+        quads,
+        values,
+        terms,
+        signs,
+        density,
+        projection,
+        projected,
+        states,
+        macro,
+        len(pair.first.frames),
     )
 
 

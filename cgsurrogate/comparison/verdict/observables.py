@@ -113,7 +113,7 @@ class Shape:
         slow = self._projected(x)
         d = measures.distances(x, self.pairs)
         return np.concatenate(
-            [four, np.stack(products, 2).reshape(len(x), -1), density, density.sum(1, keepdims=True),
+            [four, np.stack(products, 2).reshape(len(x), -1), density, (density @ self.landscape.signs)[:, None],
              slow, slow**2, d, d * d], 1,
         )  # fmt: skip
 

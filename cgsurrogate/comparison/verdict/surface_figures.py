@@ -56,11 +56,11 @@ def _histograms(one: Surfaces, sample: Sample) -> dict[str, BlockHistogram]:
 
 def _distances(tested: Sequence[Tested], single: Sequence[Tested]) -> Candidate:
     """Amounts are of surfaces in one dimension; in two, frames are too few for their bins."""
-    most, _, named = _largest(tested)
+    most = _largest(tested)[0]
     excess = [(_beyond(t.value, t.low), t) for t in single or tested]
     value, worst = max(excess, key=lambda pair: pair[0])
     shows = max(_beyond(t.high, t.low) for t in single or tested)
-    note = f"worst: {worst.surface}; " + "; ".join(t.text for t in named[:1])
+    note = f"worst in one dimension: {worst.surface}, {worst.text}"
     told = (value, math.nan, math.nan)
     member = Member("distances of surfaces", most)
     return Candidate(
