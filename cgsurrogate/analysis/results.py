@@ -81,7 +81,8 @@ class LogDifference(Estimate):
             low, high = value - np.hypot(b - b_low, a_high - a), value + np.hypot(b_high - b, a - a_low)
             factor = np.exp((a_high - a_low) / 2)
         known = np.isfinite(low) & np.isfinite(high)
-        return cls(*(np.where(known, x, np.nan) for x in (value, low, high)), factor)
+        value, low, high = (np.where(known, x, np.nan) for x in (value, low, high))
+        return cls(value=value, low=low, high=high, factor=factor)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -93,7 +94,7 @@ class Surface(Result):
         edges: bin edges of each axis; the same for every ensemble of a comparison.
         probability: (bins,) or (bins, bins), sums to one.
         free_energy: kJ/mol above its minimum, nan in bins without samples.
-        error: kJ/mol, standard error by block bootstrap over runs, nan where unknown.
+        error: kJ/mol, standard error by block bootstrap over runs, 1.96 of it are 95 %; nan where unknown.
         outside: share of the samples beyond the edges (they count in the outermost bins).
         periodic: whether each axis is an angle.
         kernel: kJ/mol above its minimum, the kernel estimate at the bin centres, nan far from every sample; None where
