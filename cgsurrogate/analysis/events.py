@@ -148,16 +148,14 @@ def ranked(found: Estimate, events: np.ndarray) -> Estimate:
     """The same of (K,) relaxation times by rank, the slowest first: which process is the slowest is uncertain as well.
 
     If every process lies in its interval, so does the slowest between the largest low and the largest high end, and so
-    on. A process with few events may be much slower than it seems; then the slowest has no interval either.
+    on. A process with few events may be much slower than it seems, and then so may the slowest. States that are
+    connected were crossed at least once.
     """
-    slow, fast = rate_factors(events)
-    known = np.isfinite(found.low) & np.isfinite(found.high)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low = np.where(known, np.minimum(found.low, found.value / fast), 0.0)
-        high = np.where(known, np.maximum(found.high, found.value / slow), np.inf)
+    slow, fast = rate_factors(np.fmax(events, 1.0))
+    low, high = np.fmin(found.low, found.value / fast), np.fmax(found.high, found.value / slow)
     there = np.isfinite(found.value)
     low[there], high[there] = np.sort(low[there])[::-1], np.sort(high[there])[::-1]
-    good = there & (np.asarray(events) >= LEAST) & (low > 0) & np.isfinite(high)
+    good = np.isfinite(found.low) & np.isfinite(found.high) & (np.asarray(events) >= LEAST)
     return Estimate(found.value, np.where(good, low, np.nan), np.where(good, high, np.nan))
 
 

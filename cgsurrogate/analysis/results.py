@@ -83,7 +83,7 @@ class LogDifference(Estimate):
             factor = np.exp((a_high - a_low) / 2)
         known = np.isfinite(low) & np.isfinite(high)
         value, low, high = (np.where(known, x, np.nan) for x in (value, low, high))
-        return cls(value, low, high, factor)
+        return cls(value=value, low=low, high=high, factor=factor)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

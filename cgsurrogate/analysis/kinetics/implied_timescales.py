@@ -74,7 +74,7 @@ def timescales(
         size = (len(chosen), len(chosen))
         times = np.array([markov_model.implied((w @ inner).reshape(size), lag, processes + FURTHER) for w in weights])
         found = markov_model.interval(times[0], times[1:], len(inner), "log")
-        found = events.ranked(found, crossed(total, chosen)[1])
+        found = events.ranked(found, crossed(total, chosen))
         resolved = found.value > lag / 2
         values[row], low[row], high[row] = (
             np.where(resolved, one, np.nan)[:processes] for one in (found.value, found.low, found.high)
@@ -84,7 +84,7 @@ def timescales(
 
 
 class _Crossings:
-    """Transitions along each process: between the outer quarters of its eigenvector.
+    """Transitions along each process: between either end of its eigenvector and the rest, the rarer of the two.
 
     Attributes:
         slowest: how many were seen along the slowest process, at the last lag; None without one.
@@ -92,39 +92,45 @@ class _Crossings:
 
     def __init__(self, labels: np.ndarray, frames: Frames, count: int, processes: int) -> None:
         self.labels, self.frames, self.count, self.processes = labels, frames, count, processes
-        self.known: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
         self.slowest: int | None = None
 
-    def __call__(self, table: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(K,) that were seen, and (K,) events that the timescales rest on; nan where there is no such process.
+    def __call__(self, table: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """(K,) events that the timescales rest on; nan where there is no such process.
 
         A timescale is 1 / (k + k'), with rates of both directions from n crossings each, so its relative variance is
         (p^2 + p'^2) / n, where p, p' are the shares of the two ends: 1 / n for a rare state, 1 / 2 n between equals.
 
         Args:
-            table: (S, S) transitions; only the first table of each set of states is looked at.
+            table: (S, S) transitions.
             chosen: the states that these connect.
         """
-        key = chosen.tobytes()
-        if key not in self.known:
-            seen, worth = np.full(self.processes, np.nan), np.full(self.processes, np.nan)
-            _, vectors = markov_model.spectrum(*markov_model.transition_matrix(table[np.ix_(chosen, chosen)]))
-            for k in range(min(self.processes, len(chosen) - 1)):
-                seen[k], worth[k] = self._along(vectors[:, k + 1], chosen)
-            self.known[key] = seen, worth
-        seen = self.known[key][0]
-        self.slowest = int(seen[0]) if np.isfinite(seen[0]) else None
-        return self.known[key]
+        worth = np.full(self.processes, np.nan)
+        matrix, weight = markov_model.transition_matrix(table[np.ix_(chosen, chosen)])
+        _, vectors = markov_model.spectrum(matrix, weight)
+        for k in range(min(self.processes, len(chosen) - 1)):
+            seen, worth[k] = self._along(vectors[:, k + 1], weight, chosen)
+            self.slowest = self.slowest if k else int(seen)
+        return worth
 
-    def _along(self, vector: np.ndarray, chosen: np.ndarray) -> tuple[float, float]:
-        along = (vector - vector.min()) / max(float(np.ptp(vector)), 1e-12)
+    def _along(self, vector: np.ndarray, weight: np.ndarray, chosen: np.ndarray) -> tuple[float, float]:
+        found = [self._from_end(end * vector, weight, chosen) for end in (1, -1)]
+        return min(found, key=lambda one: one[1])
+
+    def _from_end(self, vector: np.ndarray, weight: np.ndarray, chosen: np.ndarray) -> tuple[float, float]:
+        """Crossings between the upper end of a process and the rest, and what they are worth.
+
+        The end are states above half of where the process has its weight; what is below a quarter is the rest.
+        """
+        order = np.argsort(vector)
+        share = np.cumsum(np.where(vector > 0, weight * vector**2, 0)[order])
+        high = vector[order][min(np.searchsorted(share, share[-1] / 2), len(order) - 1)]
         cores = np.full(self.count, -1, np.int8)
-        cores[chosen] = np.where(along < 0.25, 0, np.where(along > 0.75, 1, -1))
+        cores[chosen] = np.where(vector > high / 2, 1, np.where(vector < high / 4, 0, -1))
         dwells = transitions.dwell_times(cores[self.labels], self.frames)
         seen, steps = int(transitions.counts(dwells, 2).sum()), transitions.frames_in_states(dwells, 2)
-        share = steps / max(1, steps.sum())
+        ends = steps / max(1, steps.sum())
         n = min(seen / 2, *transitions.worth(dwells, 2))
-        return seen, n / float(share @ share) if n else 0.0
+        return seen, n / float(ends @ ends) if n else 0.0
 
 
 def judge(times: Timescales, frames: Frames, share: float, crossings: int | None = None) -> tuple[str, ...]:
