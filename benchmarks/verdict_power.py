@@ -30,7 +30,7 @@ from cgsurrogate.comparison.settings import CVS
 from cgsurrogate.comparison.thermodynamics import Surfaces
 from cgsurrogate.comparison.variables import build_cvs
 from cgsurrogate.comparison.verdict import learned
-from cgsurrogate.comparison.verdict.judge import judge
+from cgsurrogate.comparison.verdict.judge import Question, judge
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import statistical_inefficiency
@@ -129,7 +129,7 @@ def judged(reference: Frames, own: Frames, seed: int) -> Judgement:
     memory = (slowness(reference, cv), slowness(own, cv))
     cvs = build_cvs(reference, CVS)
     drawn = [Surfaces.of(cv, cv(reference)) for cv in cvs]
-    return judge(reference, own, memory, np.random.default_rng(seed), drawn=drawn)
+    return judge(reference, own, memory, np.random.default_rng(seed), Question(drawn=drawn))
 
 
 def record(name: str, found: Judgement, seed: int) -> dict[str, object]:

@@ -71,6 +71,15 @@ from cgsurrogate.comparison.settings import ComparisonSettings
     is_flag=True,
     help="With --training: add its frames in random order, as a second baseline.",
 )
+@_options.setting(
+    ComparisonSettings,
+    "--tolerance",
+    "tolerances",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="An error that is small enough to agree: temperature, degrees, picometres, blur, shuffled, spread, distance,"
+    " populations, rates.",
+)
 @_options.out_folder
 @_options.setting(ComparisonSettings, "--seed", type=click.IntRange(min=0), help="Random seed.")
 @_options.quiet

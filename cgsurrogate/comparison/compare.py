@@ -19,11 +19,11 @@ from cgsurrogate.comparison import baselines, burn_in, sentences, warnings
 from cgsurrogate.comparison.comparison import Comparison, Ensemble
 from cgsurrogate.comparison.dynamics import MICRO, Columns, Dynamics
 from cgsurrogate.comparison.judgement import Judgement
-from cgsurrogate.comparison.settings import ComparisonSettings
+from cgsurrogate.comparison.settings import ComparisonSettings, Tolerances
 from cgsurrogate.comparison.thermodynamics import Thermodynamics
 from cgsurrogate.comparison.variables import build_cvs, build_published
 from cgsurrogate.comparison.verdict.broken import with_broken
-from cgsurrogate.comparison.verdict.judge import judge
+from cgsurrogate.comparison.verdict.judge import Question, judge
 from cgsurrogate.comparison.verdict.times import with_times
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
@@ -86,6 +86,7 @@ class _Work:
         report: Report,
     ) -> None:
         self.reference, self.settings, self.report = reference, settings, report
+        self.tolerances = Tolerances.parse(settings.tolerances)
         self.frames, self.roles = {REFERENCE: reference}, {REFERENCE: "reference"}
         for role, group in rows.items():
             for name, frames in group.items():
@@ -200,7 +201,8 @@ class _Work:
         known = {one.name: one for one in made}
 
         def judged(one: Ensemble, against: str) -> Judgement:
-            return with_broken(with_times(self._judged(one.name, against), known[against], one), known[against], one)
+            found = with_times(self._judged(one.name, against), known[against], one, self.tolerances.rates)
+            return with_broken(found, known[against], one)
 
         return [
             one
@@ -226,9 +228,7 @@ class _Work:
             self.frames[name],
             (self._inefficiency(known), self._inefficiency(name)),
             self.rng(name, known, "verdict"),
-            named=named,
-            drawn=self.thermodynamics.drawn,
-            against=called,
+            Question(called, self.thermodynamics.drawn, named, self.tolerances),
         )
 
     def _of_papers(self, name: str) -> dict[str, dict[str, float]]:

@@ -46,6 +46,7 @@ VALUES = {  # of options whose text is parsed before the function is called
     "--processes": "2",
     "--pivot": "3:7",
     "--burn-in": "50",
+    "--tolerance": "rates=3",
     "--weights": "a=b.npy",
     "reference --every": "4",
     "reference --timestep": "0.002",

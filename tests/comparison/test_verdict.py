@@ -7,8 +7,9 @@ import pytest
 
 from cgsurrogate.comparison import damages
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, NOT_APPLICABLE, UNKNOWN
+from cgsurrogate.comparison.settings import Tolerances
 from cgsurrogate.comparison.verdict import permutation, samples, visits
-from cgsurrogate.comparison.verdict.judge import judge
+from cgsurrogate.comparison.verdict.judge import Question, judge
 from cgsurrogate.comparison.verdict.permutation import Labels, Member
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
@@ -218,7 +219,22 @@ def test_states_of_the_user_are_judged(truth):
     inside = [np.asarray(turn[:, 0] < 0) & (turn[:, 1] > 0) for turn in turns]
     cv = registry.build("cvs", "tica", reference)
     memory = tuple(statistical_inefficiency(cv(one)[:, :2], one.runs) for one in (reference, own))
-    found = judge(
-        reference, own, memory, np.random.default_rng(0), named={"mine": (inside[0], inside[1])}, permutations=200
-    )
+    question = Question(named={"mine": (inside[0], inside[1])})
+    found = judge(reference, own, memory, np.random.default_rng(0), question, permutations=200)
     assert any("mine" in f.name for f in found.findings)
+
+
+def test_a_tolerance_of_the_user_decides_what_agrees(truth):
+    reference, own = half(truth)
+    cv = registry.build("cvs", "tica", reference)
+    memory = tuple(statistical_inefficiency(cv(one)[:, :2], one.runs) for one in (reference, own))
+    marks = []
+    for text in ("degrees=0.001", "degrees=30"):
+        question = Question(tolerances=Tolerances.parse([text]))
+        found = judge(reference, own, memory, np.random.default_rng(0), question, permutations=200)
+        marks.append(next(f.mark for f in found.findings if f.name == "bond angles"))
+    assert marks == [UNKNOWN, AGREES]
+    with pytest.raises(ValueError, match="name of temperature"):
+        Tolerances.parse(["warmth=3"])
+    with pytest.raises(ValueError, match="above 1"):
+        Tolerances.parse(["rates=0.5"])

@@ -20,8 +20,7 @@ KELVIN, BLUR, SHUFFLE = 15.0, 5.0, 0.10  # the damages that shapes are filtered 
 ENDS = 1.645  # standard normal quantile of a 90 % interval
 MAJORITY = 0.5
 PROBE = 3000  # frames that are damaged to learn a direction
-TOLERANCE = {"K": 15.0, "degrees": 1.0, "pm": 5.0, "%": 10.0, "x": 2.0, "sd": 0.25, "": 0.10}
-RATE_TOLERANCE, BLUR_TOLERANCE = 1.5, 5.0
+UNITS = {"degrees": "degrees", "pm": "picometres", "sd": "spread"}  # unit -> name of what is tolerable
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,6 +34,7 @@ class Candidate:
         share, error: what was found, as a share of a whole damage, and its standard error.
         per: share for one unit of the first member's figure.
         bound: the largest amount that the data leave possible (90 %), where that is not the end of the interval.
+        tolerance: name of what is tolerable, of ``Tolerances``.
         note: what else is known, in words.
         visits: to the state that it is about.
         told: amount with interval, where it is known as it is; ``bound`` is then the smallest amount that shows.
@@ -52,7 +52,7 @@ class Candidate:
     error: float = math.nan
     per: float = math.nan
     bound: float = math.nan
-    tolerance: float = math.nan
+    tolerance: str = "distance"
     note: str = ""
     visits: visits.Visits | None = None
     told: tuple[float, float, float] | None = None
@@ -114,7 +114,7 @@ def _worst(
     return Candidate(
         family, title, tuple(members), unit,
         share=float(z[0, k] * size[k]), error=float(size[k]) * error, per=typical,
-        bound=float(bounds[least]), tolerance=TOLERANCE[unit], note=note,
+        bound=float(bounds[least]), tolerance=UNITS[unit], note=note,
         loosest=((center, center - half, center + half), f"known least: {names[least]}"),
     )  # fmt: skip
 
@@ -129,9 +129,9 @@ def shape(blocks: BlockMeans, labels: Labels, rng: np.random.Generator) -> list[
     """Temperature, blurred and uncorrelated torsions, by matched filters."""
     found = []
     for key, title, unit, amount, kind, tolerance in (
-        ("temperature", "temperature", "K", KELVIN, "difference", TOLERANCE["K"]),
-        ("blurred", "sharpness of torsions", "degrees", BLUR, "root", BLUR_TOLERANCE),
-        ("shuffled", "correlation of angles and torsions", "%", 100 * SHUFFLE, "difference", TOLERANCE["%"]),
+        ("temperature", "temperature", "K", KELVIN, "difference", "temperature"),
+        ("blurred", "sharpness of torsions", "degrees", BLUR, "root", "blur"),
+        ("shuffled", "correlation of angles and torsions", "%", 100 * SHUFFLE, "difference", "shuffled"),
     ):
         if key not in blocks.directions:
             continue
@@ -224,7 +224,7 @@ def populations(
                 note += f" {100 * worst.populations[0]:.2g} %"
             members += _by_filter(blocks, list(known), labels, rng, f"population of one residue in {called}")
         found.append(
-            Candidate("populations", called, tuple(members), "x", "visits", tolerance=TOLERANCE["x"], note=note,
+            Candidate("populations", called, tuple(members), "x", "visits", tolerance="populations", note=note,
                       visits=seen)
         )  # fmt: skip
     return found
@@ -265,7 +265,7 @@ def kinetics(pair: Pair, landscape: Landscape, labels: Labels, rng: np.random.Ge
         size = observables.STRETCH
         found.append(
             Candidate("kinetics", title, (member,), "x", "factor", size, share, error * wide, wide,
-                      tolerance=RATE_TOLERANCE)
+                      tolerance="rates")
         )  # fmt: skip
     return found
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, FAMILIES, NOT_APPLICABLE, UNKNOWN, Finding, Judgement
+from cgsurrogate.comparison.settings import Tolerances
 from cgsurrogate.comparison.thermodynamics import Surfaces
 from cgsurrogate.comparison.verdict import candidates, learned, permutation, samples, surface_figures, words
 from cgsurrogate.comparison.verdict.candidates import ENDS, Candidate
@@ -27,41 +28,55 @@ NEGLIGIBLE = 0.2  # of the tolerance: an error that is certain, and that small, 
 POWER = 0.8416  # standard normal quantile of 80 %
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked beside the usual.
+
+    Attributes:
+        against: what the reference is called.
+        drawn: the surfaces that are compared.
+        named: states of the user, whether each frame of the reference and of the surrogate lies in it, (T,) bool each.
+        tolerances: errors that are small enough to agree.
+    """
+
+    against: str = "held-out runs"
+    drawn: Sequence[Surfaces] = ()
+    named: Mapping[str, tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict)
+    tolerances: Tolerances = dataclasses.field(default_factory=Tolerances)
+
+
 def judge(
     reference: Frames,
     own: Frames,
     inefficiencies: tuple[float, float],
     rng: np.random.Generator,
+    question: Question | None = None,
     *,
-    named: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
-    drawn: Sequence[Surfaces] = (),
-    against: str = "held-out runs",
     permutations: int = permutation.PERMUTATIONS,
 ) -> Judgement:
     """Judge ``own`` against ``reference``.
 
     Args:
         inefficiencies: frames of each between independent frames, by their slowest motion.
-        drawn: the surfaces that are compared.
-        named: states of the user, whether each frame of the reference and of ``own`` lies in it, (T,) bool each.
     """
+    question = question or Question()
     pair = samples.paired(reference, own, inefficiencies)
     labels = Labels.drawn(pair.counts, rng, permutations)
     found: dict[str, list[Candidate]] = {name: [] for name in FAMILIES}
     found["geometry"] = _geometry(reference, own, pair, labels, rng)
     if min(pair.counts) >= 2:
         landscape = learned.learn(pair, rng)
-        states = {**landscape.states, **_named(pair, named or {})}
+        states = {**landscape.states, **_named(pair, question.named)}
         blocks = candidates.shape_blocks(pair, landscape, rng, states)
         found["shape"] = candidates.shape(blocks, labels, rng)
         found["surfaces"] = [
-            *surface_figures.candidates(pair, drawn, labels),
+            *surface_figures.candidates(pair, question.drawn, labels),
             *candidates.anything(blocks, labels),
         ]
         found["populations"] = candidates.populations(pair, states, blocks, labels, rng)
         if pair.physical:
             found["kinetics"] = candidates.kinetics(pair, landscape, labels, rng)
-    return _decided(found, pair, against)
+    return _decided(found, pair, question)
 
 
 def _named(pair: Pair, named: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -94,7 +109,7 @@ def _geometry(reference: Frames, own: Frames, pair: Pair, labels: Labels, rng: n
     return candidates.geometry(finer, Labels.drawn(finer.counts, rng, len(labels.masks) - 1))
 
 
-def _decided(found: Mapping[str, Sequence[Candidate]], pair: Pair, against: str) -> Judgement:
+def _decided(found: Mapping[str, Sequence[Candidate]], pair: Pair, question: Question) -> Judgement:
     """Test every family, all families jointly, then a mark for every finding."""
     blocked = {name: _blocked(name, pair) for name in found}
     tested: dict[str, Tested] = {}
@@ -114,7 +129,7 @@ def _decided(found: Mapping[str, Sequence[Candidate]], pair: Pair, against: str)
                 alone = min(tested[name].members[m.name] for m in one.members)
                 p = max(adjusted[name], min(1.0, alone * adjusted[name] / tested[name].p))
                 if one.shown or p <= LEVEL:
-                    findings.append(_finding(one, p, critical, pair))
+                    findings.append(_finding(one, getattr(question.tolerances, one.tolerance), p, critical, pair))
             else:
                 findings.append(Finding(one.name, name, UNKNOWN, one.unit, text=blocked[name], need=_need(name, pair)))
     findings += _absent(found, blocked, pair)
@@ -122,7 +137,7 @@ def _decided(found: Mapping[str, Sequence[Candidate]], pair: Pair, against: str)
     applied = [f for f in findings if f.mark != NOT_APPLICABLE]
     agrees = applied and all(f.mark == AGREES for f in applied)
     mark = DIFFERS if differs else AGREES if agrees else UNKNOWN
-    judged = Judgement(against, mark, "", tuple(findings), adjusted, LEVEL, pair.counts)
+    judged = Judgement(question.against, mark, "", tuple(findings), adjusted, LEVEL, pair.counts)
     return dataclasses.replace(judged, head=words.head(judged))
 
 
@@ -163,36 +178,36 @@ def _absent(found: Mapping[str, Sequence[Candidate]], blocked: Mapping[str, str]
     return rows
 
 
-def _finding(one: Candidate, p: float, critical: float, pair: Pair) -> Finding:
+def _finding(one: Candidate, tolerance: float, p: float, critical: float, pair: Pair) -> Finding:
     """Amount, interval and smallest visible error of a candidate, and its mark."""
     edge = float(np.quantile(one.members[0].values[1:], 1 - critical))
     if one.visits is not None:
-        return _of_visits(one, one.visits, p, edge, pair)
+        return _of_visits(one, one.visits, tolerance, p, edge, pair)
     if one.told is not None:
-        return _as_told(one, one.told, p, pair)
+        return _as_told(one, one.told, tolerance, p, pair)
     shares = (one.share, one.share - ENDS * one.error, one.share + ENDS * one.error, edge * one.per + POWER * one.error)
     value, low, high, smallest = (one.amount(share) for share in shares)
     if one.kind == "factor":
-        inside, tiny = _factor_within(low, high, one.tolerance), _factor_within(low, high, one.tolerance**NEGLIGIBLE)
-        ratio = math.log(max(high / value, 1.0001)) / math.log(one.tolerance)
+        inside, tiny = _factor_within(low, high, tolerance), _factor_within(low, high, tolerance**NEGLIGIBLE)
+        ratio = math.log(max(high / value, 1.0001)) / math.log(tolerance)
     else:
         bound = one.bound if math.isfinite(one.bound) else max(abs(low), abs(high))
-        inside, tiny = bound <= one.tolerance, bound <= NEGLIGIBLE * one.tolerance
-        ratio = (bound - abs(value)) / one.tolerance
+        inside, tiny = bound <= tolerance, bound <= NEGLIGIBLE * tolerance
+        ratio = (bound - abs(value)) / tolerance
     mark = _mark(p, inside, tiny)
     need = words.more(pair, pair.counts[0] * max(ratio, 1.2) ** 2) if mark == UNKNOWN else ""
     note = one.note
     if mark != DIFFERS and one.loosest is not None:
         (value, low, high), note = one.loosest
-    return Finding(one.name, one.family, mark, one.unit, value, low, high, smallest, one.tolerance, p, note, need)
+    return Finding(one.name, one.family, mark, one.unit, value, low, high, smallest, tolerance, p, note, need)
 
 
-def _as_told(one: Candidate, told: tuple[float, float, float], p: float, pair: Pair) -> Finding:
+def _as_told(one: Candidate, told: tuple[float, float, float], tolerance: float, p: float, pair: Pair) -> Finding:
     value, low, high = told
     most = max(one.bound, value)
-    mark = _mark(p, most <= one.tolerance, False)
-    need = words.more(pair, pair.counts[0] * max(most / one.tolerance, 1.2) ** 2) if mark == UNKNOWN else ""
-    return Finding(one.name, one.family, mark, one.unit, value, low, high, one.bound, one.tolerance, p, one.note, need)
+    mark = _mark(p, most <= tolerance, False)
+    need = words.more(pair, pair.counts[0] * max(most / tolerance, 1.2) ** 2) if mark == UNKNOWN else ""
+    return Finding(one.name, one.family, mark, one.unit, value, low, high, one.bound, tolerance, p, one.note, need)
 
 
 def _factor_within(low: float, high: float, tolerance: float) -> bool:
@@ -206,16 +221,16 @@ def _mark(p: float, inside: bool, tiny: bool) -> str:
     return AGREES if inside else UNKNOWN
 
 
-def _of_visits(one: Candidate, seen: Visits, p: float, edge: float, pair: Pair) -> Finding:
+def _of_visits(one: Candidate, seen: Visits, tolerance: float, p: float, edge: float, pair: Pair) -> Finding:
     value, low, high = seen.ratio()
     fewer, more = seen.detectable(edge)
-    mark = _mark(p, _factor_within(low, high, one.tolerance), _factor_within(low, high, one.tolerance**NEGLIGIBLE))
+    mark = _mark(p, _factor_within(low, high, tolerance), _factor_within(low, high, tolerance**NEGLIGIBLE))
     note, need = one.note, ""
     if mark != DIFFERS:
         note += words.other_way(fewer)
     if mark == UNKNOWN:
-        wanted = seen.events_needed(one.tolerance)
+        wanted = seen.events_needed(tolerance)
         need = words.more(pair, pair.counts[0] * max(wanted / max(seen.seen[0], 1.0), 1.2))
     return Finding(
-        one.name, one.family, mark, "x", value, low, high, more, one.tolerance, p, note, need
+        one.name, one.family, mark, "x", value, low, high, more, tolerance, p, note, need
     )  # fmt: skip

@@ -23,7 +23,6 @@ TITLES = {
     landscape.FORBIDDEN: "regions that the reference forbids",
     landscape.UNVISITED: "regions that are missed",
 }
-TOLERANCE = 0.1  # Jensen-Shannon distance beyond that between permuted blocks
 MOST = 3  # places that a finding names
 
 
@@ -70,7 +69,6 @@ def _distances(tested: Sequence[Tested], single: Sequence[Tested]) -> Candidate:
         "",
         "told",
         bound=shows,
-        tolerance=TOLERANCE,
         note=note,
         told=told,
     )
