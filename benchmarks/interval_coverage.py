@@ -345,7 +345,7 @@ def rows(tallies: dict[str, Tally]) -> Iterator[str]:
 
 
 @click.command()
-@click.option("--repeats", default=200, show_default=True, help="Of each case.")
+@click.option("--repeats", default=100, show_default=True, help="Of each case.")
 @click.option("--case", "wanted", multiple=True, help="Names of cases, all by default.")
 @click.option("--seed", default=0, show_default=True)
 def main(repeats: int, wanted: tuple[str, ...], seed: int) -> None:
