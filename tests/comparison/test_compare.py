@@ -267,7 +267,9 @@ def test_broken_bonds_wrong_hands_and_clashes_are_counted():
     close = structure.measure(broken(reference, clash))["closest approach"]
     assert close["below half"] >= 1 and close["least"] < 0.05 and "ALA1.N-ALA4.C" in close["worst"]
     comparison = compare(reference, {"torn": broken(reference, stretch)})
-    assert "7 of 600 frames have a broken bond" in comparison.verdict[0]
+    torn = comparison.others[0].judgement
+    assert torn.mark == DIFFERS and torn.findings[0].text.startswith("7 of 600; ")
+    assert "frames with a broken bond 1.2 %" in comparison.verdict[0]
 
 
 def test_weighted_reference_with_few_beads_and_one_run():

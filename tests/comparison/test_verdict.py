@@ -212,6 +212,12 @@ def test_amounts_are_right_for_damages_of_known_size(truth):
     assert angles.mark == DIFFERS and angles.low - 1 < 1.5 < angles.high + 1
 
 
+def test_a_bond_that_is_too_wide_differs_though_its_mean_is_right(truth):
+    reference, own = half(truth)
+    found = judged(reference, damages.widened(own, (2, 3), 4.0))
+    assert next(f.mark for f in found.findings if f.name == "bond lengths") == DIFFERS
+
+
 def test_states_of_the_user_are_judged(truth):
     reference, own = half(truth)
     quads = measures.torsion_quads(reference.beads)[1]

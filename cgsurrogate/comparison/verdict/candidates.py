@@ -34,6 +34,7 @@ class Candidate:
         share, error: what was found, as a share of a whole damage, and its standard error.
         per: share for one unit of the first member's figure.
         bound: the largest amount that the data leave possible (90 %), where that is not the end of the interval.
+        widened: the largest change of a width, added in squares, that they leave possible; nan without widths.
         tolerance: name of what is tolerable, of ``Tolerances``.
         note: what else is known, in words.
         visits: to the state that it is about.
@@ -52,6 +53,7 @@ class Candidate:
     error: float = math.nan
     per: float = math.nan
     bound: float = math.nan
+    widened: float = math.nan
     tolerance: str = "distance"
     note: str = ""
     visits: visits.Visits | None = None
@@ -97,12 +99,14 @@ def _worst(
     size = np.where(unit_of > 0, spread / np.where(unit_of > 0, unit_of, 1), 0.0)
     members = [Member(title, np.abs(z).max(1))]
     names = np.array(blocks.names)[chosen]
-    note = f"worst: {names[k]}"
+    note, widened = f"worst: {names[k]}", math.nan
     if width:
         wide, wide_spread = standardised(blocks.values[:, blocks.of(width)])
         zw = labels.differences(wide)
         members.append(Member(f"{title}, widths", np.abs(zw).max(1)))
         w = int(np.argmax(np.abs(zw[0])))
+        error = math.sqrt(sum(1 / count for count in labels.counts))
+        widened = math.sqrt(float(((np.abs(zw[0]) + ENDS * error) * wide_spread).max()))
         change = float(zw[0, w] * wide_spread[w])
         note += f"; widest change of spread: {np.array(blocks.names)[blocks.of(width)][w]}, "
         note += f"{math.copysign(math.sqrt(abs(change)), change):+.2g} {unit} (added in squares)"
@@ -114,7 +118,7 @@ def _worst(
     return Candidate(
         family, title, tuple(members), unit,
         share=float(z[0, k] * size[k]), error=float(size[k]) * error, per=typical,
-        bound=float(bounds[least]), tolerance=UNITS[unit], note=note,
+        bound=float(bounds[least]), widened=widened, tolerance=UNITS[unit], note=note,
         loosest=((center, center - half, center + half), f"known least: {names[least]}"),
     )  # fmt: skip
 

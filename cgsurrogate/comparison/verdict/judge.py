@@ -192,7 +192,8 @@ def _finding(one: Candidate, tolerance: float, p: float, critical: float, pair: 
         ratio = math.log(max(high / value, 1.0001)) / math.log(tolerance)
     else:
         bound = one.bound if math.isfinite(one.bound) else max(abs(low), abs(high))
-        inside, tiny = bound <= tolerance, bound <= NEGLIGIBLE * tolerance
+        inside = bound <= tolerance
+        tiny = bound <= NEGLIGIBLE * tolerance and not one.widened > tolerance
         ratio = (bound - abs(value)) / tolerance
     mark = _mark(p, inside, tiny)
     need = words.more(pair, pair.counts[0] * max(ratio, 1.2) ** 2) if mark == UNKNOWN else ""
