@@ -314,6 +314,36 @@ def toy():
     return stepper, frames, history
 
 
+def test_a_stepper_begins_with_the_distribution_of_its_angles_rare_basins_included(kind):
+    """Half of each mixture to begin with; quantiles would give none of its components to a basin of 0.5 %."""
+    rng = np.random.default_rng(0)
+    rare = rng.random(4000) < 0.005
+    torsion = np.where(rare, rng.normal(1.0, 0.15, 4000), rng.normal(-1.5, 0.5, 4000))
+    stepper, _ = make_stepper(kind, frames=make_frames(CHAIN, (2000, 2000), torsion=torsion))
+    heads = stepper.heads
+    bias = heads.out_bias.detach().reshape(-1, 3 * heads.mixtures)[-1]
+    weight, centre, width = (part[heads.near :] for part in bias.chunk(3))
+    there = (centre - 1.0).abs() < 0.3
+    assert weight.logsumexp(0).item() == pytest.approx(bias[: heads.near].logsumexp(0).item(), abs=1e-5)
+    assert weight.exp()[there].sum().item() == pytest.approx(rare.mean(), rel=0.2)
+    mean, spread = weight.exp() @ centre, weight.exp() @ (width.exp() ** 2 + centre**2)
+    assert mean.item() == pytest.approx(torsion.mean(), abs=0.02)
+    assert math.sqrt(spread - mean**2) == pytest.approx(torsion.std(), abs=0.02)
+
+
+def test_a_mixture_on_the_circle_is_found_from_its_draws():
+    """Also across the end of the circle."""
+    rng = generator()
+    known = torch.tensor([[0.6, 3.1, 0.2], [0.37, -1.0, 0.4], [0.03, 1.2, 0.15]], dtype=torch.float64)
+    choice = torch.multinomial(known[:, 0], 20_000, replacement=True, generator=rng)
+    angles = wrap(known[choice, 1] + known[choice, 2] * torch.randn(20_000, generator=rng, dtype=torch.float64))
+    weight, centre, log_scale = _wrapped_normal.fitted(angles, 3)
+    order = weight.argsort(descending=True)
+    assert (weight - known[:, 0][order.argsort()]).abs().max() < 0.01
+    assert wrap(centre[order] - known[:, 1]).abs().max() < 0.03
+    assert (log_scale.exp()[order] - known[:, 2]).abs().max() < 0.02
+
+
 def test_training_improves_the_likelihood_of_held_out_runs(toy):
     stepper, frames, history = toy
     fresh = registry.build("steppers", "autoregressive", frames.beads, width=32, blocks=1, hidden=16, mixtures=4)
