@@ -3,12 +3,12 @@
     python benchmarks/rare_basins.py RUN/held-out RUN/training RUN/stepper-rollout
     python benchmarks/rare_basins.py RUN/training --stepper RUN/stepper
 
-The first frames are the reference. For each residue: the share of frames with phi between 0 and 120 degrees, entries
-and exits per visitor (of all pairs of frames a lag apart, so that frames of unlike spacing compare), and the free
-energy of that basin and of the barrier before it, relative to the deepest bin. Errors are standard errors over blocks
-of at least two statistical inefficiencies. Then means and standard deviations of RMSD, end-to-end distance and radius
-of gyration, and the mean shift of every bond (pm) and angle (degrees): root mean square over terms, the largest, and
-the root mean square of z, which is one where nothing is wrong.
+The first frames are the reference. For each residue: the share of frames with phi between 0 and 120 degrees, the odds
+to enter and to leave within a lag (one for all, so that frames of unlike spacing compare), entries per ns at that lag,
+and the free energy of the basin and of the barrier before it, relative to the deepest bin; ``>`` where no frame is
+there. Errors are standard errors over blocks of at least two statistical inefficiencies. Then means and standard
+deviations of RMSD, end-to-end distance and radius of gyration, and the mean shift of every bond (pm) and angle
+(degrees): root mean square over terms, the largest, and the root mean square of z, which is one where nothing is wrong.
 
 With ``--stepper`` one jump is drawn from each frame of the reference, ``--draws`` times, and the odds to enter and to
 leave the basin are compared with those of the frames themselves, at each of the ``--lags``.
@@ -74,29 +74,33 @@ def inside(phi: np.ndarray) -> np.ndarray:
 def table(names: list[str], phi: np.ndarray, frames: Frames, lag: float) -> None:
     now, later = frames.pairs(max(1, round(lag / frames.dt)))
     there = inside(phi)
-    print(f"  residue: share %; P(enter), P(exit) % per {lag:g} ps; F of basin, of barrier, kJ/mol")
+    print(f"  residue: share %; P(enter), P(exit) % in {lag:g} ps; entries per ns; F of basin, of barrier, kJ/mol")
     for k, name in enumerate(names):
         one = there[:, k]
         share, error = block_mean(one.astype(float), frames)
         enter, leave = one[later][~one[now]].mean(), (~one[later][one[now]]).mean() if one[now].any() else np.nan
+        often = 1000 * (one[later] & ~one[now]).mean() / lag
         basin, barrier = free_energies(phi[:, k], frames.kT)
         print(
             f"  {name}: {100 * share:.2f} +- {100 * error:.2f}; {100 * enter:.3f}, {100 * leave:.1f}; "
-            f"{basin:.1f}, {barrier:.1f}"
+            f"{often:.3f}; {basin}, {barrier}"
         )
     share, error = block_mean(there.mean(1), frames)
     print(f"  mean: {100 * share:.3f} +- {100 * error:.3f}")
 
 
-def free_energies(phi: np.ndarray, kT: float) -> tuple[float, float]:
-    """kJ/mol of the deepest bin of the basin and of the highest of the barrier, above the deepest of all."""
+def free_energies(phi: np.ndarray, kT: float) -> tuple[str, str]:
+    """kJ/mol of the deepest bin of the basin and of the highest of the barrier, above the deepest of all; in words."""
     edges = np.linspace(-np.pi, np.pi, BINS + 1)
     counts = np.histogram(phi, edges)[0]
-    with np.errstate(divide="ignore"):
-        surface = -kT * np.log(counts / counts.max())
     middle = (edges[1:] + edges[:-1]) / 2
-    basin = surface[(middle > BASIN[0]) & (middle < BASIN[1])].min()
-    return float(basin), float(surface[(middle > BARRIER[0]) & (middle < BARRIER[1])].max())
+    deepest = counts[(middle > BASIN[0]) & (middle < BASIN[1])].max()
+    highest = counts[(middle > BARRIER[0]) & (middle < BARRIER[1])].min()
+
+    def words(count: int) -> str:
+        return f"{'' if count else '>'}{kT * np.log(counts.max() / max(1, count)):.1f}"
+
+    return words(deepest), words(highest)
 
 
 def block_mean(values: np.ndarray, frames: Frames) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import kish
@@ -20,7 +21,7 @@ from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
 from cgsurrogate.training.force_field import train_energy
 from cgsurrogate.training.settings import EnergySettings
 
-KT, BINS, COUNT = known_molecule.KT, 8, 8000
+KT, BINS, COUNT, STEPS = known_molecule.KT, 6, 2000, 800
 PRIORS = [("priors", kind, {}) for kind in ("bonds", "angles", "dihedrals", "impropers", "repulsion")]
 
 
@@ -73,28 +74,22 @@ def scores(energy: Energy, positions: Tensor, expected: np.ndarray) -> tuple[np.
     return np.log(found / expected) * np.sqrt(COUNT * expected), kish(weights) / len(weights)
 
 
-def trained(fine_tune: bool, steps: int) -> Sum:
+@pytest.mark.slow
+def test_a_known_energy_is_recovered_within_the_errors_of_its_samples():
+    """By the default training, which ends with learning from the model's own samples."""
     torch.manual_seed(0)
     frames = Frames(known_molecule.BEADS, exact(COUNT, 1).float().numpy(), (COUNT // 4,) * 4, 1.0, 300.0)
     energy = compose(frames.beads, [*PRIORS, ("networks", "residues", {"width": 32})])
 
     def sampler() -> HybridSampler:
-        inner = known_molecule.registry.build("integrators", "baoab", frames.beads, energy, 300.0)
+        inner = registry.build("integrators", "baoab", frames.beads, energy, 300.0)
         return HybridSampler(inner, energy, [Attempts(pivot_moves(frames.beads, energy, 300.0, frames))])
 
-    train_energy(energy, frames, EnergySettings(steps=steps, fine_tune=fine_tune), sampler=sampler)
-    return energy
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fine_tune", [False, True])
-def test_a_known_energy_is_recovered_within_the_errors_of_its_samples(fine_tune):
-    energy = trained(fine_tune, 600)
-    judge = exact(40_000, 2)
-    expected = populations(exact(200_000, 3))
+    train_energy(energy, frames, EnergySettings(steps=STEPS), sampler=sampler)
+    judge, expected = exact(40_000, 2), populations(exact(200_000, 3))
     z, effective = scores(energy, judge, expected)
     alone, _ = scores(Sum(*energy.terms[:-1]), judge, expected)  # the priors, which know no coupling
-    print(math.sqrt((z**2).mean()), abs(z).max(), effective, math.sqrt((alone**2).mean()))
-    assert math.sqrt((z**2).mean()) < 1.3  # samples alone give 1
-    assert effective > 0.9
-    assert math.sqrt((alone**2).mean()) > 5
+    assert math.sqrt((z**2).mean()) < 1.5  # the samples themselves have 1
+    assert abs(z).max() < 4
+    assert effective > 0.8  # of all coordinates, bonds and angles included
+    assert math.sqrt((alone**2).mean()) > 3
