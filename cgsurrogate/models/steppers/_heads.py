@@ -21,6 +21,7 @@ from cgsurrogate.models.steppers import _wrapped_normal
 
 HARMONICS = 2  # sine and cosine of x and of 2 x
 EACH = 2 * HARMONICS  # numbers by which an angle is seen
+NEAR = (0.06, 0.7)  # radian, least and largest width of components around where the angle is now, to begin with
 ENOUGH = 5000  # frames to place the components of mixtures to begin with
 
 
@@ -72,7 +73,8 @@ class MixtureHeads(nn.Module):
             bias[..., : self.near] = -math.log(self.near)
             bias[..., self.near : self.mixtures] = weights.log().movedim(0, -1)
             bias[..., self.mixtures + self.near : 2 * self.mixtures] = centres.movedim(0, -1)
-            bias[..., 2 * self.mixtures :] = math.log(_wrapped_normal.WIDTH)
+            widths = torch.linspace(math.log(NEAR[0]), math.log(NEAR[1]), self.near, dtype=bias.dtype)
+            bias[..., 2 * self.mixtures : 2 * self.mixtures + self.near] = widths
             bias[..., 2 * self.mixtures + self.near :] = log_scales.movedim(0, -1)
 
     def _origin(self, now: Tensor) -> Tensor:

@@ -21,12 +21,17 @@ WIDTH, ROUNDS = 0.3, 50  # radian, of components before a fit; rounds of it
 
 def log_density(x: Tensor, logits: Tensor, centre: Tensor, log_scale: Tensor) -> Tensor:
     """(...) radians and parameters (..., K) -> (...) log density per radian."""
+    each = log_density_of_each(x, centre, log_scale)
+    return torch.logsumexp(each + logits, -1) - torch.logsumexp(logits, -1)
+
+
+def log_density_of_each(x: Tensor, centre: Tensor, log_scale: Tensor) -> Tensor:
+    """(...) radians and parameters (..., K) -> (..., K), of each component alone."""
     narrow = torch.exp(-log_scale)
     apart = wrap(x.unsqueeze(-1) - centre).abs()
     # The image a turn away, relative to the nearest: exp(-(2 pi - d)^2 / 2 s^2 + d^2 / 2 s^2).
     image = torch.exp(2 * math.pi * narrow.square() * (apart - math.pi))
-    each = -0.5 * (apart * narrow).square() - log_scale + torch.log1p(image) - LOG_ROOT_2PI
-    return torch.logsumexp(each + logits, -1) - torch.logsumexp(logits, -1)
+    return -0.5 * (apart * narrow).square() - log_scale + torch.log1p(image) - LOG_ROOT_2PI
 
 
 def gumbel(uniform: Tensor) -> Tensor:
@@ -57,3 +62,16 @@ def fitted(angles: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
         centre = wrap(centre + (share * away).sum(1) / (count + 1))
         scale = ((share * away.square()).sum(1) + WIDTH**2).div(count + 1).sqrt().clamp(*map(math.exp, LOG_SCALES))
     return weight, centre, scale.log()
+
+
+@torch.no_grad()
+def fitted_logits(each: Tensor) -> Tensor:
+    """The logarithms of the weights (K,) that fit log densities (T, K) of components that are what they are.
+
+    By expectation-maximisation, with half a pseudocount for each component.
+    """
+    logits = each.new_full((each.shape[1],), -math.log(each.shape[1]))
+    for _ in range(ROUNDS):
+        count = (each + logits).softmax(-1).sum(0)
+        logits = ((count + 0.5) / (len(each) + 0.5 * len(count))).log()
+    return logits
