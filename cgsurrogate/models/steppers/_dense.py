@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
+from cgsurrogate.models.steppers import _wrapped_normal
 from cgsurrogate.models.steppers._conditional_gaussian import (
     MOST,
     REACH,
@@ -65,6 +67,28 @@ class CoordinateHeads(MixtureHeads):
     def set_centres(self, angles: Tensor) -> None:
         """Begin with the distribution of angles (T, D) in radian."""
         self._begin(self.out_bias[:, 0], angles)
+
+    @torch.no_grad()
+    def set_odds(self, shortest: Sequence[Tensor], longest: Sequence[Tensor]) -> None:
+        """Begin with the odds of moves, from pairs now and later, (T, D) radian each, at the ends of the lags.
+
+        A component of weight 0.001 is far from where training begins by nats, and hardly shows in the loss. So hops to
+        rare basins begin as often as in the data, at either end; in between their odds are a power of the lag.
+        """
+        begin, end = self._fitted_logits(*shortest), self._fitted_logits(*longest)
+        self.out_bias[:, 0, : self.mixtures] = begin.to(self.out_bias)
+        self.moved_by_lag[:, 0] = (end - begin).to(
+            self.out_bias
+        )  # its first input is 0 at the shortest, 1 at the longest
+
+    def _fitted_logits(self, now: Tensor, later: Tensor) -> Tensor:
+        """(T, D) radian twice -> (D, K)."""
+        _, centres, log_scales = self.out_bias[:, 0].to(now).chunk(3, -1)
+        centres = centres + self._origin(now)  # (T, D, K)
+        each = [
+            _wrapped_normal.log_density_of_each(later[:, d], centres[:, d], log_scales[d]) for d in range(self.count)
+        ]
+        return torch.stack([_wrapped_normal.fitted_logits(one) for one in each])
 
     def _weights(self, context: Tensor) -> Weights:
         own = self.from_context(context).view(-1, self.count, self.hidden).transpose(0, 1).contiguous()

@@ -17,13 +17,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cgsurrogate.geometry.zmatrix import wrap
 from cgsurrogate.models.steppers import _wrapped_normal
 
 HARMONICS = 2  # sine and cosine of x and of 2 x
 EACH = 2 * HARMONICS  # numbers by which an angle is seen
+NEAR = (0.06, 0.7)  # radian, least and largest width of components around where the angle is now, to begin with
 ENOUGH = 5000  # frames to place the components of mixtures to begin with
-WIDTH = 0.3  # radian, of the components to begin with
 
 
 def waves(angles: Tensor, harmonics: int = HARMONICS) -> Tensor:
@@ -66,13 +65,17 @@ class MixtureHeads(nn.Module):
         self.register_buffer("shifts", torch.cat([ks * 0 + math.pi / 2, ks * 0]), persistent=False)
 
     def _begin(self, bias: Tensor, angles: Tensor) -> None:
-        """Set where the mixtures (..., 3 K) begin: absolute components at quantiles of angles (T, ...) in radian."""
-        levels = (torch.arange(self.mixtures - self.near, dtype=angles.dtype) + 0.5) / (self.mixtures - self.near)
-        middle = torch.atan2(angles.sin().mean(0), angles.cos().mean(0))
-        centres = middle + torch.quantile(wrap(angles - middle), levels, 0)  # (K - near, ...)
+        """Set where the mixtures (..., 3 K) begin: half with the distribution of angles (T, ...) in radian, its rare
+        basins included, and half around where the angle is now.
+        """
+        weights, centres, log_scales = _wrapped_normal.fitted(angles, self.mixtures - self.near)
         with torch.no_grad():
+            bias[..., : self.near] = -math.log(self.near)
+            bias[..., self.near : self.mixtures] = weights.log().movedim(0, -1)
             bias[..., self.mixtures + self.near : 2 * self.mixtures] = centres.movedim(0, -1)
-            bias[..., 2 * self.mixtures :] = math.log(WIDTH)
+            widths = torch.linspace(math.log(NEAR[0]), math.log(NEAR[1]), self.near, dtype=bias.dtype)
+            bias[..., 2 * self.mixtures : 2 * self.mixtures + self.near] = widths
+            bias[..., 2 * self.mixtures + self.near :] = log_scales.movedim(0, -1)
 
     def _origin(self, now: Tensor) -> Tensor:
         """(B, D) -> (B, D, K): what the centres are relative to."""

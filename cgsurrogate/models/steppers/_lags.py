@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ WAVES = 4
 INPUTS = WAVES + 1  # numbers that networks see of a lag
 NEAREST, FARTHEST = 10, 5  # times shorter and longer than the main lag, the ends of the range
 JUMPS = 500  # lags in the longest run
+PAIRS = 20_000  # of frames, enough for the odds of moves
 
 
 def default_lag(frames: Frames) -> float:
@@ -49,6 +51,13 @@ def chosen(lag: float, every: Sequence[Frames]) -> tuple[float, float, float]:
         )
     low = min(max(1, round(lag / NEAREST / frames.dt)) * frames.dt for frames in every)
     return lag, low, min(max(high for _, high in limits), lag * FARTHEST)
+
+
+def pairs(frames: Frames, lag: float) -> tuple[np.ndarray, np.ndarray]:
+    """Frames now and ``lag`` ps later in the same run, evenly spread; at most ``PAIRS``."""
+    now, later = frames.pairs(min(max(1, round(lag / frames.dt)), max(frames.lengths) - 1))
+    stride = math.ceil(len(now) / PAIRS)
+    return now[::stride], later[::stride]
 
 
 def inputs(lag: Tensor, ends: Tensor) -> Tensor:

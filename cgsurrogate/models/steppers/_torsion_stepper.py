@@ -38,6 +38,7 @@ ROUNDS = (True, True, False, False)  # whether the soft angles are kept in each;
 ENOUGH = 100_000  # frames for means, scales and correlations
 
 Noise = tuple[Tensor, ...]  # (B, ...) each: all the randomness of one draw, that of the stiff coordinates last
+Moves = tuple[list[Tensor], ...]  # soft angles now and later, (T, soft) radian each, at the ends of the lags
 
 
 class TorsionStepper(Stepper):
@@ -76,8 +77,9 @@ class TorsionStepper(Stepper):
         """Everything whose size depends on which coordinates are soft; the memory cell by ``_make_memory``."""
 
     @abc.abstractmethod
-    def _begin(self, codes: Tensor, weights: Tensor) -> None:
-        """Start values of the networks from encoded training frames (T, D) with weights (T, 1) that sum to one."""
+    def _begin(self, codes: Tensor, weights: Tensor, moves: Moves) -> None:
+        """Start values of the networks from encoded training frames (T, D) with weights (T, 1) that sum to one, and
+        from moves, of which there are none where frames know no time."""
 
     @abc.abstractmethod
     def _noise(self, count: int, rng: Generator) -> Noise: ...
@@ -169,7 +171,13 @@ class TorsionStepper(Stepper):
         self.closest.copy_(collision_distances(frames.positions[::stride]) * self.apart)
         self._choose_lags(frames)
         self._make_networks()
-        self._begin(torch.cat([natural[:, self.soft], (rest / self.scale)[:, ~self.soft]], 1), weights)
+        self._begin(
+            torch.cat([natural[:, self.soft], (rest / self.scale)[:, ~self.soft]], 1), weights, self._moves(frames)
+        )
+
+    def _moves(self, frames: Frames) -> Moves:
+        ends = () if frames.weights is not None else tuple(_lags.pairs(frames, lag) for lag in self.lags)
+        return tuple([in_pieces(self.natural, frames.positions[i])[:, self.soft] for i in end] for end in ends)
 
     def _choose_lags(self, *every: Frames) -> None:
         lag, lowest, highest = _lags.chosen(self.lag, every)

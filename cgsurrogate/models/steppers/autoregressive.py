@@ -19,7 +19,7 @@ from cgsurrogate.core.frames import Beads
 from cgsurrogate.models.steppers import _lags, _wrapped_normal
 from cgsurrogate.models.steppers._dense import CoordinateHeads, DenseEncoder, DenseGaussian
 from cgsurrogate.models.steppers._heads import EACH, ENOUGH, waves
-from cgsurrogate.models.steppers._torsion_stepper import Noise, TorsionStepper
+from cgsurrogate.models.steppers._torsion_stepper import Moves, Noise, TorsionStepper
 
 # frames below which the context gets noise (rad) on what it sees, and dropout
 VERY_FEW, BLUR, DROPOUT = 5_000, 0.3, 0.5
@@ -71,11 +71,13 @@ class Autoregressive(TorsionStepper):
         self.heads = CoordinateHeads(soft, width + lags, sizes["hidden"], sizes["mixtures"], sizes["window"], lags)
         self.tail = DenseGaussian(stiff, given, stretches=sizes["stretches"])
 
-    def _begin(self, codes: Tensor, weights: Tensor) -> None:
+    def _begin(self, codes: Tensor, weights: Tensor, moves: Moves) -> None:
         soft = self.heads.count
         self.tail.begin(codes[:, soft:], weights)
         self.blur = BLUR if len(codes) < VERY_FEW else 0.0
         self.heads.set_centres(codes[:: max(1, len(codes) // ENOUGH), :soft])
+        if moves:
+            self.heads.set_odds(*moves)
 
     def _context(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:
         return torch.cat([self.trunk(self._inputs(now, lag, memory)), self._lag_inputs(lag, now)], 1)

@@ -27,7 +27,7 @@ from cgsurrogate.models.steppers._conditional_gaussian import dropout
 from cgsurrogate.models.steppers._heads import ENOUGH
 from cgsurrogate.models.steppers._residue_gaussian import ResidueGaussian
 from cgsurrogate.models.steppers._residue_graph import HEARD, Layout, ResidueEncoder, SlotHeads
-from cgsurrogate.models.steppers._torsion_stepper import Noise, TorsionStepper
+from cgsurrogate.models.steppers._torsion_stepper import Moves, Noise, TorsionStepper
 
 SKIP = 2  # of the pairs of a batch, each such one teaches the stiff coordinates
 STIFF = 0.25  # weight of the stiff coordinates in the loss, and so in the choice of the best weights on held-out runs
@@ -169,7 +169,7 @@ class Graph(TorsionStepper):
         self._bind()
         self._begin_all([self, *(self.bound(f.beads) for f in others)], samples)
 
-    def _begin(self, codes: Tensor, weights: Tensor) -> None:
+    def _begin(self, codes: Tensor, weights: Tensor, moves: Moves) -> None:
         raise NotImplementedError("calibrate begins with all molecules at once")
 
     def _begin_all(self, molecules: list[Graph], samples: list[_kind_statistics.Sample]) -> None:
