@@ -70,6 +70,8 @@ def _joined(texts: Iterable[str], count: int) -> str:
 
 def _differing(f: Finding) -> str:
     text = f"{f.name} {amount(f.value, f.unit, signed=True)}" if math.isfinite(f.value) else f.name
+    if f.family == "surfaces" and ":" in f.text:  # a place on a surface, with both amounts
+        text = f.text.partition(";")[0]
     if f.family == "populations":
         text = (
             f"{f.name} never visited"
