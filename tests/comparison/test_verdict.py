@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cgsurrogate.comparison import damages
+from cgsurrogate.comparison import baselines, damages
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, NOT_APPLICABLE, UNKNOWN
 from cgsurrogate.comparison.settings import Tolerances
 from cgsurrogate.comparison.verdict import permutation, samples, visits
@@ -191,6 +191,13 @@ def test_a_frozen_surrogate_never_passes(truth, physical):
     found = judged(reference, frozen)
     assert found.mark == DIFFERS if physical else found.mark != AGREES
     assert not any(f.mark == AGREES for f in found.findings if f.family != "geometry")
+
+
+def test_independent_draws_have_right_populations_and_no_rates(truth):
+    reference, own = half(truth)
+    found = judged(reference, baselines.shuffled(own))
+    assert found.mark == DIFFERS and found.p["kinetics"] <= 0.05
+    assert all(f.mark != DIFFERS for f in found.findings if f.family in ("geometry", "shape"))
 
 
 def test_a_hint_of_data_judges_geometry_only_and_says_what_is_needed(truth):

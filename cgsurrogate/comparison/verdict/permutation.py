@@ -168,3 +168,15 @@ def filtered(blocks: np.ndarray, direction: np.ndarray, rng: np.random.Generator
             return None
         scores[own] = (blocks[own] - blocks[~own].mean(0)) @ weights / whole
     return scores
+
+
+def unfiltered(blocks: np.ndarray, direction: np.ndarray) -> np.ndarray | None:
+    """The same with every figure weighed by its own variance alone: noisier, but no difference is taken for noise.
+
+    A matched filter weighs down whatever varies together over the blocks, and a large difference between the two
+    ensembles that does not look like the damage does so as well.
+    """
+    scaled, spread = standardised(blocks)
+    weights = np.where(spread > 0, direction / np.where(spread > 0, spread, 1), 0.0)
+    whole = float(weights @ weights)
+    return scaled @ weights / whole if whole > 0 else None
