@@ -86,8 +86,8 @@ JUDGED_TABLE = (
     "The error that was found, with its 90 % interval; a factor of 1, or else an error of 0, is perfect. "
     "\u201cWould have shown\u201d: the smallest error that these data would have shown in 80 of 100 cases. Beneath the "
     "name: an error that is small enough to agree; sd is the standard deviation of the figure over the frames. "
-    "\u201cKnown least\u201d names the one of many figures whose error could still be largest. p is adjusted for all that "
-    "is judged."
+    "\u201cKnown least\u201d names the one of many figures whose error could be largest. p is adjusted for all that is "
+    "judged."
 )
 MARKS = {
     "agrees": "an error of any size that matters would have shown, and none did.",
