@@ -66,7 +66,8 @@ class CoordinateHeads(MixtureHeads):
 
     def set_centres(self, angles: Tensor) -> None:
         """Begin with the distribution of angles (T, D) in radian."""
-        self._begin(self.out_bias[:, 0], angles)
+        for d in range(self.count):  # one by one: all at once would need much memory for long chains
+            self._begin(self.out_bias[d, 0], angles[:, d])
 
     @torch.no_grad()
     def set_odds(self, shortest: Sequence[Tensor], longest: Sequence[Tensor]) -> None:
@@ -77,18 +78,17 @@ class CoordinateHeads(MixtureHeads):
         """
         begin, end = self._fitted_logits(*shortest), self._fitted_logits(*longest)
         self.out_bias[:, 0, : self.mixtures] = begin.to(self.out_bias)
-        self.moved_by_lag[:, 0] = (end - begin).to(
-            self.out_bias
-        )  # its first input is 0 at the shortest, 1 at the longest
+        self.moved_by_lag[:, 0] = (end - begin).to(self.out_bias)  # its input is 0 at the shortest, 1 at the longest
 
     def _fitted_logits(self, now: Tensor, later: Tensor) -> Tensor:
         """(T, D) radian twice -> (D, K)."""
         _, centres, log_scales = self.out_bias[:, 0].to(now).chunk(3, -1)
-        centres = centres + self._origin(now)  # (T, D, K)
-        each = [
-            _wrapped_normal.log_density_of_each(later[:, d], centres[:, d], log_scales[d]) for d in range(self.count)
-        ]
-        return torch.stack([_wrapped_normal.fitted_logits(one) for one in each])
+        found = []
+        for d in range(self.count):
+            centre = centres[d] + self._origin(now[:, d])
+            each = _wrapped_normal.log_density_of_each(later[:, d], centre, log_scales[d])
+            found.append(_wrapped_normal.fitted_logits(each))
+        return torch.stack(found)
 
     def _weights(self, context: Tensor) -> Weights:
         own = self.from_context(context).view(-1, self.count, self.hidden).transpose(0, 1).contiguous()

@@ -177,7 +177,7 @@ class TorsionStepper(Stepper):
 
     def _moves(self, frames: Frames) -> Moves:
         ends = () if frames.weights is not None else tuple(_lags.pairs(frames, lag) for lag in self.lags)
-        return tuple([in_pieces(self.natural, frames.positions[i])[:, self.soft] for i in end] for end in ends)
+        return tuple([in_pieces(lambda x: self.natural(x)[:, self.soft], frames.positions[i]) for i in e] for e in ends)
 
     def _choose_lags(self, *every: Frames) -> None:
         lag, lowest, highest = _lags.chosen(self.lag, every)
