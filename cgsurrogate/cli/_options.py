@@ -55,8 +55,12 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--forces",
                 "force_files",
                 multiple=True,
-                help="All-atom forces in kJ/mol/nm, .npy or .npz:name; one a trajectory, or one for all walkers.",
+                help="All-atom forces, .npy or .npz:name (kJ/mol/nm), TRR, NetCDF or H5MD; one a trajectory, or one "
+                "array for all. Without, those in the trajectory files.",
             ),
+            click.option("--no-forces", is_flag=True, default=None, help="Leave out forces of the trajectory files."),
+            click.option("--force-unit", help="Of forces whose file does not say it: kJ/mol/nm, kcal/mol/A, eV/A, ..."),
+            click.option("--length-unit", help="Of positions whose file does not say it: nm, A. [default: nm]"),
             click.option(
                 "--weights",
                 "weight_files",
@@ -105,6 +109,7 @@ def read_input(
     if temperature is None:
         raise click.UsageError("give the temperature of the simulation in kelvin with -T")
     forces, weights = options.pop("force_files"), options.pop("weight_files")
+    options["no_forces"] = bool(options["no_forces"])
     given = Input(topology, trajectories, temperature, forces=forces, weights=weights, **options)
     return read(given, workflows.mapping_builder(mapping), report).with_provenance(mapping=mapping)
 
