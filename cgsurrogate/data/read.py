@@ -196,7 +196,9 @@ def _in_order(trajectories: Sequence[str | Path], specs: Sequence[str | Path]) -
     A shell sorts ``walker_10`` before ``walker_2``; rows of an array are counted by number.
     """
     given = list(trajectories)
-    shared = len(given) > 2 and any(arrays.load(spec).shape[:1] == (len(given),) for spec in specs)
+    shared = len(given) > 2 and any(
+        arrays.is_array(spec) and arrays.load(spec).shape[:1] == (len(given),) for spec in specs
+    )
     if not shared:
         return given
 

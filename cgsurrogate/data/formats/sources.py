@@ -17,7 +17,7 @@ import numpy as np
 
 import cgsurrogate
 from cgsurrogate.core import filesystem
-from cgsurrogate.data.formats import arrays, unit_names
+from cgsurrogate.data.formats import arrays, compressed, unit_names
 from cgsurrogate.data.formats.headers import Header, header
 from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
 
@@ -42,6 +42,7 @@ class Source:
         positions: whether the file has any.
         forces: (frames,) which frames have forces in the file; None where none has.
         force_unit: of these, as the file states it; None where it does not.
+        folder: temporary, of an unpacked file; it goes with the last source that refers to it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Source:
     positions: bool = True
     forces: np.ndarray | None = None
     force_unit: str | None = None
+    folder: Any = None
 
 
 def sources(spec: str | Path, topology: Any, length_unit: str | None = None) -> list[Source]:
@@ -80,6 +82,16 @@ def sources(spec: str | Path, topology: Any, length_unit: str | None = None) -> 
     path = filesystem.existing(spec, "a trajectory")
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty")
+    if compressed.is_compressed(path):
+        inner, folder = compressed.unpacked(path)
+        try:
+            found = sources(inner, topology, length_unit)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(inner), str(path))) from None
+        return [
+            dataclasses.replace(one, name=one.name.replace(str(inner), str(path)), path=inner, folder=folder)
+            for one in found
+        ]
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
         return [_parsed_here(path, topology)]
@@ -125,6 +137,12 @@ def load_topology(path: str | Path) -> Any:
     import mdtraj
 
     path = filesystem.existing(path, "a topology")
+    if compressed.is_compressed(path):
+        inner, _folder = compressed.unpacked(path)
+        try:
+            return load_topology(inner)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(inner), str(path))) from None
     if path.suffix.lower() in (".h5", ".hdf5", ".lh5"):
         raise ValueError(f"a topology inside {path.name} is not read; give a PDB or another topology with -s")
     try:
