@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,14 +37,51 @@ def settings_from(settings: type[Any], options: dict[str, Any]) -> Any:
     return settings(**{field.name: options[field.name] for field in dataclasses.fields(settings)})
 
 
+def _expanded(context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[Path, ...]:
+    """Paths, with patterns in quotes expanded in the order of their numbers."""
+    found: list[Path] = []
+    for text in given:
+        if Path(text).exists() or not glob.has_magic(text):
+            found.append(Path(text))
+            continue
+        matches = sorted(glob.glob(text), key=natural)
+        if not matches:
+            raise click.UsageError(f"no file matches {text!r}", context)
+        click.echo(f"{text}: {len(matches)} file(s), {matches[0]} to {matches[-1]}", err=True)
+        found += map(Path, matches)
+    return tuple(found)
+
+
+def _more(context: click.Context, argument: click.Parameter, given: tuple[str, ...]) -> None:
+    """A shell turns ``-f *.xtc`` into ``-f a.xtc b.xtc``: what follows belongs to -f."""
+    if not given:
+        return
+    before = context.params.get("trajectories") or ()
+    if not before:
+        raise click.UsageError(f"unexpected argument {given[0]!r}; trajectories follow -f", context)
+    context.params["trajectories"] = (*before, *_expanded(context, argument, given))
+
+
+def natural(text: str) -> list[tuple[int, int | str]]:
+    """Sorts ``run2`` before ``run10``."""
+    pieces = re.split(r"(\d+)", text)
+    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces]
+
+
 def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What describes reference data: topology, trajectories, mapping, temperature, and what goes with them."""
     for option in reversed(
         (
             click.option("-s", "--topology", type=PATH, help="Topology: PDB, mmCIF, GRO, PSF, prmtop."),
             click.option(
-                "-f", "--traj", "trajectories", multiple=True, type=PATH, help="Trajectory, one run each; repeatable."
+                "-f",
+                "--traj",
+                "trajectories",
+                multiple=True,
+                callback=_expanded,
+                help="Trajectory, one run each: -f a.xtc -f b.xtc, -f *.xtc, or -f 'run*.xtc'.",
             ),
+            click.argument("more", nargs=-1, metavar="", expose_value=False, callback=_more),
             click.option(
                 "--mapping",
                 default="backbone",
@@ -55,8 +94,12 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--forces",
                 "force_files",
                 multiple=True,
-                help="All-atom forces in kJ/mol/nm, .npy or .npz:name; one a trajectory, or one for all walkers.",
+                help="All-atom forces, .npy or .npz:name (kJ/mol/nm), TRR, NetCDF or H5MD; one a trajectory, or one "
+                "array for all. Without, those in the trajectory files.",
             ),
+            click.option("--no-forces", is_flag=True, default=None, help="Leave out forces of the trajectory files."),
+            click.option("--force-unit", help="Of forces whose file does not say it: kJ/mol/nm, kcal/mol/A, eV/A, ..."),
+            click.option("--length-unit", help="Of positions whose file does not say it: nm, A. [default: nm]"),
             click.option(
                 "--weights",
                 "weight_files",
@@ -85,7 +128,8 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _probe() -> None: ...
 
 
-INPUTS = tuple(option.name for option in reversed(input_options(_probe).__click_params__))  # type: ignore[attr-defined]
+_GIVEN = reversed(input_options(_probe).__click_params__)  # type: ignore[attr-defined]
+INPUTS = tuple(option.name for option in _GIVEN if isinstance(option, click.Option))
 
 
 def read_input(
@@ -105,6 +149,7 @@ def read_input(
     if temperature is None:
         raise click.UsageError("give the temperature of the simulation in kelvin with -T")
     forces, weights = options.pop("force_files"), options.pop("weight_files")
+    options["no_forces"] = bool(options["no_forces"])
     given = Input(topology, trajectories, temperature, forces=forces, weights=weights, **options)
     return read(given, workflows.mapping_builder(mapping), report).with_provenance(mapping=mapping)
 

@@ -28,12 +28,14 @@ def command(out: Path, force: bool, quiet: bool, **options: Any) -> None:
         )
         frames.save(out)
         update("reading", 1.0)
-    from cgsurrogate.data import force_aggregation
+    from cgsurrogate.data import atomic_forces, force_aggregation
 
     with_ = " with forces" if frames.forces is not None else ""
     click.echo(
         f"{len(frames):,} frames of {len(frames.beads)} beads in {len(frames.lengths)} run(s), "
         f"{frames.dt:g} ps apart, {frames.temperature:g} K{with_}: {out}"
     )
+    if about := frames.provenance.notes.get("atomic_forces"):
+        click.echo(atomic_forces.sentence(about))
     if frames.provenance.mean_square_force:
         click.echo(force_aggregation.sentence(dict(frames.provenance.mean_square_force)))

@@ -85,7 +85,13 @@ def load_example(
     """Read an example and map it with a mapping's ``build``."""
     entry = find(name)
     given = Input(
-        entry.topology, entry.trajectories, entry.temperature, entry.dt, forces=entry.forces, aggregate=aggregate
+        entry.topology,
+        entry.trajectories,
+        entry.temperature,
+        entry.dt,
+        forces=entry.forces,
+        aggregate=aggregate,
+        force_unit="kJ/mol/nm",
     )
     return read(given, build, report).with_provenance(example=name)
 

@@ -148,7 +148,7 @@ def load_any(
                 "between them is not known; map the trajectory first: cgsurrogate map"
             )
         return _beads_as_they_are(paths, structure, beads, kelvin, dt)
-    frames = read(Input(top, paths, kelvin, dt), build)
+    frames = read(Input(top, paths, kelvin, dt, no_forces=True), build)
     if like is not None and (frames.beads.names, frames.beads.types) != (like.beads.names, like.beads.types):
         raise ValueError(f"{top} gives other beads than the reference; is it the same molecule and mapping?")
     return frames

@@ -16,6 +16,8 @@ BROKEN = 0.5  # nm, at any time: beyond every vibration
 def runs(found: Sequence[Source], atoms: int, dt: float | None) -> float:
     """ps between frames, the same in every run; each run has so many atoms and enough frames."""
     for run in found:
+        if not run.positions:
+            raise ValueError(f"{run.name} has no positions; if it holds forces, give it with --forces")
         if run.atoms != atoms:
             raise ValueError(
                 f"{run.name} has {run.atoms} atoms and the topology {atoms}; "
@@ -87,7 +89,7 @@ def scale(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str]) -> N
     if 5 * TYPICAL < middle < 20 * TYPICAL and np.mean(np.abs(length / middle - 1) < 0.4) > 0.8:
         raise ValueError(
             f"{name}: bonded atoms are {middle:.2f} nm apart, ten times too far: it looks like Angstrom; "
-            "divide the coordinates by 10"
+            "divide the coordinates by 10, or give --length-unit A for arrays"
         )
     worst = int(length.argmax())
     a, b = (labels[i] for i in bonds[worst])

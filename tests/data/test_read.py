@@ -147,6 +147,7 @@ def test_rows_of_one_array_go_to_the_trajectories(peptide_pdb, atoms, tmp_path):
     weights = np.arange(1.0, 121).reshape(3, 40)
     np.savez(tmp_path / "w.npz", w=weights, forces=np.stack([np.full_like(atoms, i) for i in range(3)]))
     of_all = {name: [f"{tmp_path / 'w.npz'}:{array}"] for name, array in (("weights", "w"), ("forces", "forces"))}
+    of_all["force_unit"] = "kJ/mol/nm"
     frames = read_ca(peptide_pdb, *paths, dt=1, aggregate="basic", **of_all)
     np.testing.assert_array_equal(frames.weights, weights.ravel())
     assert [float(frames.forces[run].std()) for run in frames.runs] == [0, 0, 0]
@@ -184,11 +185,13 @@ def test_the_optimal_aggregation_is_measured_and_needs_forces(peptide, peptide_p
         forces[:, b.index] -= pull
     np.save(tmp_path / "f.npy", forces)
     assert "--forces" in refusal(peptide_pdb, tmp_path / "x.npy", dt=1, aggregate="optimal")
-    frames = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], aggregate="optimal")
+    options = {"aggregate": "optimal", "force_unit": "kJ/mol/nm"}
+    frames = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], **options)
     noise = frames.provenance.mean_square_force
     assert noise["optimal"] < 0.5 * noise["basic"] and noise["used"] == frames.provenance.aggregate == "optimal"
     assert noise["slice"] > 0 and noise["frames"] == 80
-    basic = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], aggregate="basic").forces
+    options["aggregate"] = "basic"
+    basic = read_ca(peptide_pdb, tmp_path / "x.npy", dt=1, forces=[tmp_path / "f.npy"], **options).forces
     assert (frames.forces**2).mean() < 0.5 * (basic**2).mean()
 
 

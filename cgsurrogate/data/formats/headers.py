@@ -1,12 +1,13 @@
 """How many frames and atoms a trajectory file holds, and when: from its headers alone, in plain Python.
 
 The sizes that the headers state must add up to the size of the file, so that a file cut short is noticed; most parsers
-read it without a word. What cannot be counted here (Amber NetCDF) is counted by its parser.
+read it without a word. What cannot be counted here (Amber NetCDF, HDF5) is counted by its parser.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import struct
 import warnings
@@ -21,11 +22,25 @@ from cgsurrogate.core.filesystem import first_line
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """``times`` are ps, or None where the format states none that can be trusted."""
+    """What a file holds.
+
+    Attributes:
+        kind: the format, as its parser knows it.
+        times: (frames,) ps, or None where the format states none that can be trusted.
+        positions: whether there are any.
+        forces: (frames,) which frames have forces; None where none has.
+        length_unit: of positions; None where the file does not say it.
+        force_unit: of forces; None where the file does not say it.
+    """
 
     frames: int
     atoms: int
     times: np.ndarray | None = None
+    kind: str = ""
+    positions: bool = True
+    forces: np.ndarray | None = None
+    length_unit: str | None = "nm"
+    force_unit: str | None = None
 
 
 def header(path: Path, kind: str) -> Header:
@@ -34,7 +49,7 @@ def header(path: Path, kind: str) -> Header:
     Raises:
         ValueError: the file is not of its kind, is cut short, or changes its number of atoms.
     """
-    scan = {"xtc": _xtc, "trr": _trr, "dcd": _dcd, "netcdf": _netcdf, "hdf5": _hdf5}[kind]
+    scan = {"xtc": _xtc, "trr": _trr, "dcd": _dcd, "netcdf": _netcdf}[kind]
     try:
         found = scan(path)
     except (struct.error, OSError, KeyError, EOFError) as error:
@@ -45,7 +60,7 @@ def header(path: Path, kind: str) -> Header:
         ) from None
     if not found.frames:
         raise ValueError(f"{path} holds no frames")
-    return found
+    return dataclasses.replace(found, kind=kind)
 
 
 def _cut(path: Path, frames: int) -> ValueError:
@@ -61,7 +76,22 @@ def _xtc(path: Path) -> Header:
 
 
 def _trr(path: Path) -> Header:
-    return _scan(path, "a TRR", (1993,), _trr_frame)
+    places = list[tuple[int, int, int]]()
+    found = _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places))
+    positions, forces, _ = np.array(places).T
+    if positions.any() and not positions.all():
+        bare = int(np.flatnonzero(positions == 0)[0])
+        raise ValueError(f"{path} has no positions in frame {bare}; write positions with every frame")
+    return dataclasses.replace(
+        found, positions=bool(positions.any()), forces=forces > 0 if forces.any() else None, force_unit="kJ/mol/nm"
+    )
+
+
+def trr_forces(path: Path) -> tuple[np.ndarray, str]:
+    """Where in a TRR file the forces of each frame begin, 0 where it has none; and the type of their numbers."""
+    places = list[tuple[int, int, int]]()
+    _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places))
+    return np.array(places)[:, 1], f">f{places[0][2]}"
 
 
 def _scan(path: Path, kind: str, known: tuple[int, ...], frame: Callable[..., tuple[int, float, int]]) -> Header:
@@ -100,19 +130,21 @@ def _xtc_frame(handle: BinaryIO, magic: int) -> tuple[int, float, int]:
     return count, time, handle.tell() + (packed + 3) // 4 * 4
 
 
-def _trr_frame(handle: BinaryIO, _magic: int) -> tuple[int, float, int]:
+def _trr_frame(found: list[tuple[int, int, int]], handle: BinaryIO, _magic: int) -> tuple[int, float, int]:
+    """Notes where the positions and the forces begin (0: there are none), and bytes a number."""
     _, text = _numbers(handle, ">ii")
     if not 0 < text < 100:
         raise struct.error
     handle.seek((text + 3) // 4 * 4, os.SEEK_CUR)
     *blocks, count, _, _ = _numbers(handle, ">13i")
     real = blocks[2] // 9 or (max(blocks[7:]) // (3 * count) if count else 4)
-    if real not in (4, 8) or min(blocks) < 0:
+    if real not in (4, 8) or min(blocks) < 0 or any(size not in (0, 3 * count * real) for size in blocks[7:]):
         raise struct.error
     time, _ = _numbers(handle, ">2f" if real == 4 else ">2d")
-    if not blocks[7]:
-        raise ValueError(f"{handle.name} has no positions at {time:g} ps; write positions with every frame")
-    return count, time, handle.tell() + sum(blocks)
+    begin = handle.tell()
+    positions, forces = (begin + sum(blocks[:at]) if blocks[at] else 0 for at in (7, 9))
+    found.append((positions, forces, real))
+    return count, time, begin + sum(blocks)
 
 
 def _dcd(path: Path) -> Header:
@@ -154,31 +186,27 @@ def _netcdf(path: Path) -> Header:
             warnings.simplefilter("ignore")  # that netCDF4 would be faster
             file = NetCDFTrajectoryFile(str(path))
         with file:
-            frames, atoms = len(file), int(file.n_atoms)
-            held = file._handle.variables
+            held, atoms = file._handle.variables, int(file.n_atoms)
+            frames = int(held["coordinates" if "coordinates" in held else "forces"].shape[0])
             needed = frames * sum(_record(v) for v in held.values() if v.dimensions[:1] == ("frame",))
             times = np.array(held["time"][:], float) if "time" in held else None
+            forces = np.ones(frames, bool) if "forces" in held else None
+            unit = _text(held["forces"]) if "forces" in held else None
+            positions = "coordinates" in held
     except Exception as error:  # netCDF4 and scipy raise whatever they meet in a damaged file
         raise ValueError(f"{path} cannot be read as NetCDF ({first_line(error)}); is the file damaged?") from None
     if magic[:3] == b"CDF" and path.stat().st_size < needed:
         raise _cut(path, path.stat().st_size * frames // needed - 1)
-    return Header(frames, atoms, times)
+    return Header(frames, atoms, times, positions=positions, forces=forces, force_unit=unit)
+
+
+def _text(variable: Any) -> str | None:
+    """The attribute ``units`` of a NetCDF variable."""
+    value = getattr(variable, "units", None)
+    return value.decode(errors="replace") if isinstance(value, bytes) else None if value is None else str(value)
 
 
 def _record(variable: Any) -> int:
     """Bytes of one frame of a NetCDF variable, of scipy's or netCDF4's kind."""
     kind = variable.dtype if hasattr(variable, "dtype") else variable.data.dtype
     return int(np.prod(variable.shape[1:], dtype=int) * np.dtype(kind).itemsize)
-
-
-def _hdf5(path: Path) -> Header:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        shape = file["coordinates"].shape
-        if len(shape) != 3 or shape[2] != 3:
-            raise ValueError(f"{path} has coordinates of shape {shape}, expected (frames, atoms, 3)")
-        link = file.get("time", getlink=True)
-        plain = isinstance(link, h5py.HardLink) and not file["time"].is_virtual and not file["time"].external
-        times = np.asarray(file["time"][:], float) if plain and file["time"].shape == shape[:1] else None
-        return Header(shape[0], shape[1], times)

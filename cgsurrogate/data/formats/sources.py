@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+import cgsurrogate
 from cgsurrogate.core import filesystem
-from cgsurrogate.data.formats import arrays
-from cgsurrogate.data.formats.headers import header
+from cgsurrogate.data.formats import arrays, compressed, unit_names
+from cgsurrogate.data.formats.headers import Header, header
 from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
 
 SILENCE = 600  # s without an answer from the parser
@@ -31,9 +32,17 @@ class Source:
     Attributes:
         name: for messages.
         times: (frames,) ps, or None where the file states none.
-        kind: ``xtc``, ``trr``, ``dcd``, ``netcdf``, ``hdf5``: parsed in a process of its own; ``array``: already here.
-        array: (frames, atoms, 3) nm, for ``array``.
+        kind: ``xtc``, ``trr``, ``dcd``, ``netcdf``, ``hdf5``, ``h5md``: parsed in a process of its own; ``array``:
+            already here.
+        array: (frames, atoms, 3), for ``array``: numbers, or what gives them for a slice of frames.
         cells: (frames, 3, 3) nm, for ``array``, if periodic.
+        path: the file, if not ``name``.
+        content: what its blocks are, ``positions`` or ``forces``.
+        scale: by which they are multiplied, to be nm or kJ/mol/nm.
+        positions: whether the file has any.
+        forces: (frames,) which frames have forces in the file; None where none has.
+        force_unit: of these, as the file states it; None where it does not.
+        folder: temporary, of an unpacked file; it goes with the last source that refers to it.
     """
 
     name: str
@@ -41,12 +50,22 @@ class Source:
     atoms: int
     times: np.ndarray | None
     kind: str
-    array: np.ndarray | None = None
-    cells: np.ndarray | None = None
+    array: Any = None
+    cells: Any = None
+    path: Path | None = None
+    content: str = "positions"
+    scale: float = 1.0
+    positions: bool = True
+    forces: np.ndarray | None = None
+    force_unit: str | None = None
+    folder: Any = None
 
 
-def sources(spec: str | Path, topology: Any) -> list[Source]:
-    """What one trajectory argument stands for: one run, or several from an array (R, T, A, 3) nm.
+def sources(spec: str | Path, topology: Any, length_unit: str | None = None) -> list[Source]:
+    """What one trajectory argument stands for: one run, or several from an array (R, T, A, 3).
+
+    Args:
+        length_unit: of positions whose file does not say it; of arrays, nm otherwise.
 
     Raises:
         FileNotFoundError: no such file.
@@ -58,15 +77,54 @@ def sources(spec: str | Path, topology: Any) -> list[Source]:
             raise ValueError(f"expected coordinates (T, A, 3) or (R, T, A, 3) nm in {spec}, got {array.shape}")
         runs = array if array.ndim == 4 else array[None]
         names = [f"{spec} run {i}" if array.ndim == 4 else str(spec) for i in range(len(runs))]
-        return [Source(n, len(r), r.shape[1], None, "array", r) for n, r in zip(names, runs, strict=True)]
+        scale = unit_names.length(length_unit or "nm")
+        return [Source(n, len(r), r.shape[1], None, "array", r, scale=scale) for n, r in zip(names, runs, strict=True)]
     path = filesystem.existing(spec, "a trajectory")
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty")
+    if compressed.is_compressed(path):
+        inner, folder = compressed.unpacked(path)
+        try:
+            found = sources(inner, topology, length_unit)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(inner), str(path))) from None
+        return [
+            dataclasses.replace(one, name=one.name.replace(str(inner), str(path)), path=inner, folder=folder)
+            for one in found
+        ]
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
         return [_parsed_here(path, topology)]
-    found = header(path, kind)
-    return [Source(str(path), found.frames, found.atoms, found.times, kind)]
+    return [_of_header(str(path), _described(path) if kind == "hdf5" else header(path, kind), path, length_unit)]
+
+
+def _of_header(name: str, found: Header, path: Path, length_unit: str | None) -> Source:
+    """Raises ``ValueError`` where the unit of length is neither stated nor given."""
+    unit = length_unit or found.length_unit
+    if found.positions and unit is None:
+        raise ValueError(f"{name} does not say the unit of its positions; give it with --length-unit nm or A")
+    return Source(
+        name,
+        found.frames,
+        found.atoms,
+        found.times,
+        found.kind,
+        path=path,
+        scale=unit_names.length(unit) if found.positions and unit else 1.0,
+        positions=found.positions,
+        forces=found.forces,
+        force_unit=found.force_unit,
+    )
+
+
+def _described(path: Path) -> Header:
+    """The header of an HDF5 file, which a library parses, so in a process of its own."""
+    with Reader() as reader:
+        found = reader.describe(path)
+    if not found["frames"]:
+        raise ValueError(f"{path} holds no frames")
+    values: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in found.items()}
+    return Header(**values)
 
 
 def load_topology(path: str | Path) -> Any:
@@ -79,6 +137,12 @@ def load_topology(path: str | Path) -> Any:
     import mdtraj
 
     path = filesystem.existing(path, "a topology")
+    if compressed.is_compressed(path):
+        inner, _folder = compressed.unpacked(path)
+        try:
+            return load_topology(inner)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(inner), str(path))) from None
     if path.suffix.lower() in (".h5", ".hdf5", ".lh5"):
         raise ValueError(f"a topology inside {path.name} is not read; give a PDB or another topology with -s")
     try:
@@ -105,13 +169,19 @@ def _parsed_here(path: Path, topology: Any) -> Source:
     return Source(str(path), found.n_frames, found.n_atoms, None, "array", found.xyz, found.unitcell_vectors)
 
 
+def _scaled(xyz: np.ndarray, scale: float) -> np.ndarray:
+    return xyz if scale == 1 else xyz * np.float32(scale)
+
+
 class Reader:
     """Reads frames of sources; owns the process that parses. Use it in a ``with`` block."""
 
     def __enter__(self) -> Reader:
         self._pipe, there = multiprocessing.Pipe()
         command = [sys.executable, "-P", str(Path(__file__).with_name("parser_process.py")), str(there.fileno())]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        paths = [str(Path(cgsurrogate.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             command, env=environment, pass_fds=[there.fileno()], stdin=SILENT, stdout=SILENT, stderr=SILENT
         )
@@ -131,13 +201,22 @@ class Reader:
                 part = frames[at : at + size]
                 chosen = slice(part.start, part.stop, part.step)
                 xyz = np.asarray(source.array[chosen], np.float32)[:, atoms]
-                yield xyz, None if source.cells is None else source.cells[chosen]
+                yield _scaled(xyz, source.scale), None if source.cells is None else source.cells[chosen]
             return
-        request: dict[str, Any] = {"path": source.name, "kind": source.kind, "all_atoms": source.atoms}
-        request |= {"atoms": atoms.tolist(), "first": frames.start, "last": frames.stop, "stride": frames.step}
-        yield from self._ask(source.name, request)
+        request: dict[str, Any] = {"path": str(source.path or source.name), "kind": source.kind}
+        request |= {"all_atoms": source.atoms, "content": source.content, "atoms": atoms.tolist()}
+        request |= {"first": frames.start, "last": frames.stop, "stride": frames.step}
+        for xyz, cells in self._ask(source.name, request):
+            yield _scaled(xyz, source.scale), None if cells is None else cells * source.scale
 
-    def _ask(self, name: str, request: dict[str, Any]) -> Iterator[Block]:
+    def describe(self, path: Path) -> dict[str, Any]:
+        """What an HDF5 file holds, as ``hdf5_files.describe`` says it, with lists for arrays."""
+        found = dict[str, Any]()
+        for _ in self._ask(str(path), {"path": str(path), "content": "description"}, found):
+            pass
+        return found
+
+    def _ask(self, name: str, request: dict[str, Any], found: dict[str, Any] | None = None) -> Iterator[Block]:
         def received() -> bytes:
             if not self._pipe.poll(SILENCE):
                 raise ValueError(f"{name}: its parser gave no answer for {SILENCE} s; is the file damaged?")
@@ -148,6 +227,9 @@ class Reader:
             while not (answer := json.loads(received())).get("end"):
                 if "error" in answer:
                     raise ValueError(f"{name} cannot be read ({answer['error']}); is the file damaged?")
+                if found is not None:
+                    found |= answer
+                    continue
                 xyz = np.frombuffer(received(), np.float32).reshape(answer["frames"], answer["atoms"], 3)
                 yield xyz, np.frombuffer(received(), np.float64).reshape(-1, 3, 3) if answer["cell"] else None
         except (EOFError, OSError):
