@@ -28,9 +28,9 @@ def warnings(
             "the reference is too short for its own slowest motion: runs are cut into blocks shorter than its"
             " correlation, so errors and noise floor are too small; add runs or longer ones"
         )
-    elif len(reference.lengths) < LEAST_RUNS:
+    elif reference.independent_runs < LEAST_RUNS:
         found.append(
-            f"the reference has {len(reference.lengths)} run(s): its errors come from blocks within runs, taken as"
+            f"the reference has {reference.independent_runs} run(s): its errors come from blocks within runs, taken as"
             f" independent; {LEAST_RUNS} or more runs would need no such assumption"
         )
     few = [name for name, number in splits.items() if number < 10]
