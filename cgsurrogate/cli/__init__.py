@@ -25,6 +25,7 @@ from cgsurrogate.cli import (
     report,
     run,
     simulate,
+    split,
     train,
     view,
 )
@@ -59,7 +60,21 @@ def group() -> None:
     """
 
 
-for _module in (run, example, reference, map, train, simulate, extrapolation, compare, report, export, view, kinds):
+for _module in (
+    run,
+    example,
+    reference,
+    map,
+    split,
+    train,
+    simulate,
+    extrapolation,
+    compare,
+    report,
+    export,
+    view,
+    kinds,
+):
     group.add_command(_module.command)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cgsurrogate.comparison.ensemble import Ensemble
+from cgsurrogate.comparison import shared_frames
+from cgsurrogate.comparison.ensemble import ROLES, Ensemble
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import LEAST_RUNS
 
@@ -21,16 +22,17 @@ def warnings(
         enough: whether the blocks of the reference are longer than its correlation.
         splits: how many splits each noise floor rests on.
     """
-    found = []
     reference = frames[ensembles[0].name]
+    roles = {role: {one.name: frames[one.name] for one in ensembles if one.role == role} for role in ROLES}
+    found = shared_frames.words(reference, next(iter(roles["floor"].values()), None), roles["surrogate"])
     if not enough:
         found.append(
             "the reference is too short for its own slowest motion: runs are cut into blocks shorter than its"
             " correlation, so errors and noise floor are too small; add runs or longer ones"
         )
-    elif len(reference.lengths) < LEAST_RUNS:
+    elif reference.independent_runs < LEAST_RUNS:
         found.append(
-            f"the reference has {len(reference.lengths)} run(s): its errors come from blocks within runs, taken as"
+            f"the reference has {reference.independent_runs} run(s): its errors come from blocks within runs, taken as"
             f" independent; {LEAST_RUNS} or more runs would need no such assumption"
         )
     few = [name for name, number in splits.items() if number < 10]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import filesystem, units
+from cgsurrogate.core import filesystem, splits, units
 from cgsurrogate.core.provenance import Provenance
 
 MANIFEST = "frames.json"
@@ -189,26 +189,27 @@ class Frames:
     def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
         """(kept, held out), by whole runs; about ``fraction`` of the frames are held out, at least one run of each.
 
-        A single run is cut in two, the last part held out, with a gap of a fiftieth of the run between them.
+        A single run is cut in blocks with gaps between them, which then know that they are of one run. ``splits`` says
+        how, and what happens where runs are very unequal.
         """
-        if not 0 < fraction < 1:
-            raise ValueError(f"the held-out fraction must lie between 0 and 1, got {fraction}")
-        if len(self.lengths) == 1:
-            count = len(self)
-            cut, gap = round(count * (1 - fraction)), count // 50
-            parts = (slice(0, max(1, cut - gap)), slice(min(cut, count - 1), count))
-            return self._taken(parts[:1], self.provenance), self._taken(parts[1:], self.provenance)
-        order = np.random.default_rng(seed).permutation(len(self.lengths))
-        wanted, total = fraction * len(self), 0
-        held: list[int] = []
-        for run in order:  # take a run where that brings the total closer to what is wanted
-            nearer = abs(total + self.lengths[run] - wanted) < abs(total - wanted)
-            if nearer and len(held) < len(order) - 1:
-                held.append(int(run))
-                total += self.lengths[run]
-        held = held or [int(min(order, key=lambda run: self.lengths[run]))]
-        kept = sorted(set(range(len(order))) - set(held))
-        return self.take_runs(kept), self.take_runs(sorted(held))
+        known, count = self.provenance, len(self.lengths)
+        origins = known.blocks_of if len(known.blocks_of) == count else tuple(range(count))
+
+        def part(pieces: Sequence[splits.Part], cut: bool) -> Frames:
+            about = known.of_runs([run for _, run in pieces], count)
+            if cut and len(known.blocks_of) != count:
+                about = dataclasses.replace(about, blocks_of=tuple(run for _, run in pieces))
+            return self._taken([piece for piece, _ in pieces], about)
+
+        both = splits.divided(self.runs, origins, fraction, seed)
+        cut = any(self.runs[run] != piece for pieces in both for piece, run in pieces)
+        return part(both[0], cut), part(both[1], cut)
+
+    @property
+    def independent_runs(self) -> int:
+        """How many runs there are; blocks of one run count once."""
+        known = self.provenance.blocks_of
+        return len(set(known)) if len(known) == len(self.lengths) else len(self.lengths)
 
     def _taken(self, parts: Sequence[slice], provenance: Provenance) -> Frames:
         """These parts of the frames, a run each; a single one is not copied."""

@@ -66,6 +66,7 @@ class Provenance:
         exchange: what replica exchange achieved; None without.
         replicas: number of the replica that each run is.
         ladders: number of the ladder of replicas that each run comes from.
+        blocks_of: number of the unbroken run that each run is a block of, where one was cut; empty where none was.
         quarantined: replicas that were frozen.
         wall_seconds: of the simulation.
         kinetic_temperature: K, the mean.
@@ -73,6 +74,7 @@ class Provenance:
         correction: how the frames were weighted after they were made.
         extrapolation: summary of how new the frames are to the model that made them.
         training_notes: what the training of that model warned of.
+        trained_on: fingerprints of some of the frames that it was trained on (``fingerprints.sketch``).
         notes: anything else.
     """
 
@@ -94,6 +96,7 @@ class Provenance:
     exchange: Exchange | None = None
     replicas: tuple[int, ...] = ()
     ladders: tuple[int, ...] = ()
+    blocks_of: tuple[int, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     wall_seconds: float | None = None
     kinetic_temperature: float | None = None
@@ -101,6 +104,7 @@ class Provenance:
     correction: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extrapolation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training_notes: tuple[str, ...] = ()
+    trained_on: tuple[int, ...] = ()
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -111,11 +115,12 @@ class Provenance:
         return f"Provenance({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
 
     def of_runs(self, chosen: Sequence[int], count: int) -> Provenance:
-        """That of some of ``count`` runs: each keeps its replica and its ladder."""
-        replicas, ladders = (
-            tuple(each[run] for run in chosen) if len(each) == count else each for each in (self.replicas, self.ladders)
+        """That of some of ``count`` runs: each keeps its replica, its ladder, and the run that it is a block of."""
+        replicas, ladders, blocks_of = (
+            tuple(each[run] for run in chosen) if len(each) == count else each
+            for each in (self.replicas, self.ladders, self.blocks_of)
         )
-        return dataclasses.replace(self, replicas=replicas, ladders=ladders)
+        return dataclasses.replace(self, replicas=replicas, ladders=ladders, blocks_of=blocks_of)
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold: fields that say something, and the notes beside them."""
@@ -130,7 +135,7 @@ class Provenance:
         """The inverse of ``to_dict``, after a round trip through JSON; reads what earlier versions wrote, too."""
         given = {name: value for name, value in _renewed(dict(values)).items() if value is not None}
         named = {name: given.pop(name) for name in FIELDS & given.keys()}
-        for name in ("trajectories", "replicas", "ladders", "too_close", "training_notes"):
+        for name in ("trajectories", "replicas", "ladders", "blocks_of", "too_close", "training_notes", "trained_on"):
             if name in named:
                 named[name] = tuple(named[name])
         named["quarantined"] = tuple(Quarantined(**entry) for entry in named.get("quarantined", ()))

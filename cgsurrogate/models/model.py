@@ -44,6 +44,11 @@ class Model:
         """What its training warned of, in words."""
         return tuple(self.info.get("training", {}).get("notes", ()))
 
+    @property
+    def trained_on(self) -> tuple[int, ...]:
+        """Fingerprints of some of the frames that it was trained on; none where it does not know."""
+        return tuple(self.info.get("training", {}).get("fingerprints", ()))
+
     def _repr_html_(self) -> str:
         kind = "time-stepper" if self.is_stepper else "force field"
         count = sum(p.numel() for p in self.module.parameters())

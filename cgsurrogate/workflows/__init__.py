@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     )
     from cgsurrogate.workflows.samplers import make_propagator
     from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
+    from cgsurrogate.workflows.splits import contents, make_split, split
     from cgsurrogate.workflows.train import make_energy, make_stepper
 
 __all__ = [
+    "contents",
     "describe",
     "load_ensembles",
     "load_example",
@@ -32,8 +34,10 @@ __all__ = [
     "make_propagator",
     "make_report",
     "make_simulation",
+    "make_split",
     "make_stepper",
     "mapping_builder",
+    "split",
     "starting_frames",
     "steps_per_second",
     "with_speed",
@@ -41,7 +45,7 @@ __all__ = [
 ]
 
 
-FILES = ("compare", "corrections", "inputs", "samplers", "simulate", "train")
+FILES = ("compare", "corrections", "inputs", "samplers", "simulate", "splits", "train")
 
 
 def __getattr__(name: str) -> Any:

@@ -97,6 +97,7 @@ def _simulated(
         physical_time=bool(model.is_stepper and model.info.get("physical_time", True)),
         lag=propagator.lag,
         training_notes=model.training_notes,
+        trained_on=model.trained_on,
     )
     first = pick_starts(start, own.replicas or REPLICAS, np.random.default_rng(own.seed))
     frames = simulate_parts(propagator, first, model.beads, own, options, known)

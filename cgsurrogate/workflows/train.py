@@ -11,6 +11,7 @@ import torch
 
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Prior
+from cgsurrogate.core.fingerprints import sketch
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.models.extrapolation import fit_extrapolation
@@ -105,7 +106,8 @@ def _about(history: History, *every: Frames) -> dict[str, Any]:
     if len(every) > 1:
         notes["molecules"] = [_sequence(f.beads) for f in every]
     counts = {"frames": sum(map(len, every)), "runs": sum(len(f.lengths) for f in every)}
-    return {"best": history.best, "reason": history.reason, **counts, **notes}
+    known = sorted(one for f in every for one in sketch(f))
+    return {"best": history.best, "reason": history.reason, **counts, **notes, "fingerprints": known}
 
 
 def _sequence(beads: Beads) -> str:

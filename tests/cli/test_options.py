@@ -31,6 +31,7 @@ BEHIND = {  # command -> the function behind it
     "example": "data.examples.write_example",
     "reference": "data.generation.openmm.generate",
     "map": "data.read.read",  # and then the method save of the frames
+    "split": "workflows.make_split",
     "train energy": "workflows.make_energy",
     "train stepper": "workflows.make_stepper",
     "simulate": "workflows.make_simulation",
@@ -137,7 +138,7 @@ def changed(path: str, option: click.Option) -> list[str]:
         return [flag, next(one for one in option.type.choices if one != option.default)]
     if isinstance(option.type, (click.types.FloatParamType, click.types.IntParamType)):
         return [flag, "0.77" if isinstance(option.type, click.types.FloatParamType) else "7"]
-    return [flag, "other"]
+    return [flag, *(f"other{k}" for k in range(option.nargs))]
 
 
 def record(path: str, words: list[str], monkeypatch) -> str:

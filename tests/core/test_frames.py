@@ -1,6 +1,7 @@
 """Frames, their folder, and the files under it."""
 
 import dataclasses
+import itertools
 import os
 import signal
 import subprocess
@@ -126,11 +127,38 @@ def test_a_split_is_a_partition_by_whole_runs(lengths, fraction, seed):
     assert labels(data.split(fraction, seed)[1]) == labels(held)
 
 
-def test_a_single_run_is_split_in_time_with_a_gap():
+def test_a_short_single_run_is_split_in_time_with_a_gap():
     kept, held = frames((100,)).split(0.2)
     assert max(labels(kept)) + 2 < min(labels(held)) and len(held) == 20
+    assert kept.independent_runs == held.independent_runs == 1 and len(frames((2,)).split(0.5)[0]) == 1
     with pytest.raises(ValueError, match="between 0 and 1"):
         frames().split(1.0)
+    with pytest.raises(ValueError, match="cannot be cut"):
+        frames((1,)).split(0.5)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.34, 0.5, 0.8])
+def test_a_long_single_run_is_cut_in_blocks_with_gaps_that_know_that_they_are_of_one_run(fraction):
+    kept, held = frames((3000,)).split(fraction)
+    inside = [set(labels(part)) for part in (kept, held)]
+    assert not inside[0] & inside[1] and len(held) == pytest.approx(3000 * fraction, rel=0.01)
+    assert len(kept) + len(held) >= 0.94 * 3000
+    assert len(held.lengths) == len(kept.lengths) == 3
+    edges = sorted(
+        [(labels(part)[run.start], labels(part)[run.stop - 1]) for part in (kept, held) for run in part.runs]
+    )
+    assert all(after[0] - before[1] > 10 for before, after in itertools.pairwise(edges))
+    assert held.independent_runs == 1 and held.provenance.blocks_of == (0, 0, 0)
+    again, checked = kept.split(0.1)  # blocks of one run are not taken for runs
+    assert len(checked) == pytest.approx(0.1 * len(kept), rel=0.05) and again.independent_runs == 1
+    assert not set(labels(again)) & set(labels(checked))
+
+
+def test_of_very_unequal_runs_the_long_one_is_cut_as_well():
+    kept, held = frames((5000, 200)).split(0.34)
+    assert len(held) == pytest.approx(0.34 * 5200, rel=0.01) and not set(labels(kept)) & set(labels(held))
+    assert set(range(5000, 5200)) <= set(labels(held)) and held.independent_runs == 2
+    assert set(kept.provenance.blocks_of) == {0}
 
 
 def test_probabilities_sum_to_one():

@@ -34,7 +34,7 @@ class Sample:
         block: (T,) number of the block of each frame.
         count: number of blocks, B.
         run_of_block: (B,) run (or ladder of exchanging replicas) that a block comes from.
-        runs: number of independent runs in the whole ensemble.
+        runs: number of independent runs in the whole ensemble; blocks of one run count once.
         time: ps (or frames, without physical time) of a block.
     """
 
@@ -161,7 +161,8 @@ def _sample(frames: Frames, length: float, stride: int, most: int, unit: float) 
         weights=None if frames.weights is None else np.asarray(frames.weights, float)[chosen],
     )
     block = number[block_of[chosen]]
-    return Sample(thin, chosen, block, len(kept), owner[kept], len(set(ladders)), length * unit)
+    runs = len(set(ladders)) if groups(frames) else frames.independent_runs
+    return Sample(thin, chosen, block, len(kept), owner[kept], runs, length * unit)
 
 
 def _cut(frames: Frames, length: float, ladders: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

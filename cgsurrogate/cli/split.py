@@ -1,0 +1,36 @@
+"""``cgsurrogate split``: frames to train on, and frames to judge by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cgsurrogate.cli import _options
+from cgsurrogate.workflows.settings import StudySettings
+
+
+@click.command("split", epilog="Example:  cgsurrogate split frames --held-out 0.34 -o training held-out")
+@click.argument("frames", type=_options.PATH)
+@_options.setting(StudySettings, "--held-out", type=float, help="Share of the frames that is held out.")
+@click.option("-o", "--out", nargs=2, required=True, type=_options.PATH, help="Folders to write: kept, held out.")
+@_options.seed
+@_options.force
+def command(frames: Path, held_out: float, out: tuple[Path, Path], seed: int, force: bool) -> None:
+    """Divide FRAMES in whole runs: one part to train on, one to judge by.
+
+    Runs are chosen by their lengths. A single run is cut in blocks with gaps between them. Nothing is in both parts.
+    """
+    from cgsurrogate import workflows
+    from cgsurrogate.core.frames import Frames
+
+    if len({frames.resolve(), *(folder.resolve() for folder in out)}) < 3:
+        raise click.UsageError("give two folders with -o, neither of them the one that is divided")
+    data = Frames.load(frames)
+    for folder in out:
+        _options.fresh(folder, "frames.json", force)
+    made = workflows.make_split(data, out, held_out, seed)
+    for folder, part in zip(out, (made.kept, made.held), strict=True):
+        click.echo(f"{folder}: {workflows.contents(part)}")
+    for note in made.notes:
+        click.echo(f"note: {note}")
