@@ -69,14 +69,18 @@ class Prior(Energy):
     """A physical term whose parameters are fitted from frames; nan until then, so that it cannot be used unseen.
 
     ``marginal`` says that the term is the Boltzmann inversion of single coordinates, independent of one another, so
-    that all such terms together describe the product of the marginals.
+    that all such terms together describe the product of the marginals. ``notes`` are concerns of the last fit.
     """
 
     marginal: ClassVar[bool] = False
+    notes: tuple[str, ...] = ()
 
     @abc.abstractmethod
     def fit(self, frames: Frames) -> None:
-        """Set the parameters from the (weighted) frames; ValueError names the term that cannot be fitted."""
+        """Set the parameters from the (weighted) frames; ValueError names a term that no energy could hold.
+
+        A term that does not fit well gets what serves it best, and ``notes`` says so.
+        """
 
     @abc.abstractmethod
     def summary(self) -> list[dict[str, Any]]:

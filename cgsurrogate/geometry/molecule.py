@@ -136,11 +136,11 @@ class Molecule:
         return ~sides[np.arange(len(bonds)), bonds[:, 0]], sides
 
     # -- kinds --------------------------------------------------------------------------------------------------------
-    def label(self, row: np.ndarray | tuple[int, ...]) -> str:
-        """``CA-C (ALA)``, or ``C-N (ALA-GLY)`` where residues differ."""
+    def label(self, row: np.ndarray | tuple[int, ...], numbered: bool = False) -> str:
+        """``CA-C (ALA)``, or ``C-N (ALA-GLY)`` where residues differ; ``numbered`` from 1, ``C-N (ALA 3-GLY 4)``."""
         beads = self.beads
         first = {beads.residues[i]: i for i in reversed(list(row))}
-        residues = [beads.residue_names[i] for _, i in sorted(first.items())]
+        residues = [beads.residue_names[i] + f" {r + 1}" * numbered for r, i in sorted(first.items())]
         return f"{'-'.join(beads.names[i] for i in row)} ({'-'.join(residues)})"
 
     def kinds(self, rows: np.ndarray) -> tuple[np.ndarray, list[str], np.ndarray]:

@@ -58,7 +58,7 @@ def train_energy(
         folder: as for ``fit``; each part of the training has files of its own in it.
 
     Raises:
-        ValueError: the frames do not suit the energy or the objective; a prior cannot be fitted.
+        ValueError: the frames do not suit the energy or the objective; a prior term that could not be simulated.
         Stopped: a signal came; with a ``folder`` the same call continues.
     """
     objective = _local_objective(settings.objective, frames)
@@ -67,10 +67,9 @@ def train_energy(
     kept, held = frames.split(settings.held_out_fraction, settings.seed)
     fitted = [term for term in energy.terms if isinstance(term, Prior)]
     networks = Sum(*(term for term in energy.terms if isinstance(term, Energy) and not isinstance(term, Prior)))
-    for prior in fitted:
-        prior.fit(kept)
+    notes = _fit_priors(fitted, kept, report)
     if not len(networks.terms):
-        return History((), {}, "priors fitted; there is no network to train")
+        return History((), {}, "priors fitted; there is no network to train", notes)
     then = "likelihood" if settings.objective == "likelihood" else "self-contrast" if settings.fine_tune else ""
     if then and sampler is None:
         raise ValueError(f"{then} needs a sampler of the energy, got none; give one, or settings with fine_tune=False")
@@ -87,6 +86,7 @@ def train_energy(
     for words in history.notes:
         report(share, words)
         warnings.warn(words, stacklevel=2)
+    history = dataclasses.replace(history, notes=(*notes, *history.notes))
     if not then or sampler is None:
         return history
 
@@ -98,6 +98,17 @@ def train_energy(
     else:
         more = _tell_from_samples(networks, sampler(), (kept, held), rest, folder, tell)
     return dataclasses.replace(history, reason=f"{history.reason}; then {more}")
+
+
+def _fit_priors(priors: list[Prior], frames: Frames, report: Report) -> tuple[str, ...]:
+    """Fit them in place; what they warn of, which is also reported."""
+    for prior in priors:
+        prior.fit(frames)
+    notes = tuple(note for prior in priors for note in prior.notes)
+    for words in notes:
+        report(0.0, words)
+        warnings.warn(words, stacklevel=3)
+    return notes
 
 
 def training_part(frames: Frames, settings: EnergySettings) -> Frames:

@@ -41,12 +41,6 @@ def test_one_frame_is_refused_by_name(kind):
         prior.fit(contract.frames(1))
 
 
-def test_a_bond_that_two_molecules_share_is_a_bad_fit():
-    q = torch.cat((torch.full((500,), 0.12), torch.full((500,), 0.30))) + 0.002 * torch.randn(1000).clamp(-2, 2)
-    with pytest.raises(ValueError, match=r"bonds CA-CA \(ALA-ALA\): a bad fit"):
-        fitted("bonds", as_frames(contract.chain("bond", q.double())))
-
-
 def test_bonds_recover_a_spring():
     rng = np.random.default_rng(0)
     width, rest = 0.01, 0.38  # sampled with the volume element b^2 by rejection

@@ -14,16 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.internal_coordinates import Cosines
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
-from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
+from cgsurrogate.models.priors._marginal import MarginalPrior
 
 NARROWEST = 1e-3  # half range in the cosine
-
-
 LEAST_SLOPE = 0.5  # of the walls where they begin, in units of a normal distribution's slope there
 
 
@@ -34,11 +32,13 @@ def build(beads: Beads, order: int = 8) -> AnglePrior:
     return AnglePrior(beads, order)
 
 
-class AnglePrior(KindPrior):
+class AnglePrior(MarginalPrior):
     """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,)."""
 
     stiff = True
-    marginal = True
+    what = "angles"
+    kernel = 0.01  # in the cosine
+    bounds = (-1.0, 1.0)
 
     series: Tensor
     centre: Tensor
@@ -53,8 +53,13 @@ class AnglePrior(KindPrior):
         self.order = order
         self.cosines = Cosines(len(beads), self.rows)
 
+    def coordinates(self, positions: Tensor) -> Tensor:
+        """Cosines (B, M)."""
+        return self.cosines(positions)
+
     def forward(self, positions: Tensor) -> Tensor:
-        u = (self.cosines(positions) - self.centre[self.index]) / self.reach[self.index]
+        cosine = self.coordinates(positions)
+        u = (cosine - self.centre[self.index]) / self.reach[self.index]
         inside = u.clamp(-1, 1)
         value, *rest = self.series.flip(1).T[:, self.index]  # powers from the highest, (M,) each
         for factor in rest:
@@ -62,7 +67,8 @@ class AnglePrior(KindPrior):
         beyond = u - inside
         right, left = self._ends()
         line = right * beyond.clamp(min=0) + left * beyond.clamp(max=0)
-        return (value + line + 0.5 * self.wall[self.index] * beyond.square()).sum(-1)
+        energy = (value + line + 0.5 * self.wall[self.index] * beyond.square()).sum(-1)
+        return energy if self.table.empty else energy + self.table(cosine)
 
     def _ends(self) -> tuple[Tensor, Tensor]:
         """(M,) slopes of the walls where they begin, at the upper and the lower end of the range."""
@@ -92,24 +98,26 @@ class AnglePrior(KindPrior):
             steep = push.addcmul_(wall, beyond, value=0.5)
             return value.sum(0), torch.where(beyond == 0, slope, steep).mul_(scale)
 
-        return analytic.Curves(self.rows, curve)
+        return self.with_tables(curve)
 
-    def fit(self, frames: Frames) -> None:
-        for kind, name, samples, share in self.samples(self.cosines, frames, "angles"):
-            _, variance = _boltzmann_inversion.mean_and_variance(name, samples, share)
-            low, high = _range(samples, share)
-            middle, half = (low + high) / 2, max((high - low) / 2, NARROWEST)
-            u, weight = np.clip((samples - middle) / half, -1, 1), share
-            grid = np.linspace(-1, 1, 401)
-            target = np.histogram(u, bins=np.linspace(-1.0025, 1.0025, 402), weights=weight)[0]
-            features = np.polynomial.chebyshev.chebvander(grid, self.order)[:, 1:]
-            penalty = 1e-6 * np.arange(1, self.order + 1) ** 2.0
-            a = _boltzmann_inversion.exponential_family(features, target, np.ones_like(grid), penalty)
-            powers = np.polynomial.chebyshev.cheb2poly(np.concatenate([[0.0], a]))
-            self.series[kind] = torch.as_tensor(np.resize(powers, self.order + 1) * frames.kT)
-            self.centre[kind], self.reach[kind] = middle, half
-            self.wall[kind] = frames.kT * min(half**2 / max(variance, 1e-12), 100.0)
-            self.misfit[kind] = _boltzmann_inversion.misfit(name, u, weight, grid, np.exp(-features @ a))
+    def fit_kind(self, kind: int, name: str, samples: np.ndarray, share: np.ndarray, kT: float) -> None:
+        _, variance = _boltzmann_inversion.mean_and_variance(name, samples, share)
+        low, high = _range(samples, share)
+        middle, half = (low + high) / 2, max((high - low) / 2, NARROWEST)
+        u = np.clip((samples - middle) / half, -1, 1)
+        grid = np.linspace(-1, 1, 401)
+        target = np.histogram(u, bins=np.linspace(-1.0025, 1.0025, 402), weights=share)[0]
+        features = np.polynomial.chebyshev.chebvander(grid, self.order)[:, 1:]
+        penalty = 1e-6 * np.arange(1, self.order + 1) ** 2.0
+        a = _boltzmann_inversion.exponential_family(features, target, np.ones_like(grid), penalty)
+        powers = np.polynomial.chebyshev.cheb2poly(np.concatenate([[0.0], a]))
+        self.series[kind] = torch.as_tensor(np.resize(powers, self.order + 1) * kT)
+        self.centre[kind], self.reach[kind] = middle, half
+        self.wall[kind] = kT * min(half**2 / max(variance, 1e-12), 100.0)
+        self.misfit[kind] = _boltzmann_inversion.misfit(u, share, grid, np.exp(-features @ a))
+
+    def switch_off(self, kind: int) -> None:
+        self.series[kind], self.wall[kind] = 0.0, 0.0
 
     def summary(self) -> list[dict[str, Any]]:
         rows = []

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.internal_coordinates import Differences
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
-from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
+from cgsurrogate.models.priors._marginal import MarginalPrior
 
 
 def build(beads: Beads, narrowest: float = 0.002) -> BondPrior:
@@ -23,11 +24,12 @@ def build(beads: Beads, narrowest: float = 0.002) -> BondPrior:
     return BondPrior(beads, narrowest)
 
 
-class BondPrior(KindPrior):
+class BondPrior(MarginalPrior):
     """Buffers ``strength`` (kJ/mol/nm^2) and ``rest`` (nm), (K,), one row a kind; ``types`` (K, 2)."""
 
     stiff = True
-    marginal = True
+    what = "bonds"
+    bounds, power = (1e-4, math.inf), 2
 
     strength: Tensor
     rest: Tensor
@@ -36,15 +38,17 @@ class BondPrior(KindPrior):
         if not narrowest > 0:
             raise ValueError(f"the narrowest bond must be above 0 nm, got {narrowest}")
         super().__init__(beads, Molecule.of(beads).bonds, strength=(), rest=())
-        self.narrowest = narrowest
+        self.narrowest = self.kernel = narrowest
         self.differences = Differences(len(beads), self.rows)
 
-    def _lengths(self, positions: Tensor) -> Tensor:
+    def coordinates(self, positions: Tensor) -> Tensor:
+        """Lengths (B, M) nm."""
         return self.differences(positions).square().sum(1).sqrt()
 
     def forward(self, positions: Tensor) -> Tensor:
-        stretch = self._lengths(positions) - self.rest[self.index]
-        return 0.5 * (self.strength[self.index] * stretch.square()).sum(-1)
+        length = self.coordinates(positions)
+        value = 0.5 * (self.strength[self.index] * (length - self.rest[self.index]).square()).sum(-1)
+        return value if self.table.empty else value + self.table(length)
 
     def analytic(self) -> analytic.Analytic:
         rest, strength = self.rest[self.index][:, None], self.strength[self.index][:, None]
@@ -54,22 +58,23 @@ class BondPrior(KindPrior):
             slope = strength * stretch
             return 0.5 * (slope * stretch).sum(0), slope
 
-        return analytic.Curves(self.rows, curve)
+        return self.with_tables(curve)
 
-    def fit(self, frames: Frames) -> None:
-        """Mean and variance of each kind. The volume element b^2 moves the most probable length by 2 kT / (k b)."""
-        for kind, name, samples, share in self.samples(self._lengths, frames, "bonds"):
-            mean, variance = _boltzmann_inversion.mean_and_variance(name, samples, share)
-            if not mean > 0:
-                raise ValueError(f"{name}: its length is {mean} nm; are two beads the same atom?")
-            width = max(variance**0.5, self.narrowest)
-            rest = mean - 2 * width**2 / mean
-            self.strength[kind], self.rest[kind] = frames.kT / width**2, rest
+    def fit_kind(self, kind: int, name: str, samples: np.ndarray, share: np.ndarray, kT: float) -> None:
+        """From mean and variance. The volume element b^2 moves the most probable length by 2 kT / (k b)."""
+        mean, variance = _boltzmann_inversion.mean_and_variance(name, samples, share)
+        if not mean > 0:
+            raise ValueError(f"{name}: its length is {mean} nm; are two beads the same atom?")
+        width = max(variance**0.5, self.narrowest)
+        rest = mean - 2 * width**2 / mean
+        self.strength[kind], self.rest[kind], self.misfit[kind] = kT / width**2, rest, 0.0
+        if width > self.narrowest:
             grid = np.linspace(max(1e-4, mean - 6 * width), mean + 6 * width, 400)
             density = grid**2 * np.exp(-0.5 * ((grid - rest) / width) ** 2)
-            self.misfit[kind] = (
-                _boltzmann_inversion.misfit(name, samples, share, grid, density) if width > self.narrowest else 0.0
-            )
+            self.misfit[kind] = _boltzmann_inversion.misfit(samples, share, grid, density)
+
+    def switch_off(self, kind: int) -> None:
+        self.strength[kind] = 0.0
 
     def summary(self) -> list[dict[str, Any]]:
         return [

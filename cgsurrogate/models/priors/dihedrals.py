@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.internal_coordinates import Dihedrals, multiples
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
-from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
+from cgsurrogate.models.priors._grouping import circular_moments
+from cgsurrogate.models.priors._marginal import MarginalPrior
 
 UNSEEN = 1e-5  # share of uniform samples
 GRID = 360
@@ -32,11 +33,11 @@ def build(beads: Beads, order: int = 5) -> DihedralPrior:
     return DihedralPrior(beads, order)
 
 
-class DihedralPrior(KindPrior):
+class DihedralPrior(MarginalPrior):
     """Buffers ``series`` (K, 2 order) kJ/mol of cos, sin, cos 2, sin 2, ...; ``types`` (K, 4)."""
 
     chiral = True
-    marginal = True
+    what, periodic, kernel = "dihedrals", True, 0.03  # radian
 
     series: Tensor
 
@@ -50,7 +51,8 @@ class DihedralPrior(KindPrior):
     def forward(self, positions: Tensor) -> Tensor:
         cosine, sine = self.measure(positions)
         waves = multiples(cosine, sine, self.order)  # (B, M, 2 order)
-        return waves.flatten(1) @ self.series[self.index].flatten()
+        value = waves.flatten(1) @ self.series[self.index].flatten()
+        return value if self.table.empty else value + self.table(torch.atan2(sine, cosine))
 
     def analytic(self) -> analytic.Analytic:
         factors = self.series[self.index].T.unflatten(0, (-1, 2)).transpose(0, 1).unsqueeze(-1).contiguous()
@@ -59,23 +61,32 @@ class DihedralPrior(KindPrior):
             waves = analytic.multiples(angle, self.order)  # (2, order, M, B), and factors (2, order, M, 1)
             return (waves * factors).sum((0, 1, 2)), analytic.by_angle(waves, factors)
 
-        return analytic.Curves(self.rows, curve)
+        return self.with_tables(curve)
 
-    def _angles(self, positions: Tensor) -> Tensor:
+    def coordinates(self, positions: Tensor) -> Tensor:
+        """Angles (B, M) radian."""
         cosine, sine = self.measure(positions)
         return torch.atan2(sine, cosine)
 
-    def fit(self, frames: Frames) -> None:
+    def fit_kind(self, kind: int, name: str, samples: np.ndarray, share: np.ndarray, kT: float) -> None:
+        from scipy.ndimage import gaussian_filter1d
+
         edges = np.linspace(-np.pi, np.pi, GRID + 1)
         grid = (edges[1:] + edges[:-1]) / 2
         features = np.stack([f(n * grid) for n in range(1, self.order + 1) for f in (np.cos, np.sin)], 1)
         penalty = 1e-7 * np.repeat(np.arange(1, self.order + 1) ** 4.0, 2)
-        for kind, name, samples, share in self.samples(self._angles, frames, "dihedrals"):
-            target = np.histogram(samples, bins=edges, weights=share)[0]
-            target = (1 - UNSEEN) * target / target.sum() + UNSEEN / GRID
-            a = _boltzmann_inversion.exponential_family(features, target, np.ones(GRID), penalty)
-            self.series[kind] = torch.as_tensor(a * frames.kT)
-            self.misfit[kind] = _boltzmann_inversion.misfit(name, samples, share, grid, np.exp(-features @ a))
+        target = np.histogram(samples, bins=edges, weights=share)[0]
+        rigid = circular_moments(samples[:, None], share)[1][0] < self.kernel**2
+        if rigid:  # resolved no further, for the time step's sake
+            target = gaussian_filter1d(target, self.kernel / (edges[1] - edges[0]), mode="wrap")
+        target = (1 - UNSEEN) * target / target.sum() + UNSEEN / GRID
+        a = _boltzmann_inversion.exponential_family(features, target, np.ones(GRID), penalty)
+        self.series[kind] = torch.as_tensor(a * kT)
+        density = np.exp((features @ a).min() - features @ a)
+        self.misfit[kind] = 0.0 if rigid else _boltzmann_inversion.misfit(samples, share, grid, density)
+
+    def switch_off(self, kind: int) -> None:
+        self.series[kind] = 0.0
 
     def summary(self) -> list[dict[str, Any]]:
         angle = torch.linspace(-torch.pi, torch.pi, GRID, dtype=self.series.dtype)

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.internal_coordinates import Dihedrals
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
-from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
+from cgsurrogate.models.priors._marginal import MarginalPrior
 
 NARROWEST = 0.02  # radian
 
@@ -26,12 +26,12 @@ def build(beads: Beads) -> ImproperPrior:
     return ImproperPrior(beads)
 
 
-class ImproperPrior(KindPrior):
+class ImproperPrior(MarginalPrior):
     """Buffers ``strength`` k (kJ/mol) and ``rest`` chi0 (radian), (K,); ``types`` (K, 4)."""
 
     stiff = True
     chiral = True
-    marginal = True
+    what, periodic, kernel = "impropers", True, 0.03  # radian
 
     strength: Tensor
     rest: Tensor
@@ -43,7 +43,8 @@ class ImproperPrior(KindPrior):
     def forward(self, positions: Tensor) -> Tensor:
         cosine, sine = self.measure(positions)
         rest, strength = self.rest[self.index], self.strength[self.index]
-        return (strength * (1 - cosine * rest.cos() - sine * rest.sin())).sum(-1)
+        value = (strength * (1 - cosine * rest.cos() - sine * rest.sin())).sum(-1)
+        return value if self.table.empty else value + self.table(torch.atan2(sine, cosine))
 
     def analytic(self) -> analytic.Analytic:
         rest, strength = self.rest[self.index][:, None], self.strength[self.index][:, None]
@@ -52,24 +53,27 @@ class ImproperPrior(KindPrior):
             away = angle - rest
             return (strength * (1 - away.cos())).sum(0), away.sin_().mul_(strength)
 
-        return analytic.Curves(self.rows, curve)
+        return self.with_tables(curve)
 
-    def _angles(self, positions: Tensor) -> Tensor:
+    def coordinates(self, positions: Tensor) -> Tensor:
+        """Angles (B, M) radian."""
         cosine, sine = self.measure(positions)
         return torch.atan2(sine, cosine)
 
-    def fit(self, frames: Frames) -> None:
-        for kind, name, samples, share in self.samples(self._angles, frames, "impropers"):
-            rest = float(np.angle(share @ np.exp(1j * samples)))
-            away = (samples - rest + np.pi) % (2 * np.pi) - np.pi
-            _, variance = _boltzmann_inversion.mean_and_variance(name, away, share)
-            k = _concentration(float(1 - share @ np.cos(away))) if variance > NARROWEST**2 else 1 / NARROWEST**2
-            self.strength[kind], self.rest[kind] = k * frames.kT, rest
+    def fit_kind(self, kind: int, name: str, samples: np.ndarray, share: np.ndarray, kT: float) -> None:
+        rest = float(np.angle(share @ np.exp(1j * samples)))
+        away = (samples - rest + np.pi) % (2 * np.pi) - np.pi
+        _, variance = _boltzmann_inversion.mean_and_variance(name, away, share)
+        rigid = variance <= NARROWEST**2
+        k = 1 / NARROWEST**2 if rigid else _concentration(float(1 - share @ np.cos(away)))
+        self.strength[kind], self.rest[kind], self.misfit[kind] = k * kT, rest, 0.0
+        if not rigid:
             grid = np.linspace(-np.pi, np.pi, 1441)
             density = np.exp(-k * (1 - np.cos(grid)))
-            self.misfit[kind] = (
-                _boltzmann_inversion.misfit(name, away, share, grid, density) if variance > NARROWEST**2 else 0.0
-            )
+            self.misfit[kind] = _boltzmann_inversion.misfit(away, share, grid, density)
+
+    def switch_off(self, kind: int) -> None:
+        self.strength[kind] = 0.0
 
     def summary(self) -> list[dict[str, Any]]:
         return [
@@ -88,4 +92,4 @@ def _concentration(spread: float) -> float:
     from scipy.optimize import brentq
     from scipy.special import ive
 
-    return float(brentq(lambda k: 1 - ive(1, k) / ive(0, k) - spread, 1e-6, 1e6))
+    return float(brentq(lambda k: 1 - ive(1, k) / ive(0, k) - min(spread, 1 - 1e-6), 1e-6, 1e6))

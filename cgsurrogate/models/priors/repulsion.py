@@ -17,7 +17,7 @@ from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.internal_coordinates import Differences
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation import analytic
-from cgsurrogate.models.priors._boltzmann_inversion import KindPrior
+from cgsurrogate.models.priors._kinds import KindPrior
 
 QUANTILE = 1e-4
 MOST_FRAMES = 10_000
