@@ -1,4 +1,4 @@
-"""Examples in docstrings of the nouns do what they show."""
+"""Examples in docstrings of the nouns and of file formats do what they show."""
 
 import doctest
 import importlib
@@ -7,8 +7,11 @@ import pkgutil
 import pytest
 
 from cgsurrogate import core, geometry
+from cgsurrogate.data import formats
 
-MODULES = [m.name for room in (core, geometry) for m in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")]
+MODULES = [
+    m.name for room in (core, geometry, formats) for m in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -104,7 +104,8 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 "--weights",
                 "weight_files",
                 multiple=True,
-                help="Frame weights, .npy or .npz:name; append :kJ/mol for a bias energy b, then exp(b/kT).",
+                help="Frame weights, .npy, .npz:name or COLVAR:column; append :kJ/mol for a bias energy b, then "
+                "exp(b/kT).",
             ),
             click.option("-b", "--begin", type=float, help="First time to read, ps."),
             click.option("-e", "--end", type=float, help="Last time to read, ps."),

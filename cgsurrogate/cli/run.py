@@ -112,7 +112,8 @@ def _plain(value: Any) -> Any:
 
 
 def _files(inputs: dict[str, Any]) -> list[Path]:
-    """The input files; ``file.npz:name`` is the file."""
+    """The input files."""
+    from cgsurrogate.data.frame_weights import file_of
+
     named = (inputs["topology"], *inputs["trajectories"], *inputs["force_files"], *inputs["weight_files"])
-    paths = [Path(str(item)) for item in named if item is not None]
-    return [path if path.exists() else Path(str(path).split(".npz:")[0] + ".npz") for path in paths]
+    return [file_of(item) for item in named if item is not None]

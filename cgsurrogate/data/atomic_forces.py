@@ -66,7 +66,7 @@ def of_runs(
     """The forces that were given, or else those in the trajectory files; None where there are none.
 
     Args:
-        specs: files of forces: arrays, or trajectories with forces, one a run.
+        specs: files of forces: arrays, or trajectories with forces, one a run; or sources of forces.
         unit: of forces whose file does not say it.
         ignore: leave out the forces of trajectory files.
 
@@ -76,7 +76,9 @@ def of_runs(
     if unit is not None:
         unit_names.force(unit)
     if specs:
-        given = [spec for spec in specs if arrays.is_array(spec) or isinstance(spec, np.ndarray)]
+        if all(isinstance(spec, Source) for spec in specs):
+            return AtomicForces(list(specs), "memory", unit, unit is not None)
+        given = [spec for spec in specs if arrays.is_array(spec)]
         if len(given) == len(specs):
             return _of_arrays(specs, runs, atoms, unit)
         if given:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads
 
 
@@ -48,6 +51,13 @@ class Mapping:
     def forces(self, atoms: np.ndarray) -> np.ndarray:
         """(T, A, 3) kJ/mol/nm -> (T, N, 3) kJ/mol/nm, float32."""
         return _apply(self.force_weights, atoms)
+
+
+def builder(text: str) -> Callable[[Any], Mapping]:
+    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``."""
+    name, options = registry.parse(text)
+    build = registry.builder("mappings", name)
+    return lambda topology: build(topology, **options)
 
 
 def _apply(matrix: np.ndarray, atoms: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from cgsurrogate.core import units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.data import atomic_forces, validation
+from cgsurrogate.data import atomic_forces, frame_weights, validation
 from cgsurrogate.data.formats import arrays
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.generation.openmm import known_speed
@@ -33,7 +33,7 @@ class Input:
     """All-atom trajectories, what belongs to them, and what of them is wanted.
 
     Attributes:
-        topology: PDB, mmCIF, GRO, PSF or prmtop, with the atoms of the trajectories in their order.
+        topology: PDB, mmCIF, GRO, PSF or prmtop, with the atoms of the trajectories in their order; or mdtraj's.
         trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, PDB with several models; or coordinates in nm as
             ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3). Each file is an unbroken run.
             H5MD, too. A ``Source`` stands for itself.
@@ -41,8 +41,8 @@ class Input:
         dt: ps between frames; overrides what a file states, needed where it states nothing (DCD, PDB, arrays).
         forces: without constraint forces; one file a trajectory, ``.npy`` or ``.npz:name``, (T, A, 3) kJ/mol/nm, or
             TRR, NetCDF or H5MD with forces; or one array for all, one run a row. Without, those in the trajectories.
-        weights: likewise, (T,). A suffix declares a bias energy, ``bias.npz:name:kJ/mol``; a weight is then
-            exp(bias / kT).
+        weights: likewise, (T,), or ``COLVAR:column`` of PLUMED, one file a run. A suffix declares a bias energy,
+            ``bias.npz:name:kJ/mol`` or ``COLVAR:bias:kJ/mol``; a weight is then exp(bias / kT).
         begin: ps, by the times of the file, or from 0 where ``dt`` is given.
         end: likewise; the last frame that is kept.
         stride: keep every n-th frame.
@@ -53,12 +53,12 @@ class Input:
         length_unit: of positions whose file does not say it, and of arrays: nm, A, pm, bohr.
     """
 
-    topology: str | Path
-    trajectories: Sequence[str | Path]
+    topology: Any
+    trajectories: Sequence[str | Path | Source]
     temperature: float
     dt: float | None = None
-    forces: Sequence[str | Path] = ()
-    weights: Sequence[str | Path] = ()
+    forces: Sequence[Any] = ()
+    weights: Sequence[Any] = ()
     begin: float | None = None
     end: float | None = None
     stride: int = 1
@@ -87,20 +87,22 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
         FileNotFoundError: a file that does not exist.
         ValueError: anything that does not fit; the line says what was expected, what came, and the remedy.
     """
-    structure = load_topology(given.topology)
+    files = [spec for spec in given.trajectories if isinstance(spec, str | Path)]
+    structure = load_topology(given.topology) if isinstance(given.topology, str | Path) else given.topology
     mapping = build(structure)
-    ordered = _in_order(given.trajectories, [*given.forces, *given.weights])
+    arrays_ = [*given.forces, *frame_weights.arrays_of(given.weights)]
+    ordered = _in_order(given.trajectories, arrays_) if files else given.trajectories
     runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit)]
     step = validation.runs(runs, structure.n_atoms, given.dt)
     windows = [_window(run, step, given) for run in runs]
-    counts, noise, about = [run.frames for run in runs], dict[str, Any](), dict[str, Any]()
+    noise, about = dict[str, Any](), dict[str, Any]()
     forces = atomic_forces.of_runs(given.forces, runs, structure.n_atoms, unit=given.force_unit, ignore=given.no_forces)
     if forces is None and given.aggregate == "optimal":
         raise ValueError("the optimal aggregation needs forces; give them with --forces")
     weights = kept = None
     if given.weights:
         kT = units.thermal_energy(given.temperature)
-        weights = arrays.frame_weights(given.weights, arrays.split(given.weights, counts, (), "weights"), kT)
+        weights = frame_weights.of_runs(given.weights, runs, kT, by_time=given.dt is None)
         kept = np.concatenate([part[_slice(window)] for part, window in zip(weights, windows, strict=True)])
     with Reader() as reader:
         if forces is not None:
@@ -119,9 +121,9 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
         forces=mapped,
         weights=kept,
         provenance=Provenance(
-            topology=Path(given.topology).name,
+            topology=Path(given.topology).name if isinstance(given.topology, str | Path) else "",
             trajectories=tuple(Path(run.name).name for run in runs),
-            ns_per_day=known_speed(given.trajectories),
+            ns_per_day=known_speed(files),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
             notes={"atomic_forces": about} if about else {},
@@ -190,7 +192,7 @@ def _window(run: Source, step: float, given: Input) -> range:
     return window
 
 
-def _in_order(trajectories: Sequence[str | Path], specs: Sequence[str | Path]) -> list[str | Path]:
+def _in_order(trajectories: Sequence[Any], specs: Sequence[Any]) -> list[Any]:
     """The trajectories as given; but in the order of their numbers where one array serves all of them, a row each.
 
     A shell sorts ``walker_10`` before ``walker_2``; rows of an array are counted by number.

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 
 
 def mapping_builder(text: str) -> Callable[[Any], Any]:
     """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``."""
-    name, options = registry.parse(text)
-    build = registry.builder("mappings", name)
-    return lambda topology: build(topology, **options)
+    from cgsurrogate.data import mapping
+
+    return mapping.builder(text)
 
 
 def load_example(
@@ -101,8 +100,9 @@ def with_speeds(rows: dict[str, Frames], speeds: Sequence[str]) -> dict[str, Fra
 
 def paths(items: Iterable[str | Path]) -> list[Path]:
     """The files and folders that ``NAME=PATH``, ``PATH`` and ``NAME=FILE.npz:name`` name."""
-    found = [Path(part) for item in items for part in _named(str(item))[1].split(",")]
-    return [path if path.exists() else Path(str(path).split(".npz:")[0] + ".npz") for path in found]
+    from cgsurrogate.data.frame_weights import file_of
+
+    return [file_of(part) for item in items for part in _named(str(item))[1].split(",")]
 
 
 def _named(item: str) -> tuple[str, str]:
@@ -122,7 +122,8 @@ def _one_ensemble(text: str, reference: Frames, topology: Path | None, dt: float
 
 
 def _weighted(frames: Frames, spec: str) -> Frames:
-    from cgsurrogate.data.formats import arrays
+    from cgsurrogate.data import frame_weights
+    from cgsurrogate.data.formats.sources import Source
 
-    parts = arrays.split([spec], list(frames.lengths), (), "weights")
-    return dataclasses.replace(frames, weights=np.concatenate(arrays.frame_weights([spec], parts, frames.kT)))
+    runs = [Source(f"run {i}", n, len(frames.beads), None, "array") for i, n in enumerate(frames.lengths)]
+    return dataclasses.replace(frames, weights=np.concatenate(frame_weights.of_runs([spec], runs, frames.kT)))

@@ -61,7 +61,7 @@ class Source:
     folder: Any = None
 
 
-def sources(spec: str | Path, topology: Any, length_unit: str | None = None) -> list[Source]:
+def sources(spec: str | Path | Source, topology: Any, length_unit: str | None = None) -> list[Source]:
     """What one trajectory argument stands for: one run, or several from an array (R, T, A, 3).
 
     Args:
@@ -71,6 +71,8 @@ def sources(spec: str | Path, topology: Any, length_unit: str | None = None) -> 
         FileNotFoundError: no such file.
         ValueError: a file that cannot be read, or is cut short.
     """
+    if isinstance(spec, Source):
+        return [spec]
     if arrays.is_array(spec):
         array = arrays.load(spec)
         if array.ndim not in (3, 4) or array.shape[-1] != 3 or array.dtype.kind != "f":
