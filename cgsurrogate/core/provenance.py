@@ -73,6 +73,7 @@ class Provenance:
         correction: how the frames were weighted after they were made.
         extrapolation: summary of how new the frames are to the model that made them.
         training_notes: what the training of that model warned of.
+        contents: what of the topology is mapped and what is left out, in words.
         notes: anything else.
     """
 
@@ -101,6 +102,7 @@ class Provenance:
     correction: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     extrapolation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training_notes: tuple[str, ...] = ()
+    contents: tuple[str, ...] = ()
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -130,7 +132,7 @@ class Provenance:
         """The inverse of ``to_dict``, after a round trip through JSON; reads what earlier versions wrote, too."""
         given = {name: value for name, value in _renewed(dict(values)).items() if value is not None}
         named = {name: given.pop(name) for name in FIELDS & given.keys()}
-        for name in ("trajectories", "replicas", "ladders", "too_close", "training_notes"):
+        for name in ("trajectories", "replicas", "ladders", "too_close", "training_notes", "contents"):
             if name in named:
                 named[name] = tuple(named[name])
         named["quarantined"] = tuple(Quarantined(**entry) for entry in named.get("quarantined", ()))
