@@ -143,6 +143,7 @@ def read_input(
 ) -> Frames:
     """Frames from the options of ``input_options``."""
     from cgsurrogate import workflows
+    from cgsurrogate.data import contents
     from cgsurrogate.data.read import Input, read
 
     if topology is None or not trajectories:
@@ -152,7 +153,18 @@ def read_input(
     forces, weights = options.pop("force_files"), options.pop("weight_files")
     options["no_forces"] = bool(options["no_forces"])
     given = Input(topology, trajectories, temperature, forces=forces, weights=weights, **options)
-    return read(given, workflows.mapping_builder(mapping), report).with_provenance(mapping=mapping)
+    make, said = workflows.mapping_builder(mapping), list[str]()
+
+    def build(structure: Any) -> Any:
+        made = make(structure)
+        said.extend(contents.words(structure, made))
+        return made
+
+    frames = read(given, build, report)
+    said.extend(contents.mirror_words(frames))
+    for line in said:
+        click.echo(line, err=True)
+    return frames.with_provenance(mapping=mapping, contents=tuple(said))
 
 
 def fresh(folder: Path, manifest: str, force: bool) -> None:

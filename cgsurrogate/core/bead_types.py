@@ -29,14 +29,16 @@ _SIDE_CHAINS = {
 }
 CAPS = {"ACE": ("CH3", "C", "O"), "NME": ("N", "C")}  # heavy atoms
 _ALIASES = {
-    **dict.fromkeys(("HID", "HIE", "HIP", "HSD", "HSE", "HSP"), "HIS"),
-    **dict.fromkeys(("CYX", "CYM"), "CYS"),
-    "ASH": "ASP",
-    "GLH": "GLU",
-    "LYN": "LYS",
+    **dict.fromkeys(("HID", "HIE", "HIP", "HSD", "HSE", "HSP", "HISD", "HISE", "HISH", "HISA", "HISB"), "HIS"),
+    **dict.fromkeys(("CYX", "CYM", "CYS2", "CYSH", "CYS1"), "CYS"),
+    **dict.fromkeys(("ASH", "ASPH", "ASPP"), "ASP"),
+    **dict.fromkeys(("GLH", "GLUH", "GLUP"), "GLU"),
+    **dict.fromkeys(("LYN", "LYSH", "LSN"), "LYS"),
+    **dict.fromkeys(("ARN", "ARGN"), "ARG"),
     "MSE": "MET",
     "NMA": "NME",
 }
+_TERMINAL = {"OT1": "O", "O1": "O", "OT2": "OXT", "O2": "OXT", "OT": "OXT"}  # CHARMM's and GROMOS' oxygens
 
 _ROWS = (
     [(residue, atom) for residue, atoms in CAPS.items() for atom in atoms]
@@ -59,12 +61,12 @@ def canonical(residue: str) -> str:
 def canonical_atom(residue: str, atom: str) -> str:
     """The name in the table of an atom that some programs call otherwise."""
     residue, atom = canonical(residue), atom.strip().upper()
-    if atom in ("OT1", "O1") and residue not in CAPS:
-        return "O"
+    if residue not in CAPS and atom in _TERMINAL and (residue in _SIDE_CHAINS or atom.startswith("OT")):
+        return _TERMINAL[atom]
     return {("NME", "CH3"): "C", ("ILE", "CD"): "CD1"}.get((residue, atom), atom)
 
 
 def number(residue: str, atom: str) -> int:
     """The type of a bead that stands on this atom; ``OTHER`` where the table has no row."""
     name = canonical_atom(residue, atom)
-    return TABLE["ANY", "OXT"] if name in ("OXT", "OT2") else TABLE.get((canonical(residue), name), OTHER)
+    return TABLE["ANY", "OXT"] if name == "OXT" else TABLE.get((canonical(residue), name), OTHER)

@@ -75,6 +75,7 @@ class Provenance:
         extrapolation: summary of how new the frames are to the model that made them.
         training_notes: what the training of that model warned of.
         trained_on: fingerprints of some of the frames that it was trained on (``fingerprints.sketch``).
+        contents: what of the topology is mapped and what is left out, in words.
         notes: anything else.
     """
 
@@ -105,6 +106,7 @@ class Provenance:
     extrapolation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training_notes: tuple[str, ...] = ()
     trained_on: tuple[int, ...] = ()
+    contents: tuple[str, ...] = ()
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -135,7 +137,17 @@ class Provenance:
         """The inverse of ``to_dict``, after a round trip through JSON; reads what earlier versions wrote, too."""
         given = {name: value for name, value in _renewed(dict(values)).items() if value is not None}
         named = {name: given.pop(name) for name in FIELDS & given.keys()}
-        for name in ("trajectories", "replicas", "ladders", "blocks_of", "too_close", "training_notes", "trained_on"):
+        listed = (
+            "trajectories",
+            "replicas",
+            "ladders",
+            "blocks_of",
+            "too_close",
+            "training_notes",
+            "trained_on",
+            "contents",
+        )
+        for name in listed:
             if name in named:
                 named[name] = tuple(named[name])
         named["quarantined"] = tuple(Quarantined(**entry) for entry in named.get("quarantined", ()))

@@ -54,8 +54,10 @@ class Mapping:
 
 
 def builder(text: str) -> Callable[[Any], Mapping]:
-    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``."""
+    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``."""
     name, options = registry.parse(text)
+    if name.replace("+", "_") in registry.kinds("mappings"):
+        name = name.replace("+", "_")
     build = registry.builder("mappings", name)
     return lambda topology: build(topology, **options)
 

@@ -13,7 +13,7 @@ from cgsurrogate.core.frames import Frames
 
 
 def mapping_builder(text: str) -> Callable[[Any], Any]:
-    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``."""
+    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``."""
     from cgsurrogate.data import mapping
 
     return mapping.builder(text)

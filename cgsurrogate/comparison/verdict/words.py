@@ -70,7 +70,7 @@ def _joined(texts: Iterable[str], count: int) -> str:
 
 def _differing(f: Finding) -> str:
     text = f"{f.name} {amount(f.value, f.unit, signed=True)}" if math.isfinite(f.value) else f.name
-    if f.family == "surfaces" and ":" in f.text:  # a place on a surface, with both amounts
+    if f.family == "surfaces" and ":" in f.text and not f.text.startswith("worst"):  # a place, with both amounts
         text = f.text.partition(";")[0]
     if f.family == "populations":
         text = (

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mdtraj import Topology as Topology
 
 REACH = 3  # bonds: CA, C, N, CA
+ACIDS = {"HXT": "OXT", "HOXT": "OXT", "HO": "O"}  # hydrogens of a neutral C-terminus, and what they are bonded to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +89,42 @@ def required(residue: Any, names: tuple[str, ...]) -> list[Group]:
     return [Group(name, (present[name],)) for name in names]
 
 
+def side_chain(residue: Any) -> tuple[int, ...]:
+    """The heavy atoms of a residue beyond its backbone and its terminal oxygens."""
+    backbone = {"N", "CA", "C", "O", "OXT"}
+    return tuple(
+        atom.index
+        for atom in residue.atoms
+        if is_heavy(atom) and bead_types.canonical_atom(residue.name, atom.name) not in backbone
+    )
+
+
+def carbonyls_first(topology: Topology) -> Topology:
+    """The topology with O for the carbonyl of a neutral C-terminus and OXT for its hydroxyl, however they were named.
+
+    So that O is a carbonyl in every residue; files differ in which of the two oxygens carries the hydrogen.
+    """
+    atoms = list(topology.atoms)
+    protonated = {a for pair in bonds(topology).tolist() for a, b in (pair, pair[::-1]) if is_hydrogen(atoms[b])}
+    swapped: dict[int, str] = {}
+    for residue in topology.residues:
+        names = {bead_types.canonical_atom(residue.name, atom.name): atom.index for atom in residue.atoms}
+        first, last = names.get("O"), names.get("OXT")
+        if first in protonated and last is not None and last not in protonated and {"CA", "C"} <= names.keys():
+            swapped |= {int(first or 0): "OXT", last: "O"}
+    if not swapped:
+        return topology
+    renamed = topology.copy()
+    for index, name in swapped.items():
+        renamed.atom(index).name = name
+    return renamed
+
+
+def is_heavy(atom: Any) -> bool:
+    """Neither a hydrogen nor a virtual site."""
+    return not is_hydrogen(atom) and atom.element is not None and atom.element.mass > 0
+
+
 def is_hydrogen(atom: Any) -> bool:
     return atom.element is not None and atom.element.atomic_number == 1
 
@@ -98,6 +135,13 @@ def bonds(topology: Topology) -> np.ndarray:
         topology = topology.copy()
         topology.create_standard_bonds()
     pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
+    bonded = {i for pair in pairs for i in pair}
+    for residue in topology.residues:  # the templates of some readers do not know the acid of a neutral C-terminus
+        names = {atom.name: atom.index for atom in residue.atoms}
+        for hydrogen in ACIDS.keys() & names.keys():
+            oxygen = names.get(ACIDS[hydrogen])
+            if names[hydrogen] not in bonded and oxygen is not None and "CA" in names:
+                pairs.add((min(oxygen, names[hydrogen]), max(oxygen, names[hydrogen])))
     return np.array(sorted(pairs), int).reshape(-1, 2)
 
 

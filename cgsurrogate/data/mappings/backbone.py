@@ -11,6 +11,7 @@ NAMES = ("N", "CA", "C", "O")
 
 def build(topology: _atom_groups.Topology) -> Mapping:
     """Backbone and CB of every residue of every protein chain, in the order N, CA, CB, C, O."""
+    topology = _atom_groups.carbonyls_first(topology)
     groups = []
     for residue in _atom_groups.protein_residues(topology):
         if _atom_groups.is_cap(residue):

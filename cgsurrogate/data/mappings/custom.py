@@ -12,6 +12,7 @@ the selection touches. What follows a ``#`` is a comment::
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 from cgsurrogate.core import filesystem
@@ -69,8 +70,21 @@ def _groups(topology: _atom_groups.Topology, text: str, inside: set[int]) -> lis
     if not chosen:
         raise ValueError(f"{match['selection']!r} selects no atom of the protein; check names against the topology")
     if not match["each"]:
+        _warn_if_wide(topology, match, chosen)
         return [_atom_groups.Group(match["name"], tuple(chosen))]
     residues: dict[int, list[int]] = {}
     for i in chosen:
         residues.setdefault(topology.atom(i).residue.index, []).append(i)
     return [_atom_groups.Group(match["name"], tuple(atoms)) for atoms in residues.values()]
+
+
+def _warn_if_wide(topology: _atom_groups.Topology, match: re.Match[str], chosen: list[int]) -> None:
+    """One bead of atoms of several residues is rarely meant."""
+    residues = {topology.atom(i).residue.index for i in chosen}
+    if len(residues) > 1:
+        name, selection = match["name"], match["selection"]
+        warnings.warn(
+            f"{name} = {selection} makes one bead of {len(chosen)} atoms in {len(residues)} residues, at their centre "
+            f"of mass; for one bead in every residue write: each {name} = {selection}",
+            stacklevel=4,
+        )
