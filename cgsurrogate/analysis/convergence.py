@@ -13,9 +13,10 @@ from cgsurrogate.analysis.free_energy.divergences import jensen_shannon
 from cgsurrogate.analysis.free_energy.surfaces import Grid, normalised
 from cgsurrogate.analysis.results import Convergence, Starts
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.core.statistics import Blocks, kish
+from cgsurrogate.core.statistics import Blocks, kish, statistical_inefficiency
 
 SPLITS = 200
+PROBE = 200_000  # frames that the statistical inefficiency is taken from
 MOST_FRAMES = 400_000  # evenly spaced frames are enough for histograms of halves
 ENDS = (0.1, 0.9)  # quantiles of the reference
 LEAST_REPLICAS = 10  # fewer have no correlation between starts and later frames to speak of
@@ -51,6 +52,15 @@ def effective(frames: Frames, cut: Blocks) -> float:
     """About how many independent frames: (sum w)^2 / sum w^2 over the statistical inefficiency (Kish 1965)."""
     count = len(frames) if frames.weights is None else kish(frames.weights)
     return count / max(cut.inefficiency, 1.0)
+
+
+def inefficiency(frames: Frames, projected: np.ndarray) -> float:
+    """Frames for each independent one, by the first two columns of a projection (T, D)."""
+    stride = max(1, len(frames) // PROBE)
+    pieces = [projected[run][::stride, :2] for run in frames.runs]
+    ends = np.cumsum([len(p) for p in pieces])
+    runs = tuple(slice(int(end) - len(p), int(end)) for end, p in zip(ends, pieces, strict=True))
+    return stride * statistical_inefficiency(np.concatenate(pieces), runs)
 
 
 def ends(values: np.ndarray, frames: Frames) -> tuple[float, float]:

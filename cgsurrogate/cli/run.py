@@ -37,6 +37,13 @@ EXAMPLE = "pentalanine"
     help="Of the force field, beside noise contrast; likelihood: after it, in place of fine-tuning.",
 )
 @_options.setting(StudySettings, "--network", help="Kind of network, name:key=value.")
+@_options.setting(
+    StudySettings,
+    "--prior",
+    "priors",
+    multiple=True,
+    help="Prior term of the force field; repeatable, in place of all.",
+)
 @_options.setting(StudySettings, "--stepper", help="Kind of stepper, name:key=value.")
 @_options.setting(StudySettings, "--held-out", type=float, help="Share of the runs that only judge.")
 @_options.setting(StudySettings, "--replicas", type=click.IntRange(min=1), help="Simulated side by side.")
@@ -52,6 +59,20 @@ EXAMPLE = "pentalanine"
     "--fine-tune/--no-fine-tune",
     help="In the larger part of the force field's training: telling data from its own equilibrium.",
 )
+@_options.setting(
+    StudySettings,
+    "--state",
+    "states",
+    multiple=True,
+    metavar="NAME=CONDITION",
+    help='A state of your own, "folded=RMSD<0.2", as for compare; two or more give free-energy differences, rates.',
+)
+@_options.setting(
+    StudySettings, "--cv", "cvs", multiple=True, metavar="KIND", help="A further collective variable, as for compare."
+)
+@_options.setting(
+    StudySettings, "--published", multiple=True, metavar="NAME", help="The metrics of a paper, as for compare."
+)
 @click.option(
     "--ns-per-day", type=float, help="How fast the simulation that made the input was, to compare speeds with."
 )
@@ -61,7 +82,8 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
     """Map, train a force field and a time-stepper, simulate both, compare with held-out runs, report.
 
     Without -s and -f it uses the embedded example. The same command again continues where it was stopped, or says that
-    it is done.
+    it is done. With more --minutes the stepper learns on, the force field anew; the earlier results are kept in
+    OUT/earlier.
     """
     from cgsurrogate.workflows import study
 
@@ -70,7 +92,7 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
     identity, load = _source(inputs, options["example"], options["ns_per_day"])
     _options.log_folder = out
     with progress(quiet) as update:
-        comparison = study.run(load, identity, out, settings, sources=_files(inputs), report=update)
+        comparison = study.run(load, identity, out, settings, sources=_files(inputs), report=update, say=click.echo)
     click.echo(comparison.table())
     click.echo(f"\n{comparison.summary()}\n")
     for warning in comparison.warnings:

@@ -27,12 +27,11 @@ from cgsurrogate.comparison.verdict.judge import Question, judge
 from cgsurrogate.comparison.verdict.times import with_times
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.core.statistics import Blocks, blocks, groups, statistical_inefficiency
+from cgsurrogate.core.statistics import Blocks, blocks, groups
 
 REFERENCE, TRAINING = "reference", "training runs"
 MARKOV, SHUFFLED = "Markov state model", "independent draws"
 SAMPLE = 300
-PROBE = 200_000  # frames that the statistical inefficiency is taken from
 Report = Callable[[str], None]
 
 
@@ -267,12 +266,7 @@ class _Work:
         return blocks(frames.lengths, self._inefficiency(name), groups(frames))
 
     def _inefficiency(self, name: str) -> float:
-        frames, values = self.frames[name], self.projected[name]
-        stride = max(1, len(frames) // PROBE)
-        pieces = [values[run][::stride, :2] for run in frames.runs]
-        ends = np.cumsum([len(p) for p in pieces])
-        runs = tuple(slice(int(end) - len(p), int(end)) for end, p in zip(ends, pieces, strict=True))
-        return stride * statistical_inefficiency(np.concatenate(pieces), runs)
+        return convergence.inefficiency(self.frames[name], self.projected[name])
 
 
 def _same_molecule(name: str, frames: Frames, reference: Frames) -> None:

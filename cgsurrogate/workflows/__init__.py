@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         with_speed,
         with_speeds,
     )
+    from cgsurrogate.workflows.inspection import foresight, inspect, inspect_files
     from cgsurrogate.workflows.samplers import make_propagator
     from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
     from cgsurrogate.workflows.splits import contents, make_split, split
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = [
     "contents",
     "describe",
+    "foresight",
+    "inspect",
+    "inspect_files",
     "load_ensembles",
     "load_example",
     "load_reference",
@@ -45,7 +49,7 @@ __all__ = [
 ]
 
 
-FILES = ("compare", "corrections", "inputs", "samplers", "simulate", "splits", "train")
+FILES = ("compare", "corrections", "inputs", "inspection", "samplers", "simulate", "splits", "train")
 
 
 def __getattr__(name: str) -> Any:

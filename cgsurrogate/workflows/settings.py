@@ -24,11 +24,13 @@ class StudySettings:
         lag: ps of one jump of the stepper; None: chosen from the data.
         objective: of the force field, beside noise contrast.
         network: kind of network, name:key=value.
+        priors: prior terms of the force field, each name:key=value.
         stepper: kind of stepper, name:key=value.
         held_out: share of the runs that only judge.
         replicas: simulated side by side.
         pivot: pivot moves of the force field, N:STEPS; "0" for plain dynamics.
         fine_tune: whether the larger part of the force field's training tells data from its own equilibrium.
+        states, cvs, published: as in ``ComparisonSettings``; the variables beside the usual ones.
         seed: of all that is random.
     """
 
@@ -36,11 +38,15 @@ class StudySettings:
     lag: float | None = None
     objective: str = EnergySettings.objective
     network: str = EnergySettings.network
+    priors: tuple[str, ...] = EnergySettings.priors
     stepper: str = StepperSettings.stepper
     held_out: float = 0.34
     replicas: int = 200
     pivot: str = "10:5"
     fine_tune: bool = EnergySettings.fine_tune
+    states: tuple[str, ...] = ()
+    cvs: tuple[str, ...] = ()
+    published: tuple[str, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -5,17 +5,17 @@ Every step leaves a finished folder and is not done again; a run that was stoppe
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cgsurrogate import workflows
+from cgsurrogate.analysis.kinetics import state_definitions
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.comparison.settings import ComparisonSettings
-from cgsurrogate.core import filesystem
+from cgsurrogate.comparison.variables import build_cvs, build_published
+from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.core.interrupts import watching
 from cgsurrogate.core.worker_processes import Task, run_tasks
@@ -26,8 +26,11 @@ from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.parallel import cores
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
+from cgsurrogate.workflows.inspection import WEIGHTED, foresight
 from cgsurrogate.workflows.provenance import hashes, provenance
 from cgsurrogate.workflows.settings import StudySettings
+from cgsurrogate.workflows.splits import Split, split
+from cgsurrogate.workflows.study_folder import RECORD, grow, log, record_of, refuse_other, renamed
 
 Update = Callable[[str, float | None, str], None]
 """Takes what is being done, the share of it that is done (None: not known), and a word on it."""
@@ -36,7 +39,7 @@ FRAMES_PER_REPLICA = 200
 BRANCHES = ("force field", "time-stepper")
 FOLDERS = {"force field": ("force-field", "force-field-simulation"), "time-stepper": ("stepper", "stepper-rollout")}
 TRAIN_SHARE, SIMULATE_SHARE = 0.5, 0.25  # of the budget; the rest is for reading, comparing and drawing
-RENAMED = {"turns": "pivot"}  # settings of folders that are older than a name
+PLAN = "split.txt"  # what was said before the training
 
 
 def silent(label: str, fraction: float | None, text: str = "") -> None:
@@ -51,33 +54,42 @@ def run(
     *,
     sources: Sequence[Path] = (),
     report: Update = silent,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
-    """Do all of it, or what is left of it, in ``out``.
+    """Do all of it, or what is left of it, in ``out``; with more minutes than before, what these can improve.
 
     Args:
         load: gives the reference frames; called only where the folder does not hold them yet.
         identity: names the input, so that another one is refused.
         sources: input files, whose sha256 is recorded.
+        say: gets lines to be read before the training: what is trained on, what is held out, what that can show.
 
     Raises:
         ValueError: the folder belongs to another input or other settings.
         Stopped: a signal came; the same call continues.
     """
     out = Path(out)
-    record = {"input": identity, "settings": dataclasses.asdict(settings)}
-    _refuse_other(out, record)
-    if (out / "report.html").exists():
+    record = record_of(identity, settings)
+    fewer = refuse_other(out, record)
+    if fewer is None and (out / "report.html").exists():
         report("run", 1.0, "already done")
         return Comparison.load(out / "comparison")
-    frames = None
+    frames, made = None, None
     if not (out / "reference" / MANIFEST).exists():
         frames = load(lambda done, total: report("reading", done / total if total else None, f"{done:,} frames"))
-        frames.split(settings.held_out, settings.seed)  # refuses what cannot be split, before anything is written
+        made = split(frames, settings.held_out, settings.seed)  # refuses what cannot be split, or compared as wished,
+        _refuse_unknown(made.held, settings)  # before anything is written
     out.mkdir(parents=True, exist_ok=True)
     with filesystem.locked(out):
-        if frames is not None:
-            _keep(frames, out, settings, {**record, **provenance(), "sha256": hashes(sources)})
+        if fewer is not None:
+            grow(out, fewer, settings.minutes)
+        if frames is not None and made is not None:
+            lines = _before(made, settings.seed, report)
+            _keep(frames, made, lines, out, {**record, **provenance(), "sha256": hashes(sources)})
         report("reading", 1.0, "")
+        if (out / PLAN).exists():
+            for line in (out / PLAN).read_text().splitlines():
+                say(line)
         _train_and_simulate(out, settings, report)
         _compare(out, settings, report)
         draw(out, report)
@@ -85,44 +97,41 @@ def run(
     return Comparison.load(out / "comparison")
 
 
-def log(out: Path, text: str) -> None:
-    """A line with the time in the log of a folder."""
-    with open(out / "log.txt", "a") as handle:
-        handle.write(f"{datetime.datetime.now().isoformat(timespec='seconds')} {text}\n")
+def _refuse_unknown(held: Frames, settings: StudySettings) -> None:
+    """Priors, variables, states and published metrics that there are none of, before an hour of training."""
+    for text in settings.priors:
+        registry.builder("priors", registry.parse(text)[0])
+    if settings.cvs or settings.states or settings.published:
+        cvs = build_cvs(held, (*ComparisonSettings().cvs, *settings.cvs))
+        states = state_definitions.parse_all(settings.states)
+        state_definitions.check_variables(states, [label for cv in cvs for label in cv.labels])
+        build_published(held, settings.published)
 
 
-def _keep(frames: Frames, out: Path, settings: StudySettings, record: dict[str, Any]) -> None:
+def _before(made: Split, seed: int, report: Update) -> list[str]:
+    """What is to be read before the training, a line each."""
+    first = [f"weighted frames: {WEIGHTED}"] if made.kept.weights is not None else []
+    report("inspecting", 0.0, "what the held-out part can show")
+    try:
+        told = [f"the verdict {line}" if line.startswith("would") else line for line in foresight(made, seed)]
+    except ValueError as error:  # a molecule without slow variables
+        told = [f"what the verdict can show is not known beforehand: {error}"]
+    report("inspecting", 1.0, "")
+    return [*first, str(made), *(f"note: {note}" for note in made.notes), *told]
+
+
+def _keep(frames: Frames, made: Split, lines: list[str], out: Path, record: dict[str, Any]) -> None:
     """Write the frames and their two parts; the record of the run comes last."""
-    kept, held = frames.split(settings.held_out, settings.seed)
-    kept.save(out / "training")
-    held.save(out / "held-out")
+    made.kept.save(out / "training")
+    made.held.save(out / "held-out")
     frames.save(out / "reference")
-    filesystem.write_json(out / "run.json", record)
+    filesystem.write_text(out / PLAN, "\n".join(lines) + "\n")
+    filesystem.write_json(out / RECORD, record)
     log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
+    for line in lines:
+        log(out, line)
     if noise := frames.provenance.mean_square_force:
         log(out, force_aggregation.sentence(dict(noise)))
-
-
-def _refuse_other(out: Path, record: dict[str, Any]) -> None:
-    """Another input or other settings on the same folder: show the difference, touch nothing."""
-    if not (out / "run.json").exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ValueError(f"{out} exists and is not a run folder; choose another folder with -o")
-        return
-    before = filesystem.read_json(out / "run.json")
-    before["settings"] = _renamed(before["settings"])
-    changed = [
-        f"{part} {key}: {before[part].get(key)} there, {value} now"
-        for part in ("input", "settings")
-        for key, value in record[part].items()
-        if before[part].get(key) != value
-    ]
-    if changed:
-        raise ValueError(f"{out} was made differently ({'; '.join(changed)}); choose another folder with -o")
-
-
-def _renamed(settings: dict[str, Any]) -> dict[str, Any]:
-    return {RENAMED.get(key, key): value for key, value in settings.items()}
 
 
 def _compare(out: Path, settings: StudySettings, report: Update) -> None:
@@ -133,7 +142,12 @@ def _compare(out: Path, settings: StudySettings, report: Update) -> None:
             {name: _simulated(out, name) for name in BRANCHES},
             out / "comparison",
             training=Frames.load(out / "training"),
-            settings=ComparisonSettings(seed=settings.seed),
+            settings=ComparisonSettings(
+                cvs=(*ComparisonSettings().cvs, *settings.cvs),
+                states=settings.states,
+                published=settings.published,
+                seed=settings.seed,
+            ),
             report=functools.partial(report, "comparing"),
         )
     report("comparing", 1.0, "")
@@ -154,7 +168,7 @@ def _simulated(out: Path, name: str) -> Frames:
 
 def draw(out: Path, report: Update = silent) -> None:
     """Write report.html and figures/ of a compared run, anew where they are there."""
-    record = filesystem.read_json(out / "run.json")
+    record = filesystem.read_json(out / RECORD)
     report("drawing", 0.0, "")
     workflows.make_report(
         out / "comparison",
@@ -223,7 +237,11 @@ def _train(
         stepper = StepperSettings(stepper=settings.stepper, lag=settings.lag, **budget)
         return workflows.make_stepper(training, out, stepper, report=report)
     energy = EnergySettings(
-        objective=settings.objective, network=settings.network, fine_tune=settings.fine_tune, **budget
+        objective=settings.objective,
+        network=settings.network,
+        priors=settings.priors,
+        fine_tune=settings.fine_tune,
+        **budget,
     )
     return workflows.make_energy(training, out, energy, report=report)
 
@@ -234,7 +252,7 @@ def _length(path: Path, model: Model, training: Frames, settings: StudySettings,
     Kept in a file, so that a continued run agrees.
     """
     if path.exists():
-        return _renamed(filesystem.read_json(path))
+        return renamed(filesystem.read_json(path))
     pivot = settings.pivot if not model.is_stepper and can_pivot(model.beads) else None
     propagator = workflows.make_propagator(model, SamplerSettings(pivot=pivot), frames=training)
     speed = workflows.steps_per_second(propagator, training, settings.replicas)

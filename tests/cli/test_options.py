@@ -31,6 +31,7 @@ BEHIND = {  # command -> the function behind it
     "example": "data.examples.write_example",
     "reference": "data.generation.openmm.generate",
     "map": "data.read.read",  # and then the method save of the frames
+    "inspect": "workflows.inspect",
     "split": "workflows.make_split",
     "train energy": "workflows.make_energy",
     "train stepper": "workflows.make_stepper",
@@ -163,6 +164,8 @@ def record(path: str, words: list[str], monkeypatch) -> str:
 
     for place in {*READING, *LOADING} - {behind}:
         replace(place)
+    if behind == "workflows.inspect":  # which files without faults reach
+        monkeypatch.setattr("cgsurrogate.workflows.inspect_files", lambda *_: SimpleNamespace(wrong=()))
     if behind == "models.extrapolation_scores.add_extrapolation":  # then its figures are listed
         scored = SimpleNamespace(extrapolation=np.ones((9, 2)), beads=SimpleNamespace(residues=(0, 0), names="AB"))
         monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.add_extrapolation", lambda *_: scored)

@@ -1,0 +1,87 @@
+"""What the folder of a study knows of itself: its input and settings, and what becomes of it with more minutes."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from cgsurrogate.core import filesystem
+from cgsurrogate.training.state import CHECKPOINT, METRICS
+from cgsurrogate.workflows.settings import StudySettings
+
+RECORD = "run.json"
+EARLIER = "earlier"
+RENAMED = {"turns": "pivot"}  # settings of folders that are older than a name
+MADE = ("force-field*", "stepper*", "comparison", "figures", "report.html", "metrics.json")  # what the budget decides
+
+
+def record_of(identity: dict[str, Any], settings: StudySettings) -> dict[str, Any]:
+    """Input and settings as JSON gives them back."""
+    made: dict[str, Any] = json.loads(json.dumps({"input": identity, "settings": dataclasses.asdict(settings)}))
+    return made
+
+
+def refuse_other(out: Path, record: dict[str, Any]) -> float | None:
+    """Another input or other settings on the same folder: show the difference, touch nothing.
+
+    Returns:
+        The minutes that the folder had, where there are more now; else None.
+    """
+    if not (out / RECORD).exists():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ValueError(f"{out} exists and is not a run folder; choose another folder with -o")
+        return None
+    before = filesystem.read_json(out / RECORD)
+    usual = record_of({}, StudySettings())["settings"]  # of settings that are younger than the folder
+    before["settings"] = usual | renamed(before["settings"])
+    changed = {
+        (part, key): (before[part].get(key), value)
+        for part in ("input", "settings")
+        for key, value in record[part].items()
+        if before[part].get(key) != value
+    }
+    minutes = changed.get(("settings", "minutes"))
+    if len(changed) == 1 and minutes is not None and minutes[1] > minutes[0]:
+        return float(minutes[0])
+    if changed:
+        said = "; ".join(f"{part} {key}: {there} there, {now} now" for (part, key), (there, now) in changed.items())
+        more = "; only --minutes may grow" if minutes is not None else ""
+        raise ValueError(f"{out} was made differently ({said}); choose another folder with -o{more}")
+    return None
+
+
+def renamed(settings: dict[str, Any]) -> dict[str, Any]:
+    """With the names of today."""
+    return {RENAMED.get(key, key): value for key, value in settings.items()}
+
+
+def grow(out: Path, before: float, minutes: float) -> None:
+    """Set aside what was made in fewer minutes, in ``earlier``; data and their split stay.
+
+    The time-stepper keeps the state of its training, and goes on from there. The force field learns anew, since the
+    later part of its training rests on the first. May be stopped at any place, and called again.
+    """
+    old = out / EARLIER / f"{before:g}-minutes"
+    old.mkdir(parents=True, exist_ok=True)
+    for pattern in MADE:
+        for path in sorted(out.glob(pattern)):
+            if not (old / path.name).exists():
+                path.rename(old / path.name)
+    (out / "stepper").mkdir(exist_ok=True)
+    for name in (CHECKPOINT, METRICS):
+        if (old / "stepper" / name).exists():
+            shutil.copyfile(old / "stepper" / name, out / "stepper" / name)
+    record = filesystem.read_json(out / RECORD)
+    record["settings"]["minutes"] = minutes
+    filesystem.write_json(out / RECORD, record)
+    log(out, f"{minutes:g} minutes in place of {before:g}: what was made in these is in {old.relative_to(out)}")
+
+
+def log(out: Path, text: str) -> None:
+    """A line with the time in the log of a folder."""
+    with open(out / "log.txt", "a") as handle:
+        handle.write(f"{datetime.datetime.now().isoformat(timespec='seconds')} {text}\n")
