@@ -95,6 +95,9 @@ class Stub:
     def keys(self) -> tuple[()]:
         return ()
 
+    def __iter__(self):
+        return iter(())
+
 
 def plain(value) -> str:
     """Text that is the same for the same arguments: functions have none."""

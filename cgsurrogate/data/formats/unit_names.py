@@ -48,8 +48,8 @@ def energy(text: str) -> float:
 def force(text: str) -> float:
     """kJ/mol/nm in one unit of force, however it is written.
 
-    >>> force("kilocalorie/mole/angstrom"), force("kJ mol-1 nm-1"), force("kJ/(mol*nm)")
-    (41.84, 1.0, 1.0)
+    >>> force("kJ mol-1 nm-1"), force("kJ/(mol*nm)"), round(force("kilocalorie/mole/angstrom"), 6)
+    (1.0, 1.0, 41.84)
     """
     words = _words(text)
     match words:
