@@ -181,7 +181,7 @@ def aggregated(
         taken = window[::every]
         part = np.concatenate([piece for piece, _ in reader.blocks(forces.runs[number], atoms, taken)])
         share = np.ones(len(part)) if weights is None else np.asarray(weights[number][np.array(taken)], float)
-        good = np.isfinite(part).all((1, 2)) & np.isfinite(share)  # others are refused where they are mapped
+        good = (np.abs(part) < validation.STRONGEST).all((1, 2)) & np.isfinite(share)  # others are refused when mapped
         rows.append((part[good], share[good], np.flatnonzero(good) >= max(1, len(part) * 4 // 5)))
     sample, share, last = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     about = forces.described(float(np.sqrt(np.mean(sample.astype(float) ** 2)))) if len(sample) else {}
@@ -206,7 +206,7 @@ def mapped(reader: Reader, mapping: Mapping, structure: Any, forces: AtomicForce
     for run, window in zip(forces.runs, windows, strict=True):
         start = done
         for piece, _ in reader.blocks(run, used, window):
-            validation.finite(run.name, piece, window[done - start :], labels, "forces")
+            validation.possible(run.name, piece, window[done - start :], labels)
             made[done : done + len(piece)] = few.forces(piece)
             done += len(piece)
         if done - start != len(window):

@@ -11,6 +11,7 @@ from cgsurrogate.data.formats.sources import Source
 TYPICAL = 0.15  # nm, a bond between heavy atoms
 LONGEST = 0.25  # nm, in a structure that is whole
 BROKEN = 0.5  # nm, at any time: beyond every vibration
+STRONGEST = 1e6  # kJ/mol/nm on an atom of a simulation that goes on
 
 
 def runs(found: Sequence[Source], atoms: int, dt: float | None) -> float:
@@ -72,6 +73,18 @@ def finite(name: str, array: np.ndarray, frames: range, labels: Sequence[str], w
         raise ValueError(
             f"{name}: {what} are not finite, first in frame {frames[frame]}, atom {labels[atom]}; "
             "leave those frames out"
+        )
+
+
+def possible(name: str, forces: np.ndarray, frames: range, labels: Sequence[str]) -> None:
+    """(n, A, 3) kJ/mol/nm: finite, and not beyond what an atom can feel; a damaged file has any number."""
+    finite(name, forces, frames, labels, "forces")
+    largest = np.abs(forces).max(-1)
+    if largest.max() > STRONGEST:
+        frame, atom = map(int, np.unravel_index(int(largest.argmax()), largest.shape))
+        raise ValueError(
+            f"{name}: a force of {largest[frame, atom]:.3g} kJ/mol/nm in frame {frames[frame]} on atom {labels[atom]} "
+            "is beyond what an atom can feel; is the file damaged, or the unit wrong?"
         )
 
 

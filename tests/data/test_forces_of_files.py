@@ -221,6 +221,25 @@ def test_a_file_with_forces_that_is_cut_short_is_one_line(name, lost, peptide_pd
     assert name in refused(peptide_pdb, path)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e9])
+def test_a_force_that_no_atom_can_feel_is_refused(value, peptide_pdb, atoms, forces, tmp_path):
+    forces[7, 8, 1] = value
+    write_trr(tmp_path / "t.trr", atoms, forces)
+    text = refused(peptide_pdb, tmp_path / "t.trr")
+    assert "frame 7" in text and "ALA2-CA" in text
+
+
+def test_a_file_is_known_by_its_content_where_its_name_says_nothing(peptide, peptide_pdb, atoms, forces, tmp_path):
+    """As those of Amber: mdcrd and mdfrc."""
+    write_netcdf(tmp_path / "mdcrd", atoms * 10, forces / KCAL)
+    write_netcdf(tmp_path / "mdfrc.1", None, forces / KCAL)
+    expected = CA(peptide.topology)
+    given = Input(peptide_pdb, [tmp_path / "mdcrd"], 300, forces=[tmp_path / "mdfrc.1"], aggregate="basic")
+    frames = read(given, CA)
+    np.testing.assert_allclose(frames.positions, expected.positions(atoms), atol=1e-6)
+    np.testing.assert_allclose(frames.forces, expected.forces(forces), rtol=1e-5, atol=0.02)
+
+
 def test_a_periodic_box_in_h5md_makes_molecules_whole(peptide, peptide_pdb, atoms, forces, tmp_path):
     wrapped = (atoms + 0.7) % 3.0
     for moving in (True, False):

@@ -43,6 +43,22 @@ class Header:
     force_unit: str | None = None
 
 
+MAGIC = {
+    b"CDF\x01": "netcdf",
+    b"CDF\x02": "netcdf",
+    b"CDF\x05": "netcdf",
+    struct.pack(">i", 1993): "trr",
+    struct.pack(">i", 1995): "xtc",
+    struct.pack(">i", 2023): "xtc",
+}
+
+
+def by_content(path: Path) -> str | None:
+    """The kind of a binary file whose name does not say it, such as Amber's ``mdcrd``; None for others."""
+    with open(path, "rb") as handle:
+        return MAGIC.get(handle.read(4))
+
+
 def header(path: Path, kind: str) -> Header:
     """Scan a file.
 

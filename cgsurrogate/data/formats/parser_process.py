@@ -21,6 +21,7 @@ import numpy as np
 
 KINDS = {".xtc": "xtc", ".trr": "trr", ".dcd": "dcd", ".nc": "netcdf", ".ncdf": "netcdf", ".netcdf": "netcdf"}
 KINDS |= {".h5": "hdf5", ".hdf5": "hdf5", ".h5md": "hdf5"}  # of mdtraj, or H5MD: their content says which
+ENDINGS = {"xtc": ".xtc", "trr": ".trr", "dcd": ".dcd", "netcdf": ".nc"}  # by which mdtraj knows its parsers
 CHUNK_BYTES = 32 << 20
 MEMORY = 16 << 30  # bytes of address space; a damaged header may ask for more than there is
 
@@ -101,7 +102,7 @@ def _netcdf_forces(path: str, frames: range, size: int, atoms: np.ndarray) -> It
 def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.ndarray) -> Iterator[Block]:
     from mdtraj.formats.registry import FormatRegistry
 
-    with FormatRegistry.fileobjects[Path(path).suffix.lower()](path) as handle:
+    with FormatRegistry.fileobjects[ENDINGS[kind]](path) as handle:
         if first:
             handle.seek(first)
         done = first

@@ -18,11 +18,12 @@ import numpy as np
 import cgsurrogate
 from cgsurrogate.core import filesystem
 from cgsurrogate.data.formats import arrays, compressed, unit_names
-from cgsurrogate.data.formats.headers import Header, header
+from cgsurrogate.data.formats.headers import Header, by_content, header
 from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
 
 SILENCE = 600  # s without an answer from the parser
 SILENT = subprocess.DEVNULL
+TEXT = (".pdb", ".cif", ".gro")  # formats that bring their own topology
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -94,7 +95,8 @@ def sources(spec: str | Path | Source, topology: Any, length_unit: str | None = 
             dataclasses.replace(one, name=one.name.replace(str(inner), str(path)), path=inner, folder=folder)
             for one in found
         ]
-    kind = KINDS.get(path.suffix.lower())
+    own = path.suffix.lower()
+    kind = KINDS.get(own) or (None if own in TEXT else by_content(path))
     if kind is None:
         return [_parsed_here(path, topology)]
     return [_of_header(str(path), _described(path) if kind == "hdf5" else header(path, kind), path, length_unit)]
@@ -164,7 +166,7 @@ def _parsed_here(path: Path, topology: Any) -> Source:
     import mdtraj
 
     try:
-        own = path.suffix.lower() in (".pdb", ".cif", ".gro")
+        own = path.suffix.lower() in TEXT
         found = mdtraj.load(str(path), **({} if own else {"top": topology}))
     except Exception as error:  # parsers raise whatever they meet
         raise ValueError(f"{path} cannot be read as a trajectory ({filesystem.first_line(error)})") from None
