@@ -64,6 +64,7 @@ def test_where_nothing_could_be_judged_more_data_are_asked_for():
     assert found[-1] == "hold out more (--held-out), or add about 20 ns"
 
 
+@pytest.mark.slow
 def test_an_inspection_counts_what_a_chain_does():
     frames = walks(3000, 3000, 3000, 3000)
     said = workflows.inspect(frames, 0.34).sections
