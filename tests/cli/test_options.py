@@ -162,6 +162,7 @@ def record(path: str, words: list[str], monkeypatch) -> str:
 
     for place in {*READING, *LOADING} - {behind}:
         replace(place)
+    monkeypatch.setattr("cgsurrogate.data.contents.mirror_words", lambda _: ())  # looks at what was read
     if behind == "models.extrapolation_scores.add_extrapolation":  # then its figures are listed
         scored = SimpleNamespace(extrapolation=np.ones((9, 2)), beads=SimpleNamespace(residues=(0, 0), names="AB"))
         monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.add_extrapolation", lambda *_: scored)
