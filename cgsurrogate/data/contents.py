@@ -130,8 +130,8 @@ def _disulfides(topology: Any, mapping: Mapping) -> list[str]:
     names = _few([f"{a}-{b}" for a, b in bridges])
     if all(tuple(sorted((bead.get(a.index, -1), bead.get(b.index, -1)))) in held for a, b in bridges):
         return [
-            f"disulfide {names}: held by a bond of beads, which closes a ring; bonds and angles in it are kept, but "
-            "moves that turn a dihedral leave the ring as it is"
+            f"disulfide {names}: held by a bond of beads, which closes a ring; a force field keeps it, Monte Carlo "
+            "moves leave the ring as it is, and a time-stepper, built on a tree of bonds, does not hold the closing one"
         ]
     return [f"disulfide {names}: no bond of beads holds it in this mapping; only a network can keep it closed"]
 
