@@ -140,9 +140,10 @@ def test_a_fit_of_other_frames_starts_from_the_types_again():
 @pytest.mark.parametrize(
     "means, width, periodic, expected",
     [
-        ([0.0, 0.1, 0.2, 0.3], 0.1, False, [0, 0, 0, 0]),  # a gradual change is one kind
+        ([0.0, 0.06, 0.12, 0.18], 0.1, False, [0, 0, 0, 0]),  # a gradual change is one kind
         ([0.0, 1.0, 0.0, 1.0], 0.1, False, [0, 1, 0, 1]),
-        ([0.0, 0.3, 0.0], 0.2, False, [0, 0, 0]),  # below two standard deviations
+        ([0.0, 0.15, 0.0], 0.2, False, [0, 0, 0]),  # below one standard deviation
+        ([0.0, 0.3, 0.0], 0.2, True, [0, 0, 0]),  # below two, of what turns
         ([-3.1, 3.1, -3.0], 0.1, True, [0, 0, 0]),  # across the seam
         ([-3.1, 3.1, 0.0, 1.5], 0.1, True, [0, 0, 1, 2]),
         ([-2.0, 2.0], 0.1, True, [0, 1]),  # left and right hand

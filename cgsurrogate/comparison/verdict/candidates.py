@@ -18,7 +18,6 @@ from cgsurrogate.comparison.verdict.permutation import (
     filtered,
     standard_error,
     standardised,
-    unfiltered,
 )
 from cgsurrogate.comparison.verdict.samples import Pair
 from cgsurrogate.core.frames import Frames
@@ -130,7 +129,7 @@ def _worst(
     )  # fmt: skip
 
 
-def _amounts(scores: np.ndarray, labels: Labels, name: str) -> tuple[Member, float, float]:
+def amounts(scores: np.ndarray, labels: Labels, name: str) -> tuple[Member, float, float]:
     """Block scores of a filter: its member, the share of a whole damage that was found, and its standard error."""
     signed = labels.differences(scores[:, None])[:, 0]
     return Member(name, np.abs(signed)), float(signed[0]), standard_error(scores, labels.counts)
@@ -149,7 +148,7 @@ def shape(blocks: BlockMeans, labels: Labels, rng: np.random.Generator) -> list[
         scores = filtered(blocks.values, blocks.directions[key], rng)
         if scores is None:
             continue
-        member, share, error = _amounts(scores, labels, title)
+        member, share, error = amounts(scores, labels, title)
         found.append(Candidate("shape", title, (member,), unit, kind, amount, share, error, 1.0, tolerance=tolerance))
     return found
 
@@ -255,52 +254,3 @@ def _by_filter(
         return []
     signed = labels.differences(permutation.standardised(np.stack(every, 1))[0])
     return [Member(title, np.abs(signed).max(1))]
-
-
-def kinetics(pair: Pair, landscape: Landscape, labels: Labels, rng: np.random.Generator) -> list[Candidate]:
-    """All rates, and those of the slow motions, by a filter for rates half as fast again; and any other of them."""
-    blocks = observables.kinetics(pair, landscape)
-    if not len(blocks.names):
-        return []
-    found = []
-    for title, kinds in (("rates of torsions", ("torsion",)), ("slow rates", ("slow",))):
-        chosen = blocks.of(*kinds)
-        if not chosen.any():
-            continue
-        found += _of_rates(pair, title, blocks.values[:, chosen], blocks.directions["rates"][chosen], labels, rng)
-    return found
-
-
-def _of_rates(
-    pair: Pair, title: str, values: np.ndarray, direction: np.ndarray, labels: Labels, rng: np.random.Generator
-) -> list[Candidate]:
-    """By a matched filter and by none; the amount is that of whichever is further from its null."""
-    both = []
-    for name, scores in ((title, filtered(values, direction, rng)), (f"{title}, all", unfiltered(values, direction))):
-        if scores is None:
-            continue
-        member, share, error = _amounts(scores, labels, name)
-        wide = math.sqrt(_between_runs(pair, scores[: pair.first.count]))
-        member.values[0] /= wide
-        beyond = float(member.values[0] / np.quantile(member.values[1:], 0.95))
-        both.append((beyond, member, share, error * wide, wide))
-    if not both:
-        return []
-    both.sort(key=lambda one: -one[0])
-    _, _, share, error, wide = both[0]
-    members = tuple(one[1] for one in both)
-    size = observables.STRETCH
-    return [Candidate("kinetics", title, members, "x", "factor", size, share, error, wide, tolerance="rates")]
-
-
-def _between_runs(pair: Pair, scores: np.ndarray) -> float:
-    """How much more the means of the reference's runs vary than its blocks explain (ratio of variances), at least 1."""
-    _, run = np.unique(pair.first.run_of_block, return_inverse=True)
-    size = np.bincount(run)
-    runs, count = len(size), len(scores)
-    if runs < 2 or count - runs < 1:
-        return 1.0
-    means = np.bincount(run, scores) / size
-    within = float(((scores - means[run]) ** 2).sum()) / (count - runs)
-    between = float((size * (means - scores.mean()) ** 2).sum()) / (runs - 1)
-    return max(1.0, between / within) if within > 0 else 1.0

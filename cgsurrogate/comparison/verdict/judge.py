@@ -11,7 +11,7 @@ import numpy as np
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, FAMILIES, NOT_APPLICABLE, UNKNOWN, Finding, Judgement
 from cgsurrogate.comparison.settings import Tolerances
 from cgsurrogate.comparison.thermodynamics import Surfaces
-from cgsurrogate.comparison.verdict import candidates, learned, permutation, samples, surface_figures, words
+from cgsurrogate.comparison.verdict import candidates, learned, permutation, rates, samples, surface_figures, words
 from cgsurrogate.comparison.verdict.candidates import ENDS, Candidate
 from cgsurrogate.comparison.verdict.permutation import Labels, Tested
 from cgsurrogate.comparison.verdict.samples import Pair
@@ -75,7 +75,7 @@ def judge(
         ]
         found["populations"] = candidates.populations(pair, states, blocks, labels, rng)
         if pair.physical:
-            found["kinetics"] = candidates.kinetics(pair, landscape, labels, rng)
+            found["kinetics"] = rates.kinetics(pair, landscape, labels, rng)
     return _decided(found, pair, question)
 
 

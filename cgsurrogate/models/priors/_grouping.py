@@ -3,15 +3,18 @@
 Terms whose beads have the same types share parameters, as they should where chemistry is the same. It is not always:
 the C-O bond of a protonated C-terminus is 5 standard deviations longer than that of a carbonyl, and the improper of a D
 residue has the other sign. The means of the terms of a kind, sorted, are parted wherever two neighbours lie further
-apart than ``APART`` standard deviations of one term (single linkage). Two normal distributions of equal size have two
-maxima only beyond 2 standard deviations, so that what is parted could not have been told by one hump.
+apart than so many standard deviations of one term (single linkage). For torsions and impropers these are two
+(``APART``): two normal distributions of equal size have two maxima only beyond that. For bonds and angles it is one
+(``STIFF_APART``): their means are known far better than that from any run, and the C-terminus of a pentapeptide, whose
+CA-C bond is 1.3 and whose CA-C-O angle 1.6 standard deviations from those of the same residue inside, kept much of that
+error when they were pooled.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-APART = 2.0  # standard deviations of a term, pooled over the terms of the kind
+APART, STIFF_APART = 2.0, 1.0  # standard deviations of a term, pooled over the terms of the kind
 
 
 def groups(values: np.ndarray, share: np.ndarray, periodic: bool, least: float) -> np.ndarray:
@@ -24,13 +27,14 @@ def groups(values: np.ndarray, share: np.ndarray, periodic: bool, least: float) 
     """
     means, variances = circular_moments(values, share) if periodic else moments(values, share)
     width = max(float(np.mean(variances)) ** 0.5, least)
+    apart = (APART if periodic else STIFF_APART) * width
     order = np.argsort(means)
-    gaps = np.diff(means[order]) > APART * width
+    gaps = np.diff(means[order]) > apart
     found = np.empty(len(means), int)
     found[order] = np.append(0, np.cumsum(gaps))
     if periodic and means.max() - means.min() > 0:
         around = means.min() + 2 * np.pi - means.max()
-        if not around > APART * width:  # the last and the first are neighbours, too
+        if not around > apart:  # the last and the first are neighbours, too
             found[found == found.max()] = 0
     first = list(dict.fromkeys(found.tolist()))
     return np.array([first.index(group) for group in found.tolist()])
