@@ -40,7 +40,7 @@ class Mean(TorsionStepper):
         self.trunk = DenseEncoder(self.context_inputs, self.width, self.blocks)
         self.last = nn.Linear(self.width, self.count + self.zmatrix.size)
 
-    def _begin(self, codes: Tensor, weights: Tensor) -> None:
+    def _begin(self, codes: Tensor, weights: Tensor, moves: object) -> None:
         self.closest.zero_()  # there is no other draw to take
 
     def _context(self, now: Tensor, lag: Tensor, memory: Tensor | None) -> Tensor:

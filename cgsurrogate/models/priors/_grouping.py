@@ -3,7 +3,7 @@
 Terms whose beads have the same types share parameters, as they should where chemistry is the same. It is not always:
 the C-O bond of a protonated C-terminus is 5 standard deviations longer than that of a carbonyl, and the improper of a D
 residue has the other sign. The means of the terms of a kind, sorted, are parted wherever two neighbours lie further
-apart than so many standard deviations of one term (single linkage). For torsions and impropers these are two
+apart than so many standard deviations of one term (single linkage). For impropers these are two
 (``APART``): two normal distributions of equal size have two maxima only beyond that. For bonds and angles it is one
 (``STIFF_APART``): their means are known far better than that from any run, and the C-terminus of a pentapeptide, whose
 CA-C bond is 1.3 and whose CA-C-O angle 1.6 standard deviations from those of the same residue inside, kept much of that

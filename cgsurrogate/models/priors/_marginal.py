@@ -28,17 +28,21 @@ from cgsurrogate.models.priors._kinds import KindPrior, pooled
 
 WORST_MISFIT = 0.3  # of cumulative distributions, above which a form does not follow the data
 
+LEAST_FRAMES = 200  # fewer of one conformation have means apart by chance
+
 
 class MarginalPrior(KindPrior):
     """A Boltzmann inversion of one coordinate a term.
 
-    Class attributes: ``what``, the name of the terms; ``periodic``; ``kernel``, the least width that a distribution is
+    Class attributes: ``what``, the name of the terms; ``periodic``; ``parted``, whether terms of one type whose
+    means lie apart get kinds of their own; ``kernel``, the least width that a distribution is
     resolved to; ``bounds`` and ``power`` of the volume element of a coordinate that is not periodic.
     """
 
     marginal = True
     what: ClassVar[str]
     periodic: ClassVar[bool] = False
+    parted: ClassVar[bool] = True
     kernel: float
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     power: ClassVar[int] = 0
@@ -95,6 +99,8 @@ class MarginalPrior(KindPrior):
 
     def _tell_apart(self, values: np.ndarray, share: np.ndarray, kT: float) -> list[str]:
         """Part kinds whose terms have means apart; words on those that one fit could not have spanned."""
+        if not self.parted or len(values) < LEAST_FRAMES:
+            return []
         index, refined, count, bad = self.index.numpy(), np.empty(len(self.rows), int), 0, dict[int, float]()
         for kind, name in enumerate(self.names):
             terms = np.flatnonzero(index == kind)
