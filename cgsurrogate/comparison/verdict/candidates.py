@@ -35,7 +35,7 @@ class Candidate:
 
     Attributes:
         members: figures that it rests on; the first one carries the amount.
-        kind: how a share becomes an amount in ``unit``, see ``amount_of``; "visits" and "none" have none.
+        kind: how a share becomes an amount in ``unit``, see ``amount``; "visits" and "told" have none.
         size: the amount of one whole damage, which is a share of 1.
         share, error: what was found, as a share of a whole damage, and its standard error.
         per: share for one unit of the first member's figure.

@@ -15,7 +15,7 @@ from cgsurrogate.comparison.verdict import candidates, learned, permutation, rat
 from cgsurrogate.comparison.verdict.candidates import ENDS, Candidate
 from cgsurrogate.comparison.verdict.permutation import Labels, Tested
 from cgsurrogate.comparison.verdict.samples import Pair
-from cgsurrogate.comparison.verdict.visits import Visits
+from cgsurrogate.comparison.verdict.visits import POWER, Visits
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import statistical_inefficiency
 
@@ -25,7 +25,6 @@ LEAST_RUNS, LEAST_KINETIC_BLOCKS = 3, 7  # of the reference, for kinetics
 GEOMETRY_BLOCKS = 8  # fewer slow blocks than that, and geometry gets blocks of its own, shorter ones
 GEOMETRY_FRAMES = 4000  # that the memory of the geometry is measured on
 NEGLIGIBLE = 0.2  # of the tolerance: an error that is certain, and that small, is no difference
-POWER = 0.8416  # standard normal quantile of 80 %
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -51,7 +51,6 @@ class Landscape:
     projected: np.ndarray
     states: dict[str, np.ndarray]
     macrostates: np.ndarray | None
-    split: int
 
     def density_of(self, values: np.ndarray) -> np.ndarray:
         """(t, Q) torsions -> (t, terms) log density, by the same table."""
@@ -95,7 +94,6 @@ def learn(pair: Pair, rng: np.random.Generator) -> Landscape:
         projected,
         states,
         macro,
-        len(pair.first.frames),
     )
 
 

@@ -18,9 +18,9 @@ from cgsurrogate.comparison.ensemble import Ensemble
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, UNKNOWN, Finding, Judgement
 from cgsurrogate.comparison.verdict import words
 from cgsurrogate.comparison.verdict.candidates import ENDS
+from cgsurrogate.comparison.verdict.visits import POWER
 
 WIDE = 1.96  # standard errors at the ends of a 95 % interval
-POWER = 0.8416
 
 
 def with_times(judged: Judgement, reference: Ensemble, own: Ensemble, tolerance: float = 1.5) -> Judgement:
