@@ -49,15 +49,19 @@ class Visits(Result):
     events: np.ndarray
 
 
-def visits(labels: np.ndarray, count: int, frames: Frames) -> Visits:
-    """Visits from (T,) numbers of the states of frames in time order, negative for none."""
-    ends = np.cumsum(frames.lengths)
-    starts = ends - frames.lengths
+def stretches(labels: np.ndarray, frames: Frames) -> np.ndarray:
+    """Frames at which a stretch of one label begins; none crosses runs."""
     new = np.empty(len(labels), bool)
     new[0] = True
     np.not_equal(labels[1:], labels[:-1], out=new[1:])
-    new[starts] = True
-    first = np.flatnonzero(new)
+    new[np.cumsum(frames.lengths) - frames.lengths] = True
+    return np.flatnonzero(new)
+
+
+def visits(labels: np.ndarray, count: int, frames: Frames) -> Visits:
+    """Visits from (T,) numbers of the states of frames in time order, negative for none."""
+    first, ends = stretches(labels, frames), np.cumsum(frames.lengths)
+    starts = ends - frames.lengths
     stop = np.append(first[1:], len(labels))
     good = labels[first] >= 0
     first, stop = first[good], stop[good]

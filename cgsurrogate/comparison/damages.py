@@ -62,12 +62,17 @@ def density_terms(count: int, pairs: Sequence[tuple[int, int]]) -> tuple[tuple[t
     return terms, np.array([1.0] * len(pairs) + [1.0 - times[k] for k in single])
 
 
+def angle_bins(values: np.ndarray) -> np.ndarray:
+    """Angles in radian -> numbers of bins of 10 degrees."""
+    return np.asarray(np.minimum(((values + np.pi) / (2 * np.pi) * BINS).astype(int), BINS - 1))
+
+
 def log_densities(values: np.ndarray, terms: Sequence[tuple[int, ...]], weights: np.ndarray) -> np.ndarray:
     """(T, Q) angles -> (T, terms) log density, in bins of 10 degrees, of the columns that each term names."""
     from scipy.ndimage import gaussian_filter
 
     found = np.empty((len(values), len(terms)))
-    bins = np.minimum(((values + np.pi) / (2 * np.pi) * BINS).astype(int), BINS - 1)
+    bins = angle_bins(values)
     for k, columns in enumerate(terms):
         flat = np.ravel_multi_index(tuple(bins[:, list(columns)].T), (BINS,) * len(columns))
         table = np.bincount(flat, weights, minlength=BINS ** len(columns)).reshape((BINS,) * len(columns))

@@ -44,13 +44,8 @@ class DwellTimes(Result):
 
 def dwell_times(labels: np.ndarray, frames: Frames) -> DwellTimes:
     """Dwells from (T,) numbers of cores, -1 for none; never across runs, and from the first core of a run on."""
-    ends = np.cumsum(frames.lengths)
+    first, ends = events.stretches(labels, frames), np.cumsum(frames.lengths)
     starts = ends - frames.lengths
-    new = np.empty(len(labels), bool)
-    new[0] = True
-    np.not_equal(labels[1:], labels[:-1], out=new[1:])
-    new[starts] = True
-    first = np.flatnonzero(new)
     first = first[labels[first] >= 0]
     run = np.searchsorted(ends, first, side="right")
     state = labels[first].astype(np.int64)

@@ -8,13 +8,13 @@ permutation test stays exact.
 from __future__ import annotations
 
 import dataclasses
-import math
+import functools
 
 import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
 from cgsurrogate.analysis.kinetics import markov_model
-from cgsurrogate.comparison.damages import BINS, density_terms, log_densities
+from cgsurrogate.comparison.damages import BINS, angle_bins, density_terms, log_densities
 from cgsurrogate.comparison.verdict.samples import Pair
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
@@ -52,16 +52,21 @@ class Landscape:
     states: dict[str, np.ndarray]
     macrostates: np.ndarray | None
 
+    @functools.cached_property
+    def _tables(self) -> list[np.ndarray]:
+        """The log density of every bin of each term; the lowest that was seen where nothing was."""
+        bins, tables = angle_bins(self.values), []
+        for column, term in zip(self.log_density.T, self.terms, strict=True):
+            table = np.full((BINS,) * len(term), column.min())
+            table[tuple(bins[:, list(term)].T)] = column
+            tables.append(table)
+        return tables
+
     def density_of(self, values: np.ndarray) -> np.ndarray:
         """(t, Q) torsions -> (t, terms) log density, by the same table."""
-        bins = np.minimum(((self.values + np.pi) / (2 * np.pi) * BINS).astype(int), BINS - 1)
-        own = np.minimum(((values + np.pi) / (2 * np.pi) * BINS).astype(int), BINS - 1)
-        found = np.empty((len(values), len(self.terms)))
-        for k, columns in enumerate(self.terms):
-            shape = (BINS,) * len(columns)
-            table = np.full(math.prod(shape), self.log_density[:, k].min())
-            table[np.ravel_multi_index(tuple(bins[:, list(columns)].T), shape)] = self.log_density[:, k]
-            found[:, k] = table[np.ravel_multi_index(tuple(own[:, list(columns)].T), shape)]
+        bins, found = angle_bins(values), np.empty((len(values), len(self.terms)))
+        for k, (table, term) in enumerate(zip(self._tables, self.terms, strict=True)):
+            found[:, k] = table[tuple(bins[:, list(term)].T)]
         return found
 
 
