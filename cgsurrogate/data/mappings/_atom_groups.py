@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,15 @@ def by_name(residue: Any) -> dict[str, int]:
             )
         names[name] = atom.index
     return names
+
+
+def of_residues(topology: Topology, groups: Callable[[Any], list[Group]]) -> Mapping:
+    """A mapping from the groups of every residue of every protein chain, in order; of caps all heavy atoms."""
+    topology, found = carbonyls_first(topology), list[Group]()
+    for residue in protein_residues(topology):
+        cap = is_cap(residue)
+        found += required(residue, bead_types.CAPS[bead_types.canonical(residue.name)]) if cap else groups(residue)
+    return build_mapping(topology, found)
 
 
 def required(residue: Any, names: tuple[str, ...]) -> list[Group]:

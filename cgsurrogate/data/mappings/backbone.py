@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cgsurrogate.core import bead_types
+from typing import Any
+
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 
@@ -11,12 +12,9 @@ NAMES = ("N", "CA", "C", "O")
 
 def build(topology: _atom_groups.Topology) -> Mapping:
     """Backbone and CB of every residue of every protein chain, in the order N, CA, CB, C, O."""
-    topology = _atom_groups.carbonyls_first(topology)
-    groups = []
-    for residue in _atom_groups.protein_residues(topology):
-        if _atom_groups.is_cap(residue):
-            groups += _atom_groups.required(residue, bead_types.CAPS[bead_types.canonical(residue.name)])
-        else:
-            side = ("CB",) if "CB" in _atom_groups.by_name(residue) else ()
-            groups += _atom_groups.required(residue, (*NAMES[:2], *side, *NAMES[2:]))
-    return _atom_groups.build_mapping(topology, groups)
+
+    def groups(residue: Any) -> list[_atom_groups.Group]:
+        side = ("CB",) if "CB" in _atom_groups.by_name(residue) else ()
+        return _atom_groups.required(residue, (*NAMES[:2], *side, *NAMES[2:]))
+
+    return _atom_groups.of_residues(topology, groups)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cgsurrogate.core import bead_types
+from typing import Any
+
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
 
@@ -11,15 +12,12 @@ NAME = "SC"
 
 def build(topology: _atom_groups.Topology) -> Mapping:
     """In the order N, CA, SC, C, O; glycine has no SC. A side chain of one heavy atom (alanine) stays a CB."""
-    topology = _atom_groups.carbonyls_first(topology)
-    groups = []
-    for residue in _atom_groups.protein_residues(topology):
-        if _atom_groups.is_cap(residue):
-            groups += _atom_groups.required(residue, bead_types.CAPS[bead_types.canonical(residue.name)])
-            continue
+
+    def groups(residue: Any) -> list[_atom_groups.Group]:
         nitrogen, alpha, *carbonyl = _atom_groups.required(residue, ("N", "CA", "C", "O"))
         side = _atom_groups.side_chain(residue)
         names = [topology.atom(i).name for i in side]
         beads = [_atom_groups.Group("CB" if names == ["CB"] else NAME, side)] if side else []
-        groups += [nitrogen, alpha, *beads, *carbonyl]
-    return _atom_groups.build_mapping(topology, groups)
+        return [nitrogen, alpha, *beads, *carbonyl]
+
+    return _atom_groups.of_residues(topology, groups)
