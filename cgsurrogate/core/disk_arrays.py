@@ -30,7 +30,7 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32, folder: Path | None =
     size = int(np.prod(shape)) * kind.itemsize
     if size > IN_MEMORY:
         with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=_existing(folder)) as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, and not a crash when it is filled
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, not a crash later
             return np.memmap(file, kind, "r+", shape=shape)
     return np.empty(shape, kind)
 
@@ -73,10 +73,10 @@ def taken(array: Any, parts: Sequence[slice]) -> Any:
 
 
 def release(array: Any) -> None:
-    """Let go of the pages of a mapped array that is only read; they are read again when they are next looked at."""
-    pages = getattr(array.array if isinstance(array, Parts) else array, "_mmap", None)
-    mode = getattr(array.array if isinstance(array, Parts) else array, "mode", "")
-    if pages is not None and mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+    """Let go of the pages of a mapped array; they are read again when they are next looked at."""
+    mapped = array.array if isinstance(array, Parts) else array
+    pages = getattr(mapped, "_mmap", None)
+    if pages is not None and mapped.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)
 
 
