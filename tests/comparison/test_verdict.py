@@ -251,3 +251,11 @@ def test_a_tolerance_of_the_user_decides_what_agrees(truth):
         Tolerances.parse(["warmth=3"])
     with pytest.raises(ValueError, match="above 1"):
         Tolerances.parse(["rates=0.5"])
+
+
+def test_permutations_dealt_in_parts_are_those_dealt_at_once():
+    masks = Labels.drawn((7, 12), np.random.default_rng(3), 130).masks
+    order = np.argsort(np.random.default_rng(3).random((130, 19)), 1)[:, :7]
+    expected = np.zeros((130, 19), np.float32)
+    np.put_along_axis(expected, order, 1.0, 1)
+    assert np.array_equal(masks[1:], expected) and np.array_equal(masks[0], np.arange(19) < 7)
