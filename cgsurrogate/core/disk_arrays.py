@@ -74,7 +74,7 @@ def taken(array: Any, parts: Sequence[slice]) -> Any:
 
 def release(array: Any) -> None:
     """Let go of the pages of a mapped array; they are read again when they are next looked at."""
-    mapped = array.array if isinstance(array, Parts) else array
+    mapped: Any = array.array if isinstance(array, Parts) else array
     pages = getattr(mapped, "_mmap", None)
     if pages is not None and mapped.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)
@@ -105,7 +105,7 @@ class Parts(np.lib.mixins.NDArrayOperatorsMixin):
         self.dtype, self.ndim = array.dtype, array.ndim
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __getitem__(self, key: Any) -> Any:
         first, *rest = key if isinstance(key, tuple) else (key,)
