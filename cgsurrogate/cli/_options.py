@@ -24,6 +24,24 @@ quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
 
 
+def _trusted(_context: click.Context, _option: click.Parameter, files: tuple[Path, ...]) -> None:
+    from cgsurrogate.core import registry
+
+    for path in files:
+        registry.trust(path)
+
+
+trust = click.option(
+    "--trust",
+    multiple=True,
+    type=PATH,
+    metavar="FILE.py",
+    expose_value=False,
+    callback=_trusted,
+    help="Run this Python file where a stored model or stored frames name it as their kind.",
+)
+
+
 def setting(settings: type[Any], *flags: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """An option for the field of a settings dataclass that its flag names; the default is that of the field."""
     named = [flag for flag in flags if not flag.startswith("-")] or [flag for flag in flags if flag.startswith("--")]

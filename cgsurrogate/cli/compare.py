@@ -82,6 +82,7 @@ from cgsurrogate.comparison.settings import ComparisonSettings
 )
 @_options.out_folder
 @_options.setting(ComparisonSettings, "--seed", type=click.IntRange(min=0), help="Random seed.")
+@_options.trust
 @_options.quiet
 def command(
     reference: Path,

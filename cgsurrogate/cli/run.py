@@ -77,6 +77,7 @@ EXAMPLE = "pentalanine"
     "--ns-per-day", type=float, help="How fast the simulation that made the input was, to compare speeds with."
 )
 @_options.seed
+@_options.trust
 @_options.quiet
 def command(out: Path, quiet: bool, **options: Any) -> None:
     """Map, train a force field and a time-stepper, simulate both, compare with held-out runs, report.

@@ -69,6 +69,8 @@ def run(
         Stopped: a signal came; the same call continues.
     """
     out = Path(out)
+    for kind in (settings.network, settings.stepper, *settings.priors):
+        registry.trust(kind)  # the models of this run name it too
     record = record_of(identity, settings)
     fewer = refuse_other(out, record)
     if fewer is None and (out / "report.html").exists():
