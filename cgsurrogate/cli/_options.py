@@ -186,11 +186,12 @@ def read_input(
 
 
 def fresh(folder: Path, manifest: str, force: bool) -> None:
-    """Refuse to overwrite a finished result unless told to."""
+    """Refuse to overwrite a finished result unless told to, and what is no result of this command in any case."""
+    from cgsurrogate.core import filesystem
+
+    filesystem.refuse_foreign(folder, manifest, "training.json" if manifest == "model.json" else manifest)
     if (folder / manifest).exists() and not force:
         raise click.ClickException(f"{folder} is already complete; give --force to replace it, or another folder")
-    if folder.exists() and not folder.is_dir():
-        raise click.ClickException(f"{folder} is a file; give another folder")
 
 
 def one_thread() -> None:

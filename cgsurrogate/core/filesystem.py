@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+CHECKED = b"cgsurrogate sha256 "  # before the digest of what follows
+_verified: set[tuple[Any, ...]] = set()
 
 
 class Busy(RuntimeError):
@@ -41,7 +45,13 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def renaming(path: Path, ending: str = "") -> Iterator[Path]:
-    """A temporary path beside ``path``, with this ending, to write to; on success it becomes ``path``."""
+    """A temporary path beside ``path``, with this ending, to write to; on success it becomes ``path``.
+
+    What a writer of ``path`` that was killed has left is removed.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
+        if not _alive(left.name.removeprefix(f".{path.name}.").partition(".")[0]):
+            left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
     try:
         yield temporary
@@ -53,6 +63,16 @@ def renaming(path: Path, ending: str = "") -> Iterator[Path]:
             os.close(descriptor)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 @contextlib.contextmanager
@@ -73,6 +93,30 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+OWNERS = {  # what tells whose folder it is
+    "frames.json": "frames",
+    "simulation.json": "a simulation",
+    "model.json": "a model",
+    "training.json": "a training",
+    "metrics.json": "a comparison",
+    "run.json": "a run",
+}
+
+
+def refuse_foreign(folder: str | os.PathLike[str], *own: str) -> None:
+    """Refuse to write into a folder that holds something else than ``own``, names of files; nothing is touched.
+
+    Raises:
+        ValueError: it does, or it is a file.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give another folder")
+    for name, what in OWNERS.items():
+        if name not in own and (folder / name).exists():
+            raise ValueError(f"{folder} holds {what} ({name}), which is not overwritten; give another folder")
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     try:
         return json.loads(existing(path, "a file").read_text())
@@ -89,6 +133,41 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal digest of a file."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def verify(path: Path, digest: str, remedy: str) -> None:
+    """Compare a file with its sha256, once for each version of it that this process sees.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
+    now = existing(path, "a file").stat()
+    version = (str(path.resolve()), now.st_ino, now.st_size, now.st_mtime_ns, digest)
+    if version in _verified:
+        return
+    if sha256(path) != digest:
+        raise ValueError(f"{path} has changed since it was written (its sha256 is another one); {remedy}")
+    _verified.add(version)
+
+
+def write_checked(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write bytes after a line with their sha256."""
+    with replacing(path) as handle:
+        handle.write(CHECKED + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def read_checked(path: str | os.PathLike[str], remedy: str) -> bytes:
+    """What ``write_checked`` wrote.
+
+    Raises:
+        ValueError: it is anything else; ``remedy`` says what to do.
+    """
+    head, _, content = existing(path, "a file").read_bytes().partition(b"\n")
+    if not head.startswith(CHECKED):
+        raise ValueError(f"{path} is damaged or of an older version; {remedy}")
+    if head[len(CHECKED) :] != hashlib.sha256(content).hexdigest().encode():
+        raise ValueError(f"{path} has changed since it was written (its sha256 is another one); {remedy}")
+    return content
 
 
 @contextlib.contextmanager

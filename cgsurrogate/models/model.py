@@ -130,8 +130,7 @@ def _store(path: Path, tensors: dict[str, Any]) -> dict[str, str]:
 def _restore(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     """The tensors of a file, checked against its sha256."""
     path = folder / Path(entry["file"]).name
-    if filesystem.sha256(path) != entry["sha256"]:
-        raise ValueError(f"{path} has changed since it was written; restore it or train again")
+    filesystem.verify(path, entry["sha256"], "restore it or train again")
     return safetensors.torch.load_file(path)
 
 

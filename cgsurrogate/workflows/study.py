@@ -204,14 +204,15 @@ def _branch(name: str, out: Path, settings: StudySettings, minutes: float, repor
     model_folder, simulation = (out / folder for folder in FOLDERS[name])
     model_folder.mkdir(exist_ok=True)
     with filesystem.locked(model_folder):  # a process of a run that was killed may still be saving
-        if (model_folder / MODEL).exists():
-            model = Model.load(model_folder)
-        else:
-            told = functools.partial(report, f"training {name.removeprefix('time-')}")
-            model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told)
-            told(1.0, "")
-            for line in model.training_notes:
-                log(out, f"{name}: training: {line}")
+        pass
+    if (model_folder / MODEL).exists():
+        model = Model.load(model_folder)
+    else:
+        told = functools.partial(report, f"training {name.removeprefix('time-')}")
+        model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told)
+        told(1.0, "")
+        for line in model.training_notes:
+            log(out, f"{name}: training: {line}")
     told = functools.partial(report, "rolling out stepper" if model.is_stepper else "simulating force field")
     length = _length(simulation.with_name(f"{simulation.name}.json"), model, training, settings, minutes)
     asked = SimulationSettings(

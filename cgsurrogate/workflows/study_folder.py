@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cgsurrogate.core import filesystem
+from cgsurrogate.core.differences import differences, words
 from cgsurrogate.training.state import CHECKPOINT, METRICS
 from cgsurrogate.workflows.settings import StudySettings
 
@@ -38,19 +39,14 @@ def refuse_other(out: Path, record: dict[str, Any]) -> float | None:
     before = filesystem.read_json(out / RECORD)
     usual = record_of({}, StudySettings())["settings"]  # of settings that are younger than the folder
     before["settings"] = usual | renamed(before["settings"])
-    changed = {
-        (part, key): (before[part].get(key), value)
-        for part in ("input", "settings")
-        for key, value in record[part].items()
-        if before[part].get(key) != value
-    }
-    minutes = changed.get(("settings", "minutes"))
+    common = {part: {key: before[part].get(key) for key in record[part]} for part in ("input", "settings")}
+    changed = differences(common, {part: record[part] for part in common})
+    minutes = changed.get("settings.minutes")
     if len(changed) == 1 and minutes is not None and minutes[1] > minutes[0]:
         return float(minutes[0])
     if changed:
-        said = "; ".join(f"{part} {key}: {there} there, {now} now" for (part, key), (there, now) in changed.items())
         more = "; only --minutes may grow" if minutes is not None else ""
-        raise ValueError(f"{out} was made differently ({said}); choose another folder with -o{more}")
+        raise ValueError(f"{out} was made differently ({words(changed)}); choose another folder with -o{more}")
     return None
 
 
