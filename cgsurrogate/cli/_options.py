@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cgsurrogate.core.limits import MOST_SEED
+
 if TYPE_CHECKING:
     from cgsurrogate.core.frames import Frames
 
@@ -19,7 +21,7 @@ log_folder: Path | None = None  # where a traceback is logged, once a run folder
 PATH = click.Path(path_type=Path)
 
 out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
-seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
+seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MOST_SEED), help="Random seed.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
 

@@ -185,3 +185,22 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(folder: str | os.PathLike[str], *own: str) -> Iterator[Path]:
+    """Hold a folder that is made where there is none, and goes again if nothing was put into it.
+
+    Raises:
+        ValueError: it holds something else than ``own``, names of files.
+        Busy: another process writes to it.
+    """
+    folder = Path(folder)
+    refuse_foreign(folder, *own)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder):
+            yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cgsurrogate.core.limits import LARGEST_OPTION
+
 FAMILIES = {  # stored models name families, never folders, so that folders can move
     "mappings": "cgsurrogate.data.mappings",
     "priors": "cgsurrogate.models.priors",
@@ -176,6 +178,9 @@ def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
         ValueError: no such kind, or an option that its ``build`` does not have.
     """
     make = builder(family, name)
+    for key, value in options.items():
+        if isinstance(value, int | float) and not abs(value) <= LARGEST_OPTION:
+            raise ValueError(f"{family} {name!r}: {key} must be finite and at most {LARGEST_OPTION:,}, got {value}")
     try:
         bound = inspect.signature(make).bind(*arguments, **options)
     except TypeError as error:

@@ -33,21 +33,7 @@ def claimed(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> I
         | {name: value for name, value in dataclasses.asdict(settings).items() if name not in BUDGET},
         "frames": {str(k): _about(frames) for k, frames in enumerate(every)},
     }
-    filesystem.refuse_foreign(out, MODEL, RECORD)
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with _held(out, record):
-            yield
-    finally:
-        if not (out / MODEL).exists() and not any(out.rglob(CHECKPOINT)):  # it was not begun
-            (out / RECORD).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                out.rmdir()
-
-
-@contextlib.contextmanager
-def _held(out: Path, record: dict[str, Any]) -> Iterator[None]:
-    with filesystem.locked(out):
+    with filesystem.writing(out, MODEL, RECORD):
         stopped = (out / RECORD).exists() and not (out / MODEL).exists()  # a finished one is replaced, not continued
         if stopped and (changes := differences(filesystem.read_json(out / RECORD), record)):
             raise ValueError(
@@ -55,7 +41,11 @@ def _held(out: Path, record: dict[str, Any]) -> Iterator[None]:
                 "remove it to train anew"
             )
         filesystem.write_json(out / RECORD, record)
-        yield
+        try:
+            yield
+        finally:
+            if not (out / MODEL).exists() and not any(out.rglob(CHECKPOINT)):  # it was not begun
+                (out / RECORD).unlink(missing_ok=True)
 
 
 def _about(frames: Frames) -> dict[str, Any]:
