@@ -37,8 +37,9 @@ def digest(frames: Frames) -> str:
     made = hashlib.sha256(repr((frames.beads, tuple(frames.lengths), frames.dt, frames.temperature)).encode())
     for array in (frames.positions, frames.forces, frames.weights):
         made.update(str(None if array is None else array.shape).encode())
-        for at in range(0, len(frames), PIECE) if array is not None else ():
-            made.update(np.ascontiguousarray(array[at : at + PIECE]).data)
+        if array is not None:
+            for at in range(0, len(array), PIECE):
+                made.update(np.ascontiguousarray(array[at : at + PIECE]).data)
     frames.release()
     return made.hexdigest()
 
