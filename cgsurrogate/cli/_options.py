@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,15 +37,15 @@ def settings_from(settings: type[Any], options: dict[str, Any]) -> Any:
 
 def _expanded(context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[Path, ...]:
     """Paths, with patterns in quotes expanded in the order of their numbers."""
+    from cgsurrogate.core import filesystem
+
     found: list[Path] = []
     for text in given:
-        if Path(text).exists() or not glob.has_magic(text):
-            found.append(Path(text))
-            continue
-        matches = sorted(glob.glob(text), key=natural)
+        matches = filesystem.matching(text)
         if not matches:
             raise click.UsageError(f"no file matches {text!r}", context)
-        click.echo(f"{text}: {len(matches)} file(s), {matches[0]} to {matches[-1]}", err=True)
+        if matches != [text]:
+            click.echo(f"{text}: {len(matches)} file(s), {matches[0]} to {matches[-1]}", err=True)
         found += map(Path, matches)
     return tuple(found)
 
@@ -60,12 +58,6 @@ def _more(context: click.Context, argument: click.Parameter, given: tuple[str, .
     if not before:
         raise click.UsageError(f"unexpected argument {given[0]!r}; trajectories follow -f", context)
     context.params["trajectories"] = (*before, *_expanded(context, argument, given))
-
-
-def natural(text: str) -> list[tuple[int, int | str]]:
-    """Sorts ``run2`` before ``run10``."""
-    pieces = re.split(r"(\d+)", text)
-    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces]
 
 
 def input_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -36,20 +36,21 @@ class Weighted:
         """How many frames of the state itself the weighted frames are worth, by the spread of their weights."""
         return kish(self.weights)
 
-    def weakest(self) -> tuple[float, np.ndarray, np.ndarray]:
-        """The overlap that joins all states at its weakest place, and the numbers of the states on either side of it.
+    def weakest(self) -> tuple[float, int, int]:
+        """The overlap that joins all states at its weakest place, and the numbers of the two states there.
 
         It is the largest limit at which a path of larger overlaps joins every two states; 1 for a single state.
         """
         shared = np.minimum(self.overlap, self.overlap.T)
         side = np.arange(len(shared))
         first, second = np.triu_indices(len(shared), 1)
+        last = (1.0, 0, 0)
         for k in np.argsort(-shared[first, second], kind="stable"):
-            a, b = side[first[k]], side[second[k]]
-            if a != b and len(set(side.tolist())) == 2:
-                return float(shared[first[k], second[k]]), np.flatnonzero(side == a), np.flatnonzero(side == b)
-            side[side == b] = a
-        return 1.0, side, side[:0]
+            a, b = int(first[k]), int(second[k])
+            if side[a] != side[b]:
+                last = (float(shared[a, b]), a, b)
+                side[side == side[b]] = side[a]
+        return last
 
 
 def weights(reduced: np.ndarray, counts: Sequence[int] | np.ndarray, target: np.ndarray) -> Weighted:
