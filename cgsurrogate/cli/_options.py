@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from cgsurrogate.core.frames import Frames
+    from cgsurrogate.data.molecules import Molecule
 
 log_folder: Path | None = None  # where a traceback is logged, once a run folder exists
 
@@ -80,6 +81,7 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 help="ca, backbone, heavy, custom:file=BEADS.txt, or a .py file.",
             ),
+            click.option("--selection", help="Map only residues with an atom of this selection (MDTraj's language)."),
             click.option("-T", "--temperature", type=float, help="Temperature in K."),
             click.option("--dt", type=float, help="Time between frames in ps; overrides what the files state."),
             click.option(
@@ -134,29 +136,36 @@ def read_input(
     **options: Any,
 ) -> Frames:
     """Frames from the options of ``input_options``."""
-    from cgsurrogate import workflows
-    from cgsurrogate.data import contents
-    from cgsurrogate.data.read import Input, read
+    from cgsurrogate.data.molecules import Molecule
+    from cgsurrogate.data.read import Input
 
     if topology is None or not trajectories:
         raise click.UsageError("give a topology with -s and at least one trajectory with -f")
     if temperature is None:
         raise click.UsageError("give the temperature of the simulation in kelvin with -T")
     forces, weights = options.pop("force_files"), options.pop("weight_files")
-    options["no_forces"] = bool(options["no_forces"])
+    options["no_forces"], selection = bool(options["no_forces"]), options.pop("selection")
     given = Input(topology, trajectories, temperature, forces=forces, weights=weights, **options)
-    make, said = workflows.mapping_builder(mapping), list[str]()
+    return read_molecule(Molecule(topology.stem, mapping, temperature, (given,), selection), report)
+
+
+def read_molecule(molecule: Molecule, report: Callable[..., None]) -> Frames:
+    """Frames of a molecule, which know what of it is mapped; that is said on standard error."""
+    from cgsurrogate import workflows
+    from cgsurrogate.data import contents, molecules
+
+    make, said = workflows.mapping_builder(molecule.mapping, molecule.selection), list[str]()
 
     def build(structure: Any) -> Any:
         made = make(structure)
-        said.extend(contents.words(structure, made))
+        said.extend(line for line in contents.words(structure, made) if line not in said)
         return made
 
-    frames = read(given, build, report)
+    frames = molecules.read(molecule, build, report)
     said.extend(contents.mirror_words(frames))
     for line in said:
         click.echo(line, err=True)
-    return frames.with_provenance(mapping=mapping, contents=tuple(said))
+    return frames.with_provenance(mapping=molecule.mapping, contents=tuple(said))
 
 
 def fresh(folder: Path, manifest: str, force: bool) -> None:

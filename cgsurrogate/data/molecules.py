@@ -12,6 +12,7 @@ import numpy as np
 from cgsurrogate.core import mbar, units
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import kish
+from cgsurrogate.data import atomic_forces, force_aggregation
 from cgsurrogate.data import read as reading
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.read import Input, Report, Sampled
@@ -71,7 +72,18 @@ def read(molecule: Molecule, build: Callable[[Any], Mapping], report: Report = l
     return frames
 
 
-def sentence(about: dict[str, Any]) -> str:
+def sentences(frames: Frames) -> list[str]:
+    """What reading found out about weights and forces, a line each."""
+    known = frames.provenance
+    lines = [mbar_sentence(about)] if (about := known.notes.get(NOTE)) else []
+    if about := known.notes.get("atomic_forces"):
+        lines.append(atomic_forces.sentence(about))
+    if known.mean_square_force:
+        lines.append(force_aggregation.sentence(dict(known.mean_square_force)))
+    return lines
+
+
+def mbar_sentence(about: dict[str, Any]) -> str:
     """What MBAR found, in one line."""
     states, (low, names) = about["states"], (about["overlap"], about["between"])
     weak = "" if low >= ENOUGH else f"; it is weak: add simulations between {names[0]} and {names[1]}"
@@ -178,7 +190,7 @@ def _weighted(frames: Frames, groups: list[_Group]) -> Frames:
         "between": [names[a], names[b]],
     }
     if low < ENOUGH:
-        warnings.warn(sentence(about), stacklevel=3)
+        warnings.warn(mbar_sentence(about), stacklevel=3)
     noted = frames.with_provenance(notes={**frames.provenance.notes, NOTE: about})
     return dataclasses.replace(noted, weights=found.weights)
 
@@ -201,27 +213,28 @@ def _states_of_runs(groups: list[_Group]) -> list[_State]:
         count = known.bias.shape[1]
         if len(windows) != runs or not all(0 <= window < count for window in windows):
             raise ValueError(
-                f"{group.bias[0]} holds bias energies of {count} windows, and the {runs} runs of {group.trajectories[0]} "
-                f"are of the windows {windows}; say windows = [...], a number from 0 for each run"
+                f"{group.bias[0]} holds bias energies of {count} windows, and the {runs} runs of "
+                f"{group.trajectories[0]} are of the windows {windows}; say windows = [...], a number from 0 for each run"
             )
         found += [(group.temperature, window) for window in windows]
     return found
 
 
 def _potential(groups: list[_Group], wanted: float) -> np.ndarray:
-    """(T,) kJ/mol, the potential energy without any bias, less its mean; zeros where one temperature makes it cancel."""
+    """(T,) kJ/mol, the potential energy without bias, less its mean; zeros where it cancels, at one temperature."""
     if all(group.temperature == wanted for group, _ in groups):
         return np.zeros(sum(len(known.frames) for _, known in groups))
     parts = []
     for group, known in groups:
         if known.energies is None:
             raise ValueError(
-                f"{group.trajectories[0]} was sampled at {group.temperature:g} K and frames at {wanted:g} K are wanted: "
-                "give the potential energy of every frame of every group, energies = ..., or leave this group out"
+                f"{group.trajectories[0]} was sampled at {group.temperature:g} K, and {wanted:g} K are wanted: give the "
+                "potential energy of every frame of every group, energies = ..., or leave this group out"
             )
-        if known.atoms != groups[0][1].atoms:
+        (first, own), *_ = groups
+        if known.atoms != own.atoms:
             raise ValueError(
-                f"{group.trajectories[0]} has {known.atoms} atoms and {groups[0][0].trajectories[0]} {groups[0][1].atoms}: "
+                f"{group.trajectories[0]} has {known.atoms} atoms and {first.trajectories[0]} {own.atoms}: "
                 "energies of different systems cannot be compared; combine one system by temperature, and leave the "
                 "others out"
             )

@@ -6,16 +6,19 @@ import dataclasses
 import datetime
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cgsurrogate.core import filesystem
 from cgsurrogate.training.state import CHECKPOINT, METRICS
+from cgsurrogate.workflows.provenance import hashes
 from cgsurrogate.workflows.settings import StudySettings
 
 RECORD = "run.json"
 EARLIER = "earlier"
 RENAMED = {"turns": "pivot"}  # settings of folders that are older than a name
+SAID = 3  # differences in a message
 MADE = ("force-field*", "stepper*", "comparison", "figures", "report.html", "metrics.json")  # what the budget decides
 
 
@@ -38,20 +41,39 @@ def refuse_other(out: Path, record: dict[str, Any]) -> float | None:
     before = filesystem.read_json(out / RECORD)
     usual = record_of({}, StudySettings())["settings"]  # of settings that are younger than the folder
     before["settings"] = usual | renamed(before["settings"])
-    changed = {
-        (part, key): (before[part].get(key), value)
-        for part in ("input", "settings")
-        for key, value in record[part].items()
-        if before[part].get(key) != value
-    }
-    minutes = changed.get(("settings", "minutes"))
-    if len(changed) == 1 and minutes is not None and minutes[1] > minutes[0]:
-        return float(minutes[0])
+    changed = [found for part in ("input", "settings") for found in _differences(before[part], record[part], part)]
+    there, now = next(((old, new) for name, old, new in changed if name == "settings minutes"), (None, None))
+    if len(changed) == 1 and now is not None and now > there:
+        return float(there)
     if changed:
-        said = "; ".join(f"{part} {key}: {there} there, {now} now" for (part, key), (there, now) in changed.items())
-        more = "; only --minutes may grow" if minutes is not None else ""
+        said = "; ".join(f"{name}: {old} there, {new} now" for name, old, new in changed[:SAID])
+        more = f"; and {len(changed) - SAID} more" if len(changed) > SAID else ""
+        more += "; only --minutes may grow" if now is not None else ""
         raise ValueError(f"{out} was made differently ({said}); choose another folder with -o{more}")
     return None
+
+
+def _differences(before: Any, now: Any, where: str) -> list[tuple[str, Any, Any]]:
+    """(place, value there, value now) wherever two trees of JSON differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = dict.fromkeys([*before, *now])
+        return [found for key in keys for found in _differences(before.get(key), now.get(key), f"{where} {key}")]
+    nested = isinstance(before, list) and any(isinstance(item, dict) for item in before)
+    if nested and isinstance(now, list) and len(now) == len(before):
+        pairs = enumerate(zip(before, now, strict=True), 1)
+        return [found for number, (old, new) in pairs for found in _differences(old, new, f"{where} {number}")]
+    return [] if before == now else [(where, before, now)]
+
+
+def title(record: dict[str, Any]) -> str:
+    """By which a run is called: its molecule, its example, or the name of its topology."""
+    given = record["input"]
+    return str(given.get("molecule") or given.get("example") or Path(str(given.get("topology", "run"))).stem)
+
+
+def where(sources: Sequence[Path]) -> dict[str, Any]:
+    """The folder that paths of the input are relative to, and the sha256 of its files."""
+    return {"directory": str(Path.cwd()), "sha256": hashes(sources)}
 
 
 def renamed(settings: dict[str, Any]) -> dict[str, Any]:
