@@ -1,4 +1,4 @@
-"""``--config FILE``: a system file, or the ``run.json`` of an earlier run; options on the command line win over both."""
+"""``--config FILE``: a system file, or the ``run.json`` of an earlier run; options given on the command line win."""
 
 from __future__ import annotations
 

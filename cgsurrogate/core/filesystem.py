@@ -43,7 +43,7 @@ def natural(text: object) -> list[tuple[int, int | str]]:
 
 
 def matching(text: str) -> list[str]:
-    """A path that is there or is no pattern, as it is; the files that match a pattern, in the order of their numbers."""
+    """A path that is there or no pattern, as it is; the files that match a pattern, in the order of their numbers."""
     if Path(text).exists() or not glob.has_magic(text):
         return [text]
     return sorted(glob.glob(text), key=natural)

@@ -131,7 +131,8 @@ def molecule(name: str, table: dict[str, Any], base: Path, where: str) -> Molecu
     if "temperature" not in table and len(kelvins) > 1:
         listed = ", ".join(f"{kelvin:g}" for kelvin in sorted(kelvins))
         raise ValueError(f"{where}: groups are at {listed} K; say which is wanted, temperature = ..., above the groups")
-    return Molecule(name, table.get("mapping", MAPPING), float(wanted), tuple(made), table.get("selection"))
+    mapping = _mapping(table.get("mapping", MAPPING), base)
+    return Molecule(name, mapping, float(wanted), tuple(made), table.get("selection"))
 
 
 def described(one: Molecule) -> dict[str, Any]:
@@ -217,6 +218,16 @@ def _paths(key: str, given: list[str], base: Path, where: str) -> list[str]:
             raise FileNotFoundError(f"{where}: no file matches {base / head}, as {key}")
         found += [f"{match}{colon}{rest}" for match in matches]
     return found
+
+
+def _mapping(text: str, base: Path) -> str:
+    """With the file that it names, ``custom:file=beads.txt`` or ``mine.py``, from the folder of the system file."""
+    name, colon, rest = text.partition(":")
+    if name.endswith(".py"):
+        name = str(base / name)
+    items = [item.partition("=") for item in rest.split(",")]
+    moved = [f"{key}={base / value}" if key.strip() == "file" else key + equals + value for key, equals, value in items]
+    return f"{name}{colon}{','.join(moved)}"
 
 
 def _plain(value: Any) -> Any:

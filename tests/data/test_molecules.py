@@ -139,8 +139,9 @@ def test_energies_of_gromacs_come_with_unit_and_times(shifted, peptide, peptide_
 
 
 def test_a_selection_maps_whole_residues_of_all_atoms(peptide):
-    every, some = builder("backbone")(peptide.topology), builder("backbone", "resSeq 3 to 5 and name CA")(
-        peptide.topology
+    every, some = (
+        builder("backbone")(peptide.topology),
+        builder("backbone", "resSeq 3 to 5 and name CA")(peptide.topology),
     )
     names = [f"{residue}" for residue in peptide.topology.residues if 3 <= residue.resSeq <= 5]
     assert len(set(some.beads.residues)) == len(names) == 3 and some.weights.shape[1] == every.weights.shape[1]
