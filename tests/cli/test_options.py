@@ -60,7 +60,7 @@ BASES = {  # in place of the examples
     "run --example": ["run", "-o", "RUN"],
     "run --config": ["run", "-o", "RUN"],
     "run --molecule": ["run", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
-    "map --config": ["map", *["-s", "top.pdb", "-f", "run0.xtc", "-T", "300", "-o", "RUN"]],
+    "map --config": ["map", "-o", "RUN", "--config", "another.toml"],
     "map --molecule": ["map", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
     "kinds": ["kinds", "--check", "mine.py"],
 }
@@ -212,7 +212,8 @@ def told(calls: list[str], progress):
 def test_an_option_reaches_the_function_behind_its_command(path, option, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peptide.pdb").touch()
-    (tmp_path / "system.toml").write_text(SYSTEM if option.name == "config" else TWO)
+    (tmp_path / "another.toml").write_text(SYSTEM)
+    (tmp_path / "system.toml").write_text(f"{SYSTEM}dt = 2" if option.name == "config" else TWO)
     base = BASES.get(f"{path} --{option.name}", BASES.get(path, example(path)))
     with monkeypatch.context() as patch:
         before = record(path, base, patch)
