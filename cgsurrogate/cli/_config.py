@@ -94,9 +94,7 @@ def _loaded(context: click.Context, _option: click.Parameter, path: Path | None)
         system = system_file.load(path)
         context.meta[SYSTEM] = system
         run = system_file.checked(dict(system.run), RUN, f"{path}, [run]")
-        defaults = {
-            key: [value] if RUN[key] == "texts" and isinstance(value, str) else value for key, value in run.items()
-        }
+        defaults = {key: [run[key]] if RUN[key] == "texts" and isinstance(run[key], str) else run[key] for key in run}
     context.default_map = {**(context.default_map or {}), **defaults}
 
 

@@ -83,9 +83,9 @@ EXAMPLE = "pentalanine"
 def command(out: Path, molecule: str | None, quiet: bool, **options: Any) -> None:
     """Map, train a force field and a time-stepper, simulate both, compare with held-out runs, report.
 
-    Without -s and -f, or --config, it uses the embedded example. The same command again continues where it was
-    stopped, or says that it is done. With more --minutes the stepper learns on, the force field anew; the earlier
-    results are kept in OUT/earlier. --config RUN/run.json repeats an earlier run in another folder.
+    Without -s and -f, or --config, it uses the embedded example. The same command again continues where it was stopped,
+    or says that it is done. With more --minutes the stepper learns on, the force field anew; the earlier results are
+    kept in OUT/earlier. --config RUN/run.json with another OUT repeats an earlier run.
     """
     from cgsurrogate.workflows import study
 

@@ -64,7 +64,7 @@ def weights(reduced: np.ndarray, counts: Sequence[int] | np.ndarray, target: np.
     from pymbar import MBAR
 
     counts = np.asarray(counts)
-    mbar = MBAR(np.concatenate([reduced, target[None]]), np.array([*counts, 0]), solver_protocol="robust")
+    mbar = MBAR(np.concatenate([reduced, target[None]]), np.array([*counts, 0]))
     found = mbar.weights()
     own = found[:, :-1]
     return Weighted(found[:, -1] / found[:, -1].sum(), (own.T @ own) * counts)

@@ -173,8 +173,8 @@ def _weighted(frames: Frames, groups: list[_Group]) -> Frames:
     names = [_called(state, states) for state in states]
     if low < NONE:
         raise ValueError(
-            f"nothing joins {names[a]} and {names[b]}, the nearest of two sets of states: they overlap by {low:.1g}, "
-            f"{ENOUGH:g} are needed; simulate between them, or leave one set out"
+            f"nothing joins {names[a]} and {names[b]}, the nearest of two sets of states: they overlap by "
+            f"{low:.1g}, {ENOUGH:g} are needed; simulate between them, or leave one set out"
         )
     if found.effective < FEW:
         raise ValueError(
@@ -214,7 +214,7 @@ def _states_of_runs(groups: list[_Group]) -> list[_State]:
         if len(windows) != runs or not all(0 <= window < count for window in windows):
             raise ValueError(
                 f"{group.bias[0]} holds bias energies of {count} windows, and the {runs} runs of "
-                f"{group.trajectories[0]} are of windows {windows}; say windows = [...], a number from 0 for each run"
+                f"{group.trajectories[0]} are of windows {windows}; say windows = [...], one for each run"
             )
         found += [(group.temperature, window) for window in windows]
     return found
@@ -227,9 +227,10 @@ def _potential(groups: list[_Group], wanted: float) -> np.ndarray:
     parts = []
     for group, known in groups:
         if known.energies is None:
+            kelvins = " and ".join(f"{kelvin:g}" for kelvin in sorted({group.temperature for group, _ in groups}))
             raise ValueError(
-                f"{group.trajectories[0]} was sampled at {group.temperature:g} K, and {wanted:g} K are wanted: give "
-                "the potential energy of every frame of every group, energies = ..., or leave this group out"
+                f"frames were sampled at {kelvins} K, and {wanted:g} K are wanted: give the potential energy of every "
+                f"frame of every group, energies = ...; {group.trajectories[0]} has none"
             )
         (first, own), *_ = groups
         if known.atoms != own.atoms:

@@ -42,13 +42,13 @@ def refuse_other(out: Path, record: dict[str, Any]) -> float | None:
     usual = record_of({}, StudySettings())["settings"]  # of settings that are younger than the folder
     before["settings"] = usual | renamed(before["settings"])
     changed = [found for part in ("input", "settings") for found in _differences(before[part], record[part], part)]
-    there, now = next(((old, new) for name, old, new in changed if name == "settings minutes"), (None, None))
-    if len(changed) == 1 and now is not None and now > there:
-        return float(there)
+    minutes = next(((old, new) for name, old, new in changed if name == "settings minutes"), None)
+    if len(changed) == 1 and minutes is not None and minutes[1] > minutes[0]:
+        return float(minutes[0])
     if changed:
         said = "; ".join(f"{name}: {old} there, {new} now" for name, old, new in changed[:SAID])
         more = f"; and {len(changed) - SAID} more" if len(changed) > SAID else ""
-        more += "; only --minutes may grow" if now is not None else ""
+        more += "; only --minutes may grow" if minutes is not None else ""
         raise ValueError(f"{out} was made differently ({said}); choose another folder with -o{more}")
     return None
 

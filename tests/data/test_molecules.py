@@ -105,7 +105,10 @@ def test_groups_at_one_temperature_are_put_together(shifted, dipeptide_pdb, tmp_
     frames = read(Molecule("both", "ca", COLD, (weighted, plain[1])), CA)
     assert frames.probabilities[:30].sum() == pytest.approx(10 / 50)  # ten effective frames, and forty
     for other, message in (
-        (shifted("hot", well(rng, HOT, 1, 30), HOT), "sampled at 360 K, and 300 K are wanted: give the potential"),
+        (
+            shifted("hot", well(rng, HOT, 1, 30), HOT),
+            "sampled at 300 and 360 K, and 300 K are wanted: give the potential",
+        ),
         (Input(plain[1].topology, plain[1].trajectories, COLD, dt=2.0), "2 and 1 ps apart"),
     ):
         with pytest.raises(ValueError, match=message):
