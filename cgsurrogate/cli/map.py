@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +36,7 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
     described = _config.molecules(options, molecule)
     several = len(described) > 1
     _options.fresh(out, frame_sets.MANIFEST if several else "frames.json", force)
-    with progress(quiet) as update:
+    with progress(quiet) as update, _whole(out) if several else contextlib.nullcontext():
         for one in described or (None,):
             label = f"reading {one.name}" if one is not None and several else "reading"
 
@@ -48,6 +51,23 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
     if several:
         frame_sets.save_manifest(out, [one.name for one in described])
         click.echo(f"{len(described)} molecules: {out}")
+
+
+@contextlib.contextmanager
+def _whole(out: Path) -> Iterator[None]:
+    """A folder of several molecules is made as a whole or, where one of them is at fault, not at all."""
+    from cgsurrogate.core import frame_sets
+
+    (out / frame_sets.MANIFEST).unlink(missing_ok=True)
+    before = set(out.iterdir()) if out.is_dir() else None
+    try:
+        yield
+    except BaseException:
+        for path in set(out.iterdir()) - (before or set()) if out.is_dir() else ():
+            shutil.rmtree(path)
+        if before is None and out.is_dir():
+            out.rmdir()
+        raise
 
 
 def _say(frames: Frames, folder: Path) -> None:
