@@ -65,7 +65,8 @@ def test_several_molecules_become_a_set_with_a_manifest(here):
 def test_a_fault_of_one_of_several_molecules_leaves_nothing(here):
     own = 'topology = "top.pdb"\ntemperature = 300\ndt = 1\nmapping = "ca"\n'
     np.save(here / "other.npy", np.zeros((9, 5, 3), np.float32))
-    path = written(here, "".join(f'[molecules.{name}]\n{own}trajectories = "{name}.npy"\n' for name in ("run2", "other")))
+    each = [f'[molecules.{name}]\n{own}trajectories = "{name}.npy"\n' for name in ("run2", "other")]
+    path = written(here, "".join(each))
     result = called("map", "-q", "--config", path, "-o", "out")
     assert result.exit_code == 1 and "other.npy" in str(result.exception)
     assert not (here.parent / "work" / "out").exists()
