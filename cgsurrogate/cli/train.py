@@ -92,13 +92,15 @@ def energy(frames: Path, out: Path, force: bool, quiet: bool, **options: Any) ->
 def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **options: Any) -> None:
     """Learn the distribution of the conformation a lag ahead: a stepper that `simulate` rolls out.
 
-    Several FRAMES, of molecules mapped alike, learn together with --stepper graph, which `simulate` then starts from
-    frames of any molecule of the same residues. The same command again continues.
+    Several FRAMES, or the folder that `map --config` made of several molecules, mapped alike, learn together with
+    --stepper graph, which `simulate` then starts from frames of any molecule of the same residues. The same command
+    again continues.
     """
     from cgsurrogate import workflows
-    from cgsurrogate.core.frames import Frames
+    from cgsurrogate.core.frame_sets import FrameSet
 
-    settings, data = StepperSettings(**options), [Frames.load(path) for path in frames]
+    settings = StepperSettings(**options)
+    data = [one for path in frames for one in FrameSet.load(path).values()]
     _options.fresh(out, "model.json", force)
     _options.one_thread()
     with progress(quiet) as update:

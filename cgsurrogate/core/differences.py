@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+SAID = 4  # in a message
+
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """(there, now) of each setting that is not the same, by a key like ``propagator.lag``; values as JSON has them.
@@ -19,13 +21,16 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 
 def words(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """``lag: 1 there, 2 now; ...``."""
-    return "; ".join(f"{key}: {there} there, {now} now" for key, (there, now) in changes.items())
+    """``lag: 1 there, 2 now; ...``; the first few of them."""
+    said = [f"{key}: {there} there, {now} now" for key, (there, now) in list(changes.items())[:SAID]]
+    return "; ".join(said + ([f"and {len(changes) - SAID} more"] if len(changes) > SAID else []))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one."""
+    """Nested dictionaries, and lists of them, as one."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            value = {str(number): item for number, item in enumerate(value, 1)}
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat

@@ -12,6 +12,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +37,19 @@ def existing(path: str | os.PathLike[str], what: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"expected {what} at {path}, there is none")
     return path
+
+
+def natural(text: object) -> list[tuple[int, int | str]]:
+    """Sorts ``run2`` before ``run10``."""
+    pieces = re.split(r"(\d+)", str(text))
+    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces]
+
+
+def matching(text: str) -> list[str]:
+    """A path that is there or no pattern, as it is; the files that match a pattern, in the order of their numbers."""
+    if Path(text).exists() or not glob.has_magic(text):
+        return [text]
+    return sorted(glob.glob(text), key=natural)
 
 
 def first_line(error: BaseException) -> str:

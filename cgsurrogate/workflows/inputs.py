@@ -13,11 +13,15 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 
 
-def mapping_builder(text: str) -> Callable[[Any], Any]:
-    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``."""
+def mapping_builder(text: str, selection: str | None = None) -> Callable[[Any], Any]:
+    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``.
+
+    Args:
+        selection: of mdtraj; only residues with an atom of it are mapped.
+    """
     from cgsurrogate.data import mapping
 
-    return mapping.builder(text)
+    return mapping.builder(text, selection)
 
 
 def load_example(

@@ -13,7 +13,7 @@ import torch
 from cgsurrogate.core import filesystem, limits
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, Stepper
-from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.provenance import DRAWS, Provenance
 from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.checkpoint import SETTINGS
@@ -98,10 +98,12 @@ def _simulated(
     own = completed(model, settings)
     _affordable(own, model, options)
     propagator = make_propagator(model, own.sampler, temperature=own.temperature, every=own.every, frames=start)
+    timed = bool(model.info.get("physical_time", True))
     known = dataclasses.replace(
         known,
+        mixed_by=DRAWS if model.is_stepper and not timed else known.mixed_by,
         propagator="time-stepper" if model.is_stepper else "force field",
-        physical_time=bool(model.is_stepper and model.info.get("physical_time", True)),
+        physical_time=model.is_stepper and timed,
         lag=propagator.lag,
         training_notes=model.training_notes,
         trained_on=model.trained_on,

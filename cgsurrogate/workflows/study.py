@@ -19,7 +19,7 @@ from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.core.interrupts import watching
 from cgsurrogate.core.worker_processes import Task, run_tasks
-from cgsurrogate.data import force_aggregation
+from cgsurrogate.data import molecules
 from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
@@ -27,10 +27,10 @@ from cgsurrogate.simulation.parallel import cores
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.inspection import WEIGHTED, foresight
-from cgsurrogate.workflows.provenance import hashes, provenance
+from cgsurrogate.workflows.provenance import provenance
 from cgsurrogate.workflows.settings import StudySettings
 from cgsurrogate.workflows.splits import Split, split
-from cgsurrogate.workflows.study_folder import RECORD, grow, log, record_of, refuse_other, renamed
+from cgsurrogate.workflows.study_folder import RECORD, grow, log, record_of, refuse_other, renamed, title, where
 
 Update = Callable[[str, float | None, str], None]
 """Takes what is being done, the share of it that is done (None: not known), and a word on it."""
@@ -87,7 +87,7 @@ def run(
             grow(out, fewer, settings.minutes)
         if frames is not None and made is not None:
             lines = _before(made, settings.seed, report)
-            _keep(frames, made, lines, out, {**record, **provenance(), "sha256": hashes(sources)})
+            _keep(frames, made, lines, out, {**record, **provenance(), **where(sources)})
         report("reading", 1.0, "")
         if (out / PLAN).exists():
             for line in (out / PLAN).read_text().splitlines():
@@ -113,6 +113,7 @@ def _refuse_unknown(held: Frames, settings: StudySettings) -> None:
 def _before(made: Split, seed: int, report: Update) -> list[str]:
     """What is to be read before the training, a line each."""
     first = [f"weighted frames: {WEIGHTED}"] if made.kept.weights is not None else []
+    first += molecules.sentences(made.kept)
     report("inspecting", 0.0, "what the held-out part can show")
     try:
         told = [f"the verdict {line}" if line.startswith("would") else line for line in foresight(made, seed)]
@@ -132,8 +133,6 @@ def _keep(frames: Frames, made: Split, lines: list[str], out: Path, record: dict
     log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
     for line in lines:
         log(out, line)
-    if noise := frames.provenance.mean_square_force:
-        log(out, force_aggregation.sentence(dict(noise)))
 
 
 def _compare(out: Path, settings: StudySettings, report: Update) -> None:
@@ -177,7 +176,7 @@ def draw(out: Path, report: Update = silent) -> None:
         out,
         models=[out / FOLDERS[name][0] for name in BRANCHES],
         provenance=record,
-        title=str(record["input"].get("example") or Path(str(record["input"].get("topology", "run"))).stem),
+        title=title(record),
     )
     report("drawing", 1.0, "")
 

@@ -154,6 +154,12 @@ def test_a_long_single_run_is_cut_in_blocks_with_gaps_that_know_that_they_are_of
     assert not set(labels(again)) & set(labels(checked))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_long_and_a_short_run_the_short_one_is_held_out(seed):
+    kept, held = frames((800, 500)).split(0.34, seed)
+    assert (kept.lengths, held.lengths) == ((800,), (500,))
+
+
 def test_of_very_unequal_runs_the_long_one_is_cut_as_well():
     kept, held = frames((5000, 200)).split(0.34)
     assert len(held) == pytest.approx(0.34 * 5200, rel=0.01) and not set(labels(kept)) & set(labels(held))
