@@ -65,7 +65,9 @@ def main(
         size = sum(file.stat().st_size for path in paths for file in path.iterdir())
         rows.append({**json.loads((at / "result.json").read_text()), "frames": count, "size": size, "own": own})
         rows[-1]["wall"] = time.time() - began
-    click.echo(f"\n| {stage}: frames | on the disk, MiB | imported, MiB | peak, MiB | peak with pages, MiB | CPU-s | s |")
+    click.echo(
+        f"\n| {stage}: frames | on the disk, MiB | imported, MiB | peak, MiB | peak with pages, MiB | CPU-s | s |"
+    )
     click.echo("|" + "---|" * 7)
     for row in rows:
         sizes = [row[key] / MIB for key in ("size", "imported", "own", "peak")]
@@ -205,7 +207,9 @@ def train(stage: str, paths: list[Path], folder: Path, steps: int, report: Any) 
     torch.set_num_threads(1)
     shutil.rmtree(folder / "model", ignore_errors=True)
     kind, make_model = (
-        (EnergySettings, workflows.make_energy) if stage == "train-energy" else (StepperSettings, workflows.make_stepper)
+        (EnergySettings, workflows.make_energy)
+        if stage == "train-energy"
+        else (StepperSettings, workflows.make_stepper)
     )
     make_model(  # type: ignore[operator]
         Frames.load(paths[0]), folder / "model", kind(steps=steps), report=lambda fraction, text: report(text)

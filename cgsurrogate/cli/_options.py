@@ -139,9 +139,10 @@ def read_input(
     mapping: str,
     temperature: float | None,
     report: Callable[..., None],
+    folder: Path | None = None,
     **options: Any,
 ) -> Frames:
-    """Frames from the options of ``input_options``."""
+    """Frames from the options of ``input_options``; ``folder`` is where large arrays are kept for a while."""
     from cgsurrogate import workflows
     from cgsurrogate.data import contents
     from cgsurrogate.data.read import Input, read
@@ -160,7 +161,7 @@ def read_input(
         said.extend(contents.words(structure, made))
         return made
 
-    frames = read(given, build, report)
+    frames = read(given, build, report, folder)
     said.extend(contents.mirror_words(frames))
     for line in said:
         click.echo(line, err=True)

@@ -24,6 +24,7 @@ def command(out: Path, force: bool, quiet: bool, **options: Any) -> None:
     with progress(quiet) as update:
         frames = _options.read_input(
             report=lambda done, total: update("reading", done / total if total else None, f"{done:,} frames"),
+            folder=out.parent,
             **options,
         )
         frames.save(out)

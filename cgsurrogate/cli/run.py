@@ -89,7 +89,7 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
 
     inputs = {name: options[name] for name in _options.INPUTS}
     settings = _options.settings_from(StudySettings, options)
-    identity, load = _source(inputs, options["example"], options["ns_per_day"])
+    identity, load = _source(inputs, options["example"], options["ns_per_day"], out.parent)
     _options.log_folder = out
     with progress(quiet) as update:
         comparison = study.run(load, identity, out, settings, sources=_files(inputs), report=update, say=click.echo)
@@ -101,9 +101,9 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
 
 
 def _source(
-    inputs: dict[str, Any], example: str | None, speed: float | None
+    inputs: dict[str, Any], example: str | None, speed: float | None, folder: Path
 ) -> tuple[dict[str, Any], Callable[..., Frames]]:
-    """What the input is, as it is recorded, and a function that reads it."""
+    """What the input is, as it is recorded, and a function that reads it; ``folder`` as for ``read_input``."""
     from cgsurrogate import workflows
 
     given = inputs["topology"] is not None or bool(inputs["trajectories"])
@@ -116,7 +116,7 @@ def _source(
 
     def load(report: Callable[[int, int | None], None]) -> Frames:
         if given:
-            frames = _options.read_input(report=report, **inputs)
+            frames = _options.read_input(report=report, folder=folder, **inputs)
         else:
             frames = workflows.load_example(
                 example or EXAMPLE, inputs["mapping"], aggregate=inputs["aggregate"], report=report

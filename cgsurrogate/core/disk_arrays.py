@@ -23,20 +23,22 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32, folder: Path | None =
     """An array to be filled: in memory where it is small, else in a file that goes with the array, also after a kill.
 
     Args:
-        folder: where that file is, if the folder exists; the system's place for temporary files (``TMPDIR``) otherwise.
-            An array that finds no room there is kept in memory.
+        folder: where that file is, or above it where it does not exist yet; without one the system's place for
+            temporary files (``TMPDIR``). An array that finds no room there is kept in memory.
     """
     kind = np.dtype(dtype)
     size = int(np.prod(shape)) * kind.itemsize
     if size > IN_MEMORY:
         with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=_existing(folder)) as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, and not a crash when it is filled
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error now, and not a crash later
             return np.memmap(file, kind, "r+", shape=shape)
     return np.empty(shape, kind)
 
 
 def _existing(folder: Path | None) -> str | None:
-    return str(folder) if folder is not None and folder.is_dir() else None
+    if folder is None:
+        return None
+    return next(str(path) for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
 def running_sums(values: np.ndarray, folder: Path | None = None) -> np.ndarray:
@@ -73,10 +75,10 @@ def taken(array: Any, parts: Sequence[slice]) -> Any:
 
 
 def release(array: Any) -> None:
-    """Let go of the pages of a mapped array that is only read; they are read again when they are next looked at."""
-    pages = getattr(array.array if isinstance(array, Parts) else array, "_mmap", None)
-    mode = getattr(array.array if isinstance(array, Parts) else array, "mode", "")
-    if pages is not None and mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
+    """Let go of the pages of a mapped array; they are read again when they are next looked at."""
+    mapped = array.array if isinstance(array, Parts) else array
+    pages = getattr(mapped, "_mmap", None)
+    if pages is not None and mapped.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)
 
 

@@ -1,4 +1,4 @@
-"""All-atom trajectories -> ``Frames`` of beads, in pieces: only mapped beads stay in memory."""
+"""All-atom trajectories -> ``Frames`` of beads, in pieces; what was mapped is kept on the disk where it is much."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import units
+from cgsurrogate.core import disk_arrays, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import atomic_forces, frame_weights, validation
@@ -80,8 +80,15 @@ class Input:
         units.thermal_energy(self.temperature)  # refuses what is no temperature
 
 
-def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda done, total: None) -> Frames:
+def read(
+    given: Input,
+    build: Callable[[Any], Mapping],
+    report: Report = lambda done, total: None,
+    folder: Path | None = None,
+) -> Frames:
     """Read trajectories and map them; ``build`` makes the mapping from an mdtraj topology.
+
+    ``folder`` is where large arrays are kept, in files without a name, for as long as the frames are used.
 
     Raises:
         FileNotFoundError: a file that does not exist.
@@ -110,8 +117,12 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
             mapping, noise, about = atomic_forces.aggregated(
                 reader, given.aggregate, mapping, structure, forces, weights, windows
             )
-        positions = _map_all(reader, structure, mapping, runs, windows, report)
-        mapped = None if forces is None else atomic_forces.mapped(reader, mapping, structure, forces, windows)
+        positions = disk_arrays.empty((sum(map(len, windows)), len(mapping.beads), 3), folder=folder)
+        _map_all(reader, structure, mapping, list(zip(runs, windows, strict=True)), positions, report)
+        mapped = None
+        if forces is not None:
+            mapped = disk_arrays.empty(positions.shape, folder=folder)
+            atomic_forces.map_all(reader, mapping, structure, forces, windows, mapped)
     return Frames(
         beads=mapping.beads,
         positions=positions,
@@ -132,17 +143,20 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
 
 
 def _map_all(
-    reader: Reader, structure: Any, mapping: Mapping, runs: list[Source], windows: list[range], report: Report
-) -> np.ndarray:
-    """Beads of every run one after the other, (T, N, 3) nm."""
-    total = sum(len(window) for window in windows)
-    positions = np.empty((total, len(mapping.beads), 3), np.float32)
+    reader: Reader,
+    structure: Any,
+    mapping: Mapping,
+    runs: list[tuple[Source, range]],
+    positions: np.ndarray,
+    report: Report,
+) -> None:
+    """Beads of the wanted frames of every run one after the other, into ``positions`` (T, N, 3) nm."""
     used = _heavy_atoms(structure, mapping)
     few = mapping.of_atoms(used)
     part = structure.subset(used)
     bonds, labels = _atom_groups.bonds(part), [str(atom) for atom in part.atoms]
     unwrap, done = Unwrap(len(used), bonds), 0
-    for run, window in zip(runs, windows, strict=True):
+    for run, window in runs:
         start = done
         for xyz, cells in reader.blocks(run, used, window):
             left = window[done - start :]
@@ -153,10 +167,10 @@ def _map_all(
             validation.whole(run.name, xyz, bonds, labels, left)
             positions[done : done + len(xyz)] = few.positions(xyz)
             done += len(xyz)
-            report(done, total)
+            disk_arrays.release(positions)
+            report(done, len(positions))
         if done - start != len(window):
             raise ValueError(f"{run.name} gave {done - start} frames where {len(window)} were expected; is it damaged?")
-    return positions
 
 
 def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
