@@ -103,7 +103,7 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
 def _source(
     inputs: dict[str, Any], example: str | None, speed: float | None, folder: Path
 ) -> tuple[dict[str, Any], Callable[..., Frames]]:
-    """What the input is, as it is recorded, and a function that reads it; ``folder`` as for ``read_input``."""
+    """What the input is, as it is recorded, and a function that reads it; ``folder`` is for large arrays."""
     from cgsurrogate import workflows
 
     given = inputs["topology"] is not None or bool(inputs["trajectories"])

@@ -23,22 +23,20 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32, folder: Path | None =
     """An array to be filled: in memory where it is small, else in a file that goes with the array, also after a kill.
 
     Args:
-        folder: where that file is, or above it where it does not exist yet; without one the system's place for
-            temporary files (``TMPDIR``). An array that finds no room there is kept in memory.
+        folder: where that file is, if the folder exists; the system's place for temporary files (``TMPDIR``) otherwise.
+            An array that finds no room there is kept in memory.
     """
     kind = np.dtype(dtype)
     size = int(np.prod(shape)) * kind.itemsize
     if size > IN_MEMORY:
         with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=_existing(folder)) as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error now, and not a crash later
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, not a crash later
             return np.memmap(file, kind, "r+", shape=shape)
     return np.empty(shape, kind)
 
 
 def _existing(folder: Path | None) -> str | None:
-    if folder is None:
-        return None
-    return next(str(path) for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    return str(folder) if folder is not None and folder.is_dir() else None
 
 
 def running_sums(values: np.ndarray, folder: Path | None = None) -> np.ndarray:

@@ -179,8 +179,9 @@ def fit_extrapolation(kept: Frames, frames: Frames, seed: int = 0) -> Extrapolat
     """Landmarks from the ``kept`` frames, those a model learned from; scales and limit from all ``frames``.
 
     Whole runs are left out in turn; a single run is left out by fifths, which then are not independent. Scales and
-    limit are quantiles by weight. Landmarks come from all frames with any weight alike, so that rare states have some.
-    Of more than ``MOST`` frames every second, third ... is used.
+    limit are quantiles by weight.
+    Landmarks come from all frames with any weight alike, so that rare states have some. Of more than ``MOST`` frames,
+    every second, third ... is used.
 
     Raises:
         ValueError: other beads, or fewer than ten frames.
