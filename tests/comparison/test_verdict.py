@@ -51,13 +51,6 @@ def test_families_of_correlated_figures_reject_as_often_as_they_say():
     assert abs(low / trials - 0.1) < 3.5 * np.sqrt(0.1 * 0.9 / trials)
 
 
-def test_labels_are_the_same_however_many_are_drawn_at_once(monkeypatch):
-    whole = Labels.drawn((7, 12), np.random.default_rng(0), 100).masks
-    monkeypatch.setattr(permutation, "DRAWN", 19 * 30 + 5)
-    pieces = Labels.drawn((7, 12), np.random.default_rng(0), 100).masks
-    assert np.array_equal(whole, pieces) and np.all(pieces.sum(1) == 7)
-
-
 def test_geometry_of_many_frames_is_judged_on_no_more_blocks(monkeypatch, truth):
     counts, drawn = [], Labels.drawn.__func__
     monkeypatch.setattr(judging, "MOST_BLOCKS", 50)
@@ -268,3 +261,11 @@ def test_a_tolerance_of_the_user_decides_what_agrees(truth):
         Tolerances.parse(["warmth=3"])
     with pytest.raises(ValueError, match="above 1"):
         Tolerances.parse(["rates=0.5"])
+
+
+def test_permutations_dealt_in_parts_are_those_dealt_at_once():
+    masks = Labels.drawn((7, 12), np.random.default_rng(3), 130).masks
+    order = np.argsort(np.random.default_rng(3).random((130, 19)), 1)[:, :7]
+    expected = np.zeros((130, 19), np.float32)
+    np.put_along_axis(expected, order, 1.0, 1)
+    assert np.array_equal(masks[1:], expected) and np.array_equal(masks[0], np.arange(19) < 7)
