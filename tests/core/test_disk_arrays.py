@@ -80,7 +80,7 @@ def test_large_arrays_are_on_the_disk_and_leave_nothing(tmp_path, monkeypatch):
     disk_arrays.release(made)
     assert disk_arrays.on_disk(made) and made.sum() == 45 and not list(tmp_path.iterdir())
     assert not disk_arrays.on_disk(disk_arrays.empty((2, 3)))
-    sums = disk_arrays.running_sums(np.broadcast_to(0.1, 50), tmp_path)
+    sums = disk_arrays.running_sums(np.broadcast_to(0.1, 50))
     assert disk_arrays.on_disk(sums) and np.array_equal(sums, np.cumsum(np.full(50, 0.1)))
 
 

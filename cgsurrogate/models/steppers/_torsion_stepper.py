@@ -19,7 +19,6 @@ import abc
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -158,7 +157,7 @@ class TorsionStepper(Stepper):
     def calibrate(self, frames: Frames) -> None:
         stride = math.ceil(len(frames) / ENOUGH)
         natural = in_pieces(self.natural, frames.positions[::stride])
-        weights = torch.from_numpy(np.array(frames.probabilities[::stride]))[:, None]
+        weights = torch.tensor(frames.probabilities[::stride])[:, None]
         weights = weights / weights.sum()
         circular = self.circular
         cosine, sine = (weights * natural.cos()).sum(0), (weights * natural.sin()).sum(0)
