@@ -88,7 +88,7 @@ def taken(array: Any, parts: Sequence[slice]) -> Any:
 
 def release(array: Any) -> None:
     """Let go of the pages of a mapped array; they are read again when they are next looked at."""
-    mapped = array.array if isinstance(array, Parts) else array
+    mapped: Any = array.array if isinstance(array, Parts) else array
     pages = getattr(mapped, "_mmap", None)
     if pages is not None and mapped.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)
@@ -115,7 +115,7 @@ class Parts(np.lib.mixins.NDArrayOperatorsMixin):
         self.array, self.parts = array, tuple(parts)
         self.begins = np.array([part.start for part in self.parts])
         self.ends = np.cumsum([part.stop - part.start for part in self.parts])  # in this array
-        self.shape = (int(self.ends[-1]), *array.shape[1:])
+        self.shape: tuple[int, ...] = (int(self.ends[-1]), *array.shape[1:])
         self.dtype, self.ndim = array.dtype, array.ndim
 
     def __len__(self) -> int:
