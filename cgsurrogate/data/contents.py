@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.core import bead_types
-from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
+from cgsurrogate.geometry import bond_graph
 
 WATER = {"HOH", "WAT", "SOL", "TIP", "TIP3", "TIP4", "TP3", "TP4", "SPC", "H2O", "DOD", "T3P", "T4P"}
 D_NAMES = {  # of the PDB's chemical components
@@ -126,14 +127,24 @@ def _disulfides(topology: Any, mapping: Mapping) -> list[str]:
         return []
     bead = {residue: rank for rank, residue in enumerate(_mapped_residues(topology, mapping))}
     beads = mapping.beads
-    held = {tuple(sorted((beads.residues[i], beads.residues[j]))) for i, j in beads.bonds}
+    held = {tuple(sorted((beads.residues[i], beads.residues[j]))): (i, j) for i, j in beads.bonds}
+    found = [held.get(tuple(sorted((bead.get(a.index, -1), bead.get(b.index, -1))))) for a, b in bridges]
+    bonds = [bond for bond in found if bond is not None]
     names = _few([f"{a}-{b}" for a, b in bridges])
-    if all(tuple(sorted((bead.get(a.index, -1), bead.get(b.index, -1)))) in held for a, b in bridges):
+    if len(bonds) == len(bridges) and not any(_in_ring(beads, *bond) for bond in bonds):
+        return [f"disulfide {names}: held by a bond of beads that joins two chains, as any other bond"]
+    if len(bonds) == len(bridges):
         return [
             f"disulfide {names}: held by a bond of beads, which closes a ring; a force field keeps it, Monte Carlo "
             "moves leave the ring as it is, and a time-stepper, built on a tree of bonds, does not hold the closing one"
         ]
     return [f"disulfide {names}: no bond of beads holds it in this mapping; only a network can keep it closed"]
+
+
+def _in_ring(beads: Beads, i: int, j: int) -> bool:
+    """Whether a path leads from bead i to bead j beside their bond."""
+    others = [bond for bond in beads.bonds if set(bond) != {i, j}]
+    return j in bond_graph.walk(bond_graph.adjacency(len(beads), others), i)
 
 
 def _mapped_residues(topology: Any, mapping: Mapping) -> list[int]:
