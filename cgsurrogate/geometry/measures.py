@@ -136,8 +136,7 @@ def torsion_quads(beads: Beads) -> tuple[tuple[str, ...], np.ndarray, tuple[tupl
         for k in range(len(stretch) - 3):
             if k:
                 pairs_list.append((len(quads) - 1, len(quads)))
-            name = beads.names[stretch[k]]
-            known = name in RESIDUE_CENTRES
-            labels.append(f"{name} torsion {beads.residues[stretch[k + 1]] + 1}" if known else f"torsion {len(quads) + 1}")
+            name, place = beads.names[stretch[k]], beads.residues[stretch[k + 1]] + 1
+            labels.append(f"{name} torsion {place}" if name in RESIDUE_CENTRES else f"torsion {len(quads) + 1}")
             quads.append(stretch[k : k + 4])
     return tuple(labels), np.array(quads, int).reshape(-1, 4), tuple(pairs_list)

@@ -28,7 +28,7 @@ def simulate_stably(
     *,
     report: Report = silent,
 ) -> tuple[str, ...]:
-    """Simulate into ``out``; where more than ``LOST`` of the replicas leave the physical range, with half the time step.
+    """Simulate into ``out``; where more than ``LOST`` of the replicas leave the physical range, at half the time step.
 
     The frames are then half as far apart, so that the cost stays. The number of halvings is kept in ``record``, the
     JSON file of the length, so that a continued run goes on where it was.

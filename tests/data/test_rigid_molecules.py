@@ -1,5 +1,7 @@
 """Forces of beads where a bond of hydrogen is rigid, on molecules so small that their mean force is known exactly."""
 
+import itertools
+
 import mdtraj
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ def molecule(*names):
     topology = mdtraj.Topology()
     residue = topology.add_residue("LIG", topology.add_chain())
     atoms = [topology.add_atom(n, mdtraj.element.get_by_symbol(n[0]), residue) for n in names]
-    for pair in zip(atoms[:-1], atoms[1:], strict=True):
+    for pair in itertools.pairwise(atoms):
         topology.add_bond(*pair)
     groups = [_atom_groups.Group(n, (k,)) for k, n in enumerate(names) if n[0] != "H"]
     return topology, _atom_groups.build_mapping(topology, groups)
