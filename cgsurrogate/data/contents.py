@@ -34,7 +34,7 @@ def words(topology: Any, mapping: Mapping) -> tuple[str, ...]:
         f"{len(mapping.beads)} beads; left out: {left or 'no residue'}"
     )
     residues = [residue for kept in chains for residue in kept]
-    return (first, *_unusual(residues), *_lonely(residues, bonded), *_disulfides(topology, mapping))
+    return (first, *_apart(mapping), *_unusual(residues), *_lonely(residues, bonded), *_disulfides(topology, mapping))
 
 
 def left_out(residues: Iterable[Any]) -> str:
@@ -91,6 +91,17 @@ def mirror_words(frames: Frames) -> tuple[str, ...]:
         f"D amino acids by their coordinates: {listed} (counted over the mapped residues); they keep their hand, but "
         "a network that learned from L residues knows nothing of them",
     )
+
+
+def _apart(mapping: Mapping) -> list[str]:
+    """Parts of the molecule that no path of bonds joins."""
+    parts = len(bond_graph.parts(bond_graph.adjacency(len(mapping.beads), mapping.beads.bonds)))
+    if parts == 1:
+        return []
+    return [
+        f"{parts} parts without a bond to each other: only a network holds them together in a force field, and a "
+        "time-stepper draws their distance anew in every jump, so binding and unbinding have no kinetics"
+    ]
 
 
 def _unusual(residues: list[Any]) -> list[str]:
