@@ -21,6 +21,12 @@ PATH = click.Path(path_type=Path)
 out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
 seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+recover = click.option(
+    "--recover",
+    is_flag=True,
+    default=None,
+    help="Of a trajectory file that is cut short take the whole frames; by default it is refused.",
+)
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
 
 
@@ -72,7 +78,7 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What describes reference data: topology, trajectories, mapping, temperature, and what goes with them."""
     for option in reversed(
         (
-            click.option("-s", "--topology", type=PATH, help="Topology: PDB, mmCIF, GRO, PSF, prmtop."),
+            click.option("-s", "--topology", type=PATH, help="Topology: PDB, mmCIF, GRO, PSF, prmtop, TPR, ..."),
             click.option(
                 "-f",
                 "--traj",
@@ -99,6 +105,7 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--no-forces", is_flag=True, default=None, help="Leave out forces of the trajectory files."),
             click.option("--force-unit", help="Of forces whose file does not say it: kJ/mol/nm, kcal/mol/A, eV/A, ..."),
+            recover,
             click.option("--length-unit", help="Of positions whose file does not say it: nm, A. [default: nm]"),
             click.option(
                 "--weights",
@@ -151,7 +158,7 @@ def read_input(
     if temperature is None:
         raise click.UsageError("give the temperature of the simulation in kelvin with -T")
     forces, weights = options.pop("force_files"), options.pop("weight_files")
-    options["no_forces"] = bool(options["no_forces"])
+    options |= {name: bool(options[name]) for name in ("no_forces", "recover")}
     given = Input(topology, trajectories, temperature, forces=forces, weights=weights, **options)
     make, said = workflows.mapping_builder(mapping), list[str]()
 
@@ -161,7 +168,7 @@ def read_input(
         return made
 
     frames = read(given, build, report)
-    said.extend(contents.mirror_words(frames))
+    said.extend([*contents.mirror_words(frames), *frames.provenance.notes.get("left_out", ())])
     for line in said:
         click.echo(line, err=True)
     return frames.with_provenance(mapping=mapping, contents=tuple(said))

@@ -33,10 +33,11 @@ class Input:
     """All-atom trajectories, what belongs to them, and what of them is wanted.
 
     Attributes:
-        topology: PDB, mmCIF, GRO, PSF or prmtop, with the atoms of the trajectories in their order; or mdtraj's.
-        trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, PDB with several models; or coordinates in nm as
-            ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3). Each file is an unbroken run.
-            H5MD, too. A ``Source`` stands for itself.
+        topology: PDB, mmCIF, GRO, PSF, prmtop or what MDAnalysis reads, with the atoms of the trajectories in their
+            order; or mdtraj's.
+        trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, H5MD, LAMMPS dump, PDB with several models; or
+            coordinates in nm as ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3). Each file
+            is an unbroken run. A ``Source`` stands for itself.
         temperature: K.
         dt: ps between frames; overrides what a file states, needed where it states nothing (DCD, PDB, arrays).
         forces: without constraint forces; one file a trajectory, ``.npy`` or ``.npz:name``, (T, A, 3) kJ/mol/nm, or
@@ -51,6 +52,7 @@ class Input:
         no_forces: leave out the forces that are in the trajectory files.
         force_unit: of forces whose file does not say it: kJ/mol/nm, kJ/mol/A, kcal/mol/A, eV/A, hartree/bohr.
         length_unit: of positions whose file does not say it, and of arrays: nm, A, pm, bohr.
+        recover: take the whole frames of files that are cut short; what is left out is noted in the provenance.
     """
 
     topology: Any
@@ -66,6 +68,7 @@ class Input:
     no_forces: bool = False
     force_unit: str | None = None
     length_unit: str | None = None
+    recover: bool = False
 
     def __post_init__(self) -> None:
         if self.aggregate not in AGGREGATIONS:
@@ -89,10 +92,11 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
     """
     files = [spec for spec in given.trajectories if isinstance(spec, str | Path)]
     structure = load_topology(given.topology) if isinstance(given.topology, str | Path) else given.topology
-    mapping = build(structure)
+    mapping = _built(build, structure, given.topology)
     arrays_ = [*given.forces, *frame_weights.arrays_of(given.weights)]
     ordered = _in_order(given.trajectories, arrays_) if files else given.trajectories
-    runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit)]
+    runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit, recover=given.recover)]
+    left_out = [run.left_out for run in runs if run.left_out]
     step = validation.runs(runs, structure.n_atoms, given.dt)
     windows = [_window(run, step, given) for run in runs]
     noise, about = dict[str, Any](), dict[str, Any]()
@@ -126,9 +130,19 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
             ns_per_day=known_speed(files),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
-            notes={"atomic_forces": about} if about else {},
+            notes=({"atomic_forces": about} if about else {}) | ({"left_out": left_out} if left_out else {}),
         ),
     )
+
+
+def _built(build: Callable[[Any], Mapping], structure: Any, topology: Any) -> Mapping:
+    """The mapping; what hinders it is a fault of the topology, and the line says of which."""
+    try:
+        return build(structure)
+    except ValueError as error:
+        if not isinstance(topology, str | Path) or str(topology) in str(error):
+            raise
+        raise ValueError(f"{topology}: {error}") from None
 
 
 def _map_all(

@@ -45,16 +45,22 @@ def make_comparison(
         if (lost := frames.provenance.quarantined)
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
+    cut = tuple(f"{name}: {line}" for name, one in {"reference": reference, **surrogates}.items() for line in _cut(one))
     trained = tuple(f"{name}: training: {line}" for name, one in surrogates.items() for line in _of_training(one))
     said = {name: extrapolation_scores.words(frames) for name, frames in surrogates.items()}
     new = tuple(f"{name}: {one.text}" for name, one in said.items() if one and one.warn)
     comparison = dataclasses.replace(
         _with_scores(comparison, surrogates),
-        warnings=(*frozen, *new, *corrected, *trained, *comparison.warnings),
+        warnings=(*frozen, *cut, *new, *corrected, *trained, *comparison.warnings),
         settings={**comparison.settings, **(about or {})},
     )
     comparison.save(out)
     return comparison
+
+
+def _cut(frames: Frames) -> list[str]:
+    """What was left out of trajectory files that were cut short."""
+    return list(frames.provenance.notes.get("left_out", ()))
 
 
 def _of_training(frames: Frames) -> list[str]:
