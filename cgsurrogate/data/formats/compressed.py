@@ -29,15 +29,20 @@ def is_compressed(path: str | Path) -> bool:
     return Path(path).suffix.lower() in OPENERS
 
 
-def unpack(path: Path, made: Path) -> None:
-    """Write what a compressed file holds to ``made``.
+def room(folder: str) -> int:
+    """Bytes that an unpacked file may have there: what the disk has free, but for a rest."""
+    return max(0, min(LARGEST, shutil.disk_usage(folder).free - SPARE))
+
+
+def unpack(path: Path, made: Path, most: int) -> None:
+    """Write what a compressed file holds to ``made``, at most so many bytes.
 
     Raises:
-        Refused: it is damaged, expands as no trajectory does, or is larger than its disk ($TMPDIR) has room for.
+        Refused: it is damaged, expands as no trajectory does, or is larger.
     """
     try:
         with OPENERS[path.suffix.lower()](path) as packed, open(made, "wb") as out:
-            _copy(path, packed, out, min(LARGEST, shutil.disk_usage(made.parent).free - SPARE))
+            _copy(path, packed, out, most)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise Refused(f"{path} cannot be unpacked ({first_line(error)}); is the file damaged or cut short?") from None
 
@@ -48,16 +53,12 @@ def _copy(path: Path, packed: IO[bytes], out: IO[bytes], most: int) -> None:
         done += len(piece)
         if done > most:
             raise Refused(
-                f"{path} is larger than {max(most, 0) / 1e9:.3g} GB when unpacked, which is all that the disk of "
-                f"{out_folder(out)} has free; unpack it yourself, or point $TMPDIR to a larger disk"
+                f"{path} is larger than {most / 1e9:.3g} GB when unpacked, for which the disk of temporary files has "
+                "room; unpack it yourself, or point $TMPDIR to a larger disk"
             )
-        if done > FREE_OF_DOUBT and done > RATIO * own:
+        if done > max(FREE_OF_DOUBT, RATIO * own):
             raise Refused(
                 f"{path} unpacks to more than {RATIO} times its size, as no trajectory does; is it the right file? "
                 "If it is, unpack it yourself"
             )
         out.write(piece)
-
-
-def out_folder(out: IO[bytes]) -> Path:
-    return Path(str(out.name)).parents[1]

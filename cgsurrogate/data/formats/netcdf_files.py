@@ -146,7 +146,7 @@ def header(path: Path, recover: bool = False) -> Header:
     forces = "forces" in moving
     return Header(
         frames,
-        *atoms,
+        atoms.pop(),
         None if "time" not in moving else np.array(_array(path, held, "time", frames), float),
         positions="coordinates" in moving,
         forces=np.ones(frames, bool) if forces else None,
@@ -179,7 +179,8 @@ def blocks(
     name = "coordinates" if content == "positions" else "forces"
     scale = np.float32(np.ravel(held.variables[name].attributes.get("scale_factor", 1.0))[0])
     values, every = _array(path, held, name, frames.stop), len(atoms) == held.variables[name].shape[0]
-    sides = angles = None
+    sides: Any = None
+    angles: Any = None
     if content == "positions" and {"cell_lengths", "cell_angles"} <= held.variables.keys():
         sides, angles = (_array(path, held, name, frames.stop) for name in ("cell_lengths", "cell_angles"))
     for at in range(0, len(frames), count):

@@ -156,7 +156,7 @@ def unpack(request: dict[str, Any]) -> dict[str, Any]:
     """Write what a compressed file holds to another one."""
     from cgsurrogate.data.formats import compressed
 
-    compressed.unpack(Path(request["path"]), Path(request["made"]))
+    compressed.unpack(Path(request["path"]), Path(request["made"]), request["most"])
     return {}
 
 

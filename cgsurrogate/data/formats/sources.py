@@ -140,7 +140,7 @@ def _unpacked(path: Path) -> tuple[Path, tempfile.TemporaryDirectory[str]]:
     made = Path(folder.name) / path.stem
     try:
         with Parser() as parser:
-            parser.found("unpack", path, made=str(made))
+            parser.found("unpack", path, made=str(made), most=compressed.room(folder.name))
         if not made.stat().st_size:
             raise ValueError(f"{path} holds nothing")
     except ValueError:
@@ -186,6 +186,8 @@ class Reader(Parser):
 
     def blocks(self, source: Source, atoms: np.ndarray, frames: range) -> Iterator[Block]:
         """These frames in pieces: (n, len(atoms), 3) nm and cell vectors (n, 3, 3) nm or None."""
+        if not len(frames):
+            return
         if source.array is not None:
             size = max(1, CHUNK_BYTES // (12 * source.atoms))
             for at in range(0, len(frames), size):
@@ -196,6 +198,6 @@ class Reader(Parser):
             return
         request: dict[str, Any] = {"do": "blocks", "path": str(source.path or source.name), "kind": source.kind}
         request |= {"all_atoms": source.atoms, "content": source.content, "atoms": atoms.tolist()}
-        request |= {"first": frames.start, "last": frames.stop, "stride": frames.step}
+        request |= {"first": frames.start, "last": frames[-1] + 1, "stride": frames.step}
         for xyz, cells in self._ask(source.name, request):
             yield _scaled(xyz, source.scale), None if cells is None else cells * source.scale
