@@ -183,8 +183,24 @@ def _trr_frame(found: list[tuple[int, int, int]], handle: BinaryIO, _magic: int)
     return count, time, begin + sum(blocks)
 
 
-def _dcd(path: Path, recover: bool) -> Header:
-    size = path.stat().st_size
+@dataclasses.dataclass(frozen=True)
+class DCD:
+    """The header of a DCD file: byte order, atoms, frames it promises, where the first begins, bytes of each, a box."""
+
+    order: str
+    atoms: int
+    promised: int
+    begin: int
+    frame: int
+    box: bool
+
+
+def dcd_layout(path: Path) -> DCD:
+    """Where what is in a DCD file.
+
+    Raises:
+        Refused: it is none, or a kind that is not read.
+    """
     try:
         with open(path, "rb") as handle:
             start = handle.read(8)
@@ -204,8 +220,14 @@ def _dcd(path: Path, recover: bool) -> Header:
     charmm, stated, fixed = icntrl[19] != 0, icntrl[0], icntrl[8]
     if fixed:
         raise Refused(f"{path} has fixed atoms, which are not supported; write it again with all atoms")
-    frame = (56 if charmm and icntrl[10] else 0) + (4 if charmm and icntrl[11] else 3) * (4 * atoms + 8)
-    frames, rest = divmod(size - begin, frame)
-    missing = rest or (stated > 0 and frames < stated)
-    left_out = cut(path, frames, max(stated, frames + bool(rest)), recover) if missing else ""
-    return Header(frames, atoms, left_out=left_out)
+    box = charmm and icntrl[10] != 0
+    frame = (56 if box else 0) + (4 if charmm and icntrl[11] else 3) * (4 * atoms + 8)
+    return DCD(order, atoms, stated, begin, frame, box)
+
+
+def _dcd(path: Path, recover: bool) -> Header:
+    held, size = dcd_layout(path), path.stat().st_size
+    frames, rest = divmod(size - held.begin, held.frame)
+    missing = rest or (held.promised > 0 and frames < held.promised)
+    left_out = cut(path, frames, max(held.promised, frames + bool(rest)), recover) if missing else ""
+    return Header(frames, held.atoms, left_out=left_out)

@@ -63,7 +63,7 @@ def topology(universe: Any) -> Any:
                     element = mdtraj.element.virtual
                 made.add_atom(name or f"{symbol}{atom.index + 1}", element, held)
     stated = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2), int)
-    if len(stated) < count / 2:  # in a PDB those of CONECT alone; otherwise a bond that is not stated is none
+    if len(stated) < 0.4 * count:  # in a PDB those of CONECT alone; otherwise a bond that is not stated is none
         made.create_standard_bonds()
         if hasattr(universe, "trajectory") and universe.trajectory.ts.has_positions:
             made.create_disulfide_bonds(np.asarray(atoms.positions) / 10)

@@ -34,15 +34,12 @@ Block = tuple[np.ndarray, np.ndarray | None]
 
 
 def _block(kind: str, handle: Any, count: int, atoms: np.ndarray) -> Block:
-    from cgsurrogate.data.formats import cells
-
     read = handle.read(count)
     xyz = np.asarray(read[0])
     chosen = xyz if len(atoms) == xyz.shape[1] and np.array_equal(atoms, np.arange(len(atoms))) else xyz[:, atoms]
     if kind in ("xtc", "trr"):
         return chosen, read[3]
-    sides, angles = read[-2:]
-    return chosen / 10, cells.vectors(None if sides is None else np.asarray(sides) / 10, angles)  # Angstrom
+    return chosen / 10, None  # Angstrom
 
 
 def blocks(request: dict[str, Any]) -> Iterator[Block]:
@@ -99,6 +96,21 @@ def _trr_forces(path: str, frames: range, size: int, atoms: np.ndarray) -> Itera
             yield made
 
 
+def _dcd_cells(path: str, frames: range) -> np.ndarray | None:
+    """(n, 3, 3) nm of some frames of a DCD file; None without a box."""
+    from cgsurrogate.data.formats import cells
+    from cgsurrogate.data.formats.headers import dcd_layout
+
+    held = dcd_layout(Path(path))
+    if not held.box:
+        return None
+    data = np.memmap(path, np.uint8, "r")
+    strides = (held.frame, 8)
+    six = np.ndarray((frames.stop, 6), f"{held.order}f8", data.data, held.begin + 4, strides)[frames.start :]
+    found = cells.charmm(np.array(six, float))
+    return None if found is None else found / 10
+
+
 def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.ndarray) -> Iterator[Block]:
     from mdtraj.formats.registry import FormatRegistry
 
@@ -110,8 +122,9 @@ def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.
             xyz, cell = _block(kind, handle, min(size, last - done), atoms)
             if not len(xyz):
                 raise ValueError(f"it ends after {done} of {last} frames")
-            done += len(xyz)
-            yield xyz, cell
+            part = range(done, done + len(xyz))
+            done = part.stop
+            yield xyz, _dcd_cells(path, part) if kind == "dcd" else cell
 
 
 def header(request: dict[str, Any]) -> dict[str, Any]:
@@ -199,6 +212,7 @@ def main() -> None:
         except (EOFError, OSError):
             return
         try:
+            os.chdir(request["cwd"])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if request["do"] == "blocks":

@@ -5,6 +5,7 @@ Formats without chain identifiers put several chains into one; they are told apa
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,11 @@ def _parsed(path: Path, ending: str) -> tuple[Any, np.ndarray | None, np.ndarray
     if amber:
         return mdtraj.load_prmtop(str(path)), None, None
     if ending in _TOPOLOGY_EXTS:
-        return mdtraj.load_topology(str(path)), None, None
+        try:
+            return mdtraj.load_topology(str(path)), None, None
+        except Exception:
+            if ending != ".psf" or importlib.util.find_spec("MDAnalysis") is None:  # which reads more kinds of PSF
+                raise
     from cgsurrogate.data.formats import mdanalysis_files
 
     return mdanalysis_files.load_topology(path), None, None
