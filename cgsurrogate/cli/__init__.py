@@ -88,8 +88,9 @@ def main() -> None:
         code = 0
     except click.exceptions.Exit as end:
         code = end.exit_code
-    except click.exceptions.Abort:
-        code = _fail("stopped by SIGINT", 130)
+    except click.exceptions.Abort as end:  # click takes the end of any file for the end of its own input
+        empty = isinstance(end.__context__, EOFError)
+        code = _fail("a file is empty or cut short", BAD_DATA) if empty else _fail("stopped by SIGINT", 130)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

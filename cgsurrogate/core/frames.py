@@ -270,7 +270,7 @@ class Frames:
                 path = folder / Path(entry["file"]).name
                 if verify and filesystem.sha256(path) != entry["sha256"]:
                     raise ValueError(f"{path} has changed since it was written; restore it or make the frames again")
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                array = filesystem.read_npy(path)
                 if list(array.shape) != entry["shape"]:
                     raise ValueError(f"{path} has shape {array.shape}, its manifest says {entry['shape']}")
                 arrays[RENAMED.get(name, name)] = array

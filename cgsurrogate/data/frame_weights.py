@@ -45,7 +45,11 @@ def of_runs(specs: Sequence[Any], runs: Sequence[Source], kT: float, *, by_time:
         for (spec, _, _), run in zip(split, runs, strict=True):
             path, _, name = str(spec).rpartition(":")
             parts.append(colvar.at_frames(Path(path), name, run.name, run.frames, run.times if by_time else None))
-    return _weights([np.asarray(part, float) for part in parts], unit, kT)
+    return _weights([np.asarray(part, float) for part in parts], unit, kT, ", ".join(map(_name, specs)))
+
+
+def _name(spec: Any) -> str:
+    return "an array" if isinstance(spec, np.ndarray) else str(spec)
 
 
 def arrays_of(specs: Sequence[Any]) -> list[Any]:
@@ -81,12 +85,12 @@ def _is_energy(text: str) -> bool:
         return False
 
 
-def _weights(values: list[np.ndarray], unit: str | None, kT: float) -> list[np.ndarray]:
+def _weights(values: list[np.ndarray], unit: str | None, kT: float, origin: str) -> list[np.ndarray]:
     """As they are, or exp(bias / kT); the largest bias of all runs is taken off first, only ratios have a meaning."""
     for i, part in enumerate(values):
         if not np.isfinite(part).all():
             raise ValueError(
-                f"weights of run {i} are not finite, first in frame {np.flatnonzero(~np.isfinite(part))[0]}"
+                f"{origin}: weights of run {i} are not finite, first in frame {np.flatnonzero(~np.isfinite(part))[0]}"
             )
     if unit is not None:
         factor = 1.0 if unit == "kT" else unit_names.energy(unit) / kT
@@ -94,9 +98,11 @@ def _weights(values: list[np.ndarray], unit: str | None, kT: float) -> list[np.n
         return [np.exp((part - top) * factor) for part in values]
     if min(part.min() for part in values) < 0:
         raise ValueError(
-            "expected weights that are not negative; if the file holds a bias energy, declare it: "
+            f"{origin}: expected weights that are not negative; if the file holds a bias energy, declare it: "
             "file.npz:name:kJ/mol (then a weight is exp(bias / kT))"
         )
+    if not sum(part.sum() for part in values) > 0:
+        raise ValueError(f"{origin}: all weights are zero")
     return values
 
 

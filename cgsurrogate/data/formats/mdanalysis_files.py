@@ -35,7 +35,11 @@ def load_topology(path: Path) -> Any:
     more = {"topology_format": "ITP"} if path.suffix.lower() == ".top" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return topology(package.Universe(str(path), **more))
+        try:
+            universe = package.Universe(str(path), **more)
+        except ValueError as error:
+            raise ValueError(str(error.__cause__ or error)) from None
+        return topology(universe)
 
 
 def topology(universe: Any) -> Any:

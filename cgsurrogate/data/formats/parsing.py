@@ -21,12 +21,7 @@ from cgsurrogate.data.formats.parser_process import Block
 PROGRAM = Path(__file__).with_name("parser_process.py")
 SILENCE = 600  # s without an answer from the parser
 SILENT = subprocess.DEVNULL
-# at most one; with the process that started it and the folder in which it was
-_idle: list[tuple[tuple[int, str], subprocess.Popen[bytes], Connection]] = []
-
-
-def _here() -> tuple[int, str]:
-    return os.getpid(), os.getcwd()
+_idle: list[tuple[int, subprocess.Popen[bytes], Connection]] = []  # with the process that started it; at most one
 
 
 class Parser:
@@ -36,16 +31,12 @@ class Parser:
         self._busy = False
         while _idle:
             owner, self._process, self._pipe = _idle.pop()
-            if owner == _here() and self._process.poll() is None:
-                self._owner = owner
+            if owner == os.getpid() and self._process.poll() is None:
                 return self
-            if owner[0] == os.getpid():
-                self._end()
         self._start()
         return self
 
     def _start(self) -> None:
-        self._owner = _here()
         self._pipe, there = multiprocessing.Pipe()
         paths = [str(Path(cgsurrogate.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -62,7 +53,7 @@ class Parser:
 
     def __exit__(self, *_: object) -> None:
         if not self._busy and not _idle and self._process.poll() is None:
-            _idle.append((self._owner, self._process, self._pipe))
+            _idle.append((os.getpid(), self._process, self._pipe))
         else:
             self._end()
 

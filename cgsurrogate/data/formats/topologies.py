@@ -54,7 +54,7 @@ def _parsed(path: Path, ending: str) -> tuple[Any, np.ndarray | None, np.ndarray
     with open(path, "rb") as handle:
         amber = handle.read(8) == b"%VERSION"
     if ending == ".gro":
-        found = mdtraj.load_gro(str(path))
+        found = mdtraj.load(str(path))
         cell = found.unitcell_vectors
         return found.topology, found.xyz[0], None if cell is None else cell[0]
     if amber:

@@ -55,7 +55,7 @@ def header(path: Path, atoms: int, folder: str | None) -> tuple[Header, Path]:
     """
     name, left_out = path.suffix.lower(), ""
     whole, promised = _models(path) if name == ".pdb" else _gro_frames(path) if name == ".gro" else (1, 1)
-    if whole < promised:
+    if whole < promised or (name == ".pdb" and promised > 1 and not _ends(path)):
         left_out = cut(path, whole, promised, folder is not None)
         if not whole or folder is None:
             raise Refused(f"{path} holds no whole frames")
@@ -65,6 +65,13 @@ def header(path: Path, atoms: int, folder: str | None) -> tuple[Header, Path]:
     counted = np.array_equal(times, np.arange(found.n_frames))  # what mdtraj makes up where a file has no times
     clock = None if counted else times
     return Header(found.n_frames, found.n_atoms, clock, kind="whole", left_out=left_out), path
+
+
+def _ends(path: Path) -> bool:
+    """Whether the last line does."""
+    with open(path, "rb") as handle:
+        handle.seek(-1, 2)
+        return handle.read() == b"\n"
 
 
 def _models(path: Path) -> tuple[int, int]:
