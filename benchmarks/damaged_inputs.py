@@ -152,7 +152,7 @@ def _of_content() -> None:
     case("npy: complex numbers", "x.npy")(lambda b: b.array("x.npy", b.run.xyz.astype(complex)))
     case("npy: text", "x.npy")(lambda b: b.array("x.npy", np.array(["a", "b"])))
     case("npy: all zero", "x.npy")(lambda b: b.array("x.npy", b.run.xyz * 0))
-    case("npy: infinite", "x.npy")(lambda b: b.array("x.npy", changed(b, (0, 0, 0), np.inf)))
+    case("npy: infinite", "x.npy")(lambda b: b.array("x.npy", changed(b, (0, 4, 0), np.inf)))
     case("npy: a molecule torn apart", "x.npy")(lambda b: b.array("x.npy", changed(b, (3, slice(30, None)), 4.0)))
     case("npz: no such array", "x.npz")(lambda b: npz(b, "x.npz:y"))
     case("npz: no zip", "x.npz")(lambda b: b.bytes("x.npz", b"PK\3\4 no"))
@@ -168,9 +168,7 @@ def _of_content() -> None:
     case("lammps: an id twice", "t.lammpstrj")(lambda b: edited(b, "\n2 ", "\n1 "))
     case("lammps: no ids", "t.lammpstrj")(lambda b: edited(b, "ATOMS id", "ATOMS type"))
     case("lammps: a word for a number", "t.lammpstrj")(lambda b: edited(b, "\n7 ", "\n7 x"))
-    case("lammps: the wrong unit", "t.lammpstrj")(
-        lambda b: [*named(b.saved("t.lammpstrj")), "--length-unit", "nm"]
-    )
+    case("lammps: the wrong unit", "t.lammpstrj")(lambda b: [*named(b.saved("t.lammpstrj")), "--length-unit", "nm"])
     case("h5: link to another file", "l.h5")(linked)
 
 

@@ -1,4 +1,4 @@
-"""How fast trajectories are read and mapped, beside mdtraj's own reading of the same file.
+"""How fast trajectories are read and mapped, beside mdtraj's own reading of the same files, topology and all.
 
     python benchmarks/reading_speed.py TOPOLOGY TRAJECTORY [--dt PS] [--repeats N]
     python benchmarks/reading_speed.py --solvated FOLDER
@@ -21,10 +21,9 @@ import numpy as np
 
 from cgsurrogate.core import registry
 from cgsurrogate.data import examples
-from cgsurrogate.data.formats.parsing import Parser
 from cgsurrogate.data.read import Input, read
 
-WATERS, FRAMES = 10_000, 150
+WATERS, FRAMES = 10_000, 500
 PIECE = 200  # frames that mdtraj reads at a time
 
 
@@ -50,7 +49,8 @@ def solvated(folder: Path) -> list[Path]:
     return [folder / name for name in ("system.pdb", "system.xtc", "system.dcd")]
 
 
-def theirs(topology: Any, path: Path) -> int:
+def theirs(pdb: Path, path: Path) -> int:
+    topology = mdtraj.load_topology(str(pdb))
     return sum(len(part) for part in mdtraj.iterload(str(path), chunk=PIECE, top=topology))
 
 
@@ -63,12 +63,11 @@ def seconds(do: Any) -> float:
 def measure(pdb: Path, path: Path, dt: float | None, repeats: int) -> str:
     topology = mdtraj.load_topology(str(pdb))
     build = registry.builder("mappings", "backbone")
-    given = Input(topology, [path], 300, dt)
-    with Parser():
-        frames = len(read(given, build))  # both have it in memory then, and the process that parses is there
-    theirs(topology, path)
+    given = Input(pdb, [path], 300, dt)
+    frames = len(read(given, build))  # both have it in memory then, and the process that parses is there
+    theirs(pdb, path)
     pairs = np.array(
-        [(seconds(lambda: theirs(topology, path)), seconds(lambda: read(given, build))) for _ in range(repeats)]
+        [(seconds(lambda: theirs(pdb, path)), seconds(lambda: read(given, build))) for _ in range(repeats)]
     )
     size, (mdtraj_s, ours_s) = path.stat().st_size / 1e6, np.median(pairs, 0)
     share = pairs[:, 0] / pairs[:, 1]

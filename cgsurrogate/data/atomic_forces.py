@@ -100,9 +100,13 @@ def of_runs(
 
 def _of_arrays(specs: Sequence[Any], runs: list[Source], atoms: int, unit: str | None) -> AtomicForces:
     parts = arrays.split(specs, [run.frames for run in runs], (atoms, 3), "forces")
+    files = [spec for spec in specs if not isinstance(spec, np.ndarray)]
+    names = [f"forces of {run.name}" for run in runs]
+    if len(files) == len(specs):  # the file is named, and the run where one file serves several
+        names = [str(s) for s in specs] if len(specs) == len(runs) else [f"{specs[0]}, {name}" for name in names]
     made = [
-        Source(f"forces of {run.name}", run.frames, atoms, None, "array", part, scale=unit_names.force(unit or UNIT))
-        for run, part in zip(runs, parts, strict=True)
+        Source(name, run.frames, atoms, None, "array", part, scale=unit_names.force(unit or UNIT))
+        for name, run, part in zip(names, runs, parts, strict=True)
     ]
     return AtomicForces(made, "arrays", unit or UNIT, unit is not None)
 

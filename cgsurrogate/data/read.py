@@ -15,7 +15,7 @@ from cgsurrogate.core import units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import atomic_forces, frame_weights, validation
-from cgsurrogate.data.formats import arrays
+from cgsurrogate.data.formats import arrays, unit_names
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.generation.openmm import known_speed
 from cgsurrogate.data.mapping import Mapping
@@ -96,6 +96,7 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
     arrays_ = [*given.forces, *frame_weights.arrays_of(given.weights)]
     ordered = _in_order(given.trajectories, arrays_) if files else given.trajectories
     runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit, recover=given.recover)]
+    _agree(runs, given.length_unit)
     left_out = [run.left_out for run in runs if run.left_out]
     step = validation.runs(runs, structure.n_atoms, given.dt)
     windows = [_window(run, step, given) for run in runs]
@@ -133,6 +134,15 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
             notes=({"atomic_forces": about} if about else {}) | ({"left_out": left_out} if left_out else {}),
         ),
     )
+
+
+def _agree(runs: list[Source], length_unit: str | None) -> None:
+    """A unit of length that is given is that of no file that states another one."""
+    for run in runs if length_unit else ():
+        if run.length_unit and not np.isclose(unit_names.length(run.length_unit), unit_names.length(length_unit or "")):
+            raise ValueError(
+                f"{run.name} holds positions in {run.length_unit}, --length-unit says {length_unit}; leave the option out"
+            )
 
 
 def _built(build: Callable[[Any], Mapping], structure: Any, topology: Any) -> Mapping:

@@ -91,7 +91,9 @@ def cut(path: Path, frames: int, promised: int | None, recover: bool) -> str:
     if recover:
         lost = "the rest" if promised is None else f"{promised - frames:,} of {promised:,} frames"
         return f"{path.name}: {lost} left out, it is cut short or damaged after {frames:,} whole frames"
-    stated = "" if promised is None or promised == frames + 1 else f" of the {promised} that it promises"
+    if not frames:
+        raise Refused(f"{path} is cut short or damaged before its first frame ends; copy it again")
+    stated = "" if promised is None or promised <= frames + 1 else f" of the {promised} that it promises"
     raise Refused(
         f"{path} is cut short or damaged after {frames} whole frames{stated}; copy it again, or use these frames with "
         "--recover"

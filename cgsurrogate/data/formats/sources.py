@@ -38,6 +38,7 @@ class Source:
         force_unit: of these, as the file states it; None where it does not.
         folder: temporary, of an unpacked file; it goes with the last source that refers to it.
         left_out: in words, which frames of a damaged file are left out; empty where none is.
+        length_unit: of positions, as the file states it or its format lays it down; None where it does not.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Source:
     force_unit: str | None = None
     folder: Any = None
     left_out: str = ""
+    length_unit: str | None = None
 
 
 def sources(
@@ -111,7 +113,7 @@ def _of_file(path: Path, atoms: int, length_unit: str | None, recover: bool) -> 
         if found["atoms"] < 1:
             raise ValueError(f"{path} holds no atoms")
         positions, stated = found.get("positions", True), found.get("length_unit", "nm")
-        unit = length_unit or stated
+        unit = stated or length_unit
         if positions and unit is None:
             raise ValueError(f"{path} does not say the unit of its positions; give it with --length-unit nm or A")
     except ValueError:
@@ -131,6 +133,7 @@ def _of_file(path: Path, atoms: int, length_unit: str | None, recover: bool) -> 
         force_unit=found.get("force_unit"),
         folder=folder,
         left_out=found.get("left_out", ""),
+        length_unit=stated if positions else None,
     )
 
 

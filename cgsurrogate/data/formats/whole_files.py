@@ -68,10 +68,11 @@ def header(path: Path, atoms: int, folder: str | None) -> tuple[Header, Path]:
 
 
 def _ends(path: Path) -> bool:
-    """Whether the last line does."""
+    """Whether the last line does: with a line break, or with a word that ends a model."""
     with open(path, "rb") as handle:
-        handle.seek(-1, 2)
-        return handle.read() == b"\n"
+        handle.seek(max(0, path.stat().st_size - 81))
+        end = handle.read()
+    return end.endswith(b"\n") or end.split()[-1] in (b"END", b"ENDMDL")
 
 
 def _models(path: Path) -> tuple[int, int]:
