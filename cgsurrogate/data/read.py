@@ -141,7 +141,7 @@ def _agree(runs: list[Source], length_unit: str | None) -> None:
     for run in runs if length_unit else ():
         if run.length_unit and not np.isclose(unit_names.length(run.length_unit), unit_names.length(length_unit or "")):
             raise ValueError(
-                f"{run.name} holds positions in {run.length_unit}, --length-unit says {length_unit}; leave the option out"
+                f"{run.name} holds positions in {run.length_unit}, --length-unit says {length_unit}; leave it out"
             )
 
 
