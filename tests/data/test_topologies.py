@@ -57,8 +57,17 @@ def test_chains_are_told_apart_by_bonds_that_are_stated(peptide):
     joined = peptide.topology.join(peptide.topology)
     sent = topologies.packed(joined)
     sent["chain_of_residue"], sent["chain_names"] = np.zeros(joined.n_residues, int), [None]
-    found = topologies._in_chains(topologies.unpacked(sent), None, None)
+    found = topologies._in_chains(topologies.unpacked(sent), True, None)
     assert found.n_chains == 2 and found.n_bonds == joined.n_bonds
+
+
+def test_names_of_protonation_states_are_no_gap(peptide_pdb, tmp_path):
+    """A GRO of CHARMM calls histidine HSD, which no table of bonds knows."""
+    peptide = mdtraj.load(str(peptide_pdb))
+    for residue in peptide.topology.residues:
+        residue.name = {"ALA3": "NALA", "ALA4": "CALA"}.get(str(residue), residue.name)
+    peptide.save(str(tmp_path / "t.gro"))
+    assert load_topology(tmp_path / "t.gro").n_bonds == peptide.topology.n_bonds
 
 
 def test_a_residue_that_lacks_an_atom_is_told_with_its_file(peptide, atoms, tmp_path):

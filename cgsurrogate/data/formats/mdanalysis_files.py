@@ -29,8 +29,8 @@ def _package(path: str | Path, what: str) -> Any:
     return MDAnalysis
 
 
-def load_topology(path: Path) -> Any:
-    """An mdtraj topology of any file that MDAnalysis takes for one."""
+def load_topology(path: Path) -> tuple[Any, bool]:
+    """An mdtraj topology of any file that MDAnalysis takes for one, and whether the file states its bonds."""
     package = _package(path, "expected PDB, mmCIF, GRO, PSF or prmtop")
     more = {"topology_format": "ITP"} if path.suffix.lower() == ".top" else {}
     with warnings.catch_warnings():
@@ -38,8 +38,8 @@ def load_topology(path: Path) -> Any:
         try:
             universe = package.Universe(str(path), **more)
         except ValueError as error:
-            raise ValueError(str(error.__cause__ or error)) from None
-        return topology(universe)
+            raise ValueError(str(error.__cause__ or error.__context__ or error)) from None
+        return topology(universe), _complete(universe)
 
 
 def topology(universe: Any) -> Any:
@@ -67,7 +67,7 @@ def topology(universe: Any) -> Any:
                     element = mdtraj.element.virtual
                 made.add_atom(name or f"{symbol}{atom.index + 1}", element, held)
     stated = universe.bonds.indices if hasattr(universe, "bonds") else np.empty((0, 2), int)
-    if len(stated) < 0.4 * count:  # in a PDB those of CONECT alone; otherwise a bond that is not stated is none
+    if not _complete(universe):
         made.create_standard_bonds()
         if hasattr(universe, "trajectory") and universe.trajectory.ts.has_positions:
             made.create_disulfide_bonds(np.asarray(atoms.positions) / 10)
@@ -76,6 +76,12 @@ def topology(universe: Any) -> Any:
         if frozenset((int(i), int(j))) not in there:
             made.add_bond(every[int(i)], every[int(j)])
     return made
+
+
+def _complete(universe: Any) -> bool:
+    """Whether a bond that is not stated is none; a PDB states those of CONECT alone."""
+    stated = len(universe.bonds) if hasattr(universe, "bonds") else 0
+    return bool(stated >= 0.4 * len(universe.atoms))
 
 
 def _by_mass(mass: float) -> str:

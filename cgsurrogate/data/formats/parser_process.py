@@ -26,7 +26,7 @@ KINDS = {".xtc": "xtc", ".trr": "trr", ".dcd": "dcd", ".nc": "netcdf", ".ncdf": 
 KINDS |= {".h5": "hdf5", ".hdf5": "hdf5", ".h5md": "hdf5"}  # of mdtraj, or H5MD: their content says which
 KINDS |= {".lammpstrj": "lammps", ".lammpsdump": "lammps", ".dump": "lammps"}
 ENDINGS = {"xtc": ".xtc", "trr": ".trr", "dcd": ".dcd"}  # by which mdtraj knows its parsers
-CHUNK_BYTES = 32 << 20
+CHUNK_BYTES = 1 << 20  # small, so that one piece is mapped while the next one is parsed
 MEMORY = 16 << 30  # bytes of address space; a damaged header may ask for more than there is
 
 # (n, A, 3) nm or, of forces and some formats, in the unit of the file; cell vectors as rows (n, 3, 3) in the same unit

@@ -21,6 +21,8 @@ CHAINS_STATED = (".pdb", ".cif", ".mmcif", ".pdbx")
 JOINED = 0.3  # nm, C to N of two residues in a structure: no longer bond lasts, and no two ends come nearer
 LAST_OXYGENS = {"OXT", "OT1", "OT2", "OC1", "OC2", "O1", "O2"}
 VIRTUAL = "VS"
+Place = tuple[np.ndarray, np.ndarray | None] | None
+"""Positions (A, 3) nm and the cell (3, 3) nm of the first frame."""
 
 
 def load(path: Path) -> Any:
@@ -33,7 +35,7 @@ def load(path: Path) -> Any:
     if ending in (".h5", ".hdf5", ".lh5"):
         raise Refused(f"{path}: a topology inside HDF5 is not read; give a PDB or another topology with -s")
     try:
-        topology, xyz, cell = _parsed(path, ending)
+        topology, stated, place = _parsed(path, ending)
     except Refused:
         raise
     except Exception as error:  # parsers raise whatever they meet
@@ -41,13 +43,15 @@ def load(path: Path) -> Any:
         raise Refused(f"{path} cannot be read as a topology ({why}); expected {EXPECTED}") from None
     if topology is None or not topology.n_atoms:
         raise Refused(f"{path} holds no atoms; expected {EXPECTED}")
-    if ending not in CHAINS_STATED:
-        topology = _in_chains(topology, xyz, cell)
-    return topology
+    if ending in CHAINS_STATED:
+        return topology
+    if not stated:
+        _bond_synonyms(topology)
+    return _in_chains(topology, stated, place)
 
 
-def _parsed(path: Path, ending: str) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
-    """The topology; for GRO, whose bonds are guessed, positions (A, 3) nm and the cell (3, 3) nm of the first frame."""
+def _parsed(path: Path, ending: str) -> tuple[Any, bool, Place]:
+    """The topology, whether it states its bonds, and, of GRO, where the atoms are."""
     import mdtraj
     from mdtraj.core.trajectory import _TOPOLOGY_EXTS
 
@@ -56,39 +60,49 @@ def _parsed(path: Path, ending: str) -> tuple[Any, np.ndarray | None, np.ndarray
     if ending == ".gro":
         found = mdtraj.load(str(path))
         cell = found.unitcell_vectors
-        return found.topology, found.xyz[0], None if cell is None else cell[0]
+        return found.topology, False, (found.xyz[0], None if cell is None else cell[0])
     if amber:
-        return mdtraj.load_prmtop(str(path)), None, None
+        return mdtraj.load_prmtop(str(path)), True, None
     if ending in _TOPOLOGY_EXTS:
         try:
-            return mdtraj.load_topology(str(path)), None, None
+            return mdtraj.load_topology(str(path)), ending in (".psf", ".mol2", ".hoomdxml", ".gsd"), None
         except Exception:
             if ending != ".psf" or importlib.util.find_spec("MDAnalysis") is None:  # which reads more kinds of PSF
                 raise
     from cgsurrogate.data.formats import mdanalysis_files
 
-    return mdanalysis_files.load_topology(path), None, None
+    return *mdanalysis_files.load_topology(path), None
 
 
-def _in_chains(topology: Any, xyz: np.ndarray | None, cell: np.ndarray | None) -> Any:
-    """The topology with a new chain wherever a residue of a protein is not bonded to the one before it."""
-    if not topology.n_bonds:
-        return topology
-    gone = set[tuple[int, int]]()
-    if xyz is not None:
-        gone = {pair for pair in _between(topology) if _apart(topology, pair, xyz, cell)}
-    joined = {
-        (a.residue.index, b.residue.index)
-        for one in topology.bonds
-        for a, b in (tuple(one), tuple(one)[::-1])
-        if not {(a.index, b.index), (b.index, a.index)} & gone
-    }
-    residues, begins = list(topology.residues), set[int]()
-    for before, after in itertools.pairwise(residues):
-        same = before.chain.index == after.chain.index
-        if same and _polymer(after) and (before.index, after.index) not in joined:
-            begins.add(after.index)
-    if not begins and not gone:
+def _bond_synonyms(topology: Any) -> None:
+    """Add the standard bonds of residues that have another name for their kind of protonation, such as HSD."""
+    renamed = topology.copy()
+    for residue in renamed.residues:
+        residue.name = bead_types.canonical(residue.name)
+    renamed.create_standard_bonds()
+    atoms = list(topology.atoms)
+    pairs = {frozenset((a.index, b.index)) for a, b in topology.bonds}
+    for i, j in sorted({tuple(sorted((a.index, b.index))) for a, b in renamed.bonds}):
+        if frozenset((i, j)) not in pairs:
+            topology.add_bond(atoms[i], atoms[j])
+
+
+def _in_chains(topology: Any, stated: bool, place: Place) -> Any:
+    """The topology with a new chain wherever a residue of a protein is not bonded to the one before it.
+
+    Where bonds are guessed, one that is missing says nothing, but one that is too long, or follows an end, is none.
+    """
+    gone, begins, residues = set[tuple[int, int]](), set[int](), list(topology.residues)
+    if stated:
+        joined = {(a.residue.index, b.residue.index) for one in topology.bonds for a, b in (one, (one[1], one[0]))}
+        for before, after in itertools.pairwise(residues):
+            same = before.chain.index == after.chain.index
+            if same and _polymer(after) and (before.index, after.index) not in joined:
+                begins.add(after.index)
+    elif place is not None:
+        gone = {pair for pair in _between(topology) if _apart(topology, pair, *place)}
+        begins = {topology.atom(pair[1]).residue.index for pair in gone}
+    if not begins:
         return topology
     sent = packed(topology)
     chain, places = np.array(sent["chain_of_residue"]), np.zeros(len(residues), int)

@@ -97,7 +97,9 @@ def _gro_frames(path: Path) -> tuple[int, int]:
                 break  # blank lines at the end, or what the parser refuses
             lines = sum(1 for _ in itertools.islice(handle, int(count)))
             box = handle.readline()
-            if lines < int(count) or len(box.split()) not in (3, 9) or not box.endswith(b"\n"):
+            words = box.split()
+            whole_line = box.endswith(b"\n") or len({len(word.partition(b".")[2]) for word in words}) == 1
+            if lines < int(count) or len(words) not in (3, 9) or not whole_line:
                 return whole, whole + 1
             whole += 1
     return max(whole, 1), max(whole, 1)
