@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import mmap
 import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def cut(path: Path, frames: int, promised: int | None, recover: bool) -> str:
     )
 
 
-def _numbers(handle: BinaryIO, layout: str) -> tuple[Any, ...]:
+def _numbers(handle: Any, layout: str) -> tuple[Any, ...]:
     return struct.unpack(layout, handle.read(struct.calcsize(layout)))
 
 
@@ -133,7 +134,7 @@ def _scan(
     """Frame by frame: after its number of the format ``frame`` reads the atoms, ps, and the place of the next one."""
     size, place, begin, atoms, left_out = path.stat().st_size, 0, 0, -1, ""
     times: list[float] = []
-    with open(path, "rb") as handle:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as handle:
         while place < size:
             handle.seek(place)
             begin = place
@@ -144,7 +145,9 @@ def _scan(
                 count, time, place = frame(handle, magic)
                 if place > size or count < 0:
                     raise struct.error
-            except struct.error:
+            except Refused:
+                raise
+            except (struct.error, ValueError):  # the latter: a place beyond the end
                 each = begin / len(times) if times else size
                 left_out = cut(path, len(times), len(times) + max(1, round((size - begin) / each)), recover)
                 break
@@ -157,7 +160,7 @@ def _scan(
     return Header(len(times), atoms, np.array(times, float), left_out=left_out)
 
 
-def _xtc_frame(handle: BinaryIO, magic: int) -> tuple[int, float, int]:
+def _xtc_frame(handle: Any, magic: int) -> tuple[int, float, int]:
     count, _, time = _numbers(handle, ">iif")
     if count <= 9:
         return count, time, handle.tell() + 40 + 12 * count
@@ -168,7 +171,7 @@ def _xtc_frame(handle: BinaryIO, magic: int) -> tuple[int, float, int]:
     return count, time, handle.tell() + (packed + 3) // 4 * 4
 
 
-def _trr_frame(found: list[tuple[int, int, int]], handle: BinaryIO, _magic: int) -> tuple[int, float, int]:
+def _trr_frame(found: list[tuple[int, int, int]], handle: Any, _magic: int) -> tuple[int, float, int]:
     """Notes where the positions and the forces begin (0: there are none), and bytes a number."""
     _, text = _numbers(handle, ">ii")
     if not 0 < text < 100:
