@@ -37,7 +37,7 @@ def load_topology(path: Path) -> tuple[Any, bool]:
         warnings.simplefilter("ignore")
         try:
             universe = package.Universe(str(path), **more)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise ValueError(str(error.__cause__ or error.__context__ or error)) from None
         return topology(universe), _complete(universe)
 
