@@ -10,6 +10,7 @@ import click
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
 from cgsurrogate.comparison.settings import ComparisonSettings
+from cgsurrogate.core.limits import MOST_SEED
 
 
 @click.command("compare", epilog="Example:  cgsurrogate compare frames simulation rollout -o comparison")
@@ -82,7 +83,8 @@ from cgsurrogate.comparison.settings import ComparisonSettings
     " populations, rates.",
 )
 @_options.out_folder
-@_options.setting(ComparisonSettings, "--seed", type=click.IntRange(min=0), help="Random seed.")
+@_options.setting(ComparisonSettings, "--seed", type=click.IntRange(0, MOST_SEED), help="Random seed.")
+@_options.trust
 @_options.quiet
 def command(
     reference: Path,

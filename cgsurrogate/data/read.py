@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import units
+from cgsurrogate.core import filesystem, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import atomic_forces, frame_weights, validation
@@ -53,6 +52,11 @@ class Input:
         force_unit: of forces whose file does not say it: kJ/mol/nm, kJ/mol/A, kcal/mol/A, eV/A, hartree/bohr.
         length_unit: of positions whose file does not say it, and of arrays: nm, A, pm, bohr.
         recover: take the whole frames of files that are cut short; what is left out is noted in the provenance.
+        energies: as ``weights``, the potential energy of every frame with its unit, ``file.npz:name:kJ/mol``, also
+            ``energy.xvg:Potential`` of GROMACS. Only ``read_sampled`` reads them.
+        bias: likewise, bias energies of every frame in every window of umbrella sampling, (T, K) a run, or
+            ``COLVAR:column,column:kJ/mol``.
+        windows: of each run, the number of its window, a column of ``bias``.
     """
 
     topology: Any
@@ -69,6 +73,9 @@ class Input:
     force_unit: str | None = None
     length_unit: str | None = None
     recover: bool = False
+    energies: Sequence[Any] = ()
+    bias: Sequence[Any] = ()
+    windows: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if self.aggregate not in AGGREGATIONS:
@@ -83,6 +90,22 @@ class Input:
         units.thermal_energy(self.temperature)  # refuses what is no temperature
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sampled:
+    """Mapped frames and their energies.
+
+    Attributes:
+        atoms: of the topology, whose energies these are.
+        energies: (T,) kJ/mol, or None.
+        bias: (T, K) kJ/mol in every window, or None.
+    """
+
+    frames: Frames
+    atoms: int
+    energies: np.ndarray | None = None
+    bias: np.ndarray | None = None
+
+
 def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda done, total: None) -> Frames:
     """Read trajectories and map them; ``build`` makes the mapping from an mdtraj topology.
 
@@ -90,10 +113,15 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
         FileNotFoundError: a file that does not exist.
         ValueError: anything that does not fit; the line says what was expected, what came, and the remedy.
     """
+    return read_sampled(given, build, report).frames
+
+
+def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report = lambda done, total: None) -> Sampled:
+    """As ``read``, with the energies and the bias of the frames that are kept."""
     files = [spec for spec in given.trajectories if isinstance(spec, str | Path)]
     structure = load_topology(given.topology) if isinstance(given.topology, str | Path) else given.topology
     mapping = _built(build, structure, given.topology)
-    arrays_ = [*given.forces, *frame_weights.arrays_of(given.weights)]
+    arrays_ = [*given.forces, *frame_weights.arrays_of((*given.weights, *given.energies, *given.bias))]
     ordered = _in_order(given.trajectories, arrays_) if files else given.trajectories
     runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit, recover=given.recover)]
     _agree(runs, given.length_unit)
@@ -104,11 +132,12 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
     forces = atomic_forces.of_runs(given.forces, runs, structure.n_atoms, unit=given.force_unit, ignore=given.no_forces)
     if forces is None and given.aggregate == "optimal":
         raise ValueError("the optimal aggregation needs forces; give them with --forces")
-    weights = kept = None
-    if given.weights:
-        kT = units.thermal_energy(given.temperature)
-        weights = frame_weights.of_runs(given.weights, runs, kT, by_time=given.dt is None)
-        kept = np.concatenate([part[_slice(window)] for part, window in zip(weights, windows, strict=True)])
+    kT, by_time = units.thermal_energy(given.temperature), given.dt is None
+    weights = frame_weights.of_runs(given.weights, runs, kT, by_time=by_time) if given.weights else None
+    energies, bias = (
+        frame_weights.energies(specs, runs, kT, by_time=by_time, windows=specs is given.bias) if specs else None
+        for specs in (given.energies, given.bias)
+    )
     with Reader() as reader:
         if forces is not None:
             atomic_forces.covered(forces, windows)
@@ -117,14 +146,14 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
             )
         positions = _map_all(reader, structure, mapping, runs, windows, report)
         mapped = None if forces is None else atomic_forces.mapped(reader, mapping, structure, forces, windows)
-    return Frames(
+    frames = Frames(
         beads=mapping.beads,
         positions=positions,
         lengths=tuple(len(window) for window in windows),
         dt=step * given.stride,
         temperature=float(given.temperature),
         forces=mapped,
-        weights=kept,
+        weights=_kept(weights, windows),
         provenance=Provenance(
             topology=Path(given.topology).name if isinstance(given.topology, str | Path) else "",
             trajectories=tuple(Path(run.name).name for run in runs),
@@ -134,6 +163,14 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
             notes=({"atomic_forces": about} if about else {}) | ({"left_out": left_out} if left_out else {}),
         ),
     )
+    return Sampled(frames, structure.n_atoms, _kept(energies, windows), _kept(bias, windows))
+
+
+def _kept(values: list[np.ndarray] | None, windows: list[range]) -> np.ndarray | None:
+    """What belongs to the wanted frames of all runs, one after the other."""
+    if values is None:
+        return None
+    return np.concatenate([part[_slice(window)] for part, window in zip(values, windows, strict=True)])
 
 
 def _agree(runs: list[Source], length_unit: str | None) -> None:
@@ -228,10 +265,7 @@ def _in_order(trajectories: Sequence[Any], specs: Sequence[Any]) -> list[Any]:
     if not shared:
         return given
 
-    def natural(spec: str | Path) -> list[int | str]:
-        return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(spec))]
-
-    ordered = sorted(given, key=natural)
+    ordered = sorted(given, key=filesystem.natural)
     if ordered == given or sorted(map(str, given)) != [str(spec) for spec in given]:
         return given
     moved = next(i for i, (old, new) in enumerate(zip(given, ordered, strict=True)) if old != new)

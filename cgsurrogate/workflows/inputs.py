@@ -9,14 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 
 
-def mapping_builder(text: str) -> Callable[[Any], Any]:
-    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``."""
+def mapping_builder(text: str, selection: str | None = None) -> Callable[[Any], Any]:
+    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``.
+
+    Args:
+        selection: of mdtraj; only residues with an atom of it are mapped.
+    """
     from cgsurrogate.data import mapping
 
-    return mapping.builder(text)
+    return mapping.builder(text, selection)
 
 
 def load_example(
@@ -119,7 +124,7 @@ def _one_ensemble(text: str, reference: Frames, topology: Path | None, dt: float
     from cgsurrogate.data.export import load_any
 
     mapping = reference.provenance.mapping
-    build = mapping_builder(mapping) if mapping else None
+    build = mapping_builder(registry.stored(mapping, "the reference")) if mapping else None
     paths: list[str | Path] = list(text.split(",")) if not Path(text).exists() else [text]
     return load_any(paths, topology, like=reference, dt=dt, build=build, recover=recover)
 
