@@ -101,8 +101,10 @@ def main() -> None:
         code = end.exit_code
     except Terminated:
         code = _fail(f"stopped by SIGTERM; {AGAIN}", 143, "Stopped")
-    except click.exceptions.Abort:
-        code = _fail(f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
+    except click.exceptions.Abort as end:  # click takes the end of any file for the end of its own input
+        empty = isinstance(end.__context__, EOFError)
+        stopped = (f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
+        code = _fail("a file is empty or cut short", BAD_DATA) if empty else _fail(*stopped)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -22,6 +22,12 @@ PATH = click.Path(path_type=Path)
 out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
 seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MOST_SEED), help="Random seed.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+recover = click.option(
+    "--recover",
+    is_flag=True,
+    default=None,
+    help="Of a trajectory file that is cut short take the whole frames; by default it is refused.",
+)
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
 
 
@@ -85,7 +91,7 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What describes reference data: topology, trajectories, mapping, temperature, and what goes with them."""
     for option in reversed(
         (
-            click.option("-s", "--topology", type=PATH, help="Topology: PDB, mmCIF, GRO, PSF, prmtop."),
+            click.option("-s", "--topology", type=PATH, help="Topology: PDB, mmCIF, GRO, PSF, prmtop, TPR, ..."),
             click.option(
                 "-f",
                 "--traj",
@@ -113,6 +119,7 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--no-forces", is_flag=True, default=None, help="Leave out forces of the trajectory files."),
             click.option("--force-unit", help="Of forces whose file does not say it: kJ/mol/nm, kcal/mol/A, eV/A, ..."),
+            recover,
             click.option("--length-unit", help="Of positions whose file does not say it: nm, A. [default: nm]"),
             click.option(
                 "--weights",
@@ -164,7 +171,8 @@ def read_input(
     if temperature is None:
         raise click.UsageError("give the temperature of the simulation in kelvin with -T")
     forces, weights = options.pop("force_files"), options.pop("weight_files")
-    options["no_forces"], selection = bool(options["no_forces"]), options.pop("selection")
+    options |= {name: bool(options[name]) for name in ("no_forces", "recover")}
+    selection = options.pop("selection")
     given = Input(topology, trajectories, temperature, forces=forces, weights=weights, **options)
     return read_molecule(Molecule(topology.stem, mapping, temperature, (given,), selection), report)
 
@@ -182,7 +190,7 @@ def read_molecule(molecule: Molecule, report: Callable[..., None]) -> Frames:
         return made
 
     frames = molecules.read(molecule, build, report)
-    said.extend(contents.mirror_words(frames))
+    said.extend([*contents.mirror_words(frames), *frames.provenance.notes.get("left_out", ())])
     for line in said:
         click.echo(line, err=True)
     return frames.with_provenance(mapping=molecule.mapping, contents=tuple(said))

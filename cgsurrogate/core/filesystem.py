@@ -138,6 +138,20 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"expected JSON in {path}, but {error}; restore the file or make its folder again") from None
 
 
+def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
+    """An array, memory-mapped.
+
+    Raises:
+        ValueError: the file is empty, cut short, or no array of plain numbers.
+    """
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (EOFError, ValueError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} cannot be read as an array ({first_line(error)}); is it damaged?") from None
+
+
 def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> None:
     with replacing(path) as handle:
         np.save(handle, array, allow_pickle=False)

@@ -275,7 +275,7 @@ class Frames:
             for name, entry in manifest["arrays"].items():
                 path = folder / Path(entry["file"]).name
                 filesystem.verify(path, entry["sha256"], "restore it or make the frames again")
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
+                array = filesystem.read_npy(path)
                 if list(array.shape) != entry["shape"]:
                     raise ValueError(f"{path} has shape {array.shape}, its manifest says {entry['shape']}")
                 arrays[RENAMED.get(name, name)] = array

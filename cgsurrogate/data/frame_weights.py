@@ -26,7 +26,7 @@ def of_runs(specs: Sequence[Any], runs: Sequence[Source], kT: float, *, by_time:
         FileNotFoundError: no such file.
         ValueError: they do not fit the runs, are not finite or negative.
     """
-    return _weights(*_values(specs, runs, "weights", by_time=by_time), kT)
+    return _weights(*_values(specs, runs, "weights", by_time=by_time), kT, _origin(specs))
 
 
 def energies(
@@ -47,7 +47,7 @@ def energies(
     parts, unit = _values(specs, runs, what, by_time=by_time, windows=windows)
     if unit is None:
         raise ValueError(f"{specs[0]} does not say the unit of its {what}; append it, as {specs[0]}:kJ/mol")
-    _finite(parts, what)
+    _finite(parts, what, _origin(specs))
     factor = kT if unit == "kT" else unit_names.energy(unit)
     return [part * factor for part in parts]
 
@@ -85,11 +85,15 @@ def _values(
     return [np.asarray(part, float) for part in parts], unit
 
 
-def _finite(values: list[np.ndarray], what: str) -> None:
+def _origin(specs: Sequence[Any]) -> str:
+    return ", ".join("an array" if isinstance(spec, np.ndarray) else str(spec) for spec in specs)
+
+
+def _finite(values: list[np.ndarray], what: str, origin: str) -> None:
     for i, part in enumerate(values):
         if not np.isfinite(part).all():
             raise ValueError(
-                f"{what} of run {i} are not finite, first in frame {np.argwhere(~np.isfinite(part))[0][0]}"
+                f"{origin}: {what} of run {i} are not finite, first in frame {np.argwhere(~np.isfinite(part))[0][0]}"
             )
 
 
@@ -128,18 +132,20 @@ def _is_energy(text: str) -> bool:
         return False
 
 
-def _weights(values: list[np.ndarray], unit: str | None, kT: float) -> list[np.ndarray]:
+def _weights(values: list[np.ndarray], unit: str | None, kT: float, origin: str) -> list[np.ndarray]:
     """As they are, or exp(bias / kT); the largest bias of all runs is taken off first, only ratios have a meaning."""
-    _finite(values, "weights")
+    _finite(values, "weights", origin)
     if unit is not None:
         factor = 1.0 if unit == "kT" else unit_names.energy(unit) / kT
         top = max(part.max() for part in values)
         return [np.exp((part - top) * factor) for part in values]
     if min(part.min() for part in values) < 0:
         raise ValueError(
-            "expected weights that are not negative; if the file holds a bias energy, declare it: "
+            f"{origin}: expected weights that are not negative; if the file holds a bias energy, declare it: "
             "file.npz:name:kJ/mol (then a weight is exp(bias / kT))"
         )
+    if not sum(part.sum() for part in values) > 0:
+        raise ValueError(f"{origin}: all weights are zero")
     return values
 
 

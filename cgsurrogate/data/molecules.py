@@ -131,6 +131,7 @@ def _joined(groups: list[_Group], temperature: float) -> Frames:
     weights = None
     if any(part.weights is not None for part in parts):
         weights = np.concatenate([part.probabilities * kish(part.probabilities) for part in parts])
+    left_out = [line for one in about for line in one.notes.get("left_out", ())]
     speeds = {one.ns_per_day for one in about}
     return Frames(
         beads=parts[0].beads,
@@ -145,6 +146,7 @@ def _joined(groups: list[_Group], temperature: float) -> Frames:
             topology=", ".join(dict.fromkeys(one.topology for one in about)),
             trajectories=tuple(name for one in about for name in one.trajectories),
             ns_per_day=about[0].ns_per_day if len(speeds) == 1 else None,
+            notes={**about[0].notes, **({"left_out": left_out} if left_out else {})},
         ),
     )
 

@@ -14,7 +14,7 @@ from cgsurrogate.core import disk_arrays, filesystem, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import atomic_forces, frame_weights, validation
-from cgsurrogate.data.formats import arrays
+from cgsurrogate.data.formats import arrays, unit_names
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.generation.openmm import known_speed
 from cgsurrogate.data.mapping import Mapping
@@ -32,10 +32,11 @@ class Input:
     """All-atom trajectories, what belongs to them, and what of them is wanted.
 
     Attributes:
-        topology: PDB, mmCIF, GRO, PSF or prmtop, with the atoms of the trajectories in their order; or mdtraj's.
-        trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, PDB with several models; or coordinates in nm as
-            ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3). Each file is an unbroken run.
-            H5MD, too. A ``Source`` stands for itself.
+        topology: PDB, mmCIF, GRO, PSF, prmtop or what MDAnalysis reads, with the atoms of the trajectories in their
+            order; or mdtraj's.
+        trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, H5MD, LAMMPS dump, PDB with several models; or
+            coordinates in nm as ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3). Each file
+            is an unbroken run. A ``Source`` stands for itself.
         temperature: K.
         dt: ps between frames; overrides what a file states, needed where it states nothing (DCD, PDB, arrays).
         forces: without constraint forces; one file a trajectory, ``.npy`` or ``.npz:name``, (T, A, 3) kJ/mol/nm, or
@@ -50,6 +51,7 @@ class Input:
         no_forces: leave out the forces that are in the trajectory files.
         force_unit: of forces whose file does not say it: kJ/mol/nm, kJ/mol/A, kcal/mol/A, eV/A, hartree/bohr.
         length_unit: of positions whose file does not say it, and of arrays: nm, A, pm, bohr.
+        recover: take the whole frames of files that are cut short; what is left out is noted in the provenance.
         energies: as ``weights``, the potential energy of every frame with its unit, ``file.npz:name:kJ/mol``, also
             ``energy.xvg:Potential`` of GROMACS. Only ``read_sampled`` reads them.
         bias: likewise, bias energies of every frame in every window of umbrella sampling, (T, K) a run, or
@@ -70,6 +72,7 @@ class Input:
     no_forces: bool = False
     force_unit: str | None = None
     length_unit: str | None = None
+    recover: bool = False
     energies: Sequence[Any] = ()
     bias: Sequence[Any] = ()
     windows: Sequence[int] = ()
@@ -117,10 +120,12 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
     """As ``read``, with the energies and the bias of the frames that are kept."""
     files = [spec for spec in given.trajectories if isinstance(spec, str | Path)]
     structure = load_topology(given.topology) if isinstance(given.topology, str | Path) else given.topology
-    mapping = build(structure)
+    mapping = _built(build, structure, given.topology)
     arrays_ = [*given.forces, *frame_weights.arrays_of((*given.weights, *given.energies, *given.bias))]
     ordered = _in_order(given.trajectories, arrays_) if files else given.trajectories
-    runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit)]
+    runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit, recover=given.recover)]
+    _agree(runs, given.length_unit)
+    left_out = [run.left_out for run in runs if run.left_out]
     step = validation.runs(runs, structure.n_atoms, given.dt)
     windows = [_window(run, step, given) for run in runs]
     noise, about = dict[str, Any](), dict[str, Any]()
@@ -159,7 +164,7 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
             ns_per_day=known_speed(files),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
-            notes={"atomic_forces": about} if about else {},
+            notes=({"atomic_forces": about} if about else {}) | ({"left_out": left_out} if left_out else {}),
         ),
     )
     return Sampled(frames, structure.n_atoms, _kept(energies, windows), _kept(bias, windows))
@@ -170,6 +175,25 @@ def _kept(values: list[np.ndarray] | None, windows: list[range]) -> np.ndarray |
     if values is None:
         return None
     return np.concatenate([part[_slice(window)] for part, window in zip(values, windows, strict=True)])
+
+
+def _agree(runs: list[Source], length_unit: str | None) -> None:
+    """A unit of length that is given is that of no file that states another one."""
+    for run in runs if length_unit else ():
+        if run.length_unit and not np.isclose(unit_names.length(run.length_unit), unit_names.length(length_unit or "")):
+            raise ValueError(
+                f"{run.name} holds positions in {run.length_unit}, --length-unit says {length_unit}; leave it out"
+            )
+
+
+def _built(build: Callable[[Any], Mapping], structure: Any, topology: Any) -> Mapping:
+    """The mapping; what hinders it is a fault of the topology, and the line says of which."""
+    try:
+        return build(structure)
+    except ValueError as error:
+        if not isinstance(topology, str | Path) or str(topology) in str(error):
+            raise
+        raise ValueError(f"{topology}: {error}") from None
 
 
 def _map_all(
