@@ -6,6 +6,7 @@ Pages of a mapped file are no memory of the process's own: the system keeps what
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import mmap
 import os
 import tempfile
@@ -19,29 +20,42 @@ IN_MEMORY = 16 << 20  # bytes; smaller arrays are kept in memory
 PIECE = 16 << 20  # bytes that are read at once
 
 
-def empty(shape: tuple[int, ...], dtype: Any = np.float32, folder: Path | None = None) -> np.ndarray:
+_folder: contextvars.ContextVar[Path | None] = contextvars.ContextVar("folder", default=None)
+
+
+@contextlib.contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """Within the block, large arrays that are made are kept in this folder, or in the first above it that exists."""
+    before = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(before)
+
+
+def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
     """An array to be filled: in memory where it is small, else in a file that goes with the array, also after a kill.
 
-    Args:
-        folder: where that file is, if the folder exists; the system's place for temporary files (``TMPDIR``) otherwise.
-            An array that finds no room there is kept in memory.
+    That file has no name and lies where ``kept_in`` says, or where the system keeps temporary files (``TMPDIR``). An
+    array that finds no room there is kept in memory.
     """
     kind = np.dtype(dtype)
     size = int(np.prod(shape)) * kind.itemsize
     if size > IN_MEMORY:
-        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=_existing(folder)) as file:
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=_place()) as file:
             os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, not a crash later
             return np.memmap(file, kind, "r+", shape=shape)
     return np.empty(shape, kind)
 
 
-def _existing(folder: Path | None) -> str | None:
-    return str(folder) if folder is not None and folder.is_dir() else None
+def _place() -> Path | None:
+    folder = _folder.get()
+    return None if folder is None else next((at for at in (folder, *folder.absolute().parents) if at.is_dir()), None)
 
 
-def running_sums(values: np.ndarray, folder: Path | None = None) -> np.ndarray:
+def running_sums(values: np.ndarray) -> np.ndarray:
     """(T,) cumulative sums in float64, as ``empty`` keeps them."""
-    return np.cumsum(values, out=empty(values.shape, np.float64, folder))
+    return np.cumsum(values, out=empty(values.shape, np.float64))
 
 
 def on_disk(array: Any) -> bool:
@@ -101,7 +115,7 @@ class Parts(np.lib.mixins.NDArrayOperatorsMixin):
         self.array, self.parts = array, tuple(parts)
         self.begins = np.array([part.start for part in self.parts])
         self.ends = np.cumsum([part.stop - part.start for part in self.parts])  # in this array
-        self.shape = (int(self.ends[-1]), *array.shape[1:])
+        self.shape: tuple[int, ...] = (int(self.ends[-1]), *array.shape[1:])
         self.dtype, self.ndim = array.dtype, array.ndim
 
     def __len__(self) -> int:

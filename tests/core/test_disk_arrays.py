@@ -74,12 +74,13 @@ def test_rows_come_in_the_order_that_is_asked_for(mapped):
 
 def test_large_arrays_are_on_the_disk_and_leave_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(disk_arrays, "IN_MEMORY", 100)
-    made = disk_arrays.empty((10, 3), folder=tmp_path)
+    with disk_arrays.kept_in(tmp_path / "later"):
+        made = disk_arrays.empty((10, 3))
     made[:] = 1.5
     disk_arrays.release(made)
     assert disk_arrays.on_disk(made) and made.sum() == 45 and not list(tmp_path.iterdir())
-    assert not disk_arrays.on_disk(disk_arrays.empty((2, 3), folder=tmp_path))
-    sums = disk_arrays.running_sums(np.broadcast_to(0.1, 50), tmp_path)
+    assert not disk_arrays.on_disk(disk_arrays.empty((2, 3)))
+    sums = disk_arrays.running_sums(np.broadcast_to(0.1, 50))
     assert disk_arrays.on_disk(sums) and np.array_equal(sums, np.cumsum(np.full(50, 0.1)))
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import io
 import math
 import time
 from collections.abc import Callable
@@ -132,7 +133,8 @@ def _samples(
     """Those of a round, or those that it has stored."""
     path = None if folder is None else folder / "samples.npy"
     if path is not None and path.exists():
-        return torch.from_numpy(np.load(path, allow_pickle=False))
+        stored = io.BytesIO(filesystem.read_checked(path, "remove it to sample anew"))
+        return torch.from_numpy(np.load(stored, allow_pickle=False))
     with watching() as watch:
 
         def go_on(fraction: float) -> bool:
@@ -144,7 +146,9 @@ def _samples(
             raise watch.reason("sampling the energy")
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        filesystem.write_npy(path, samples.numpy())
+        buffer = io.BytesIO()
+        np.save(buffer, samples.numpy(), allow_pickle=False)
+        filesystem.write_checked(path, buffer.getvalue())
     return samples
 
 
