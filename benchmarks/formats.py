@@ -1,8 +1,10 @@
 """What trajectory files give: frames, atoms, spacing, box, forces with their unit and size, or why they are refused.
 
     python benchmarks/formats.py FILE ...
+    python benchmarks/formats.py --topologies FILE ...
 
-prints a table in Markdown. Real files of many programs come with the package MDAnalysisTests.
+prints a table in Markdown; of topologies, what of them would be mapped to backbone beads and what is left out. Real
+files of many programs come with the package MDAnalysisTests.
 """
 
 from __future__ import annotations
@@ -12,20 +14,35 @@ from pathlib import Path
 
 import numpy as np
 
+from cgsurrogate.core import registry
+from cgsurrogate.data import contents as words_of
 from cgsurrogate.data import validation
 from cgsurrogate.data.atomic_forces import of_runs
 from cgsurrogate.data.formats import unit_names
-from cgsurrogate.data.formats.sources import Reader, Source, sources
+from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 
 HEADER = "| file | frames | atoms | ps apart | box | forces |\n|---|---|---|---|---|---|"
 
+TOPOLOGIES = "| topology | atoms | residues | chains | bonds | what of it is mapped |\n|---|---|---|---|---|---|"
 
-def row(path: Path) -> str:
+
+def row(path: Path, length_unit: str | None, recover: bool) -> str:
     try:
-        (run,) = sources(path, None)
+        (run,) = sources(path, None, length_unit, recover=recover)
         cells = [path.name, str(run.frames), str(run.atoms), spacing(run), *contents(run)]
     except ValueError as error:
         cells = [path.name, "refused: " + str(error).replace(str(path), path.name), "", "", "", ""]
+    return f"| {' | '.join(cells)} |"
+
+
+def topology_row(path: Path) -> str:
+    cells = [path.name, "", "", "", ""]
+    try:
+        found = load_topology(path)
+        cells[1:] = (str(n) for n in (found.n_atoms, found.n_residues, found.n_chains, found.n_bonds))
+        cells.append("; ".join(words_of.words(found, registry.build("mappings", "backbone", found))))
+    except ValueError as error:
+        cells.append("refused: " + str(error).replace(str(path), path.name))
     return f"| {' | '.join(cells)} |"
 
 
@@ -62,9 +79,13 @@ def contents(run: Source) -> tuple[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
-    print(HEADER)
-    for path in parser.parse_args().files:
-        print(row(path), flush=True)
+    parser.add_argument("--topologies", action="store_true", help="the files are topologies")
+    parser.add_argument("--length-unit", help="of files that do not say it")
+    parser.add_argument("--recover", action="store_true", help="take the whole frames of files that are cut short")
+    given = parser.parse_args()
+    print(TOPOLOGIES if given.topologies else HEADER)
+    for path in given.files:
+        print(topology_row(path) if given.topologies else row(path, given.length_unit, given.recover), flush=True)
 
 
 if __name__ == "__main__":

@@ -66,12 +66,12 @@ def test_a_model_scores_frames_as_it_did(stored, expected):
 
 
 def test_frames_know_their_weights_and_their_order(stored):
-    weighted = Frames.load(stored / "weighted-frames", verify=True)
+    weighted = Frames.load(stored / "weighted-frames")
     assert len(weighted) == 6 and weighted.forces is not None and weighted.weights[-1] == pytest.approx(1.5)
     for name, ordered in (("monte-carlo", False), ("tempering", False), ("rollout", True)):
-        frames = Frames.load(stored / name, verify=True)
+        frames = Frames.load(stored / name)
         assert frames.time_ordered == ordered and bool(frames.out_of_order) != ordered, name
-    mixed = Frames.load(stored / "tempering" / "all-temperatures", verify=True)
+    mixed = Frames.load(stored / "tempering" / "all-temperatures")
     assert mixed.weights is not None
 
 

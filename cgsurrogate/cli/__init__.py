@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 error, 2 usage, 3 input that cannot be used, 4 completed w
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from cgsurrogate.cli import (
 )
 
 BAD_DATA, QUARANTINED, RESUMABLE = 3, 4, 5
+AGAIN = "what was finished is kept, the same command does the rest"
 
 
 class _Ordered(click.Group):
@@ -80,21 +82,34 @@ for _module in (
     group.add_command(_module.command)
 
 
+class Terminated(BaseException):
+    """SIGTERM came while nothing was at work that can save itself."""
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise Terminated
+
+
 def main() -> None:
     """Run the command line; a fault of the input is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on a busy machine are slower than one
+    signal.signal(signal.SIGTERM, _terminate)  # what can be continued notes it instead, and saves
     try:
         group.main(standalone_mode=False)
         code = 0
     except click.exceptions.Exit as end:
         code = end.exit_code
-    except click.exceptions.Abort:
-        code = _fail("stopped by SIGINT", 130)
+    except Terminated:
+        code = _fail(f"stopped by SIGTERM; {AGAIN}", 143, "Stopped")
+    except click.exceptions.Abort as end:  # click takes the end of any file for the end of its own input
+        empty = isinstance(end.__context__, EOFError)
+        stopped = (f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
+        code = _fail("a file is empty or cut short", BAD_DATA) if empty else _fail(*stopped)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except KeyboardInterrupt:
-        code = _fail("stopped by SIGINT", 130)
+        code = _fail(f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
     except BrokenPipeError:
         code = 1
     except Exception as error:

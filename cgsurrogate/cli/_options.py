@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cgsurrogate.core.limits import MOST_SEED
+
 if TYPE_CHECKING:
     from cgsurrogate.core.frames import Frames
+    from cgsurrogate.data.molecules import Molecule
 
 log_folder: Path | None = None  # where a traceback is logged, once a run folder exists
 
 PATH = click.Path(path_type=Path)
 
 out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
-seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
+seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MOST_SEED), help="Random seed.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+recover = click.option(
+    "--recover",
+    is_flag=True,
+    default=None,
+    help="Of a trajectory file that is cut short take the whole frames; by default it is refused.",
+)
 force = click.option("--force", is_flag=True, help="Overwrite what is there.")
+
+
+def _trusted(_context: click.Context, _option: click.Parameter, files: tuple[Path, ...]) -> None:
+    from cgsurrogate.core import registry
+
+    for path in files:
+        registry.trust(path)
+
+
+trust = click.option(
+    "--trust",
+    multiple=True,
+    type=PATH,
+    metavar="FILE.py",
+    expose_value=False,
+    callback=_trusted,
+    help="Run this Python file where a stored model or stored frames name it as their kind.",
+)
 
 
 def setting(settings: type[Any], *flags: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -39,15 +64,15 @@ def settings_from(settings: type[Any], options: dict[str, Any]) -> Any:
 
 def _expanded(context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[Path, ...]:
     """Paths, with patterns in quotes expanded in the order of their numbers."""
+    from cgsurrogate.core import filesystem
+
     found: list[Path] = []
     for text in given:
-        if Path(text).exists() or not glob.has_magic(text):
-            found.append(Path(text))
-            continue
-        matches = sorted(glob.glob(text), key=natural)
+        matches = filesystem.matching(text)
         if not matches:
             raise click.UsageError(f"no file matches {text!r}", context)
-        click.echo(f"{text}: {len(matches)} file(s), {matches[0]} to {matches[-1]}", err=True)
+        if matches != [text]:
+            click.echo(f"{text}: {len(matches)} file(s), {matches[0]} to {matches[-1]}", err=True)
         found += map(Path, matches)
     return tuple(found)
 
@@ -62,17 +87,11 @@ def _more(context: click.Context, argument: click.Parameter, given: tuple[str, .
     context.params["trajectories"] = (*before, *_expanded(context, argument, given))
 
 
-def natural(text: str) -> list[tuple[int, int | str]]:
-    """Sorts ``run2`` before ``run10``."""
-    pieces = re.split(r"(\d+)", text)
-    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces]
-
-
 def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What describes reference data: topology, trajectories, mapping, temperature, and what goes with them."""
     for option in reversed(
         (
-            click.option("-s", "--topology", type=PATH, help="Topology: PDB, mmCIF, GRO, PSF, prmtop."),
+            click.option("-s", "--topology", type=PATH, help="Topology: PDB, mmCIF, GRO, PSF, prmtop, TPR, ..."),
             click.option(
                 "-f",
                 "--traj",
@@ -88,6 +107,7 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 help="ca, backbone, heavy, custom:file=BEADS.txt, or a .py file.",
             ),
+            click.option("--selection", help="Map only residues with an atom of this selection (MDTraj's language)."),
             click.option("-T", "--temperature", type=float, help="Temperature in K."),
             click.option("--dt", type=float, help="Time between frames in ps; overrides what the files state."),
             click.option(
@@ -99,6 +119,7 @@ def input_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--no-forces", is_flag=True, default=None, help="Leave out forces of the trajectory files."),
             click.option("--force-unit", help="Of forces whose file does not say it: kJ/mol/nm, kcal/mol/A, eV/A, ..."),
+            recover,
             click.option("--length-unit", help="Of positions whose file does not say it: nm, A. [default: nm]"),
             click.option(
                 "--weights",
@@ -142,37 +163,46 @@ def read_input(
     **options: Any,
 ) -> Frames:
     """Frames from the options of ``input_options``."""
-    from cgsurrogate import workflows
-    from cgsurrogate.data import contents
-    from cgsurrogate.data.read import Input, read
+    from cgsurrogate.data.molecules import Molecule
+    from cgsurrogate.data.read import Input
 
     if topology is None or not trajectories:
         raise click.UsageError("give a topology with -s and at least one trajectory with -f")
     if temperature is None:
         raise click.UsageError("give the temperature of the simulation in kelvin with -T")
     forces, weights = options.pop("force_files"), options.pop("weight_files")
-    options["no_forces"] = bool(options["no_forces"])
+    options |= {name: bool(options[name]) for name in ("no_forces", "recover")}
+    selection = options.pop("selection")
     given = Input(topology, trajectories, temperature, forces=forces, weights=weights, **options)
-    make, said = workflows.mapping_builder(mapping), list[str]()
+    return read_molecule(Molecule(topology.stem, mapping, temperature, (given,), selection), report)
+
+
+def read_molecule(molecule: Molecule, report: Callable[..., None]) -> Frames:
+    """Frames of a molecule, which know what of it is mapped; that is said on standard error."""
+    from cgsurrogate import workflows
+    from cgsurrogate.data import contents, molecules
+
+    make, said = workflows.mapping_builder(molecule.mapping, molecule.selection), list[str]()
 
     def build(structure: Any) -> Any:
         made = make(structure)
-        said.extend(contents.words(structure, made))
+        said.extend(line for line in contents.words(structure, made) if line not in said)
         return made
 
-    frames = read(given, build, report)
-    said.extend(contents.mirror_words(frames))
+    frames = molecules.read(molecule, build, report)
+    said.extend([*contents.mirror_words(frames), *frames.provenance.notes.get("left_out", ())])
     for line in said:
         click.echo(line, err=True)
-    return frames.with_provenance(mapping=mapping, contents=tuple(said))
+    return frames.with_provenance(mapping=molecule.mapping, contents=tuple(said))
 
 
 def fresh(folder: Path, manifest: str, force: bool) -> None:
-    """Refuse to overwrite a finished result unless told to."""
+    """Refuse to overwrite a finished result unless told to, and what is no result of this command in any case."""
+    from cgsurrogate.core import filesystem
+
+    filesystem.refuse_foreign(folder, manifest, "training.json" if manifest == "model.json" else manifest)
     if (folder / manifest).exists() and not force:
         raise click.ClickException(f"{folder} is already complete; give --force to replace it, or another folder")
-    if folder.exists() and not folder.is_dir():
-        raise click.ClickException(f"{folder} is a file; give another folder")
 
 
 def one_thread() -> None:

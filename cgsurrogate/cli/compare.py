@@ -10,6 +10,7 @@ import click
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
 from cgsurrogate.comparison.settings import ComparisonSettings
+from cgsurrogate.core.limits import MOST_SEED
 
 
 @click.command("compare", epilog="Example:  cgsurrogate compare frames simulation rollout -o comparison")
@@ -19,6 +20,7 @@ from cgsurrogate.comparison.settings import ComparisonSettings
 @click.option("--mapping", default="backbone", show_default=True, help="Of a REFERENCE given as a trajectory file.")
 @click.option("-T", "--temperature", type=float, help="Of a REFERENCE given as a trajectory file, K.")
 @click.option("--dt", type=float, help="ps between the frames of trajectory files.")
+@_options.recover
 @click.option("--training", type=_options.PATH, help="Frames that the surrogates were trained on, as a further row.")
 @click.option(
     "--weights",
@@ -81,7 +83,8 @@ from cgsurrogate.comparison.settings import ComparisonSettings
     " populations, rates.",
 )
 @_options.out_folder
-@_options.setting(ComparisonSettings, "--seed", type=click.IntRange(min=0), help="Random seed.")
+@_options.setting(ComparisonSettings, "--seed", type=click.IntRange(0, MOST_SEED), help="Random seed.")
+@_options.trust
 @_options.quiet
 def command(
     reference: Path,
@@ -104,9 +107,9 @@ def command(
     from cgsurrogate.workflows.inputs import paths
     from cgsurrogate.workflows.provenance import hashes, provenance
 
-    of_files = {name: options[name] for name in ("mapping", "temperature", "dt")}
+    of_files = {name: options[name] for name in ("mapping", "temperature", "dt", "recover")}
     frames = workflows.load_reference(reference, topology, **of_files)
-    rows = workflows.load_ensembles(surrogates, frames, topology, options["dt"], weights)
+    rows = workflows.load_ensembles(surrogates, frames, topology, options["dt"], weights, options["recover"])
     rows = workflows.with_speeds({"reference": frames, **rows}, options["speeds"])
     frames = rows.pop("reference")
     inputs = paths([one for one in (reference, topology, training) if one] + [*surrogates, *weights])

@@ -20,6 +20,7 @@ from cgsurrogate.cli._progress import progress
     type=click.IntRange(min=0),
     help="List so many frames of the highest score.",
 )
+@_options.trust
 @_options.quiet
 def command(model: Path, frames: Path, worst: int, quiet: bool) -> None:
     """Extrapolation scores of FRAMES: how new the surroundings of each bead are to MODEL.

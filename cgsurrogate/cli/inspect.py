@@ -38,7 +38,9 @@ def command(frames: Path | None, held_out: float, seed: int, quiet: bool, **opti
         if frames is not None:
             data = Frames.load(frames)
         else:
-            files = workflows.inspect_files(options["topology"], options["trajectories"], options["dt"])
+            files = workflows.inspect_files(
+                options["topology"], options["trajectories"], options["dt"], options["recover"]
+            )
             if options["temperature"] is None:
                 options["temperature"] = KELVIN
                 click.echo(f"temperature: {KELVIN:g} K is assumed; give it with -T", err=True)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cgsurrogate.cli import _options
+from cgsurrogate.cli import _config, _options
 from cgsurrogate.cli._progress import progress
 from cgsurrogate.training.settings import OBJECTIVES
 from cgsurrogate.workflows.settings import StudySettings
 
 if TYPE_CHECKING:
     from cgsurrogate.core.frames import Frames
+    from cgsurrogate.data.molecules import Molecule
 
 EXAMPLE = "pentalanine"
 
@@ -23,6 +24,7 @@ EXAMPLE = "pentalanine"
     "run",
     epilog="Example:  cgsurrogate run -s top.pdb -f a.xtc -f b.xtc --mapping backbone -T 300 -o RUN",
 )
+@_config.config_options
 @_options.input_options
 @_options.out_folder
 @click.option("--example", help=f"Embedded example to use where no files are given. [default: {EXAMPLE}]")
@@ -77,22 +79,27 @@ EXAMPLE = "pentalanine"
     "--ns-per-day", type=float, help="How fast the simulation that made the input was, to compare speeds with."
 )
 @_options.seed
+@_options.trust
 @_options.quiet
-def command(out: Path, quiet: bool, **options: Any) -> None:
+def command(out: Path, molecule: str | None, quiet: bool, **options: Any) -> None:
     """Map, train a force field and a time-stepper, simulate both, compare with held-out runs, report.
 
-    Without -s and -f it uses the embedded example. The same command again continues where it was stopped, or says that
-    it is done. With more --minutes the stepper learns on, the force field anew; the earlier results are kept in
-    OUT/earlier.
+    Without -s and -f, or --config, it uses the embedded example. The same command again continues where it was stopped,
+    or says that it is done. With more --minutes the stepper learns on, the force field anew; the earlier results are
+    kept in OUT/earlier. --config RUN/run.json with another OUT repeats an earlier run.
     """
+    from cgsurrogate.core import disk_arrays
     from cgsurrogate.workflows import study
 
     inputs = {name: options[name] for name in _options.INPUTS}
     settings = _options.settings_from(StudySettings, options)
-    identity, load = _source(inputs, options["example"], options["ns_per_day"])
+    one = _config.only(_config.molecules(options, molecule))
+    identity, load = _source(inputs, options["example"], options["ns_per_day"], one)
+    sources = _files(inputs, one)
+    _config.warn_of_changes(sources)
     _options.log_folder = out
-    with progress(quiet) as update:
-        comparison = study.run(load, identity, out, settings, sources=_files(inputs), report=update, say=click.echo)
+    with progress(quiet) as update, disk_arrays.kept_in(out.parent):
+        comparison = study.run(load, identity, out, settings, sources=sources, report=update, say=click.echo)
     click.echo(comparison.table())
     click.echo(f"\n{comparison.summary()}\n")
     for warning in comparison.warnings:
@@ -101,21 +108,26 @@ def command(out: Path, quiet: bool, **options: Any) -> None:
 
 
 def _source(
-    inputs: dict[str, Any], example: str | None, speed: float | None
+    inputs: dict[str, Any], example: str | None, speed: float | None, described: Molecule | None
 ) -> tuple[dict[str, Any], Callable[..., Frames]]:
     """What the input is, as it is recorded, and a function that reads it."""
     from cgsurrogate import workflows
+    from cgsurrogate.data import system_file
 
     given = inputs["topology"] is not None or bool(inputs["trajectories"])
     if given and example:
         raise click.UsageError("give either files (-s, -f) or --example, not both")
-    if given:
+    if described is not None:
+        identity = {"molecule": described.name, **system_file.described(described)}
+    elif given:
         identity = {name: _plain(value) for name, value in inputs.items() if value not in (None, ())}
     else:
         identity = {"example": example or EXAMPLE, **{name: inputs[name] for name in ("mapping", "aggregate")}}
 
     def load(report: Callable[[int, int | None], None]) -> Frames:
-        if given:
+        if described is not None:
+            frames = _options.read_molecule(described, report)
+        elif given:
             frames = _options.read_input(report=report, **inputs)
         else:
             frames = workflows.load_example(
@@ -133,9 +145,12 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | str) else str(value)
 
 
-def _files(inputs: dict[str, Any]) -> list[Path]:
+def _files(inputs: dict[str, Any], described: Molecule | None) -> list[Path]:
     """The input files."""
+    from cgsurrogate.data import system_file
     from cgsurrogate.data.frame_weights import file_of
 
+    if described is not None:
+        return system_file.files(described)
     named = (inputs["topology"], *inputs["trajectories"], *inputs["force_files"], *inputs["weight_files"])
     return [file_of(item) for item in named if item is not None]

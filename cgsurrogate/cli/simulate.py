@@ -108,6 +108,7 @@ def _processes(text: str | None) -> int | str | None:
 @click.option("--max-hours", type=float, help="Stop resumable after this wall time.")
 @_options.out_folder
 @_options.seed
+@_options.trust
 @_options.quiet
 def command(model: Path, start: str, energy: Path | None, out: Path, quiet: bool, **options: Any) -> None:
     """Simulate many replicas at once from frames drawn from --start.

@@ -15,7 +15,14 @@ minutes = _options.setting(
     TrainingSettings,
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help=f"Budget of wall time; training ends within it with the best model so far.  [default: {MINUTES:g}]",
+    help="Budget of wall time; training ends within it with the best model so far.  "
+    f"[default: {MINUTES:g}, without --steps]",
+)
+steps = _options.setting(
+    TrainingSettings,
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Budget of steps; with it alone, the same command gives the same weights to the byte on the same machine.",
 )
 
 
@@ -43,6 +50,7 @@ def command() -> None:
     help="In the larger part of the budget: telling data from the model's own equilibrium, which it simulates.",
 )
 @minutes
+@steps
 @_options.seed
 @_options.force
 @_options.quiet
@@ -77,19 +85,22 @@ def energy(frames: Path, out: Path, force: bool, quiet: bool, **options: Any) ->
 @_options.setting(StepperSettings, "--lag", type=float, help="Time of one jump in ps; chosen from the data by default.")
 @_options.setting(StepperSettings, "--stepper", help="Kind, with options as name:key=value.")
 @minutes
+@steps
 @_options.seed
 @_options.force
 @_options.quiet
 def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **options: Any) -> None:
     """Learn the distribution of the conformation a lag ahead: a stepper that `simulate` rolls out.
 
-    Several FRAMES, of molecules mapped alike, learn together with --stepper graph, which `simulate` then starts from
-    frames of any molecule of the same residues. The same command again continues.
+    Several FRAMES, or the folder that `map --config` made of several molecules, mapped alike, learn together with
+    --stepper graph, which `simulate` then starts from frames of any molecule of the same residues. The same command
+    again continues.
     """
     from cgsurrogate import workflows
-    from cgsurrogate.core.frames import Frames
+    from cgsurrogate.core.frame_sets import FrameSet
 
-    settings, data = StepperSettings(**options), [Frames.load(path) for path in frames]
+    settings = StepperSettings(**options)
+    data = [one for path in frames for one in FrameSet.load(path).values()]
     _options.fresh(out, "model.json", force)
     _options.one_thread()
     with progress(quiet) as update:

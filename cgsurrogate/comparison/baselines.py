@@ -7,7 +7,7 @@ import numpy as np
 from cgsurrogate.analysis.kinetics import markov_model
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.provenance import DRAWS, Provenance
 from cgsurrogate.core.statistics import draw
 
 
@@ -35,7 +35,8 @@ def resample(
     projection = registry.build("cvs", "tica", training)
     if projection.lag is None:
         index = draw(np.cumsum(training.probabilities), runs * length, rng).reshape(runs, length)
-        return _frames(training, index, training.dt, "frames of the training data, drawn by weight")
+        drawn = _frames(training, index, training.dt, "frames of the training data, drawn by weight")
+        return drawn.with_provenance(mixed_by=DRAWS)
     step = max(1, round(lag / training.dt)) if lag else projection.lag
     values = projection(training)
     found = markov_model.states(values, rng, states)

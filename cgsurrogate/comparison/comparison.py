@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class Comparison:
             one.sample.save(folder / SAMPLES / str(number))
         with filesystem.replacing(folder / SURFACES) as handle:
             np.savez_compressed(handle, allow_pickle=False, **arrays)
-        filesystem.write_json(folder / METRICS, record)
+        filesystem.write_json(folder / METRICS, record | {"sha256": filesystem.sha256(folder / SURFACES)})
         return folder
 
     @classmethod
@@ -126,12 +127,14 @@ class Comparison:
                     f"expected a comparison of format {FORMAT}, got {record['format']};"
                     " make it again with: cgsurrogate compare"
                 )
+            if "sha256" in record:  # not in the first ones
+                filesystem.verify(folder / SURFACES, record["sha256"], "compare again")
             with np.load(folder / SURFACES, allow_pickle=False) as arrays:
                 bare = [serialization.unpack(row, Ensemble, arrays) for row in record["ensembles"]]
             samples = [Frames.load(folder / SAMPLES / str(k)) for k in range(len(bare))]
             rows = tuple(dataclasses.replace(one, sample=own) for one, own in zip(bare, samples, strict=True))
             return cls(rows[0], rows[1:], tuple(record["verdict"]), tuple(record["warnings"]), record["settings"])
-        except (KeyError, TypeError, IndexError, OSError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, OSError, zipfile.BadZipFile) as error:
             raise ValueError(f"{folder} is not a comparison ({error!r}); make it again") from None
 
 

@@ -131,6 +131,11 @@ class Dynamics:
         if not states:
             return
         known = columns[self.reference]
+        if len(states) == 1 < len(states := state_definitions.with_complement(states, known.values, known.angles)):
+            self.notes[self.reference].append(
+                f"{states[0].name} and {states[1].name} share a border, so rates between them count every crossing of "
+                "it; for rates define two states with a gap between"
+            )
         state_definitions.check(states, known.values, known.angles)
         labels = state_definitions.labels(states, known.values, known.angles)
         self.described[NAMED] = _described(

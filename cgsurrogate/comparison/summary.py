@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from cgsurrogate.analysis.results import Estimate
 from cgsurrogate.comparison import wording
+from cgsurrogate.comparison.dynamics import NAMED
 from cgsurrogate.comparison.ensemble import Ensemble
 from cgsurrogate.comparison.judgement import DIFFERS, Judgement
 
@@ -31,6 +34,7 @@ def table(ensembles: Sequence[Ensemble]) -> str:
         rows.append([name, _number(d.floor), _number(d.floor_high), *values])
     if any(one.timescales is not None for one in ensembles):
         rows.append(["slowest timescale (ps)", _slowest(reference), "", *(_slowest(one) for one in others)])
+    rows += _named_states(reference, others)
     for label, part in (("broken bonds (frames)", "bonds"), ("wrong chirality (frames)", "chirality")):
         if any(part in one.geometry for one in others):
             rows.append([label, "", "", *(str(one.geometry.get(part, {}).get("bad frames", 0)) for one in others)])
@@ -39,6 +43,31 @@ def table(ensembles: Sequence[Ensemble]) -> str:
     lines.insert(1, "-" * len(lines[0]))
     lines.append("floor: what an independent all-atom sample would show; below the distances it is the reference")
     return "\n".join(lines)
+
+
+def _named_states(reference: Ensemble, others: Sequence[Ensemble]) -> Iterable[list[str]]:
+    """Populations of states that a user named, free energies above the first one, and rates where any is known."""
+    found = [one.states.get(NAMED) for one in (reference, *others)]
+    if (first := found[0]) is None:
+        return
+    names, pairs = first.names, list(itertools.permutations(range(len(first.names)), 2))
+    wanted: list[tuple[str, str, tuple[int, ...]]] = [
+        (f"P({name})", "populations", (k,)) for k, name in enumerate(names)
+    ]
+    wanted += [(f"{name} above {names[0]} (kJ/mol)", "free_energies", (k,)) for k, name in enumerate(names) if k]
+    wanted += [(f"{names[i]} to {names[j]} (1/ns)", "rates", (i, j)) for i, j in pairs]
+    for label, field, place in wanted:
+        cells = ["-" if one is None else _estimate(getattr(one, field), place, one.physical) for one in found]
+        if field != "rates" or set(cells) != {"-"}:
+            yield [label, cells[0], "", *cells[1:]]
+
+
+def _estimate(found: Estimate, place: tuple[int, ...], physical: bool) -> str:
+    value, low, high = (float(numbers[place]) for numbers in (found.value, found.low, found.high))
+    if not math.isfinite(value):
+        return "-"
+    text = f"{value:.3g}" + (f" ({low:.3g} to {high:.3g})" if math.isfinite(low) else "")
+    return text if physical or len(place) == 1 else text + " not physical"
 
 
 def _columns(rows: Sequence[Sequence[str]], sides: str) -> Iterable[str]:

@@ -5,6 +5,8 @@ The number of a type never changes: new rows are added at the end. Protonation s
 
 from __future__ import annotations
 
+import functools
+
 _SIDE_CHAINS = {
     "ALA": "CB",
     "ARG": "CB CG CD NE CZ NH1 NH2",
@@ -50,6 +52,7 @@ COUNT = len(TABLE) + 1
 OTHER = COUNT - 1  # beads that stand for no single heavy atom of the table
 
 
+@functools.lru_cache(4096)
 def canonical(residue: str) -> str:
     """The residue whose rows a protonation state or a synonym shares."""
     name = residue.strip().upper()
@@ -58,6 +61,7 @@ def canonical(residue: str) -> str:
     return _ALIASES.get(name, name)
 
 
+@functools.lru_cache(4096)
 def canonical_atom(residue: str, atom: str) -> str:
     """The name in the table of an atom that some programs call otherwise."""
     residue, atom = canonical(residue), atom.strip().upper()

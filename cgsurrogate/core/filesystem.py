@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+CHECKED = b"cgsurrogate sha256 "  # before the digest of what follows
+_verified: set[tuple[Any, ...]] = set()
 
 
 class Busy(RuntimeError):
@@ -34,6 +39,19 @@ def existing(path: str | os.PathLike[str], what: str) -> Path:
     return path
 
 
+def natural(text: object) -> list[tuple[int, int | str]]:
+    """Sorts ``run2`` before ``run10``."""
+    pieces = re.split(r"(\d+)", str(text))
+    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces]
+
+
+def matching(text: str) -> list[str]:
+    """A path that is there or no pattern, as it is; the files that match a pattern, in the order of their numbers."""
+    if Path(text).exists() or not glob.has_magic(text):
+        return [text]
+    return sorted(glob.glob(text), key=natural)
+
+
 def first_line(error: BaseException) -> str:
     """What a parser of others says in its first line, at most 200 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
@@ -41,7 +59,13 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def renaming(path: Path, ending: str = "") -> Iterator[Path]:
-    """A temporary path beside ``path``, with this ending, to write to; on success it becomes ``path``."""
+    """A temporary path beside ``path``, with this ending, to write to; on success it becomes ``path``.
+
+    What a writer of ``path`` that was killed has left is removed.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp*"):
+        if not _alive(left.name.removeprefix(f".{path.name}.").partition(".")[0]):
+            left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
     try:
         yield temporary
@@ -53,6 +77,16 @@ def renaming(path: Path, ending: str = "") -> Iterator[Path]:
             os.close(descriptor)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 @contextlib.contextmanager
@@ -73,6 +107,30 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+OWNERS = {  # what tells whose folder it is
+    "frames.json": "frames",
+    "simulation.json": "a simulation",
+    "model.json": "a model",
+    "training.json": "a training",
+    "metrics.json": "a comparison",
+    "run.json": "a run",
+}
+
+
+def refuse_foreign(folder: str | os.PathLike[str], *own: str) -> None:
+    """Refuse to write into a folder that holds something else than ``own``, names of files; nothing is touched.
+
+    Raises:
+        ValueError: it does, or it is a file.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give another folder")
+    for name, what in OWNERS.items():
+        if name not in own and (folder / name).exists():
+            raise ValueError(f"{folder} holds {what} ({name}), which is not overwritten; give another folder")
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     try:
         return json.loads(existing(path, "a file").read_text())
@@ -80,15 +138,80 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"expected JSON in {path}, but {error}; restore the file or make its folder again") from None
 
 
+def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
+    """An array, memory-mapped.
+
+    Raises:
+        ValueError: the file is empty, cut short, or no array of plain numbers.
+    """
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (EOFError, ValueError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} cannot be read as an array ({first_line(error)}); is it damaged?") from None
+
+
 def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> None:
     with replacing(path) as handle:
         np.save(handle, array, allow_pickle=False)
+
+
+def npy_header(handle: IO[bytes], shape: tuple[int, ...], kind: np.dtype) -> None:
+    """What a ``.npy`` file begins with; the numbers follow, row by row."""
+    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(handle, header)
+
+
+def write_pieces(
+    path: str | os.PathLike[str], pieces: Iterable[np.ndarray], shape: tuple[int, ...], kind: np.dtype
+) -> None:
+    """One ``.npy`` file from pieces (n, ...) that follow one another, so that they are never all in memory."""
+    with replacing(path) as handle:
+        npy_header(handle, shape, kind)
+        for piece in pieces:
+            handle.write(np.ascontiguousarray(piece, kind).data)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal digest of a file."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def verify(path: Path, digest: str, remedy: str) -> None:
+    """Compare a file with its sha256, once for each version of it that this process sees.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
+    now = existing(path, "a file").stat()
+    version = (str(path.resolve()), now.st_ino, now.st_size, now.st_mtime_ns, digest)
+    if version in _verified:
+        return
+    if sha256(path) != digest:
+        raise ValueError(f"{path} has changed since it was written (its sha256 is another one); {remedy}")
+    _verified.add(version)
+
+
+def write_checked(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write bytes after a line with their sha256."""
+    with replacing(path) as handle:
+        handle.write(CHECKED + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def read_checked(path: str | os.PathLike[str], remedy: str) -> bytes:
+    """What ``write_checked`` wrote.
+
+    Raises:
+        ValueError: it is anything else; ``remedy`` says what to do.
+    """
+    head, _, content = existing(path, "a file").read_bytes().partition(b"\n")
+    if not head.startswith(CHECKED):
+        raise ValueError(f"{path} is damaged or of an older version; {remedy}")
+    if head[len(CHECKED) :] != hashlib.sha256(content).hexdigest().encode():
+        raise ValueError(f"{path} has changed since it was written (its sha256 is another one); {remedy}")
+    return content
 
 
 @contextlib.contextmanager
@@ -106,3 +229,22 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(folder: str | os.PathLike[str], *own: str) -> Iterator[Path]:
+    """Hold a folder that is made where there is none, and goes again if nothing was put into it.
+
+    Raises:
+        ValueError: it holds something else than ``own``, names of files.
+        Busy: another process writes to it.
+    """
+    folder = Path(folder)
+    refuse_foreign(folder, *own)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder):
+            yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 EXCHANGE = "exchanging replicas"  # a ``mixed_by``, as are those of the sampler that a simulation names
+DRAWS = "independent draws"  # another
 
 
 @dataclasses.dataclass(frozen=True)

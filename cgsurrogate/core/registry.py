@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cgsurrogate.core.limits import LARGEST_OPTION
+
 FAMILIES = {  # stored models name families, never folders, so that folders can move
     "mappings": "cgsurrogate.data.mappings",
     "priors": "cgsurrogate.models.priors",
@@ -42,6 +44,7 @@ class Spec:
 
 
 _user_modules: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
+_trusted: set[Path] = set()
 
 
 def kinds(family: str) -> tuple[str, ...]:
@@ -67,6 +70,37 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     if not all(equals for _, equals, _ in items):
         raise ValueError(f"expected name:key=value,key=value, got {text!r}")
     return name, {key.strip(): _value(value.strip()) for key, _, value in items}
+
+
+def trust(text: str | Path) -> None:
+    """The user names this kind: where it is a Python file, stored models and frames that name it may run it too."""
+    name, _ = parse(str(text))
+    if name.endswith(".py"):
+        _trusted.add(Path(name).resolve())
+
+
+def stored(text: str, origin: str | Path) -> str:
+    """A kind that a stored file names, as this process may build it.
+
+    A Python file is run only if the user has named it too (``trust``, or by using it). It may have moved since: one of
+    the same name is taken for it.
+
+    Raises:
+        ValueError: it has not; ``origin`` is the stored file.
+    """
+    name, colon, options = text.partition(":")
+    if not name.endswith(".py"):
+        return text
+    known, wanted = _trusted | set(_user_modules), Path(name)
+    same = [path for path in known if path.name == wanted.name]
+    if wanted.resolve() in known:
+        same = [wanted.resolve()]
+    if len(same) != 1:
+        raise ValueError(
+            f"{origin} names the Python file {name}, which is not run unless you say so; if you trust it, add "
+            f"--trust {name} (in Python, cgsurrogate.core.registry.trust)"
+        )
+    return f"{same[0]}{colon}{options}"
 
 
 def _value(text: str) -> Any:
@@ -114,11 +148,12 @@ def _user_module(path: Path) -> ModuleType:
 class UserFiles:
     """The users' files in use; a process that is handed this has them, and may then be handed objects of them."""
 
-    def __reduce__(self) -> tuple[Callable[..., UserFiles], tuple[list[str]]]:
-        return _with_files, ([str(path) for path in _user_modules],)
+    def __reduce__(self) -> tuple[Callable[..., UserFiles], tuple[list[str], list[str]]]:
+        return _with_files, ([str(path) for path in _user_modules], [str(path) for path in _trusted])
 
 
-def _with_files(paths: list[str]) -> UserFiles:
+def _with_files(paths: list[str], trusted: list[str]) -> UserFiles:
+    _trusted.update(map(Path, trusted))
     for path in paths:
         _user_module(Path(path))
     return UserFiles()
@@ -143,6 +178,9 @@ def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
         ValueError: no such kind, or an option that its ``build`` does not have.
     """
     make = builder(family, name)
+    for key, value in options.items():
+        if isinstance(value, int | float) and not abs(value) <= LARGEST_OPTION:
+            raise ValueError(f"{family} {name!r}: {key} must be finite and at most {LARGEST_OPTION:,}, got {value}")
     try:
         bound = inspect.signature(make).bind(*arguments, **options)
     except TypeError as error:

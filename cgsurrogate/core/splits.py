@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ Part = tuple[slice, int]
 """Frames, and the number of the run that they are taken from."""
 BLOCKS = 3  # that are held out of a single run
 LEAST_BLOCK = 100  # frames of each, and of each that is kept
+FAR = 1.5  # times more or less than the share that was asked for
 SPARE = 0.05  # of the frames that are cut, left out at the cuts, together
 
 
@@ -31,15 +33,9 @@ def divided(
     if len(set(origins)) == 1:
         return _cut([(run, k) for k, run in enumerate(runs)], fraction)
     lengths = [run.stop - run.start for run in runs]
-    wanted, total = fraction * sum(lengths), 0
+    wanted = fraction * sum(lengths)
     order = np.random.default_rng(seed).permutation(len(runs)).tolist()
-    held: list[int] = []
-    for run in order:  # take a run where that brings the total closer to what is wanted
-        nearer = abs(total + lengths[run] - wanted) < abs(total - wanted)
-        if nearer and len(held) < len(order) - 1:
-            held.append(run)
-            total += lengths[run]
-    held = sorted(held or [min(order, key=lambda run: lengths[run])])
+    held = _chosen(order, lengths, wanted)
     kept = [run for run in range(len(runs)) if run not in held]
     missing = wanted - sum(lengths[run] for run in held)
     longest = max(kept, key=lambda run: lengths[run])
@@ -48,6 +44,28 @@ def divided(
     left, taken = _cut([(runs[longest], longest)], missing / lengths[longest])
     rest = [(runs[run], run) for run in kept if run != longest]
     return sorted(rest + left, key=_start), sorted([(runs[run], run) for run in held] + taken, key=_start)
+
+
+def _chosen(order: list[int], lengths: Sequence[int], wanted: float) -> list[int]:
+    """Runs of about ``wanted`` frames in all, at least one and not all of them.
+
+    They are taken in this order, or in one that begins elsewhere where that comes much closer: of a long and a short
+    run the short one is held out, whichever comes first.
+    """
+
+    def taken(first: int) -> list[int]:
+        found: list[int] = []
+        for run in order[first:] + order[:first]:  # take a run where that brings the total closer to what is wanted
+            total = sum(lengths[k] for k in found)
+            if abs(total + lengths[run] - wanted) < abs(total - wanted) and len(found) < len(order) - 1:
+                found.append(run)
+        return sorted(found or [min(order, key=lambda run: lengths[run])])
+
+    def far(held: list[int]) -> float:
+        return abs(math.log(sum(lengths[k] for k in held) / wanted))
+
+    usual = taken(0)
+    return usual if far(usual) <= math.log(FAR) else min(map(taken, range(len(order))), key=far)
 
 
 def _start(part: Part) -> int:

@@ -3,6 +3,7 @@
 amu (nm/ps)^2 equals kJ/mol, so no formula in this package carries a conversion factor.
 """
 
+HOTTEST = 1e5  # K
 BOLTZMANN = 0.008314462618  # kJ/mol/K (CODATA 2018, exact: R in kJ)
 
 
@@ -12,6 +13,8 @@ def thermal_energy(temperature: float) -> float:
     >>> round(thermal_energy(300.0), 4)
     2.4943
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0 K, got {temperature}; state it in kelvin")
+    if not 0 < temperature <= HOTTEST:
+        raise ValueError(
+            f"temperature must be above 0 K and at most {HOTTEST:g} K, got {temperature}; state it in kelvin"
+        )
     return BOLTZMANN * temperature

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays, unit_names
@@ -42,19 +43,22 @@ class AtomicForces:
         Raises:
             ValueError: nobody states the unit, or it is that of the manual and cannot be right.
         """
-        factor = self.runs[0].scale
+        factor, own = self.runs[0].scale, self.runs[0].name
+        if not rms > 0:
+            raise ValueError(
+                f"{own}: all forces are zero; give those of the simulation, or leave them out (--no-forces)"
+            )
         likely, trusted = unit_names.likely_force(rms / factor)
-        name = self.runs[0].name
         if self.unit is None:
             raise ValueError(
-                f"{name} does not say the unit of its forces; their root mean square of {rms:.4g} suggests "
+                f"{own} does not say the unit of its forces; their root mean square of {rms:.4g} suggests "
                 f"{likely}{'' if trusted else ', but not clearly'}: give it with --force-unit, or leave the forces "
                 "out with --no-forces"
             )
         if not self.sure and not unit_names.plausible(rms):
             other = f"it suggests {likely}" if trusted else "no usual unit makes that the forces of a molecule"
             raise ValueError(
-                f"{name}: expected forces in {UNIT}, of a root mean square near {unit_names.TYPICAL:g}, got {rms:.4g}; "
+                f"{own}: expected forces in {UNIT}, of a root mean square near {unit_names.TYPICAL:g}, got {rms:.4g}; "
                 f"{other}: give the unit with --force-unit"
             )
         return {"from": self.origin, "unit": self.unit, "root_mean_square": rms, "likely_unit": likely}
@@ -97,9 +101,13 @@ def of_runs(
 
 def _of_arrays(specs: Sequence[Any], runs: list[Source], atoms: int, unit: str | None) -> AtomicForces:
     parts = arrays.split(specs, [run.frames for run in runs], (atoms, 3), "forces")
+    files = [spec for spec in specs if not isinstance(spec, np.ndarray)]
+    names = [f"forces of {run.name}" for run in runs]
+    if len(files) == len(specs):  # the file is named, and the run where one file serves several
+        names = [str(s) for s in specs] if len(specs) == len(runs) else [f"{specs[0]}, {name}" for name in names]
     made = [
-        Source(f"forces of {run.name}", run.frames, atoms, None, "array", part, scale=unit_names.force(unit or UNIT))
-        for run, part in zip(runs, parts, strict=True)
+        Source(name, run.frames, atoms, None, "array", part, scale=unit_names.force(unit or UNIT))
+        for name, run, part in zip(names, runs, parts, strict=True)
     ]
     return AtomicForces(made, "arrays", unit or UNIT, unit is not None)
 
@@ -198,9 +206,10 @@ def aggregated(
     return mapping, {**noise, "used": used}, about
 
 
-def mapped(reader: Reader, mapping: Mapping, structure: Any, forces: AtomicForces, windows: list[range]) -> np.ndarray:
-    """Forces of beads of every run one after the other, (T, N, 3) kJ/mol/nm."""
-    made = np.empty((sum(map(len, windows)), len(mapping.beads), 3), np.float32)
+def map_all(
+    reader: Reader, mapping: Mapping, structure: Any, forces: AtomicForces, windows: list[range], made: np.ndarray
+) -> None:
+    """Forces of beads of the wanted frames of every run one after the other, into ``made`` (T, N, 3) kJ/mol/nm."""
     used = np.flatnonzero(mapping.weights.any(0) | mapping.force_weights.any(0))
     few, labels, done = mapping.of_atoms(used), [str(structure.atom(int(i))) for i in used], 0
     for run, window in zip(forces.runs, windows, strict=True):
@@ -209,9 +218,9 @@ def mapped(reader: Reader, mapping: Mapping, structure: Any, forces: AtomicForce
             validation.possible(run.name, piece, window[done - start :], labels)
             made[done : done + len(piece)] = few.forces(piece)
             done += len(piece)
+            disk_arrays.release(made)
         if done - start != len(window):
             raise ValueError(f"{run.name} gave forces of {done - start} frames where {len(window)} were expected")
-    return made
 
 
 def sentence(about: dict[str, Any]) -> str:

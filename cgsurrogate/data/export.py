@@ -120,6 +120,7 @@ def load_any(
     dt: float | None = None,
     temperature: float | None = None,
     build: Callable[[Any], Mapping] | None = None,
+    recover: bool = False,
 ) -> Frames:
     """Frames from trajectories of beads, or from all-atom trajectories.
 
@@ -128,6 +129,7 @@ def load_any(
         topology: the PDB; by default the one beside the first trajectory with the same stem.
         like: frames whose beads and temperature hold here too.
         build: the mapping of all-atom trajectories.
+        recover: take the whole frames of files that are cut short.
 
     Raises:
         FileNotFoundError, ValueError: as for ``read``; or the beads are others than those of ``like``.
@@ -147,8 +149,8 @@ def load_any(
                 f"{top} has {structure.n_atoms} atoms, the reference {len(beads)} beads, and the mapping "
                 "between them is not known; map the trajectory first: cgsurrogate map"
             )
-        return _beads_as_they_are(paths, structure, beads, kelvin, dt)
-    frames = read(Input(top, paths, kelvin, dt, no_forces=True), build)
+        return _beads_as_they_are(paths, structure, beads, kelvin, dt, recover)
+    frames = read(Input(top, paths, kelvin, dt, no_forces=True, recover=recover), build)
     if like is not None and (frames.beads.names, frames.beads.types) != (like.beads.names, like.beads.types):
         raise ValueError(f"{top} gives other beads than the reference; is it the same molecule and mapping?")
     return frames
@@ -161,11 +163,12 @@ def _same_beads(structure: Any, beads: Beads) -> bool:
 
 
 def _beads_as_they_are(
-    paths: list[str | Path], structure: Any, beads: Beads, temperature: float, dt: float | None
+    paths: list[str | Path], structure: Any, beads: Beads, temperature: float, dt: float | None, recover: bool
 ) -> Frames:
     """Trajectories whose atoms are the beads. A time that goes back begins a new run."""
-    files = [source for spec in paths for source in sources(spec, structure)]
+    files = [source for spec in paths for source in sources(spec, structure, recover=recover)]
     runs = [run for file in files for run in _runs(file)]
+    left_out = [file.left_out for file in files if file.left_out]
     step = validation.runs(runs, len(beads), dt)
     parts: list[np.ndarray] = []
     bonds = np.array(beads.bonds, int).reshape(-1, 2)
@@ -186,7 +189,10 @@ def _beads_as_they_are(
         lengths=tuple(run.frames for run in runs),
         dt=step,
         temperature=float(temperature),
-        provenance=Provenance(trajectories=tuple(Path(file.name).name for file in files)),
+        provenance=Provenance(
+            trajectories=tuple(Path(file.name).name for file in files),
+            notes={"left_out": left_out} if left_out else {},
+        ),
     )
 
 

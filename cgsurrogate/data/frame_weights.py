@@ -1,4 +1,4 @@
-"""Statistical weights of frames from what was given for each run: arrays, or columns of PLUMED COLVAR files."""
+"""Statistical weights and energies of frames from what was given for each run: arrays, or columns of tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.core import filesystem
-from cgsurrogate.data.formats import arrays, colvar, unit_names
+from cgsurrogate.data.formats import arrays, colvar, unit_names, xvg
 from cgsurrogate.data.formats.sources import Source
 
 
@@ -26,35 +26,84 @@ def of_runs(specs: Sequence[Any], runs: Sequence[Source], kT: float, *, by_time:
         FileNotFoundError: no such file.
         ValueError: they do not fit the runs, are not finite or negative.
     """
-    split = [_parts(spec) for spec in specs]
+    return _weights(*_values(specs, runs, "weights", by_time=by_time), kT, _origin(specs))
+
+
+def energies(
+    specs: Sequence[Any], runs: Sequence[Source], kT: float, *, by_time: bool = True, windows: bool = False
+) -> list[np.ndarray]:
+    """Energies (frames,) of each run in kJ/mol, or (frames, K) in each of K windows.
+
+    Args:
+        specs: as for ``of_runs``, with a unit; or ``energy.xvg:Potential``, which states its own. Of several windows an
+            array (T, K) a run, or ``COLVAR:column,column:unit``.
+        kT: kJ/mol, by which a unit ``kT`` is meant.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: they do not fit the runs, are not finite, or have no unit.
+    """
+    what = "bias energies" if windows else "energies"
+    parts, unit = _values(specs, runs, what, by_time=by_time, windows=windows)
+    if unit is None:
+        raise ValueError(f"{specs[0]} does not say the unit of its {what}; append it, as {specs[0]}:kJ/mol")
+    _finite(parts, what, _origin(specs))
+    factor = kT if unit == "kT" else unit_names.energy(unit)
+    return [part * factor for part in parts]
+
+
+def _values(
+    specs: Sequence[Any], runs: Sequence[Source], what: str, *, by_time: bool, windows: bool = False
+) -> tuple[list[np.ndarray], str | None]:
+    """What the files hold for each run, (frames,) or of all windows (frames, K), and the unit that is stated."""
+    split = [_parts(spec, what) for spec in specs]
     declared = {unit for _, _, unit in split}
     if len(declared) > 1:
-        raise ValueError("some files of weights are declared a bias energy and some are not; treat all the same")
+        named = " and ".join(sorted(map(str, declared)))
+        raise ValueError(f"files of {what} are declared with different units ({named}); treat all the same")
     (unit,) = declared
     tables = [is_colvar for _, is_colvar, _ in split]
     if not any(tables):
         plain = [spec for spec, _, _ in split]
-        parts = arrays.split(plain, [run.frames for run in runs], (), "weights")
+        tail = arrays.load(plain[0]).shape[-1:] if windows else ()
+        parts = arrays.split(plain, [run.frames for run in runs], tail, what)
     elif not all(tables) or len(specs) != len(runs):
         raise ValueError(
-            f"{len(runs)} runs need a COLVAR file each, as COLVAR:column, got {len(specs)} files, {sum(tables)} of "
-            "them COLVAR"
+            f"{len(runs)} runs need a table of {what} each, as COLVAR:column, got {len(specs)} files, {sum(tables)} of "
+            "them tables"
         )
     else:
         parts = []
         for (spec, _, _), run in zip(split, runs, strict=True):
-            path, _, name = str(spec).rpartition(":")
-            parts.append(colvar.at_frames(Path(path), name, run.name, run.frames, run.times if by_time else None))
-    return _weights([np.asarray(part, float) for part in parts], unit, kT)
+            path, _, names = str(spec).rpartition(":")
+            times = run.times if by_time else None
+            columns = [
+                colvar.at_frames(Path(path), name, run.name, run.frames, times)
+                for name in (names.split(",") if windows else [names])
+            ]
+            parts.append(np.stack(columns, 1) if windows else columns[0])
+    return [np.asarray(part, float) for part in parts], unit
+
+
+def _origin(specs: Sequence[Any]) -> str:
+    return ", ".join("an array" if isinstance(spec, np.ndarray) else str(spec) for spec in specs)
+
+
+def _finite(values: list[np.ndarray], what: str, origin: str) -> None:
+    for i, part in enumerate(values):
+        if not np.isfinite(part).all():
+            raise ValueError(
+                f"{origin}: {what} of run {i} are not finite, first in frame {np.argwhere(~np.isfinite(part))[0][0]}"
+            )
 
 
 def arrays_of(specs: Sequence[Any]) -> list[Any]:
     """Those that are arrays, without their units."""
-    return [spec for spec, is_table, _ in map(_parts, specs) if not is_table]
+    return [spec for spec, is_table, _ in (_parts(spec, "weights or energies") for spec in specs) if not is_table]
 
 
-def _parts(spec: Any) -> tuple[Any, bool, str | None]:
-    """An array or ``COLVAR:column`` without its unit, whether it is the latter, and the unit of a bias energy."""
+def _parts(spec: Any, what: str) -> tuple[Any, bool, str | None]:
+    """An array or ``COLVAR:column`` without its unit, whether it is the latter, and the unit of an energy."""
     if isinstance(spec, np.ndarray):
         return spec, False, None
     text, unit = str(spec), None
@@ -66,12 +115,14 @@ def _parts(spec: Any) -> tuple[Any, bool, str | None]:
     path, colon, name = text.rpartition(":")
     if not colon:
         path, name = text, ""
-    path = str(filesystem.existing(path, "weights (.npy, .npz:name or COLVAR:column)"))
-    if not colvar.is_colvar(path):
-        raise ValueError(f"{path} is no COLVAR file of PLUMED, which begins with {colvar.HEADER!r}, and no array")
+    path = str(filesystem.existing(path, f"{what} (.npy, .npz:name, COLVAR:column or .xvg:legend)"))
+    if not colvar.is_colvar(path) and not xvg.is_xvg(path):
+        raise ValueError(
+            f"{path} is no COLVAR file of PLUMED, which begins with {colvar.HEADER!r}, no .xvg file and no array"
+        )
     if not name:
         raise ValueError(f"say which column of {path}, as {path}:bias:kJ/mol")
-    return text, True, unit
+    return text, True, unit or (xvg.unit(path) if xvg.is_xvg(path) else None)
 
 
 def _is_energy(text: str) -> bool:
@@ -81,22 +132,20 @@ def _is_energy(text: str) -> bool:
         return False
 
 
-def _weights(values: list[np.ndarray], unit: str | None, kT: float) -> list[np.ndarray]:
+def _weights(values: list[np.ndarray], unit: str | None, kT: float, origin: str) -> list[np.ndarray]:
     """As they are, or exp(bias / kT); the largest bias of all runs is taken off first, only ratios have a meaning."""
-    for i, part in enumerate(values):
-        if not np.isfinite(part).all():
-            raise ValueError(
-                f"weights of run {i} are not finite, first in frame {np.flatnonzero(~np.isfinite(part))[0]}"
-            )
+    _finite(values, "weights", origin)
     if unit is not None:
         factor = 1.0 if unit == "kT" else unit_names.energy(unit) / kT
         top = max(part.max() for part in values)
         return [np.exp((part - top) * factor) for part in values]
     if min(part.min() for part in values) < 0:
         raise ValueError(
-            "expected weights that are not negative; if the file holds a bias energy, declare it: "
+            f"{origin}: expected weights that are not negative; if the file holds a bias energy, declare it: "
             "file.npz:name:kJ/mol (then a weight is exp(bias / kT))"
         )
+    if not sum(part.sum() for part in values) > 0:
+        raise ValueError(f"{origin}: all weights are zero")
     return values
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data import mapping as maps
-from cgsurrogate.data.formats import unit_names
+from cgsurrogate.data.formats import mdanalysis_files, unit_names
 from cgsurrogate.data.formats.sources import Source
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.read import Input, read
@@ -102,7 +101,7 @@ def from_mdanalysis(
         options["force_unit"] = "kJ/mol/A"
     elif any(have) and not no_forces:
         raise ValueError("some universes have forces and some have none; leave all out with no_forces=True")
-    return _mapped(_topology(runs[0]), made, mapping, temperature=temperature, **options)
+    return _mapped(mdanalysis_files.topology(runs[0]), made, mapping, temperature=temperature, **options)
 
 
 def _mapped(topology: Any, runs: list[Source], mapping: Build, **options: Any) -> Frames:
@@ -125,43 +124,8 @@ class _Pieces:
 
 def _of_universe(universe: Any, name: str) -> Source:
     trajectory = universe.trajectory
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        step, start = float(trajectory.dt), float(trajectory[0].time)
-    unknown = any("no dt information" in str(one.message) for one in said)
-    times = None if unknown else start + step * np.arange(len(trajectory))
-    cells = None
-    if trajectory.ts.dimensions is not None and np.all(trajectory.ts.dimensions[:3] > 0):
+    times, cells = mdanalysis_files.times(trajectory), None
+    if mdanalysis_files.cell(trajectory.ts) is not None:
         cells = np.stack([np.array(frame.triclinic_dimensions, float) for frame in trajectory]) / 10
     places = _Pieces(universe, "positions")
     return Source(name, len(trajectory), len(universe.atoms), times, "array", places, cells, scale=0.1)
-
-
-def _topology(universe: Any) -> Any:
-    """An mdtraj topology: names, elements (guessed from names of atoms where there are none), bonds."""
-    import mdtraj
-
-    made = mdtraj.Topology()
-    elements = universe.atoms.elements if hasattr(universe.atoms, "elements") else [""] * len(universe.atoms)
-    names = universe.atoms.names
-    for segment in universe.segments:
-        chain = made.add_chain()
-        for residue in segment.residues:
-            held = made.add_residue(str(residue.resname), chain, int(residue.resid), str(segment.segid))
-            for atom in residue.atoms:
-                if atom.index != made.n_atoms:
-                    raise ValueError("the atoms of the universe are not in the order of its segments and residues")
-                name = str(names[atom.index])
-                symbol = str(elements[atom.index]) or name.lstrip("0123456789")[:1]
-                try:
-                    element = mdtraj.element.get_by_symbol(symbol.capitalize())
-                except KeyError:
-                    element = mdtraj.element.virtual
-                made.add_atom(name, element, held)
-    made.create_standard_bonds()
-    made.create_disulfide_bonds(np.asarray(universe.atoms.positions) / 10)
-    atoms, there = list(made.atoms), {frozenset((a.index, b.index)) for a, b in made.bonds}
-    for i, j in universe.bonds.indices if hasattr(universe, "bonds") else ():  # in a PDB those of CONECT alone
-        if frozenset((int(i), int(j))) not in there:
-            made.add_bond(atoms[int(i)], atoms[int(j)])
-    return made

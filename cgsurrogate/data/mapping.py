@@ -53,13 +53,38 @@ class Mapping:
         return _apply(self.force_weights, atoms)
 
 
-def builder(text: str) -> Callable[[Any], Mapping]:
-    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``."""
+def builder(text: str, selection: str | None = None) -> Callable[[Any], Mapping]:
+    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``.
+
+    Args:
+        selection: of mdtraj; only residues with an atom of it are mapped.
+    """
     name, options = registry.parse(text)
     if name.replace("+", "_") in registry.kinds("mappings"):
         name = name.replace("+", "_")
     build = registry.builder("mappings", name)
-    return lambda topology: build(topology, **options)
+    if selection is None:
+        return lambda topology: build(topology, **options)
+    return lambda topology: _of_residues(lambda part: build(part, **options), topology, selection)
+
+
+def _of_residues(build: Callable[[Any], Mapping], topology: Any, selection: str) -> Mapping:
+    """The mapping of the residues with a selected atom, as one of all atoms.
+
+    Raises:
+        ValueError: it is no selection, or one of nothing.
+    """
+    try:
+        chosen = {topology.atom(int(i)).residue.index for i in topology.select(selection)}
+    except Exception as error:  # the parser of mdtraj raises whatever it meets
+        raise ValueError(f"expected a selection of mdtraj, got {selection!r} ({str(error)[:100]})") from None
+    atoms = np.array([atom.index for atom in topology.atoms if atom.residue.index in chosen], int)
+    if not len(atoms):
+        raise ValueError(f"the selection {selection!r} holds no atom of the topology; give another")
+    part = build(topology.subset(atoms))
+    both = np.zeros((2, len(part.beads), topology.n_atoms))
+    both[:, :, atoms] = part.weights, part.force_weights
+    return Mapping(part.beads, *both)
 
 
 def _apply(matrix: np.ndarray, atoms: np.ndarray) -> np.ndarray:

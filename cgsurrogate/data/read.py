@@ -1,9 +1,8 @@
-"""All-atom trajectories -> ``Frames`` of beads, in pieces: only mapped beads stay in memory."""
+"""All-atom trajectories -> ``Frames`` of beads, in pieces; what was mapped is kept on the disk where it is much."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import units
+from cgsurrogate.core import disk_arrays, filesystem, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import atomic_forces, frame_weights, validation
-from cgsurrogate.data.formats import arrays
+from cgsurrogate.data.formats import arrays, unit_names
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.generation.openmm import known_speed
 from cgsurrogate.data.mapping import Mapping
@@ -33,10 +32,11 @@ class Input:
     """All-atom trajectories, what belongs to them, and what of them is wanted.
 
     Attributes:
-        topology: PDB, mmCIF, GRO, PSF or prmtop, with the atoms of the trajectories in their order; or mdtraj's.
-        trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, PDB with several models; or coordinates in nm as
-            ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3). Each file is an unbroken run.
-            H5MD, too. A ``Source`` stands for itself.
+        topology: PDB, mmCIF, GRO, PSF, prmtop or what MDAnalysis reads, with the atoms of the trajectories in their
+            order; or mdtraj's.
+        trajectories: XTC, TRR, DCD, Amber NetCDF, mdtraj HDF5, H5MD, LAMMPS dump, PDB with several models; or
+            coordinates in nm as ``file.npy`` or ``file.npz:name``, (T, A, 3) or one run a row, (R, T, A, 3). Each file
+            is an unbroken run. A ``Source`` stands for itself.
         temperature: K.
         dt: ps between frames; overrides what a file states, needed where it states nothing (DCD, PDB, arrays).
         forces: without constraint forces; one file a trajectory, ``.npy`` or ``.npz:name``, (T, A, 3) kJ/mol/nm, or
@@ -51,6 +51,12 @@ class Input:
         no_forces: leave out the forces that are in the trajectory files.
         force_unit: of forces whose file does not say it: kJ/mol/nm, kJ/mol/A, kcal/mol/A, eV/A, hartree/bohr.
         length_unit: of positions whose file does not say it, and of arrays: nm, A, pm, bohr.
+        recover: take the whole frames of files that are cut short; what is left out is noted in the provenance.
+        energies: as ``weights``, the potential energy of every frame with its unit, ``file.npz:name:kJ/mol``, also
+            ``energy.xvg:Potential`` of GROMACS. Only ``read_sampled`` reads them.
+        bias: likewise, bias energies of every frame in every window of umbrella sampling, (T, K) a run, or
+            ``COLVAR:column,column:kJ/mol``.
+        windows: of each run, the number of its window, a column of ``bias``.
     """
 
     topology: Any
@@ -66,6 +72,10 @@ class Input:
     no_forces: bool = False
     force_unit: str | None = None
     length_unit: str | None = None
+    recover: bool = False
+    energies: Sequence[Any] = ()
+    bias: Sequence[Any] = ()
+    windows: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if self.aggregate not in AGGREGATIONS:
@@ -80,6 +90,22 @@ class Input:
         units.thermal_energy(self.temperature)  # refuses what is no temperature
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sampled:
+    """Mapped frames and their energies.
+
+    Attributes:
+        atoms: of the topology, whose energies these are.
+        energies: (T,) kJ/mol, or None.
+        bias: (T, K) kJ/mol in every window, or None.
+    """
+
+    frames: Frames
+    atoms: int
+    energies: np.ndarray | None = None
+    bias: np.ndarray | None = None
+
+
 def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda done, total: None) -> Frames:
     """Read trajectories and map them; ``build`` makes the mapping from an mdtraj topology.
 
@@ -87,62 +113,104 @@ def read(given: Input, build: Callable[[Any], Mapping], report: Report = lambda 
         FileNotFoundError: a file that does not exist.
         ValueError: anything that does not fit; the line says what was expected, what came, and the remedy.
     """
+    return read_sampled(given, build, report).frames
+
+
+def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report = lambda done, total: None) -> Sampled:
+    """As ``read``, with the energies and the bias of the frames that are kept."""
     files = [spec for spec in given.trajectories if isinstance(spec, str | Path)]
     structure = load_topology(given.topology) if isinstance(given.topology, str | Path) else given.topology
-    mapping = build(structure)
-    arrays_ = [*given.forces, *frame_weights.arrays_of(given.weights)]
+    mapping = _built(build, structure, given.topology)
+    arrays_ = [*given.forces, *frame_weights.arrays_of((*given.weights, *given.energies, *given.bias))]
     ordered = _in_order(given.trajectories, arrays_) if files else given.trajectories
-    runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit)]
+    runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit, recover=given.recover)]
+    _agree(runs, given.length_unit)
+    left_out = [run.left_out for run in runs if run.left_out]
     step = validation.runs(runs, structure.n_atoms, given.dt)
     windows = [_window(run, step, given) for run in runs]
     noise, about = dict[str, Any](), dict[str, Any]()
     forces = atomic_forces.of_runs(given.forces, runs, structure.n_atoms, unit=given.force_unit, ignore=given.no_forces)
     if forces is None and given.aggregate == "optimal":
         raise ValueError("the optimal aggregation needs forces; give them with --forces")
-    weights = kept = None
-    if given.weights:
-        kT = units.thermal_energy(given.temperature)
-        weights = frame_weights.of_runs(given.weights, runs, kT, by_time=given.dt is None)
-        kept = np.concatenate([part[_slice(window)] for part, window in zip(weights, windows, strict=True)])
+    kT, by_time = units.thermal_energy(given.temperature), given.dt is None
+    weights = frame_weights.of_runs(given.weights, runs, kT, by_time=by_time) if given.weights else None
+    energies, bias = (
+        frame_weights.energies(specs, runs, kT, by_time=by_time, windows=specs is given.bias) if specs else None
+        for specs in (given.energies, given.bias)
+    )
     with Reader() as reader:
         if forces is not None:
             atomic_forces.covered(forces, windows)
             mapping, noise, about = atomic_forces.aggregated(
                 reader, given.aggregate, mapping, structure, forces, weights, windows
             )
-        positions = _map_all(reader, structure, mapping, runs, windows, report)
-        mapped = None if forces is None else atomic_forces.mapped(reader, mapping, structure, forces, windows)
-    return Frames(
+        positions = disk_arrays.empty((sum(map(len, windows)), len(mapping.beads), 3))
+        _map_all(reader, structure, mapping, list(zip(runs, windows, strict=True)), positions, report)
+        mapped = None
+        if forces is not None:
+            mapped = disk_arrays.empty(positions.shape)
+            atomic_forces.map_all(reader, mapping, structure, forces, windows, mapped)
+    frames = Frames(
         beads=mapping.beads,
         positions=positions,
         lengths=tuple(len(window) for window in windows),
         dt=step * given.stride,
         temperature=float(given.temperature),
         forces=mapped,
-        weights=kept,
+        weights=_kept(weights, windows),
         provenance=Provenance(
             topology=Path(given.topology).name if isinstance(given.topology, str | Path) else "",
             trajectories=tuple(Path(run.name).name for run in runs),
             ns_per_day=known_speed(files),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
-            notes={"atomic_forces": about} if about else {},
+            notes=({"atomic_forces": about} if about else {}) | ({"left_out": left_out} if left_out else {}),
         ),
     )
+    return Sampled(frames, structure.n_atoms, _kept(energies, windows), _kept(bias, windows))
+
+
+def _kept(values: list[np.ndarray] | None, windows: list[range]) -> np.ndarray | None:
+    """What belongs to the wanted frames of all runs, one after the other."""
+    if values is None:
+        return None
+    return np.concatenate([part[_slice(window)] for part, window in zip(values, windows, strict=True)])
+
+
+def _agree(runs: list[Source], length_unit: str | None) -> None:
+    """A unit of length that is given is that of no file that states another one."""
+    for run in runs if length_unit else ():
+        if run.length_unit and not np.isclose(unit_names.length(run.length_unit), unit_names.length(length_unit or "")):
+            raise ValueError(
+                f"{run.name} holds positions in {run.length_unit}, --length-unit says {length_unit}; leave it out"
+            )
+
+
+def _built(build: Callable[[Any], Mapping], structure: Any, topology: Any) -> Mapping:
+    """The mapping; what hinders it is a fault of the topology, and the line says of which."""
+    try:
+        return build(structure)
+    except ValueError as error:
+        if not isinstance(topology, str | Path) or str(topology) in str(error):
+            raise
+        raise ValueError(f"{topology}: {error}") from None
 
 
 def _map_all(
-    reader: Reader, structure: Any, mapping: Mapping, runs: list[Source], windows: list[range], report: Report
-) -> np.ndarray:
-    """Beads of every run one after the other, (T, N, 3) nm."""
-    total = sum(len(window) for window in windows)
-    positions = np.empty((total, len(mapping.beads), 3), np.float32)
+    reader: Reader,
+    structure: Any,
+    mapping: Mapping,
+    runs: list[tuple[Source, range]],
+    positions: np.ndarray,
+    report: Report,
+) -> None:
+    """Beads of the wanted frames of every run one after the other, into ``positions`` (T, N, 3) nm."""
     used = _heavy_atoms(structure, mapping)
     few = mapping.of_atoms(used)
     part = structure.subset(used)
     bonds, labels = _atom_groups.bonds(part), [str(atom) for atom in part.atoms]
     unwrap, done = Unwrap(len(used), bonds), 0
-    for run, window in zip(runs, windows, strict=True):
+    for run, window in runs:
         start = done
         for xyz, cells in reader.blocks(run, used, window):
             left = window[done - start :]
@@ -153,10 +221,10 @@ def _map_all(
             validation.whole(run.name, xyz, bonds, labels, left)
             positions[done : done + len(xyz)] = few.positions(xyz)
             done += len(xyz)
-            report(done, total)
+            disk_arrays.release(positions)
+            report(done, len(positions))
         if done - start != len(window):
             raise ValueError(f"{run.name} gave {done - start} frames where {len(window)} were expected; is it damaged?")
-    return positions
 
 
 def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
@@ -204,10 +272,7 @@ def _in_order(trajectories: Sequence[Any], specs: Sequence[Any]) -> list[Any]:
     if not shared:
         return given
 
-    def natural(spec: str | Path) -> list[int | str]:
-        return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(spec))]
-
-    ordered = sorted(given, key=natural)
+    ordered = sorted(given, key=filesystem.natural)
     if ordered == given or sorted(map(str, given)) != [str(spec) for spec in given]:
         return given
     moved = next(i for i, (old, new) in enumerate(zip(given, ordered, strict=True)) if old != new)

@@ -90,7 +90,8 @@ def possible(name: str, forces: np.ndarray, frames: range, labels: Sequence[str]
 
 def lengths(xyz: np.ndarray, bonds: np.ndarray) -> np.ndarray:
     """(n, A, 3), (B, 2) -> (n, B) nm."""
-    return np.asarray(np.linalg.norm(xyz[:, bonds[:, 0]] - xyz[:, bonds[:, 1]], axis=-1))
+    between = xyz[:, bonds[:, 0]] - xyz[:, bonds[:, 1]]
+    return np.asarray(np.sqrt(np.einsum("tbd,tbd->tb", between, between)))
 
 
 def scale(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str]) -> None:

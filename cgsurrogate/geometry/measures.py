@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.molecule import Molecule
 
@@ -24,7 +25,7 @@ def chunks(frames: Frames, width: int = 0) -> Iterator[slice]:
 
 def evaluate(frames: Frames, columns: int, function: Callable[[np.ndarray], np.ndarray], width: int = 0) -> np.ndarray:
     """``function`` of (t, N, 3) nm in float64 over all frames -> (T, columns) float32; ``width`` as in ``chunks``."""
-    values = np.empty((len(frames), columns), np.float32)
+    values = disk_arrays.empty((len(frames), columns))
     for part in chunks(frames, max(columns, width)):
         values[part] = function(np.asarray(frames.positions[part], np.float64)).reshape(-1, columns)
     return values

@@ -31,7 +31,8 @@ class Unwrap:
         """
         if cells is None or not len(self.bonds):
             return xyz
-        gap = np.linalg.norm(xyz[:, self.bonds[:, 0]] - xyz[:, self.bonds[:, 1]], axis=-1).max(1) > CUT
+        between = xyz[:, self.bonds[:, 0]] - xyz[:, self.bonds[:, 1]]
+        gap = np.einsum("tbd,tbd->tb", between, between).max(1) > CUT**2
         frames = np.flatnonzero(gap & (np.abs(np.linalg.det(cells)) > 1e-9))
         if len(frames):
             moved = np.array(xyz[frames], float)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.geometry.structure_files import bead_positions
 
 CANDIDATES = 300
 
@@ -19,7 +20,7 @@ def target(reference: Frames, chosen: np.ndarray, to: str | int | np.ndarray) ->
     if isinstance(to, str) and to == "medoid":
         return medoid(reference, chosen), "the medoid of the reference"
     if isinstance(to, str) and to != "first":
-        return _from_file(reference, chosen, to), to
+        return bead_positions(reference.beads, to, chosen), to
     if isinstance(to, np.ndarray):
         if to.shape != (len(reference.beads), 3):
             raise ValueError(f"expected a structure of shape ({len(reference.beads)}, 3) nm, got {to.shape}")
@@ -67,20 +68,3 @@ def medoid(reference: Frames, chosen: np.ndarray) -> np.ndarray:
         weight = np.ones(len(index))
     spread = [weight @ deviation(x, one) if w else np.inf for one, w in zip(x, weight, strict=True)]
     return np.asarray(x[int(np.argmin(spread))])
-
-
-def _from_file(reference: Frames, chosen: np.ndarray, path: str) -> np.ndarray:
-    import mdtraj
-
-    try:
-        structure = mdtraj.load(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a structure file at {path}: {error}") from None
-    first = reference.beads.residues[0]
-    at = {(a.residue.index, a.name): a.index for a in structure.topology.atoms}
-    wanted = [(reference.beads.residues[i] - first, reference.beads.names[i]) for i in chosen]
-    missing = [key for key in wanted if key not in at]
-    if missing:
-        residue, name = missing[0]
-        raise ValueError(f"{path} has no atom {name} in residue {residue + 1}; give a structure of the same molecule")
-    return np.asarray(structure.xyz[0][[at[key] for key in wanted]], float)

@@ -19,6 +19,7 @@ from cgsurrogate.models.extrapolation import Extrapolation
 
 MODEL, WEIGHTS, FORMAT = "model.json", "weights.safetensors", 2
 EXTRAPOLATION = "extrapolation.safetensors"
+FAMILIES = ("priors", "networks", "steppers")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,7 +83,8 @@ class Model:
 
         Raises:
             FileNotFoundError: there is no model at this place.
-            ValueError: the weights changed since they were written, or do not fit what is built.
+            ValueError: the weights changed since they were written, or do not fit what is built; a kind in a Python
+                file that the user has not named (``registry.trust``).
         """
         folder = Path(folder)
         if not (folder / MODEL).exists():
@@ -92,7 +94,7 @@ class Model:
             if content["format"] != FORMAT:
                 raise ValueError(f"expected a model of format {FORMAT}, got {content['format']}; train it again")
             beads = Beads.from_dict(content["beads"])
-            built = [registry.build(r["family"], r["name"], beads, **r["options"]) for r in content["recipes"]]
+            built = [_built(recipe, beads, folder / MODEL) for recipe in content["recipes"]]
             module = Sum(*built) if content["kind"] == "energy" else built[0]
             _fill(module, _restore(folder, content["weights"]))
             found = content.get("extrapolation", content.get("novelty"))  # its name of before
@@ -110,6 +112,13 @@ def compose(beads: Beads, recipes: list[tuple[str, str, dict[str, Any]]]) -> Sum
     return Sum(*(registry.build(family, name, beads, **options) for family, name, options in recipes))
 
 
+def _built(recipe: dict[str, Any], beads: Beads, origin: Path) -> Any:
+    """A term of a stored model. No Python file is run that the user has not named."""
+    if recipe["family"] not in FAMILIES:
+        raise ValueError(f"{origin} names {recipe['family']!r}; expected one of {', '.join(FAMILIES)}")
+    return registry.build(recipe["family"], registry.stored(recipe["name"], origin), beads, **recipe["options"])
+
+
 def _store(path: Path, tensors: dict[str, Any]) -> dict[str, str]:
     """Write tensors; the name and sha256 of the file."""
     plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -121,8 +130,7 @@ def _store(path: Path, tensors: dict[str, Any]) -> dict[str, str]:
 def _restore(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     """The tensors of a file, checked against its sha256."""
     path = folder / Path(entry["file"]).name
-    if filesystem.sha256(path) != entry["sha256"]:
-        raise ValueError(f"{path} has changed since it was written; restore it or train again")
+    filesystem.verify(path, entry["sha256"], "restore it or train again")
     return safetensors.torch.load_file(path)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from cgsurrogate.core.differences import differences, words
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.core.propagator import Propagator
 
@@ -50,16 +50,8 @@ def refuse_other(folder: Path, before: Mapping[str, Any] | None, now: dict[str, 
     """Raise ValueError that shows what differs, unless the folder belongs to a simulation with these settings."""
     if before is None:
         raise ValueError(f"{folder} already holds frames that no simulation made; choose another folder")
-    before, now = _flat(_renewed(dict(before), now)), _flat(json.loads(json.dumps(now)))
-    changes = [
-        f"{key}: {before.get(key)} there, {now.get(key)} now"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
-    if changes:
-        raise ValueError(
-            f"{folder} holds a simulation with other settings ({'; '.join(changes)}); choose another folder"
-        )
+    if changes := differences(_renewed(dict(before), now), now):
+        raise ValueError(f"{folder} holds a simulation with other settings ({words(changes)}); choose another folder")
 
 
 def _renewed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
@@ -76,11 +68,3 @@ def _renewed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     options = {key: value for key, value in built["options"].items() if (key, value) != ("outer", 1)}
     weights = now["propagator"]["weights"]
     return before | {"propagator": built | {"options": options, "lag": about["lag"], "weights": weights}}
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with keys like ``propagator.lag``."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

@@ -14,6 +14,7 @@ from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.internal_coordinates import Dihedrals
 from cgsurrogate.geometry.molecule import Molecule
+from cgsurrogate.geometry.structure_files import bead_positions
 from cgsurrogate.geometry.zmatrix import ZMatrix
 
 BEND = 2.0  # radian, first guess of every angle
@@ -57,21 +58,10 @@ def _guess(beads: Beads) -> Tensor:
 
 
 def from_structure(beads: Beads, path: Path) -> np.ndarray:
-    """(N, 3) nm: the beads of a structure file, which are atoms of the same residue and name.
+    """(N, 3) nm: the beads of a structure file, about their centre.
 
     Raises:
         ValueError: the file cannot be read, or lacks one of the beads.
     """
-    import mdtraj
-
-    try:
-        structure = mdtraj.load(str(path))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"expected a folder of frames, 'extended' or a structure file, got {path}: {error}") from None
-    at = {(atom.residue.index, atom.name): atom.index for atom in structure.topology.atoms}
-    wanted = [(r - beads.residues[0], name) for r, name in zip(beads.residues, beads.names, strict=True)]
-    missing = next((key for key in wanted if key not in at), None)
-    if missing is not None:
-        raise ValueError(f"{path} has no atom {missing[1]} in residue {missing[0] + 1}; give the molecule of the model")
-    x = structure.xyz[0][[at[key] for key in wanted]]
+    x = bead_positions(beads, path)
     return (x - x.mean(0)).astype(np.float32)

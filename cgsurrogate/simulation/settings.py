@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cgsurrogate.core.limits import above_zero, seed
+from cgsurrogate.core.units import HOTTEST
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -84,6 +87,13 @@ class SimulationSettings:
     sampler: SamplerSettings = SamplerSettings()
     correct: str | None = None
     limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        above_zero("the time of a simulation", self.time, "ps", 1e15)
+        above_zero("the time between frames", self.every, "ps", 1e15)
+        above_zero("the temperature", self.temperature, "K", HOTTEST)
+        above_zero("the number of replicas", self.replicas, "replicas")
+        seed(self.seed)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,8 @@
 """A ladder of temperatures: its rungs, what replica exchange on it achieved, and weights for its lowest temperature.
 
-The frames of all rungs are samples of one potential energy U at several kT. The multistate Bennett acceptance ratio
-(MBAR; Shirts & Chodera, J. Chem. Phys. 129, 124105 (2008)) weights each of them for the ensemble at one temperature:
-
-    w(x) ~ exp(-U(x)/kT) / sum_k N_k exp(f_k - U(x)/kT_k)
-
-with N_k the frames and f_k the reduced free energy of rung k. U of a coarse-grained model is a free energy that belongs
-to the temperature of its training data: the upper rungs help to sample, they do not predict the molecule at theirs.
+The frames of all rungs are samples of one potential energy U at several kT; ``core.mbar`` weights each of them for the
+ensemble at one temperature. U of a coarse-grained model is a free energy that belongs to the temperature of its
+training data: the upper rungs help to sample, they do not predict the molecule at theirs.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cgsurrogate.core import filesystem, units
+from cgsurrogate.core import filesystem, mbar, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import EXCHANGE, Exchange
 from cgsurrogate.core.statistics import kish
@@ -94,16 +90,11 @@ def weights(
     energies: np.ndarray, places: np.ndarray, temperatures: Sequence[float] | np.ndarray, target: float
 ) -> np.ndarray:
     """(T,) weights at ``target`` K, summing to one, of frames with energies (T,) kJ/mol at rungs ``places`` (T,)."""
-    logging.getLogger("pymbar").setLevel(logging.ERROR)  # it greets on import
-    from pymbar import MBAR
-
     counts = np.bincount(places, minlength=len(temperatures))
     rungs = [t for t, n in zip(temperatures, counts, strict=True) if n]
     shifted = np.asarray(energies, float) - np.mean(energies)
-    reduced = np.array([shifted / units.thermal_energy(t) for t in (*rungs, target)])  # (K + 1, T)
-    mbar = MBAR(reduced, np.array([*counts[counts > 0], 0]), solver_protocol="robust")
-    found = mbar.weights()[:, -1]
-    return found / found.sum()
+    *reduced, wanted = (shifted / units.thermal_energy(t) for t in (*rungs, target))
+    return mbar.weights(np.array(reduced), counts[counts > 0], wanted).weights
 
 
 def assemble(exchange: Exchange, whole: Frames, labels: np.ndarray, folder: Path | None = None) -> Frames:

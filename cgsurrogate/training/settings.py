@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Self
 
+from cgsurrogate.core import limits
+
 MINUTES = 10.0  # the budget where none is given
 OBJECTIVES = ("auto", "force", "denoise", "likelihood")
 
@@ -36,8 +38,9 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.minutes is None and self.steps is None:
             object.__setattr__(self, "minutes", MINUTES)
-        if any(budget is not None and not budget > 0 for budget in (self.minutes, self.steps)):
-            raise ValueError(f"a training needs a budget above 0, got {self.minutes} minutes and {self.steps} steps")
+        limits.above_zero("the budget of a training", self.minutes, "minutes")
+        limits.above_zero("the budget of a training", self.steps, "steps", 1e12)
+        limits.seed(self.seed)
 
     def split(self, share: float) -> tuple[Self, Self]:
         """The same settings with a share of the budget, and with the rest of it; at least one step each."""
@@ -96,3 +99,7 @@ class StepperSettings(TrainingSettings):
     stepper: str = "autoregressive"
     lag: float | None = None
     held_out_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        limits.above_zero("the lag", self.lag, "ps")

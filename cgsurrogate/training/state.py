@@ -178,8 +178,7 @@ class TrainingState:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        with filesystem.replacing(self.folder / CHECKPOINT) as handle:
-            handle.write(buffer.getvalue())
+        filesystem.write_checked(self.folder / CHECKPOINT, buffer.getvalue())
         self.saved_at = time.monotonic()
 
     def resume(self) -> dict[str, Any] | None:
@@ -190,9 +189,8 @@ class TrainingState:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return None
-        content = torch.load(path, weights_only=True)
-        if "objective" not in content:
-            raise ValueError(f"{path} is of an older version, which cannot be continued; remove it to train anew")
+        stored = filesystem.read_checked(path, "remove it to train anew")
+        content = torch.load(io.BytesIO(stored), weights_only=True)
         self.progress = Progress(**content["progress"])
         self.module.load_state_dict(content["module"])
         self.average.load_state_dict(content["average"])

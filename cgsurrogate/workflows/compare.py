@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cgsurrogate.analysis.kinetics.one_step_relaxation import ONE_STEP
-from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.comparison import METRICS, Comparison
 from cgsurrogate.comparison.settings import ComparisonSettings
+from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models import extrapolation_scores
 from cgsurrogate.workflows.corrections import describe
@@ -37,24 +38,38 @@ def make_comparison(
     """
     from cgsurrogate.comparison.compare import compare
 
-    told = functools.partial(report, None)
-    comparison = compare(reference, surrogates, training=training, settings=settings, report=told)
+    with filesystem.writing(out, METRICS):
+        told = functools.partial(report, None)
+        comparison = compare(reference, surrogates, training=training, settings=settings, report=told)
+        comparison = _with_notes(comparison, {"reference": reference, **surrogates}, surrogates, about or {})
+        comparison.save(out)
+    return comparison
+
+
+def _with_notes(
+    comparison: Comparison, every: dict[str, Frames], surrogates: dict[str, Frames], about: dict[str, Any]
+) -> Comparison:
+    """With what simulations, and the files of ``every`` ensemble, say of themselves among the warnings."""
     frozen = tuple(
         f"{name}: {len(lost)} replica(s) were frozen, the first after {lost[0].time:g} ps ({lost[0].reason})"
         for name, frames in surrogates.items()
         if (lost := frames.provenance.quarantined)
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
+    cut = tuple(f"{name}: {line}" for name, one in every.items() for line in _cut(one))
     trained = tuple(f"{name}: training: {line}" for name, one in surrogates.items() for line in _of_training(one))
     said = {name: extrapolation_scores.words(frames) for name, frames in surrogates.items()}
     new = tuple(f"{name}: {one.text}" for name, one in said.items() if one and one.warn)
-    comparison = dataclasses.replace(
+    return dataclasses.replace(
         _with_scores(comparison, surrogates),
-        warnings=(*frozen, *new, *corrected, *trained, *comparison.warnings),
-        settings={**comparison.settings, **(about or {})},
+        warnings=(*frozen, *cut, *new, *corrected, *trained, *comparison.warnings),
+        settings={**comparison.settings, **about},
     )
-    comparison.save(out)
-    return comparison
+
+
+def _cut(frames: Frames) -> list[str]:
+    """What was left out of trajectory files that were cut short."""
+    return list(frames.provenance.notes.get("left_out", ()))
 
 
 def _of_training(frames: Frames) -> list[str]:

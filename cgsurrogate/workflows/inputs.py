@@ -9,14 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Frames
 
 
-def mapping_builder(text: str) -> Callable[[Any], Any]:
-    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``."""
+def mapping_builder(text: str, selection: str | None = None) -> Callable[[Any], Any]:
+    """``name`` or ``name:key=value`` -> a function from an mdtraj topology to a ``Mapping``; ``ca+cb`` is ``ca_cb``.
+
+    Args:
+        selection: of mdtraj; only residues with an atom of it are mapped.
+    """
     from cgsurrogate.data import mapping
 
-    return mapping.builder(text)
+    return mapping.builder(text, selection)
 
 
 def load_example(
@@ -40,13 +45,14 @@ def load_reference(
     mapping: str = "backbone",
     temperature: float | None = None,
     dt: float | None = None,
+    recover: bool = False,
 ) -> Frames:
     """A folder of frames, or a trajectory file that is mapped as it is read."""
     if path.is_dir() or not path.exists():
         return Frames.load(path)
     from cgsurrogate.data.export import load_any
 
-    frames = load_any(path, topology, temperature=temperature, dt=dt, build=mapping_builder(mapping))
+    frames = load_any(path, topology, temperature=temperature, dt=dt, build=mapping_builder(mapping), recover=recover)
     return frames.with_provenance(mapping=mapping)
 
 
@@ -56,12 +62,14 @@ def load_ensembles(
     topology: Path | None = None,
     dt: float | None = None,
     weights: Sequence[str] = (),
+    recover: bool = False,
 ) -> dict[str, Frames]:
     """Ensembles by the name to show: ``NAME=PATH`` or ``PATH``, each a folder of frames or trajectory files.
 
     Trajectory files, ``NAME=a.xtc,b.xtc`` for several runs, are mapped as the reference was.
 
     Args:
+        recover: take the whole frames of trajectory files that are cut short.
         weights: ``NAME=FILE`` for biased ensembles, as for ``read``: weights, or a bias energy with the suffix :kJ/mol.
     """
     rows: dict[str, Frames] = {}
@@ -69,7 +77,7 @@ def load_ensembles(
         name, text = _named(item)
         if name in rows:
             raise ValueError(f"two surrogates are called {name!r}; name them with NAME=PATH")
-        rows[name] = _one_ensemble(text, reference, topology, dt)
+        rows[name] = _one_ensemble(text, reference, topology, dt, recover)
     for item in weights:
         name, equals, spec = item.partition("=")
         if not equals or name not in rows:
@@ -110,15 +118,15 @@ def _named(item: str) -> tuple[str, str]:
     return (name, text) if equals else (Path(item.split(",")[0]).stem, item)
 
 
-def _one_ensemble(text: str, reference: Frames, topology: Path | None, dt: float | None) -> Frames:
+def _one_ensemble(text: str, reference: Frames, topology: Path | None, dt: float | None, recover: bool) -> Frames:
     if Path(text).is_dir():
         return Frames.load(text)
     from cgsurrogate.data.export import load_any
 
     mapping = reference.provenance.mapping
-    build = mapping_builder(mapping) if mapping else None
+    build = mapping_builder(registry.stored(mapping, "the reference")) if mapping else None
     paths: list[str | Path] = list(text.split(",")) if not Path(text).exists() else [text]
-    return load_any(paths, topology, like=reference, dt=dt, build=build)
+    return load_any(paths, topology, like=reference, dt=dt, build=build, recover=recover)
 
 
 def _weighted(frames: Frames, spec: str) -> Frames:

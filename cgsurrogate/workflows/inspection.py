@@ -44,7 +44,9 @@ class Inspection:
         )
 
 
-def inspect_files(topology: Path | None, trajectories: Sequence[Path], dt: float | None = None) -> Inspection:
+def inspect_files(
+    topology: Path | None, trajectories: Sequence[Path], dt: float | None = None, recover: bool = False
+) -> Inspection:
     """What files hold, and each fault of each of them; without mapping anything."""
     from cgsurrogate.data import topology_facts, validation
     from cgsurrogate.data.formats.sources import Reader, load_topology, sources
@@ -55,7 +57,7 @@ def inspect_files(topology: Path | None, trajectories: Sequence[Path], dt: float
     wrong = list(topology_facts.faults(structure))
     for spec in trajectories:
         try:
-            runs = sources(spec, structure)
+            runs = sources(spec, structure, recover=recover)
             with Reader() as reader:
                 for run in runs:
                     step = validation.runs([run], structure.n_atoms, dt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from cgsurrogate.core import limits
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 
 Report = Callable[[float | None, str], None]
@@ -50,7 +51,8 @@ class StudySettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.minutes > 0:
-            raise ValueError(f"--minutes must be positive, got {self.minutes}")
+        limits.above_zero("--minutes", self.minutes, "minutes")
+        limits.above_zero("--lag", self.lag, "ps")
+        limits.seed(self.seed)
         if not 0 < self.held_out < 1:
             raise ValueError(f"--held-out must lie between 0 and 1, got {self.held_out}")

@@ -10,16 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core import filesystem, limits
+from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, Stepper
-from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.provenance import DRAWS, Provenance
 from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import Model
+from cgsurrogate.simulation.checkpoint import SETTINGS
 from cgsurrogate.simulation.settings import REPLICAS, RunOptions, SamplerSettings, SimulationSettings, StepReport
 from cgsurrogate.simulation.temperature_ladder import ALL
 from cgsurrogate.workflows.corrections import add_weights, make_correction, refuse_other_correction
 from cgsurrogate.workflows.samplers import completed, make_propagator
 from cgsurrogate.workflows.settings import Report, silent
+
+BEAD_BYTES = 500  # of memory for a bead of a replica, at the least
+FRAME_BYTES = 24  # on the disk for a bead of a frame, while blocks become runs
 
 
 def starting_frames(model: Model, start: str) -> Frames:
@@ -55,6 +60,7 @@ def make_simulation(
             ``OUT-force-field``.
         processes, max_hours: as in ``RunOptions``; see ``parallel`` for what several processes need of a script.
     """
+    filesystem.refuse_foreign(out, MANIFEST, SETTINGS)
     if start.beads != model.beads:
         model = _of_molecule(model, start.beads)
     running: dict[str, Any] = {"processes": processes, "max_hours": max_hours}
@@ -90,11 +96,14 @@ def _simulated(
     from cgsurrogate.simulation.run import pick_starts
 
     own = completed(model, settings)
+    _affordable(own, model, options)
     propagator = make_propagator(model, own.sampler, temperature=own.temperature, every=own.every, frames=start)
+    timed = bool(model.info.get("physical_time", True))
     known = dataclasses.replace(
         known,
+        mixed_by=DRAWS if model.is_stepper and not timed else known.mixed_by,
         propagator="time-stepper" if model.is_stepper else "force field",
-        physical_time=bool(model.is_stepper and model.info.get("physical_time", True)),
+        physical_time=model.is_stepper and timed,
         lag=propagator.lag,
         training_notes=model.training_notes,
         trained_on=model.trained_on,
@@ -106,6 +115,15 @@ def _simulated(
         for folder in (out,) if own.sampler.temperatures is None else (out / ALL, out):
             frames = add_extrapolation(folder, model.extrapolation, lambda fraction: report(fraction, "scoring frames"))
     return frames
+
+
+def _affordable(settings: SimulationSettings, model: Model, options: RunOptions) -> None:
+    """Refuse more replicas than fit in memory, and more frames than fit on the disk."""
+    assert settings.replicas is not None and settings.every is not None
+    frames = settings.replicas * settings.time / settings.every
+    folder = None if options.folder is None else Path(options.folder)
+    limits.memory(BEAD_BYTES * settings.replicas * len(model.beads), f"{settings.replicas:,} replicas")
+    limits.disk(FRAME_BYTES * frames * len(model.beads), f"{frames:.3g} frames", folder)
 
 
 def _told(report: Report) -> StepReport:

@@ -6,8 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from cgsurrogate.core.frames import Frames
-
-FAR = 1.5  # times more or less than the share that was asked for
+from cgsurrogate.core.splits import FAR
 
 
 def contents(frames: Frames) -> str:

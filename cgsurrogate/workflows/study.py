@@ -19,7 +19,7 @@ from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.core.interrupts import watching
 from cgsurrogate.core.worker_processes import Task, run_tasks
-from cgsurrogate.data import force_aggregation
+from cgsurrogate.data import molecules
 from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
@@ -27,11 +27,11 @@ from cgsurrogate.simulation.parallel import cores
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.inspection import WEIGHTED, foresight
-from cgsurrogate.workflows.provenance import hashes, provenance
+from cgsurrogate.workflows.provenance import provenance
 from cgsurrogate.workflows.settings import StudySettings
 from cgsurrogate.workflows.splits import Split, split
 from cgsurrogate.workflows.stability import simulate_stably, step_notes
-from cgsurrogate.workflows.study_folder import RECORD, grow, log, record_of, refuse_other, renamed
+from cgsurrogate.workflows.study_folder import RECORD, grow, log, record_of, refuse_other, renamed, title, where
 
 Update = Callable[[str, float | None, str], None]
 """Takes what is being done, the share of it that is done (None: not known), and a word on it."""
@@ -70,6 +70,8 @@ def run(
         Stopped: a signal came; the same call continues.
     """
     out = Path(out)
+    for kind in (settings.network, settings.stepper, *settings.priors):
+        registry.trust(kind)  # the models of this run name it too
     record = record_of(identity, settings)
     fewer = refuse_other(out, record)
     if fewer is None and (out / "report.html").exists():
@@ -86,7 +88,7 @@ def run(
             grow(out, fewer, settings.minutes)
         if frames is not None and made is not None:
             lines = _before(made, settings.seed, report)
-            _keep(frames, made, lines, out, {**record, **provenance(), "sha256": hashes(sources)})
+            _keep(frames, made, lines, out, {**record, **provenance(), **where(sources)})
         report("reading", 1.0, "")
         if (out / PLAN).exists():
             for line in (out / PLAN).read_text().splitlines():
@@ -112,6 +114,7 @@ def _refuse_unknown(held: Frames, settings: StudySettings) -> None:
 def _before(made: Split, seed: int, report: Update) -> list[str]:
     """What is to be read before the training, a line each."""
     first = [f"weighted frames: {WEIGHTED}"] if made.kept.weights is not None else []
+    first += molecules.sentences(made.kept)
     report("inspecting", 0.0, "what the held-out part can show")
     try:
         told = [f"the verdict {line}" if line.startswith("would") else line for line in foresight(made, seed)]
@@ -129,10 +132,8 @@ def _keep(frames: Frames, made: Split, lines: list[str], out: Path, record: dict
     filesystem.write_text(out / PLAN, "\n".join(lines) + "\n")
     filesystem.write_json(out / RECORD, record)
     log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
-    for line in lines:
+    for line in [*frames.provenance.notes.get("left_out", ()), *lines]:
         log(out, line)
-    if noise := frames.provenance.mean_square_force:
-        log(out, force_aggregation.sentence(dict(noise)))
 
 
 def _compare(out: Path, settings: StudySettings, report: Update) -> None:
@@ -181,7 +182,7 @@ def draw(out: Path, report: Update = silent) -> None:
         out,
         models=[out / FOLDERS[name][0] for name in BRANCHES],
         provenance=record,
-        title=str(record["input"].get("example") or Path(str(record["input"].get("topology", "run"))).stem),
+        title=title(record),
     )
     report("drawing", 1.0, "")
 
@@ -208,14 +209,15 @@ def _branch(name: str, out: Path, settings: StudySettings, minutes: float, repor
     model_folder, simulation = (out / folder for folder in FOLDERS[name])
     model_folder.mkdir(exist_ok=True)
     with filesystem.locked(model_folder):  # a process of a run that was killed may still be saving
-        if (model_folder / MODEL).exists():
-            model = Model.load(model_folder)
-        else:
-            told = functools.partial(report, f"training {name.removeprefix('time-')}")
-            model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told)
-            told(1.0, "")
-            for line in model.training_notes:
-                log(out, f"{name}: training: {line}")
+        pass
+    if (model_folder / MODEL).exists():
+        model = Model.load(model_folder)
+    else:
+        told = functools.partial(report, f"training {name.removeprefix('time-')}")
+        model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told)
+        told(1.0, "")
+        for line in model.training_notes:
+            log(out, f"{name}: training: {line}")
     told = functools.partial(report, "rolling out stepper" if model.is_stepper else "simulating force field")
     length = _length(_length_file(simulation), model, training, settings, minutes)
     asked = SimulationSettings(

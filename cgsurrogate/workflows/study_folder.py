@@ -6,11 +6,14 @@ import dataclasses
 import datetime
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cgsurrogate.core import filesystem
+from cgsurrogate.core.differences import differences, words
 from cgsurrogate.training.state import CHECKPOINT, METRICS
+from cgsurrogate.workflows.provenance import hashes
 from cgsurrogate.workflows.settings import StudySettings
 
 RECORD = "run.json"
@@ -38,20 +41,26 @@ def refuse_other(out: Path, record: dict[str, Any]) -> float | None:
     before = filesystem.read_json(out / RECORD)
     usual = record_of({}, StudySettings())["settings"]  # of settings that are younger than the folder
     before["settings"] = usual | renamed(before["settings"])
-    changed = {
-        (part, key): (before[part].get(key), value)
-        for part in ("input", "settings")
-        for key, value in record[part].items()
-        if before[part].get(key) != value
-    }
-    minutes = changed.get(("settings", "minutes"))
+    parts = ("input", "settings")
+    changed = differences({part: before[part] for part in parts}, {part: record[part] for part in parts})
+    minutes = changed.get("settings.minutes")
     if len(changed) == 1 and minutes is not None and minutes[1] > minutes[0]:
         return float(minutes[0])
     if changed:
-        said = "; ".join(f"{part} {key}: {there} there, {now} now" for (part, key), (there, now) in changed.items())
         more = "; only --minutes may grow" if minutes is not None else ""
-        raise ValueError(f"{out} was made differently ({said}); choose another folder with -o{more}")
+        raise ValueError(f"{out} was made differently ({words(changed)}); choose another folder with -o{more}")
     return None
+
+
+def title(record: dict[str, Any]) -> str:
+    """By which a run is called: its molecule, its example, or the name of its topology."""
+    given = record["input"]
+    return str(given.get("molecule") or given.get("example") or Path(str(given.get("topology", "run"))).stem)
+
+
+def where(sources: Sequence[Path]) -> dict[str, Any]:
+    """The folder that paths of the input are relative to, and the sha256 of its files."""
+    return {"directory": str(Path.cwd()), "sha256": hashes(sources)}
 
 
 def renamed(settings: dict[str, Any]) -> dict[str, Any]:

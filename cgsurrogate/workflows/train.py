@@ -23,17 +23,29 @@ from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
 from cgsurrogate.simulation.settings import INTEGRATOR
 from cgsurrogate.training.force_field import train_energy, training_part
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
-from cgsurrogate.training.state import History
+from cgsurrogate.training.state import CHECKPOINT, History
 from cgsurrogate.training.stepper import train_stepper
 from cgsurrogate.workflows.settings import Report, silent
+from cgsurrogate.workflows.training_folder import claimed
 
 
 def make_energy(
     frames: Frames, out: Path, settings: EnergySettings = EnergySettings(), *, report: Report = silent
 ) -> Model:
-    """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped."""
+    """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped.
+
+    Raises:
+        ValueError: the folder holds something else, or a stopped training with other settings or on other frames.
+        Busy: another process trains in it.
+        Stopped: a signal came; the same call continues.
+    """
+    with claimed(out, settings, [frames]):
+        return _make_energy(frames, out, settings, report)
+
+
+def _make_energy(frames: Frames, out: Path, settings: EnergySettings, report: Report) -> Model:
     if (out / MODEL).exists():  # a finished one is replaced, not continued
-        _forget(out, MODEL, "training.pt", "likelihood/*", "round-*/*")
+        _forget(out, MODEL, CHECKPOINT, "likelihood/*", "round-*/*")
     torch.manual_seed(settings.seed)  # initial weights only; nothing else draws from the global generator
     recipes: list[tuple[str, str, dict[str, Any]]] = []
     for family, text in [*(("priors", p) for p in settings.priors), ("networks", settings.network)]:
@@ -81,9 +93,15 @@ def make_stepper(
     """Train a time-stepper on lagged pairs and store it in ``out``; continues where it was stopped.
 
     With ``others``, frames of other molecules, all learn together (``--stepper graph``); the model is that of the
-    first, and simulates any molecule of which it knows all residues.
+    first, and simulates any molecule of which it knows all residues. Raises as ``make_energy``.
     """
     every = (frames, *others)
+    with claimed(out, settings, every):
+        return _make_stepper(every, out, settings, report)
+
+
+def _make_stepper(every: Sequence[Frames], out: Path, settings: StepperSettings, report: Report) -> Model:
+    frames, others = every[0], every[1:]
     mixed = next((f.out_of_order for f in every if f.weights is None and not f.time_ordered), None)
     if mixed is not None:
         raise ValueError(f"{mixed} have no time order to learn from; simulate without what mixes them")
@@ -107,7 +125,8 @@ def _about(history: History, *every: Frames) -> dict[str, Any]:
         notes["molecules"] = [_sequence(f.beads) for f in every]
     counts = {"frames": sum(map(len, every)), "runs": sum(len(f.lengths) for f in every)}
     known = sorted(one for f in every for one in sketch(f))
-    return {"best": history.best, "reason": history.reason, **counts, **notes, "fingerprints": known}
+    best = {name: value for name, value in history.best.items() if name != "seconds"}  # the same on every machine
+    return {"best": best, "reason": history.reason, **counts, **notes, "fingerprints": known}
 
 
 def _sequence(beads: Beads) -> str:

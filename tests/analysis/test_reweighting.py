@@ -106,7 +106,7 @@ def test_weights_are_added_to_the_folder(tmp_path, monkeypatch):
         patch.setattr(module.filesystem, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             store(weighted, tmp_path)
-    assert Frames.load(tmp_path, verify=True).weights is None
+    assert Frames.load(tmp_path).weights is None
     again = store(weighted, tmp_path)
     assert np.array_equal(again.weights, weighted.weights) and again.provenance == weighted.provenance
-    assert np.array_equal(Frames.load(tmp_path, verify=True).positions, frames.positions)
+    assert np.array_equal(Frames.load(tmp_path).positions, frames.positions)

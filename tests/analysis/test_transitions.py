@@ -148,3 +148,13 @@ def test_states_are_checked_against_the_reference():
         state_definitions.check(state_definitions.parse_all(["folded=RMSD<0.2", "coil=RMSD>0.1"]), columns)
     with pytest.raises(ValueError, match="'a' twice"):
         state_definitions.parse_all(["a=RMSD<0.2", "a=RMSD>0.5"])
+
+
+def test_a_single_state_is_compared_with_what_it_leaves():
+    columns = {"RMSD": np.array([0.1, 0.3, 0.6])}
+    both = state_definitions.with_complement(state_definitions.parse_all(["folded=RMSD<0.2"]), columns)
+    assert [str(state) for state in both] == ["folded=RMSD<0.2", "not folded=RMSD>0.2"]
+    np.testing.assert_array_equal(state_definitions.labels(both, columns), (0, 1, 1))
+    for texts in (["all=RMSD<9"], ["a=RMSD<0.2&RMSD>0.05"], ["a=RMSD<0.2", "b=RMSD>0.5"]):
+        given = state_definitions.parse_all(texts)
+        assert state_definitions.with_complement(given, columns) == given

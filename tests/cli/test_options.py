@@ -25,6 +25,7 @@ READING = ("data.read.read", "workflows.mapping_builder", "workflows.load_exampl
 LOADING = (
     *("core.frames.Frames.load", "models.model.Model.load", "workflows.starting_frames", "workflows.load_reference"),
     *("workflows.load_ensembles", "workflows.with_speed", "workflows.with_speeds", "testing.family_of"),
+    "core.registry.trust",
 )
 BEHIND = {  # command -> the function behind it
     "run": "workflows.study.run",
@@ -50,11 +51,26 @@ VALUES = {  # of options whose text is parsed before the function is called
     "--burn-in": "50",
     "--tolerance": "rates=3",
     "--weights": "a=b.npy",
+    "--config": "system.toml",
+    "--molecule": "second",
     "reference --every": "4",
     "reference --timestep": "0.002",
     "reference --solvent-every": "2",
 }
-BASES = {"run --example": ["run", "-o", "RUN"], "kinds": ["kinds", "--check", "mine.py"]}  # in place of the examples
+BASES = {  # in place of the examples
+    "run --example": ["run", "-o", "RUN"],
+    "run --config": ["run", "-o", "RUN"],
+    "run --molecule": ["run", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
+    "map --config": ["map", "-o", "RUN", "--config", "another.toml"],
+    "map --molecule": ["map", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
+    "kinds": ["kinds", "--check", "mine.py"],
+}
+SYSTEM = """
+topology = "peptide.pdb"
+trajectories = "peptide.pdb"
+temperature = 310
+"""
+TWO = f"[molecules.first]{SYSTEM}[molecules.second]{SYSTEM}dt = 2"
 SETTINGS = {
     "reference": (Protocol,),
     "run": (StudySettings,),
@@ -197,6 +213,8 @@ def told(calls: list[str], progress):
 def test_an_option_reaches_the_function_behind_its_command(path, option, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peptide.pdb").touch()
+    (tmp_path / "another.toml").write_text(SYSTEM)
+    (tmp_path / "system.toml").write_text(f"{SYSTEM}dt = 2" if option.name == "config" else TWO)
     base = BASES.get(f"{path} --{option.name}", BASES.get(path, example(path)))
     with monkeypatch.context() as patch:
         before = record(path, base, patch)

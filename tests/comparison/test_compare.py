@@ -5,10 +5,12 @@ import json
 
 import numpy as np
 import pytest
+import states_example
 from known_chains import calphas, two_states
 
 from cgsurrogate.analysis.kinetics import implied_timescales
 from cgsurrogate.analysis.structure import Structure
+from cgsurrogate.comparison import summary
 from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.comparison.judgement import DIFFERS, UNKNOWN
@@ -234,6 +236,20 @@ def test_the_table_shows_every_figure_and_no_verdict(made):
     rows = {line.split("  ")[0]: line for line in lines}
     assert "TIC 1-2" in rows and "TIC 1" in rows and "good" in lines[0] and "Markov" in lines[0]
     assert len({len(line) for line in lines[:-1]}) == 1 and "*" not in comparison.table()
+
+
+def test_the_table_shows_the_states_that_a_user_named(made):
+    comparison, _ = made
+    pair = [comparison.reference, comparison.others[0]]
+
+    def shown(physical):
+        states = {"named": states_example.kinetics("named", physical=physical)}
+        return summary.table([dataclasses.replace(one, states=states) for one in pair])
+
+    rows = {line.split("  ")[0]: line for line in shown(True).splitlines()}
+    for name in ("P(folded)", "folded above unfolded (kJ/mol)", "folded to unfolded (1/ns)"):
+        assert " to " in rows[name].removeprefix(name) and "not physical" not in rows[name]
+    assert "not physical" in shown(False) and "P(folded)" not in summary.table(pair)
 
 
 def broken(frames, change):

@@ -154,6 +154,12 @@ def test_a_long_single_run_is_cut_in_blocks_with_gaps_that_know_that_they_are_of
     assert not set(labels(again)) & set(labels(checked))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_long_and_a_short_run_the_short_one_is_held_out(seed):
+    kept, held = frames((800, 500)).split(0.34, seed)
+    assert (kept.lengths, held.lengths) == ((800,), (500,))
+
+
 def test_of_very_unequal_runs_the_long_one_is_cut_as_well():
     kept, held = frames((5000, 200)).split(0.34)
     assert len(held) == pytest.approx(0.34 * 5200, rel=0.01) and not set(labels(kept)) & set(labels(held))
@@ -185,7 +191,7 @@ def test_a_folder_gives_back_what_was_saved(tmp_path_factory, lengths, extras, d
         "extrapolation": np.ones((len(data), 3), np.float16),
     }
     data = dataclasses.replace(data, **{name: made[name] for name in extras})
-    back = Frames.load(data.save(tmp_path_factory.mktemp("deep") / "new" / "frames"), verify=True)
+    back = Frames.load(data.save(tmp_path_factory.mktemp("deep") / "new" / "frames"))
     for name in ("positions", *extras):
         np.testing.assert_array_equal(getattr(back, name), getattr(data, name))
     assert isinstance(back.positions, np.memmap) and all(getattr(back, n) is None for n in made.keys() - extras)
@@ -196,7 +202,7 @@ def test_a_folder_gives_back_what_was_saved(tmp_path_factory, lengths, extras, d
 def test_saving_again_leaves_no_array_that_is_no_longer_there(tmp_path):
     frames(weights=np.ones(15)).save(tmp_path)
     frames((5,)).save(tmp_path)
-    back = Frames.load(tmp_path, verify=True)
+    back = Frames.load(tmp_path)
     assert back.weights is None and len(back) == 5
 
 
@@ -206,9 +212,8 @@ def test_a_changed_block_is_noticed(tmp_path):
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    Frames.load(tmp_path)
     with pytest.raises(ValueError, match="changed"):
-        Frames.load(tmp_path, verify=True)
+        Frames.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -39,3 +39,17 @@ def test_a_kind_from_a_users_file(tmp_path):
 def test_every_family_has_kinds():
     for family in registry.FAMILIES:
         assert registry.kinds(family)
+
+
+def test_a_stored_name_of_a_python_file_is_run_only_if_the_user_names_it(tmp_path):
+    ran, path = tmp_path / "ran", tmp_path / "other.py"
+    path.write_text(f"open({str(ran)!r}, 'w')\ndef build(beads): return object()\n")
+    for text in (str(path), f"{path}:key=1", "./other.py"):
+        with pytest.raises(ValueError, match="--trust"):
+            registry.stored(text, "model.json")
+    assert not ran.exists()
+    registry.trust(path)
+    assert registry.stored(f"{path}:key=1", "model.json") == f"{path}:key=1"
+    assert registry.stored("elsewhere/other.py", "model.json") == str(path), "it may have moved"
+    assert registry.stored("residues:width=8", "model.json") == "residues:width=8"
+    assert not ran.exists(), "to trust a file is not to run it"

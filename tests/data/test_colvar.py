@@ -98,5 +98,5 @@ def test_a_row_too_many_is_explained(peptide_pdb, atoms, tmp_path):
     write(tmp_path / "COLVAR", np.arange(41), b=np.arange(41))
     with pytest.raises(ValueError, match=r"41 rows .* 40 frames.*step 0"):
         read(Input(peptide_pdb, [tmp_path / "x.npy"], 300, 1.0, weights=[f"{tmp_path}/COLVAR:b:kJ/mol"]), CA)
-    with pytest.raises(ValueError, match="2 runs need a COLVAR file each"):
+    with pytest.raises(ValueError, match="2 runs need a table of weights each, as COLVAR:column"):
         read(Input(peptide_pdb, [tmp_path / "x.npy"] * 2, 300, 1.0, weights=[f"{tmp_path}/COLVAR:b:kJ/mol"]), CA)

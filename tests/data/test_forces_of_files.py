@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 from mdtraj.formats import TRRTrajectoryFile
-from scipy.io import netcdf_file
+from written_files import write_h5md, write_netcdf, write_trr
 
 from cgsurrogate.core import registry
 from cgsurrogate.data import atomic_forces
@@ -19,52 +19,6 @@ KCAL = 41.84  # kJ/mol/nm in kcal/mol/A
 def forces(atoms):
     """(40, 62, 3) kJ/mol/nm, of the size of those on atoms."""
     return np.random.default_rng(7).normal(0, 700, atoms.shape).astype(np.float32)
-
-
-def write_trr(path, xyz, forces, every=1):
-    """Frames 2 ps apart, with forces in every n-th one; None for no positions or no forces."""
-    count = len(xyz if xyz is not None else forces)
-    box = np.tile(np.eye(3, dtype="f4") * 5, (1, 1, 1))
-    with TRRTrajectoryFile(str(path), "w") as file:
-        for i in range(count):
-            of = None if forces is None or i % every else forces[i : i + 1]
-            place = xyz[i : i + 1] if xyz is not None else None
-            zero = np.zeros(1, "f4")
-            file._write(place, np.array([2 * i], "f4"), np.array([i], "i4"), box, zero, None, of)
-
-
-def write_netcdf(path, xyz, forces, unit: str | None = "kilocalorie/mole/angstrom", scale=None):
-    """As Amber does: Angstrom, kcal/mol/A."""
-    with netcdf_file(str(path), "w", version=2) as file:
-        file.Conventions, file.ConventionVersion = "AMBER", "1.0"
-        for name, size in (("frame", None), ("atom", 62), ("spatial", 3)):
-            file.createDimension(name, size)
-        file.createVariable("time", "f4", ("frame",))[:] = np.arange(len(forces)) * 2.0
-        for name, values in (("coordinates", xyz), ("forces", forces)):
-            if values is not None:
-                variable = file.createVariable(name, "f4", ("frame", "atom", "spatial"))
-                variable[:] = values
-                if name == "forces" and unit:
-                    variable.units = unit
-                if name == "forces" and scale:
-                    variable.scale_factor = scale
-
-
-def write_h5md(path, xyz, forces, units=("Angstrom", "kcal mol-1 Angstrom-1"), every=1):
-    with h5py.File(path, "w") as file:
-        file.create_group("h5md").attrs["version"] = (1, 1)
-        group = file.create_group("particles/all")
-        box = group.create_group("box")
-        box.attrs["boundary"] = np.array([b"none"] * 3)
-        for name, values, unit, taken in (("position", xyz, units[0], 1), ("force", forces, units[1], every)):
-            if values is None:
-                continue
-            data = group.create_dataset(f"{name}/value", data=values[::taken])
-            group[f"{name}/step"] = np.arange(len(values))[::taken] * 500
-            group[f"{name}/time"] = np.arange(len(values))[::taken] * 2.0
-            group[f"{name}/time"].attrs["unit"] = "ps"
-            if unit:
-                data.attrs["unit"] = unit
 
 
 WRITERS = {

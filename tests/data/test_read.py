@@ -277,10 +277,11 @@ def test_a_damaged_file_is_an_error_here_and_not_the_end_of_the_interpreter(pept
     assert refused
 
 
-def test_a_parser_that_dies_is_one_line(monkeypatch, peptide_pdb, xtc):
+def test_a_parser_that_dies_is_one_line(monkeypatch, peptide, xtc):
     xtc.with_name("parser_process.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
-    monkeypatch.setattr("cgsurrogate.data.formats.sources.__file__", str(xtc.with_name("sources.py")))
-    text = refusal(peptide_pdb, xtc)
+    monkeypatch.setattr("cgsurrogate.data.formats.parsing.PROGRAM", xtc.with_name("parser_process.py"))
+    monkeypatch.setattr("cgsurrogate.data.formats.parsing._idle", [])
+    text = refusal(peptide.topology, xtc)
     assert "SIGSEGV" in text and "t.xtc" in text
 
 

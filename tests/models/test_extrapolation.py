@@ -193,7 +193,7 @@ def test_frames_get_their_scores_and_keep_them(known, fresh, tmp_path):
     np.testing.assert_allclose(scored.extrapolation, known.score(fresh.positions[:900]), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(scored.take_runs([1]).extrapolation, scored.extrapolation[300:])
     np.testing.assert_array_equal(Frames.load(scored.save(tmp_path / "copy")).extrapolation, scored.extrapolation)
-    Frames.load(folder, verify=True)
+    Frames.load(folder)
     before = (folder / extrapolation_scores.FILE).stat().st_mtime_ns
     extrapolation_scores.add_extrapolation(folder, known)
     assert (folder / extrapolation_scores.FILE).stat().st_mtime_ns == before
@@ -217,7 +217,7 @@ def test_a_kill_while_scores_are_written_leaves_frames_that_can_be_scored(known,
 
     with pytest.raises(KeyboardInterrupt):
         extrapolation_scores.add_extrapolation(folder, known, killed)
-    assert Frames.load(folder, verify=True).extrapolation is None
+    assert Frames.load(folder).extrapolation is None
     again = extrapolation_scores.add_extrapolation(folder, known)
     np.testing.assert_array_equal(again.extrapolation, whole.extrapolation)
     assert again.provenance.extrapolation == whole.provenance.extrapolation

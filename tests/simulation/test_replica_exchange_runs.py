@@ -52,7 +52,7 @@ def tempered(tmp_path_factory) -> tuple[Frames, Frames, Path]:
     """Frames at the lowest temperature and of all temperatures, and their folder."""
     folder = tmp_path_factory.mktemp("tempered") / "run"
     target = run(exchanging(DoubleWell(BARRIER, TILT), RUNGS, 15), 8 * LADDERS, folder)
-    return target, Frames.load(folder / temperature_ladder.ALL, verify=True), folder
+    return target, Frames.load(folder / temperature_ladder.ALL), folder
 
 
 def test_without_tempering_the_barrier_is_not_crossed():

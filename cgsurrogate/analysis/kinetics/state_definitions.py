@@ -73,6 +73,18 @@ def parse_all(texts: Sequence[str]) -> tuple[StateDefinition, ...]:
     return states
 
 
+def with_complement(
+    states: Sequence[StateDefinition], columns: Mapping[str, np.ndarray], angles: Collection[str] = ()
+) -> tuple[StateDefinition, ...]:
+    """A single state of one condition, and what it leaves, as "not NAME", where there is any; others as they are."""
+    if len(states) != 1 or len(states[0].conditions) != 1:
+        return tuple(states)
+    (one,) = states
+    condition = dataclasses.replace(one.conditions[0], above=not one.conditions[0].above)
+    rest = StateDefinition(f"not {one.name}", (condition,))
+    return (one, rest) if inside(rest, columns, angles).any() else (one,)
+
+
 def labels(
     states: Sequence[StateDefinition], columns: Mapping[str, np.ndarray], angles: Collection[str] = ()
 ) -> np.ndarray:

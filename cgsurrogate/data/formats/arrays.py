@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from collections.abc import Sequence
@@ -37,7 +38,9 @@ def load(spec: str | Path | np.ndarray) -> np.ndarray:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
             with np.load(path, allow_pickle=False) as held:
-                array = held[_choose(path, name, held.files)]
+                chosen = _choose(path, name, held.files)
+                _fits(path, chosen)
+                array = held[chosen]
     except (OSError, EOFError, zipfile.BadZipFile, MemoryError) as error:
         raise ValueError(f"{path} cannot be read as an array ({error})") from None
     except ValueError as error:
@@ -49,6 +52,18 @@ def load(spec: str | Path | np.ndarray) -> np.ndarray:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise ValueError(f"expected an array of numbers in {spec}")
     return array
+
+
+def _fits(path: Path, name: str) -> None:
+    """An array of an ``.npz`` file is unpacked into memory: no more than half of what the machine has."""
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    with zipfile.ZipFile(path) as held:
+        size = max((one.file_size for one in held.infolist() if one.filename in (name, f"{name}.npy")), default=0)
+    if size > most:
+        raise ValueError(
+            f"{path}: {name} has {size / 1e9:.3g} GB when unpacked, more than half of the memory; save it as .npy, "
+            "which is read in pieces"
+        )
 
 
 def _choose(path: Path, name: str | None, names: list[str]) -> str:

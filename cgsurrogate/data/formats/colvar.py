@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cgsurrogate.data.formats import xvg
+
 HEADER = "#! FIELDS"
 
 
@@ -76,7 +78,7 @@ def at_frames(path: Path, name: str, run: str, frames: int, times: np.ndarray | 
     Raises:
         ValueError: a frame has no row, or there are not as many rows as frames.
     """
-    clock, values = column(path, name)
+    clock, values = (xvg.column if xvg.is_xvg(path) else column)(path, name)
     if clock is None or times is None or len(clock) < 2:
         if len(values) != frames:
             more = (

@@ -1,4 +1,4 @@
-"""Compressed files as they come: unpacked into a temporary folder, within limits."""
+"""Compressed files as they come: unpacked within limits, by the process that parses."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import bz2
 import gzip
 import lzma
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from cgsurrogate.core.filesystem import first_line
+from cgsurrogate.data.formats.headers import Refused
+
 OPENERS: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 LARGEST = 1 << 40  # bytes of one file when unpacked
+RATIO, FREE_OF_DOUBT = 100, 1 << 28  # a file may expand so many times, and to so many bytes in any case
 SPARE = 1 << 30  # bytes that stay free on the disk
 PIECE = 16 << 20  # bytes
 
@@ -26,34 +29,36 @@ def is_compressed(path: str | Path) -> bool:
     return Path(path).suffix.lower() in OPENERS
 
 
-def unpacked(path: Path) -> tuple[Path, tempfile.TemporaryDirectory[str]]:
-    """The file without its last ending, in a folder that is removed when nothing refers to it any longer.
+def room(folder: str) -> int:
+    """Bytes that an unpacked file may have there: what the disk has free, but for a rest."""
+    return max(0, min(LARGEST, shutil.disk_usage(folder).free - SPARE))
+
+
+def unpack(path: Path, made: Path, most: int) -> None:
+    """Write what a compressed file holds to ``made``, at most so many bytes.
 
     Raises:
-        ValueError: it is damaged, or larger than the disk for temporary files ($TMPDIR) has room for.
+        Refused: it is damaged, expands as no trajectory does, or is larger.
     """
-    folder = tempfile.TemporaryDirectory(prefix="unpacked-")
-    made = Path(folder.name) / path.stem
     try:
         with OPENERS[path.suffix.lower()](path) as packed, open(made, "wb") as out:
-            _copy(path, packed, out, min(LARGEST, shutil.disk_usage(folder.name).free - SPARE))
+            _copy(path, packed, out, most)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        folder.cleanup()
-        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(f"{path} cannot be unpacked ({said}); is the file damaged or cut short?") from None
-    except ValueError:
-        folder.cleanup()
-        raise
-    return made, folder
+        raise Refused(f"{path} cannot be unpacked ({first_line(error)}); is the file damaged or cut short?") from None
 
 
 def _copy(path: Path, packed: IO[bytes], out: IO[bytes], most: int) -> None:
-    done = 0
+    done, own = 0, path.stat().st_size
     while piece := packed.read(PIECE):
         done += len(piece)
         if done > most:
-            raise ValueError(
-                f"{path} is larger than {max(most, 0) / 1e9:.3g} GB when unpacked; unpack it yourself, or "
-                "point $TMPDIR to a larger disk"
+            raise Refused(
+                f"{path} is larger than {most / 1e9:.3g} GB when unpacked, for which the disk of temporary files has "
+                "room; unpack it yourself, or point $TMPDIR to a larger disk"
+            )
+        if done > max(FREE_OF_DOUBT, RATIO * own):
+            raise Refused(
+                f"{path} unpacks to more than {RATIO} times its size, as no trajectory does; is it the right file? "
+                "If it is, unpack it yourself"
             )
         out.write(piece)

@@ -1,4 +1,4 @@
-"""HDF5 of mdtraj and H5MD (de Buyl, Colberg and Höfling 2014), through h5py alone.
+"""HDF5 of mdtraj, Amber (NetCDF-4) and H5MD (de Buyl, Colberg and Höfling 2014), through h5py alone.
 
 Nothing pickled is read, no link to another file followed, and no data set that lies in another file.
 """
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+from cgsurrogate.data.formats import cells
 
 Blocks = Iterator[tuple[np.ndarray, np.ndarray | None]]
 LONGEST_TEXT = 1024  # bytes of an attribute
@@ -24,13 +26,25 @@ def describe(path: str) -> dict[str, Any]:
     with h5py.File(path, "r") as file:
         if "particles" in file and "coordinates" not in file:
             return _describe_h5md(file)
-        shape = _shape(_dataset(file, "coordinates"), "coordinates")
-        found = {"kind": "hdf5", "frames": shape[0], "atoms": shape[1], "length_unit": "nm", "times": None}
-        try:
-            times = np.asarray(_dataset(file, "time")[:], float)
-        except (KeyError, ValueError):
-            return found
-        return found | ({"times": times} if times.shape == shape[:1] else {})
+        return _describe_plain(file)
+
+
+def _describe_plain(file: Any) -> dict[str, Any]:
+    """As mdtraj and Amber write it: coordinates, time, forces beside one another."""
+    data = _dataset(file, "coordinates")
+    shape = _shape(data, "coordinates")
+    found = {"kind": "hdf5", "frames": shape[0], "atoms": shape[1], "times": None}
+    found["length_unit"] = _text(data, "units") or "nm"
+    if "forces" in file:
+        forces = _dataset(file, "forces")
+        if tuple(forces.shape) != shape:
+            raise ValueError(f"it has forces of shape {forces.shape} and coordinates of {shape}")
+        found |= {"forces": np.ones(shape[0], bool), "force_unit": _text(forces, "units")}
+    try:
+        times = np.asarray(_dataset(file, "time")[:], float)
+    except (KeyError, ValueError):
+        return found
+    return found | ({"times": times} if times.shape == shape[:1] else {})
 
 
 def blocks(path: str, kind: str, content: str, frames: range, count: int, atoms: np.ndarray) -> Blocks:
@@ -39,12 +53,14 @@ def blocks(path: str, kind: str, content: str, frames: range, count: int, atoms:
 
     with h5py.File(path, "r") as file:
         if kind == "hdf5":
-            values, places, cells = _dataset(file, "coordinates"), None, _mdtraj_cells(file)
+            name = "coordinates" if content == "positions" else "forces"
+            values, places = _dataset(file, name), None
+            boxes = _mdtraj_cells(file) if content == "positions" else None
         else:
             group = _particles(file)
             values = _dataset(group, f"{'position' if content == 'positions' else 'force'}/value")
             places = None if content == "positions" else _places(group)
-            cells = _h5md_cells(group, _shape(values, content)[0]) if content == "positions" else None
+            boxes = _h5md_cells(group, _shape(values, content)[0]) if content == "positions" else None
         for at in range(0, len(frames), count):
             part = frames[at : at + count]
             chosen: Any = slice(part.start, part.stop, part.step)
@@ -53,7 +69,7 @@ def blocks(path: str, kind: str, content: str, frames: range, count: int, atoms:
                 even = len(set(np.diff(rows).tolist())) == 1  # h5py is slow with lists
                 chosen = slice(rows[0], rows[-1] + 1, rows[1] - rows[0]) if even else rows
             xyz = np.asarray(values[chosen], np.float32)[:, atoms]
-            yield xyz, None if cells is None else cells(slice(part.start, part.stop, part.step))
+            yield xyz, None if boxes is None else boxes(slice(part.start, part.stop, part.step))
 
 
 def _dataset(group: Any, path: str) -> Any:
@@ -96,13 +112,7 @@ def _mdtraj_cells(file: Any) -> Any:
     if not {"cell_lengths", "cell_angles"} <= set(file):
         return None
     sides, angles = _dataset(file, "cell_lengths"), _dataset(file, "cell_angles")
-    from mdtraj.utils.unitcell import lengths_and_angles_to_box_vectors
-
-    def cells(part: slice) -> np.ndarray:
-        both = np.asarray(sides[part], float).T, np.asarray(angles[part], float).T
-        return np.stack(lengths_and_angles_to_box_vectors(*both[0], *both[1]), axis=1)
-
-    return cells
+    return lambda part: cells.vectors(sides[part], angles[part])
 
 
 def _particles(file: Any) -> Any:
@@ -190,9 +200,9 @@ def _h5md_cells(group: Any, frames: int) -> Any:
         raise ValueError(f"it has boxes of {edges.shape[0]} frames and positions of {frames}")
     same = None if moving and edges.shape[0] == frames else np.asarray(edges[0] if moving else edges[()], float)
 
-    def cells(part: slice) -> np.ndarray:
+    def boxes(part: slice) -> np.ndarray:
         count = len(range(*part.indices(frames)))
         box = np.asarray(edges[part], float) if same is None else np.broadcast_to(same, (count, *same.shape))
         return box if box.ndim == 3 else np.einsum("nd,de->nde", box, np.eye(3))
 
-    return cells
+    return boxes

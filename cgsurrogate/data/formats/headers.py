@@ -1,23 +1,22 @@
 """How many frames and atoms a trajectory file holds, and when: from its headers alone, in plain Python.
 
 The sizes that the headers state must add up to the size of the file, so that a file cut short is noticed; most parsers
-read it without a word. What cannot be counted here (Amber NetCDF, HDF5) is counted by its parser.
+read it without a word. Its whole frames can be had where that is wished (``recover``). Headers are read by the process
+that parses; only the first bytes of a file are looked at elsewhere.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import mmap
 import os
 import struct
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-
-from cgsurrogate.core.filesystem import first_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Header:
         forces: (frames,) which frames have forces; None where none has.
         length_unit: of positions; None where the file does not say it.
         force_unit: of forces; None where the file does not say it.
+        left_out: in words, which frames of a damaged file are left out; empty where none is.
     """
 
     frames: int
@@ -41,6 +41,11 @@ class Header:
     forces: np.ndarray | None = None
     length_unit: str | None = "nm"
     force_unit: str | None = None
+    left_out: str = ""
+
+
+class Refused(ValueError):
+    """What is wrong with a file in one whole line, which names the file."""
 
 
 MAGIC = {
@@ -54,50 +59,63 @@ MAGIC = {
 
 
 def by_content(path: Path) -> str | None:
-    """The kind of a binary file whose name does not say it, such as Amber's ``mdcrd``; None for others."""
+    """The kind of a file whose name does not say it, such as Amber's ``mdcrd``; None for others."""
     with open(path, "rb") as handle:
-        return MAGIC.get(handle.read(4))
+        start = handle.read(8)
+    if start[4:] == b"CORD":
+        return "dcd"
+    return "lammps" if start.startswith(b"ITEM:") else MAGIC.get(start[:4])
 
 
-def header(path: Path, kind: str) -> Header:
+def header(path: Path, kind: str, recover: bool = False) -> Header:
     """Scan a file.
 
+    Args:
+        recover: take the whole frames of a file that is cut short, and say in ``left_out`` what is missing.
+
     Raises:
-        ValueError: the file is not of its kind, is cut short, or changes its number of atoms.
+        Refused: the file is not of its kind, is cut short, or changes its number of atoms.
     """
-    scan = {"xtc": _xtc, "trr": _trr, "dcd": _dcd, "netcdf": _netcdf}[kind]
-    try:
-        found = scan(path)
-    except (struct.error, OSError, KeyError, EOFError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(
-            f"{path} cannot be read as {kind.upper()} ({first_line(error)}); is the file damaged?"
-        ) from None
+    scan = {"xtc": _xtc, "trr": _trr, "dcd": _dcd}[kind]
+    found = scan(path, recover)
     if not found.frames:
-        raise ValueError(f"{path} holds no frames")
+        raise Refused(f"{path} holds no {'whole ' if found.left_out else ''}frames")
     return dataclasses.replace(found, kind=kind)
 
 
-def _cut(path: Path, frames: int) -> ValueError:
-    return ValueError(f"{path} is cut short or damaged after {frames} whole frames; copy it again or leave it out")
+def cut(path: Path, frames: int, promised: int | None, recover: bool) -> str:
+    """What is left out of a file with so many whole frames of those that were promised.
+
+    Raises:
+        Refused: it is not to be recovered.
+    """
+    if recover:
+        lost = "the rest" if promised is None else f"{promised - frames:,} of {promised:,} frames"
+        return f"{path.name}: {lost} left out, it is cut short or damaged after {frames:,} whole frames"
+    if not frames:
+        raise Refused(f"{path} is cut short or damaged before its first frame ends; copy it again")
+    stated = "" if promised is None or promised <= frames + 1 else f" of the {promised} that it promises"
+    raise Refused(
+        f"{path} is cut short or damaged after {frames} whole frames{stated}; copy it again, or use these frames with "
+        "--recover"
+    )
 
 
-def _numbers(handle: BinaryIO, layout: str) -> tuple[Any, ...]:
+def _numbers(handle: Any, layout: str) -> tuple[Any, ...]:
     return struct.unpack(layout, handle.read(struct.calcsize(layout)))
 
 
-def _xtc(path: Path) -> Header:
-    return _scan(path, "an XTC", (1995, 2023), _xtc_frame)
+def _xtc(path: Path, recover: bool) -> Header:
+    return _scan(path, "an XTC", (1995, 2023), _xtc_frame, recover)
 
 
-def _trr(path: Path) -> Header:
+def _trr(path: Path, recover: bool) -> Header:
     places = list[tuple[int, int, int]]()
-    found = _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places))
-    positions, forces, _ = np.array(places).T
+    found = _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places), recover)
+    positions, forces, _ = np.array(places[: found.frames]).reshape(-1, 3).T
     if positions.any() and not positions.all():
         bare = int(np.flatnonzero(positions == 0)[0])
-        raise ValueError(f"{path} has no positions in frame {bare}; write positions with every frame")
+        raise Refused(f"{path} has no positions in frame {bare}; write positions with every frame")
     return dataclasses.replace(
         found, positions=bool(positions.any()), forces=forces > 0 if forces.any() else None, force_unit="kJ/mol/nm"
     )
@@ -106,36 +124,43 @@ def _trr(path: Path) -> Header:
 def trr_forces(path: Path) -> tuple[np.ndarray, str]:
     """Where in a TRR file the forces of each frame begin, 0 where it has none; and the type of their numbers."""
     places = list[tuple[int, int, int]]()
-    _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places))
+    _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places), recover=True)  # refused before, if at all
     return np.array(places)[:, 1], f">f{places[0][2]}"
 
 
-def _scan(path: Path, kind: str, known: tuple[int, ...], frame: Callable[..., tuple[int, float, int]]) -> Header:
+def _scan(
+    path: Path, kind: str, known: tuple[int, ...], frame: Callable[..., tuple[int, float, int]], recover: bool
+) -> Header:
     """Frame by frame: after its number of the format ``frame`` reads the atoms, ps, and the place of the next one."""
-    size, place, atoms = path.stat().st_size, 0, -1
+    size, place, begin, atoms, left_out = path.stat().st_size, 0, 0, -1, ""
     times: list[float] = []
-    with open(path, "rb") as handle:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as handle:
         while place < size:
             handle.seek(place)
+            begin = place
             try:
                 (magic,) = _numbers(handle, ">i")
                 if magic not in known:
-                    raise struct.error if times else ValueError(f"{path} is not {kind} file")
+                    raise struct.error if times else Refused(f"{path} is not {kind} file")
                 count, time, place = frame(handle, magic)
-            except struct.error:
-                raise _cut(path, len(times)) from None
+                if place > size or count < 0:
+                    raise struct.error
+            except Refused:
+                raise
+            except (struct.error, ValueError):  # the latter: a place beyond the end
+                each = begin / len(times) if times else size
+                left_out = cut(path, len(times), len(times) + max(1, round((size - begin) / each)), recover)
+                break
             if atoms not in (-1, count):
-                raise ValueError(
+                raise Refused(
                     f"{path} has {atoms} atoms in its first frame and {count} in frame {len(times)}; is it damaged?"
                 )
-            if place > size:
-                raise _cut(path, len(times))
             atoms = count
             times.append(time)
-    return Header(len(times), atoms, np.array(times, float))
+    return Header(len(times), atoms, np.array(times, float), left_out=left_out)
 
 
-def _xtc_frame(handle: BinaryIO, magic: int) -> tuple[int, float, int]:
+def _xtc_frame(handle: Any, magic: int) -> tuple[int, float, int]:
     count, _, time = _numbers(handle, ">iif")
     if count <= 9:
         return count, time, handle.tell() + 40 + 12 * count
@@ -146,7 +171,7 @@ def _xtc_frame(handle: BinaryIO, magic: int) -> tuple[int, float, int]:
     return count, time, handle.tell() + (packed + 3) // 4 * 4
 
 
-def _trr_frame(found: list[tuple[int, int, int]], handle: BinaryIO, _magic: int) -> tuple[int, float, int]:
+def _trr_frame(found: list[tuple[int, int, int]], handle: Any, _magic: int) -> tuple[int, float, int]:
     """Notes where the positions and the forces begin (0: there are none), and bytes a number."""
     _, text = _numbers(handle, ">ii")
     if not 0 < text < 100:
@@ -163,66 +188,51 @@ def _trr_frame(found: list[tuple[int, int, int]], handle: BinaryIO, _magic: int)
     return count, time, begin + sum(blocks)
 
 
-def _dcd(path: Path) -> Header:
-    size = path.stat().st_size
-    with open(path, "rb") as handle:
-        start = handle.read(8)
-        order = next((o for o in "<>" if start[4:] == b"CORD" and struct.unpack(o + "i", start[:4])[0] == 84), None)
-        if order is None:
-            raise ValueError(f"{path} is not a DCD file with 32-bit records")
-        icntrl = _numbers(handle, f"{order}20i")
-        handle.seek(92)
-        (title,) = _numbers(handle, f"{order}i")
-        handle.seek(92 + title + 8)
-        length, atoms, _ = _numbers(handle, f"{order}iii")
-        begin = handle.tell()
+@dataclasses.dataclass(frozen=True)
+class DCD:
+    """The header of a DCD file: byte order, atoms, frames it promises, where the first begins, bytes of each, a box."""
+
+    order: str
+    atoms: int
+    promised: int
+    begin: int
+    frame: int
+    box: bool
+
+
+def dcd_layout(path: Path) -> DCD:
+    """Where what is in a DCD file.
+
+    Raises:
+        Refused: it is none, or a kind that is not read.
+    """
+    try:
+        with open(path, "rb") as handle:
+            start = handle.read(8)
+            order = next((o for o in "<>" if start[4:] == b"CORD" and struct.unpack(o + "i", start[:4])[0] == 84), None)
+            if order is None:
+                raise Refused(f"{path} is not a DCD file with 32-bit records")
+            icntrl = _numbers(handle, f"{order}20i")
+            handle.seek(92)
+            (title,) = _numbers(handle, f"{order}i")
+            handle.seek(92 + title + 8)
+            length, atoms, _ = _numbers(handle, f"{order}iii")
+            begin = handle.tell()
+    except (struct.error, OSError):
+        raise Refused(f"{path} is cut short inside its DCD header; copy it again") from None
     if length != 4 or atoms <= 0:
-        raise ValueError(f"{path} has a damaged DCD header")
+        raise Refused(f"{path} has a damaged DCD header; copy it again")
     charmm, stated, fixed = icntrl[19] != 0, icntrl[0], icntrl[8]
     if fixed:
-        raise ValueError(f"{path} has fixed atoms, which are not supported; write it again with all atoms")
-    frame = (56 if charmm and icntrl[10] else 0) + (4 if charmm and icntrl[11] else 3) * (4 * atoms + 8)
-    frames, rest = divmod(size - begin, frame)
-    if rest:
-        raise _cut(path, frames)
-    if stated > 0 and frames < stated:
-        raise ValueError(f"{path} is cut short: its header says {stated} frames, it holds {frames}; copy it again")
-    return Header(frames, atoms)
+        raise Refused(f"{path} has fixed atoms, which are not supported; write it again with all atoms")
+    box = charmm and icntrl[10] != 0
+    frame = (56 if box else 0) + (4 if charmm and icntrl[11] else 3) * (4 * atoms + 8)
+    return DCD(order, atoms, stated, begin, frame, box)
 
 
-def _netcdf(path: Path) -> Header:
-    from mdtraj.formats import NetCDFTrajectoryFile
-
-    with open(path, "rb") as handle:
-        magic = handle.read(4)
-    if magic[:3] != b"CDF" and magic != b"\x89HDF":
-        raise ValueError(f"{path} is not a NetCDF file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that netCDF4 would be faster
-            file = NetCDFTrajectoryFile(str(path))
-        with file:
-            held, atoms = file._handle.variables, int(file.n_atoms)
-            frames = int(held["coordinates" if "coordinates" in held else "forces"].shape[0])
-            needed = frames * sum(_record(v) for v in held.values() if v.dimensions[:1] == ("frame",))
-            times = np.array(held["time"][:], float) if "time" in held else None
-            forces = np.ones(frames, bool) if "forces" in held else None
-            unit = _text(held["forces"]) if "forces" in held else None
-            positions = "coordinates" in held
-    except Exception as error:  # netCDF4 and scipy raise whatever they meet in a damaged file
-        raise ValueError(f"{path} cannot be read as NetCDF ({first_line(error)}); is the file damaged?") from None
-    if magic[:3] == b"CDF" and path.stat().st_size < needed:
-        raise _cut(path, path.stat().st_size * frames // needed - 1)
-    return Header(frames, atoms, times, positions=positions, forces=forces, force_unit=unit)
-
-
-def _text(variable: Any) -> str | None:
-    """The attribute ``units`` of a NetCDF variable."""
-    value = getattr(variable, "units", None)
-    return value.decode(errors="replace") if isinstance(value, bytes) else None if value is None else str(value)
-
-
-def _record(variable: Any) -> int:
-    """Bytes of one frame of a NetCDF variable, of scipy's or netCDF4's kind."""
-    kind = variable.dtype if hasattr(variable, "dtype") else variable.data.dtype
-    return int(np.prod(variable.shape[1:], dtype=int) * np.dtype(kind).itemsize)
+def _dcd(path: Path, recover: bool) -> Header:
+    held, size = dcd_layout(path), path.stat().st_size
+    frames, rest = divmod(size - held.begin, held.frame)
+    missing = rest or (held.promised > 0 and frames < held.promised)
+    left_out = cut(path, frames, max(held.promised, frames + bool(rest)), recover) if missing else ""
+    return Header(frames, held.atoms, left_out=left_out)

@@ -1,17 +1,20 @@
-"""The program that parses trajectory files: a process of its own, because a damaged file can crash a parser.
+"""The program that parses files: a process of its own, because a damaged file can crash a parser or fill the memory.
 
 It reads requests, JSON objects, from the connection whose number is its argument, and answers each with blocks of
-frames, or with what an HDF5 file holds. A block is a JSON object that states the shapes, then the bytes of each array.
-Nothing but numpy, mdtraj, h5py and the files beside this one is imported here: this file is run by its path.
+frames, or with what a file holds. An answer is a JSON object that states the shapes, then the bytes of each array.
+Nothing but numpy, mdtraj, h5py, MDAnalysis where it is needed, and the files beside this one is imported here: this
+file is run by its path.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import struct
 import sys
+import warnings
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,52 +24,58 @@ import numpy as np
 
 KINDS = {".xtc": "xtc", ".trr": "trr", ".dcd": "dcd", ".nc": "netcdf", ".ncdf": "netcdf", ".netcdf": "netcdf"}
 KINDS |= {".h5": "hdf5", ".hdf5": "hdf5", ".h5md": "hdf5"}  # of mdtraj, or H5MD: their content says which
-ENDINGS = {"xtc": ".xtc", "trr": ".trr", "dcd": ".dcd", "netcdf": ".nc"}  # by which mdtraj knows its parsers
-CHUNK_BYTES = 32 << 20
+KINDS |= {".lammpstrj": "lammps", ".lammpsdump": "lammps", ".dump": "lammps"}
+ENDINGS = {"xtc": ".xtc", "trr": ".trr", "dcd": ".dcd"}  # by which mdtraj knows its parsers
+CHUNK_BYTES = 1 << 20  # small, so that one piece is mapped while the next one is parsed
 MEMORY = 16 << 30  # bytes of address space; a damaged header may ask for more than there is
 
-# (n, A, 3) nm or, of forces and HDF5, in the unit of the file; cell vectors as rows (n, 3, 3) in the same unit
+# (n, A, 3) nm or, of forces and some formats, in the unit of the file; cell vectors as rows (n, 3, 3) in the same unit
 Block = tuple[np.ndarray, np.ndarray | None]
 
 
 def _block(kind: str, handle: Any, count: int, atoms: np.ndarray) -> Block:
     read = handle.read(count)
+    xyz = np.asarray(read[0])
+    chosen = xyz if len(atoms) == xyz.shape[1] and np.array_equal(atoms, np.arange(len(atoms))) else xyz[:, atoms]
     if kind in ("xtc", "trr"):
-        return read[0][:, atoms], read[3]
-    sides, angles = read[-2:]
-    whole = sides is not None and np.asarray(sides).all()
-    return np.asarray(read[0])[:, atoms] / 10, _cell(np.asarray(sides) / 10, angles) if whole else None  # Angstrom
-
-
-def _cell(sides: Any, angles: Any) -> np.ndarray:
-    """(n, 3) nm and (n, 3) degrees -> (n, 3, 3) nm."""
-    from mdtraj.utils.unitcell import lengths_and_angles_to_box_vectors
-
-    return np.stack(
-        lengths_and_angles_to_box_vectors(*np.asarray(sides, float).T, *np.asarray(angles, float).T), axis=1
-    )
+        return chosen, read[3]
+    return chosen / 10, None  # Angstrom
 
 
 def blocks(request: dict[str, Any]) -> Iterator[Block]:
     """Frames first, first + stride, ... below last of one file: its positions, or its forces."""
     path, kind, first, last, stride = (request[k] for k in ("path", "kind", "first", "last", "stride"))
     size, atoms = max(1, CHUNK_BYTES // (12 * request["all_atoms"])), np.asarray(request["atoms"], int)
-    frames = range(first, last, stride)
+    content, every, frames = request["content"], request["all_atoms"], range(first, last, stride)
     if kind in ("hdf5", "h5md"):
         from cgsurrogate.data.formats import hdf5_files
 
-        yield from hdf5_files.blocks(path, kind, request["content"], frames, size, atoms)
-        return
-    if request["content"] == "forces":
-        read = {"trr": _trr_forces, "netcdf": _netcdf_forces}[kind]
-        yield from ((each, None) for each in read(path, frames, size, atoms))
-        return
-    offset = 0
-    for xyz, cell in _sequence(kind, path, first, last, size, atoms):
-        chosen = slice((-offset) % stride, None, stride)
-        offset += len(xyz)
-        if len(xyz[chosen]):
-            yield xyz[chosen], None if cell is None else cell[chosen]
+        yield from hdf5_files.blocks(path, kind, content, frames, size, atoms)
+    elif kind == "netcdf":
+        from cgsurrogate.data.formats import netcdf_files
+
+        yield from netcdf_files.blocks(path, content, frames, size, atoms)
+    elif kind == "lammps":
+        from cgsurrogate.data.formats import lammps_files
+
+        yield from lammps_files.blocks(path, content, frames, size, atoms)
+    elif kind == "mdanalysis":
+        from cgsurrogate.data.formats import mdanalysis_files
+
+        yield from mdanalysis_files.blocks(path, content, frames, size, atoms, every)
+    elif kind == "whole":
+        from cgsurrogate.data.formats import whole_files
+
+        yield from whole_files.blocks(path, frames, size, atoms, every)
+    elif content == "forces":
+        yield from ((each, None) for each in _trr_forces(path, frames, size, atoms))
+    else:
+        offset = 0
+        for xyz, cell in _sequence(kind, path, first, last, size, atoms):
+            chosen = slice((-offset) % stride, None, stride)
+            offset += len(xyz)
+            if len(xyz[chosen]):
+                yield xyz[chosen], None if cell is None else cell[chosen]
 
 
 def _trr_forces(path: str, frames: range, size: int, atoms: np.ndarray) -> Iterator[np.ndarray]:
@@ -87,16 +96,19 @@ def _trr_forces(path: str, frames: range, size: int, atoms: np.ndarray) -> Itera
             yield made
 
 
-def _netcdf_forces(path: str, frames: range, size: int, atoms: np.ndarray) -> Iterator[np.ndarray]:
-    from mdtraj.formats import NetCDFTrajectoryFile
+def _dcd_cells(path: str, frames: range) -> np.ndarray | None:
+    """(n, 3, 3) nm of some frames of a DCD file; None without a box."""
+    from cgsurrogate.data.formats import cells
+    from cgsurrogate.data.formats.headers import dcd_layout
 
-    with NetCDFTrajectoryFile(path) as file:
-        held = file._handle.variables["forces"]
-        plain = not hasattr(held, "set_auto_scale")  # netCDF4 scales on its own, scipy does not
-        scale = float(getattr(held, "scale_factor", 1.0)) if plain else 1.0
-        for at in range(0, len(frames), size):
-            part = frames[at : at + size]
-            yield np.asarray(held[part.start : part.stop : part.step][:, atoms], np.float32) * np.float32(scale)
+    held = dcd_layout(Path(path))
+    if not held.box:
+        return None
+    data = np.memmap(path, np.uint8, "r")
+    strides = (held.frame, 8)
+    six = np.ndarray((frames.stop, 6), f"{held.order}f8", data.data, held.begin + 4, strides)[frames.start :]
+    found = cells.charmm(np.array(six, float))
+    return None if found is None else found / 10
 
 
 def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.ndarray) -> Iterator[Block]:
@@ -110,43 +122,110 @@ def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.
             xyz, cell = _block(kind, handle, min(size, last - done), atoms)
             if not len(xyz):
                 raise ValueError(f"it ends after {done} of {last} frames")
-            done += len(xyz)
-            yield xyz, cell
+            part = range(done, done + len(xyz))
+            done = part.stop
+            yield xyz, _dcd_cells(path, part) if kind == "dcd" else cell
 
 
-def _description(path: str) -> bytes:
-    """What an HDF5 file holds, as JSON."""
-    from cgsurrogate.data.formats import hdf5_files
+def header(request: dict[str, Any]) -> dict[str, Any]:
+    """What a trajectory holds, the fields of ``Header``; and its ``path``, another one where frames were left out."""
+    from cgsurrogate.data.formats import headers, whole_files
 
-    found = hdf5_files.describe(path)
-    return json.dumps({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()}).encode()
+    path, kind, recover, atoms = Path(request["path"]), request["kind"], request["recover"], request["all_atoms"]
+    with open(path, "rb") as handle:
+        hdf5 = handle.read(4) == b"\x89HDF"
+    if kind == "hdf5" or (kind == "netcdf" and hdf5):
+        from cgsurrogate.data.formats import hdf5_files
+
+        return {"path": str(path), **hdf5_files.describe(str(path))}
+    if kind == "netcdf":
+        from cgsurrogate.data.formats import netcdf_files
+
+        found = netcdf_files.header(path, recover)
+    elif kind == "lammps":
+        from cgsurrogate.data.formats import lammps_files
+
+        found = lammps_files.header(path, recover)
+    elif kind in ENDINGS:
+        found = headers.header(path, kind, recover)
+    elif whole_files.is_known(path):
+        found, path = whole_files.header(path, atoms, request["folder"])
+    else:
+        from cgsurrogate.data.formats import mdanalysis_files
+
+        found = mdanalysis_files.header(path, atoms)
+    told = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    return {"path": str(path), **told, "kind": found.kind or kind}
 
 
-def main() -> None:
+def topology(request: dict[str, Any]) -> dict[str, Any]:
+    """A topology as text and numbers."""
+    from cgsurrogate.data.formats import topologies
+
+    return topologies.packed(topologies.load(Path(request["path"])))
+
+
+def unpack(request: dict[str, Any]) -> dict[str, Any]:
+    """Write what a compressed file holds to another one."""
+    from cgsurrogate.data.formats import compressed
+
+    compressed.unpack(Path(request["path"]), Path(request["made"]), request["most"])
+    return {}
+
+
+def _send_found(pipe: Connection, found: dict[str, Any]) -> None:
+    numbers = {name: np.ascontiguousarray(v) for name, v in found.items() if isinstance(v, np.ndarray)}
+    shapes = {name: [array.dtype.str, array.shape] for name, array in numbers.items()}
+    plain = {name: value for name, value in found.items() if name not in numbers}
+    pipe.send_bytes(json.dumps({"found": plain, "arrays": shapes}).encode())
+    for array in numbers.values():
+        pipe.send_bytes(array.tobytes())
+
+
+def _send_blocks(pipe: Connection, request: dict[str, Any]) -> None:
+    for xyz, cell in blocks(request):
+        pipe.send_bytes(json.dumps({"frames": len(xyz), "atoms": xyz.shape[1], "cell": cell is not None}).encode())
+        pipe.send_bytes(np.ascontiguousarray(xyz, np.float32).data)
+        if cell is not None:
+            pipe.send_bytes(np.ascontiguousarray(cell, np.float64).data)
+
+
+def _limit_memory() -> None:
     import resource
 
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
     with contextlib.suppress(ValueError, OSError):  # not every system can limit it
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def main() -> None:
+    from cgsurrogate.data.formats.headers import Refused
+
+    _limit_memory()
     pipe = Connection(int(sys.argv[1]))
+    answers = {"header": header, "topology": topology, "unpack": unpack}
     while True:
         try:
             request = json.loads(pipe.recv_bytes())
-        except EOFError:
+        except (EOFError, OSError):
             return
         try:
-            if request["content"] == "description":
-                pipe.send_bytes(_description(request["path"]))
-            for xyz, cell in blocks(request) if request["content"] != "description" else ():
-                answer = {"frames": len(xyz), "atoms": xyz.shape[1], "cell": cell is not None}
-                pipe.send_bytes(json.dumps(answer).encode())
-                pipe.send_bytes(np.ascontiguousarray(xyz, np.float32).data)
-                if cell is not None:
-                    pipe.send_bytes(np.ascontiguousarray(cell, np.float64).data)
+            os.chdir(request["cwd"])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if request["do"] == "blocks":
+                    _send_blocks(pipe, request)
+                else:
+                    _send_found(pipe, answers[request["do"]](request))
             pipe.send_bytes(b'{"end": true}')
+        except Refused as error:
+            pipe.send_bytes(json.dumps({"line": str(error)}).encode())
+        except MemoryError:
+            pipe.send_bytes(json.dumps({"error": f"it asks for more than {MEMORY >> 30} GB of memory"}).encode())
         except Exception as error:  # every fault of a parser becomes one line in the parent
-            text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            text = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(request["path"], "it")
             pipe.send_bytes(json.dumps({"error": text[:300]}).encode())
 
 

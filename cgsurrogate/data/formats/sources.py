@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
-import multiprocessing
-import os
-import signal
-import subprocess
-import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import cgsurrogate
 from cgsurrogate.core import filesystem
-from cgsurrogate.data.formats import arrays, compressed, unit_names
-from cgsurrogate.data.formats.headers import Header, by_content, header
+from cgsurrogate.data.formats import arrays, compressed, topologies, unit_names
+from cgsurrogate.data.formats.headers import by_content
 from cgsurrogate.data.formats.parser_process import CHUNK_BYTES, KINDS, Block
-
-SILENCE = 600  # s without an answer from the parser
-SILENT = subprocess.DEVNULL
-TEXT = (".pdb", ".cif", ".gro")  # formats that bring their own topology
+from cgsurrogate.data.formats.parsing import Parser
+from cgsurrogate.data.formats.whole_files import TEXT
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -33,8 +26,8 @@ class Source:
     Attributes:
         name: for messages.
         times: (frames,) ps, or None where the file states none.
-        kind: ``xtc``, ``trr``, ``dcd``, ``netcdf``, ``hdf5``, ``h5md``: parsed in a process of its own; ``array``:
-            already here.
+        kind: ``xtc``, ``trr``, ``dcd``, ``netcdf``, ``hdf5``, ``h5md``, ``lammps``, ``whole`` (through mdtraj) or
+            ``mdanalysis``: parsed in a process of its own; ``array``: already here.
         array: (frames, atoms, 3), for ``array``: numbers, or what gives them for a slice of frames.
         cells: (frames, 3, 3) nm, for ``array``, if periodic.
         path: the file, if not ``name``.
@@ -44,6 +37,8 @@ class Source:
         forces: (frames,) which frames have forces in the file; None where none has.
         force_unit: of these, as the file states it; None where it does not.
         folder: temporary, of an unpacked file; it goes with the last source that refers to it.
+        left_out: in words, which frames of a damaged file are left out; empty where none is.
+        length_unit: of positions, as the file states it or its format lays it down; None where it does not.
     """
 
     name: str
@@ -60,13 +55,19 @@ class Source:
     forces: np.ndarray | None = None
     force_unit: str | None = None
     folder: Any = None
+    left_out: str = ""
+    length_unit: str | None = None
 
 
-def sources(spec: str | Path | Source, topology: Any, length_unit: str | None = None) -> list[Source]:
+def sources(
+    spec: str | Path | Source, topology: Any, length_unit: str | None = None, *, recover: bool = False
+) -> list[Source]:
     """What one trajectory argument stands for: one run, or several from an array (R, T, A, 3).
 
     Args:
+        topology: mdtraj's, or None; some formats do not say their number of atoms.
         length_unit: of positions whose file does not say it; of arrays, nm otherwise.
+        recover: take the whole frames of a file that is cut short, which ``left_out`` tells.
 
     Raises:
         FileNotFoundError: no such file.
@@ -86,119 +87,110 @@ def sources(spec: str | Path | Source, topology: Any, length_unit: str | None = 
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty")
     if compressed.is_compressed(path):
-        inner, folder = compressed.unpacked(path)
-        try:
-            found = sources(inner, topology, length_unit)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(inner), str(path))) from None
+        inner, folder = _unpacked(path)
+        with _named(inner, path):
+            found = sources(inner, topology, length_unit, recover=recover)
         return [
-            dataclasses.replace(one, name=one.name.replace(str(inner), str(path)), path=inner, folder=folder)
+            dataclasses.replace(
+                one, name=one.name.replace(str(inner), str(path)), path=one.path, folder=(folder, one.folder)
+            )
             for one in found
         ]
+    return [_of_file(path, 0 if topology is None else topology.n_atoms, length_unit, recover)]
+
+
+def _of_file(path: Path, atoms: int, length_unit: str | None, recover: bool) -> Source:
+    """Raises ``ValueError`` where the file is damaged, or the unit of length is neither stated nor given."""
     own = path.suffix.lower()
     kind = KINDS.get(own) or (None if own in TEXT else by_content(path))
-    if kind is None:
-        return [_parsed_here(path, topology)]
-    return [_of_header(str(path), _described(path) if kind == "hdf5" else header(path, kind), path, length_unit)]
-
-
-def _of_header(name: str, found: Header, path: Path, length_unit: str | None) -> Source:
-    """Raises ``ValueError`` where the unit of length is neither stated nor given."""
-    unit = length_unit or found.length_unit
-    if found.positions and unit is None:
-        raise ValueError(f"{name} does not say the unit of its positions; give it with --length-unit nm or A")
+    folder = tempfile.TemporaryDirectory(prefix="recovered-") if recover and kind is None else None
+    asked = {"kind": kind, "recover": recover, "all_atoms": atoms, "folder": folder.name if folder else None}
+    try:
+        with Parser() as parser:
+            found = parser.found("header", path, **asked)
+        if not found["frames"]:
+            raise ValueError(f"{path} holds no frames")
+        if found["atoms"] < 1:
+            raise ValueError(f"{path} holds no atoms")
+        positions, stated = found.get("positions", True), found.get("length_unit", "nm")
+        unit = stated or length_unit
+        if positions and unit is None:
+            raise ValueError(f"{path} does not say the unit of its positions; give it with --length-unit nm or A")
+    except ValueError:
+        if folder:
+            folder.cleanup()
+        raise
     return Source(
-        name,
-        found.frames,
-        found.atoms,
-        found.times,
-        found.kind,
-        path=path,
-        scale=unit_names.length(unit) if found.positions and unit else 1.0,
-        positions=found.positions,
-        forces=found.forces,
-        force_unit=found.force_unit,
+        str(path),
+        found["frames"],
+        found["atoms"],
+        found.get("times"),
+        found["kind"],
+        path=Path(found["path"]),
+        scale=unit_names.length(unit) if positions and unit else 1.0,
+        positions=positions,
+        forces=found.get("forces"),
+        force_unit=found.get("force_unit"),
+        folder=folder,
+        left_out=found.get("left_out", ""),
+        length_unit=stated if positions else None,
     )
 
 
-def _described(path: Path) -> Header:
-    """The header of an HDF5 file, which a library parses, so in a process of its own."""
-    with Reader() as reader:
-        found = reader.describe(path)
-    if not found["frames"]:
-        raise ValueError(f"{path} holds no frames")
-    values: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in found.items()}
-    return Header(**values)
+def _unpacked(path: Path) -> tuple[Path, tempfile.TemporaryDirectory[str]]:
+    """A compressed file without its last ending, in a folder that goes when nothing refers to it any longer."""
+    folder = tempfile.TemporaryDirectory(prefix="unpacked-")
+    made = Path(folder.name) / path.stem
+    try:
+        with Parser() as parser:
+            parser.found("unpack", path, made=str(made), most=compressed.room(folder.name))
+        if not made.stat().st_size:
+            raise ValueError(f"{path} holds nothing")
+    except ValueError:
+        folder.cleanup()
+        raise
+    return made, folder
+
+
+@contextlib.contextmanager
+def _named(inner: Path, path: Path) -> Iterator[None]:
+    """Errors name the file that the user gave in place of the unpacked one."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(inner), str(path))) from None
 
 
 def load_topology(path: str | Path) -> Any:
-    """An mdtraj topology from PDB, mmCIF, GRO, PSF, prmtop and whatever else mdtraj reads, without running code in it.
+    """An mdtraj topology from PDB, mmCIF, GRO, PSF, prmtop and whatever else mdtraj or MDAnalysis read.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a topology.
     """
-    import mdtraj
-
     path = filesystem.existing(path, "a topology")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty; expected {topologies.EXPECTED}")
     if compressed.is_compressed(path):
-        inner, _folder = compressed.unpacked(path)
-        try:
+        inner, _folder = _unpacked(path)
+        with _named(inner, path):
             return load_topology(inner)
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(inner), str(path))) from None
-    if path.suffix.lower() in (".h5", ".hdf5", ".lh5"):
-        raise ValueError(f"a topology inside {path.name} is not read; give a PDB or another topology with -s")
-    try:
-        topology = mdtraj.load_topology(str(path))
-    except Exception as error:  # parsers raise whatever they meet
-        why = filesystem.first_line(error)
-        raise ValueError(
-            f"{path} cannot be read as a topology ({why}); expected PDB, mmCIF, GRO, PSF or prmtop"
-        ) from None
-    if not topology.n_atoms:
-        raise ValueError(f"{path} holds no atoms; expected PDB, mmCIF, GRO, PSF or prmtop")
-    return topology
-
-
-def _parsed_here(path: Path, topology: Any) -> Source:
-    """Text formats, such as PDB with several models: read whole."""
-    import mdtraj
-
-    try:
-        own = path.suffix.lower() in TEXT
-        found = mdtraj.load(str(path), **({} if own else {"top": topology}))
-    except Exception as error:  # parsers raise whatever they meet
-        raise ValueError(f"{path} cannot be read as a trajectory ({filesystem.first_line(error)})") from None
-    return Source(str(path), found.n_frames, found.n_atoms, None, "array", found.xyz, found.unitcell_vectors)
+    with Parser() as parser:
+        found = parser.found("topology", path)
+    return topologies.unpacked(found)
 
 
 def _scaled(xyz: np.ndarray, scale: float) -> np.ndarray:
     return xyz if scale == 1 else xyz * np.float32(scale)
 
 
-class Reader:
+class Reader(Parser):
     """Reads frames of sources; owns the process that parses. Use it in a ``with`` block."""
-
-    def __enter__(self) -> Reader:
-        self._pipe, there = multiprocessing.Pipe()
-        command = [sys.executable, "-P", str(Path(__file__).with_name("parser_process.py")), str(there.fileno())]
-        paths = [str(Path(cgsurrogate.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(
-            command, env=environment, pass_fds=[there.fileno()], stdin=SILENT, stdout=SILENT, stderr=SILENT
-        )
-        there.close()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._pipe.close()
 
     def blocks(self, source: Source, atoms: np.ndarray, frames: range) -> Iterator[Block]:
         """These frames in pieces: (n, len(atoms), 3) nm and cell vectors (n, 3, 3) nm or None."""
+        if not len(frames):
+            return
         if source.array is not None:
             size = max(1, CHUNK_BYTES // (12 * source.atoms))
             for at in range(0, len(frames), size):
@@ -207,39 +199,8 @@ class Reader:
                 xyz = np.asarray(source.array[chosen], np.float32)[:, atoms]
                 yield _scaled(xyz, source.scale), None if source.cells is None else source.cells[chosen]
             return
-        request: dict[str, Any] = {"path": str(source.path or source.name), "kind": source.kind}
+        request: dict[str, Any] = {"do": "blocks", "path": str(source.path or source.name), "kind": source.kind}
         request |= {"all_atoms": source.atoms, "content": source.content, "atoms": atoms.tolist()}
-        request |= {"first": frames.start, "last": frames.stop, "stride": frames.step}
+        request |= {"first": frames.start, "last": frames[-1] + 1, "stride": frames.step}
         for xyz, cells in self._ask(source.name, request):
             yield _scaled(xyz, source.scale), None if cells is None else cells * source.scale
-
-    def describe(self, path: Path) -> dict[str, Any]:
-        """What an HDF5 file holds, as ``hdf5_files.describe`` says it, with lists for arrays."""
-        found = dict[str, Any]()
-        for _ in self._ask(str(path), {"path": str(path), "content": "description"}, found):
-            pass
-        return found
-
-    def _ask(self, name: str, request: dict[str, Any], found: dict[str, Any] | None = None) -> Iterator[Block]:
-        def received() -> bytes:
-            if not self._pipe.poll(SILENCE):
-                raise ValueError(f"{name}: its parser gave no answer for {SILENCE} s; is the file damaged?")
-            return self._pipe.recv_bytes()
-
-        try:
-            self._pipe.send_bytes(json.dumps(request).encode())
-            while not (answer := json.loads(received())).get("end"):
-                if "error" in answer:
-                    raise ValueError(f"{name} cannot be read ({answer['error']}); is the file damaged?")
-                if found is not None:
-                    found |= answer
-                    continue
-                xyz = np.frombuffer(received(), np.float32).reshape(answer["frames"], answer["atoms"], 3)
-                yield xyz, np.frombuffer(received(), np.float64).reshape(-1, 3, 3) if answer["cell"] else None
-        except (EOFError, OSError):
-            self.__exit__()
-            code = self._process.returncode
-            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            raise ValueError(
-                f"{name} crashes its parser ({how}); the file is damaged: copy it again or leave it out"
-            ) from None

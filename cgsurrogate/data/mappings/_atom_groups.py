@@ -270,6 +270,6 @@ def _refuse_gaps(topology: Topology, bonded: list[list[int]], groups: list[Group
             ends = {atom.index for atom in after.atoms}
             if not any(n in ends for atom in before.atoms for n in bonded[atom.index]):
                 raise ValueError(
-                    f"residues {before} and {after} of one chain are not bonded; add CONECT records to the topology, "
-                    "or a TER record between them if they belong to two chains"
+                    f"residues {before} and {after} of one chain are not bonded: in a PDB add CONECT records, or a TER "
+                    "record if they belong to two chains; or give a topology that states bonds (PSF, prmtop)"
                 )

@@ -1,0 +1,105 @@
+"""The other end of the process that parses: it is asked, and what it says, or that it died, comes back."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+import cgsurrogate
+from cgsurrogate.data.formats.parser_process import Block
+
+PROGRAM = Path(__file__).with_name("parser_process.py")
+SILENCE = 600  # s without an answer from the parser
+SILENT = subprocess.DEVNULL
+_idle: list[tuple[int, subprocess.Popen[bytes], Connection]] = []  # with the process that started it; at most one
+
+
+class Parser:
+    """Owns a process that parses; use it in a ``with`` block. A process that did its work serves the next one."""
+
+    def __enter__(self) -> Self:
+        self._busy = False
+        while _idle:
+            owner, self._process, self._pipe = _idle.pop()
+            if owner == os.getpid() and self._process.poll() is None:
+                return self
+        self._start()
+        return self
+
+    def _start(self) -> None:
+        self._pipe, there = multiprocessing.Pipe()
+        paths = [str(Path(cgsurrogate.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(PROGRAM), str(there.fileno())],
+            env=environment,
+            pass_fds=[there.fileno()],
+            stdin=SILENT,
+            stdout=SILENT,
+            stderr=SILENT,
+        )
+        there.close()
+
+    def __exit__(self, *_: object) -> None:
+        if not self._busy and not _idle and self._process.poll() is None:
+            _idle.append((os.getpid(), self._process, self._pipe))
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._pipe.close()
+
+    def found(self, what: str, path: Path, **request: Any) -> dict[str, Any]:
+        """What a file holds: ``header``, ``topology``; or ``unpack`` it."""
+        told = dict[str, Any]()
+        for _ in self._ask(str(path), {"do": what, "path": str(path), **request}, told):
+            pass
+        return told
+
+    def _ask(self, name: str, request: dict[str, Any], found: dict[str, Any] | None = None) -> Iterator[Block]:
+        def received() -> bytes:
+            if not self._pipe.poll(SILENCE):
+                raise ValueError(f"{name}: its parser gave no answer for {SILENCE} s; is the file damaged?")
+            return self._pipe.recv_bytes()
+
+        if self._busy:  # an earlier answer was not heard to its end
+            self._end()
+            self._start()
+        self._busy = True
+        try:
+            self._pipe.send_bytes(json.dumps({**request, "cwd": str(Path.cwd())}).encode())
+            while not (answer := json.loads(received())).get("end"):
+                if "line" in answer or "error" in answer:
+                    self._busy = False
+                    raise ValueError(
+                        answer.get("line") or f"{name} cannot be read ({answer['error']}); is the file damaged?"
+                    )
+                if found is not None:
+                    found |= answer["found"]
+                    for key, (kind, shape) in answer["arrays"].items():
+                        found[key] = np.frombuffer(received(), kind).reshape(shape)
+                    continue
+                xyz = np.frombuffer(received(), np.float32).reshape(answer["frames"], answer["atoms"], 3)
+                yield xyz, np.frombuffer(received(), np.float64).reshape(-1, 3, 3) if answer["cell"] else None
+            self._busy = False
+        except (EOFError, OSError):
+            self._process.kill()
+            self._process.wait()
+            code = self._process.returncode
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            raise ValueError(
+                f"{name} crashes its parser ({how}); the file is damaged: copy it again or leave it out"
+            ) from None

@@ -1,0 +1,59 @@
+"""Whose folder a training is: its settings and a digest of its data, so that no other training goes on in it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cgsurrogate.core import disk_arrays, filesystem
+from cgsurrogate.core.differences import differences, words
+from cgsurrogate.core.fingerprints import digest
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.models.model import MODEL
+from cgsurrogate.training.settings import TrainingSettings
+from cgsurrogate.training.state import CHECKPOINT
+
+RECORD = "training.json"
+BUDGET = ("minutes", "steps")  # may change: a training that goes on may be given more
+
+
+@contextlib.contextmanager
+def claimed(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> Iterator[None]:
+    """Hold the folder for one training with these settings on these frames.
+
+    Raises:
+        ValueError: a stopped training of other settings, or on other frames, is in it; nothing is touched.
+        Busy: another process trains in it.
+    """
+    record: dict[str, Any] = {
+        "settings": {"kind": type(settings).__name__.removesuffix("Settings").lower()}
+        | {name: value for name, value in dataclasses.asdict(settings).items() if name not in BUDGET},
+        "frames": {str(k): _about(frames) for k, frames in enumerate(every)},
+    }
+    with filesystem.writing(out, MODEL, RECORD):
+        stopped = (out / RECORD).exists() and not (out / MODEL).exists()  # a finished one is replaced, not continued
+        if stopped and (changes := differences(filesystem.read_json(out / RECORD), record)):
+            raise ValueError(
+                f"{out} holds a stopped training that is another one ({words(changes)}); choose another folder, or "
+                "remove it to train anew"
+            )
+        filesystem.write_json(out / RECORD, record)
+        try:
+            with disk_arrays.kept_in(out):
+                yield
+        finally:
+            if not (out / MODEL).exists() and not any(out.rglob(CHECKPOINT)):  # it was not begun
+                (out / RECORD).unlink(missing_ok=True)
+
+
+def _about(frames: Frames) -> dict[str, Any]:
+    return {
+        "temperature": frames.temperature,
+        "dt": frames.dt,
+        "frames": len(frames),
+        "beads": len(frames.beads),
+        "sha256": digest(frames),
+    }
