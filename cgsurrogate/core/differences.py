@@ -16,7 +16,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
     {'a.b': (1, 2)}
     """
     one, other = _flat(json.loads(json.dumps(before))), _flat(json.loads(json.dumps(now)))
-    keys = sorted(one.keys() | other.keys())
+    keys = dict.fromkeys([*one, *other])
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
 
 

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import glob
 import hashlib
+import io
 import json
 import os
 import re
@@ -152,9 +153,9 @@ def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
         raise ValueError(f"{path} cannot be read as an array ({first_line(error)}); is it damaged?") from None
 
 
-def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> None:
-    with replacing(path) as handle:
-        np.save(handle, array, allow_pickle=False)
+def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> str:
+    """One ``.npy`` file; its sha256."""
+    return write_pieces(path, [array], array.shape, array.dtype)
 
 
 def npy_header(handle: IO[bytes], shape: tuple[int, ...], kind: np.dtype) -> None:
@@ -165,12 +166,22 @@ def npy_header(handle: IO[bytes], shape: tuple[int, ...], kind: np.dtype) -> Non
 
 def write_pieces(
     path: str | os.PathLike[str], pieces: Iterable[np.ndarray], shape: tuple[int, ...], kind: np.dtype
-) -> None:
-    """One ``.npy`` file from pieces (n, ...) that follow one another, so that they are never all in memory."""
+) -> str:
+    """One ``.npy`` file from pieces (n, ...) that follow one another, so that they are never all in memory.
+
+    Returns:
+        The sha256 of what was written, as it was in memory.
+    """
+    header = io.BytesIO()
+    npy_header(header, shape, kind)
+    digest = hashlib.sha256(header.getvalue())
     with replacing(path) as handle:
-        npy_header(handle, shape, kind)
+        handle.write(header.getvalue())
         for piece in pieces:
-            handle.write(np.ascontiguousarray(piece, kind).data)
+            numbers = np.ascontiguousarray(piece, kind).data
+            digest.update(numbers)
+            handle.write(numbers)
+    return digest.hexdigest()
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -233,12 +233,10 @@ class Frames:
         (folder / MANIFEST).unlink(missing_ok=True)
         arrays = {}
         for name, kind in STORED.items():
-            array = getattr(self, name)
-            if array is None:
-                continue
-            path = folder / f"{name}.npy"
-            filesystem.write_pieces(path, disk_arrays.pieces(array), array.shape, np.dtype(kind))
-            arrays[name] = {"file": path.name, "sha256": filesystem.sha256(path), "shape": list(array.shape)}
+            if (array := getattr(self, name)) is not None:
+                path, pieces = folder / f"{name}.npy", disk_arrays.pieces(array)
+                digest = filesystem.write_pieces(path, pieces, array.shape, np.dtype(kind))
+                arrays[name] = {"file": path.name, "sha256": digest, "shape": list(array.shape)}
         manifest = {
             "format": FORMAT,
             "units": {"length": "nm", "time": "ps", "energy": "kJ/mol", "temperature": "K", "mass": "amu"},
@@ -256,7 +254,7 @@ class Frames:
     def load(cls, folder: str | Path) -> Frames:
         """Read a folder; arrays are memory-mapped.
 
-        Every block is compared with its sha256, once in a process: about a second a gigabyte.
+        Each is compared with its sha256, once in a process: about a second a gigabyte.
 
         Raises:
             FileNotFoundError: there is no such folder, or it holds no complete frames.

@@ -138,8 +138,7 @@ class Folder(Sink):
 
     def _store(self, name: str, block: np.ndarray) -> list[Any]:
         path = self.folder / "chunks" / name
-        filesystem.write_npy(path, block)
-        return [name, len(block), filesystem.sha256(path)]
+        return [name, len(block), filesystem.write_npy(path, block)]
 
     def _block(self, name: str, count: int, digest: str) -> np.ndarray:
         path = self.folder / "chunks" / name

@@ -29,8 +29,8 @@ def claimed(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> I
         Busy: another process trains in it.
     """
     record: dict[str, Any] = {
-        "settings": {"kind": type(settings).__name__.removesuffix("Settings").lower()}
-        | {name: value for name, value in dataclasses.asdict(settings).items() if name not in BUDGET},
+        "kind": type(settings).__name__.removesuffix("Settings").lower(),
+        "settings": {name: value for name, value in dataclasses.asdict(settings).items() if name not in BUDGET},
         "frames": {str(k): _about(frames) for k, frames in enumerate(every)},
     }
     with filesystem.writing(out, MODEL, RECORD):
