@@ -182,7 +182,6 @@ class Frames:
         chosen = [runs[int(i)] for i in indices]
         if not chosen:
             raise ValueError("expected at least one run to take, got none")
-
         return self._taken(chosen, self.provenance.of_runs([int(i) for i in indices], len(runs)))
 
     def after(self, count: int) -> Frames:
