@@ -150,8 +150,7 @@ class Frames:
         """(T,) weights that sum to one; where there are none, one number that is repeated without memory."""
         if self.weights is None:
             return np.broadcast_to(1 / len(self), len(self))
-        weights = np.asarray(self.weights, float)
-        return np.asarray(weights / weights.sum())
+        return np.asarray(np.asarray(self.weights, float) / np.asarray(self.weights, float).sum())
 
     def release(self) -> None:
         """Let go of the pages of memory-mapped arrays, which then no longer count as memory of this process.
