@@ -31,12 +31,13 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
     With --config and several molecules, the frames of each are in a folder of its name, and OUT is a data set that
     train stepper takes whole.
     """
-    from cgsurrogate.core import frame_sets
+    from cgsurrogate.core import disk_arrays, frame_sets
 
     described = _config.molecules(options, molecule)
     several = len(described) > 1
     _options.fresh(out, frame_sets.MANIFEST if several else "frames.json", force)
-    with progress(quiet) as update, _whole(out) if several else contextlib.nullcontext():
+    whole = _whole(out) if several else contextlib.nullcontext()
+    with progress(quiet) as update, disk_arrays.kept_in(out.parent), whole:
         for one in described or (None,):
             label = f"reading {one.name}" if one is not None and several else "reading"
 

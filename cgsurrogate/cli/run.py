@@ -88,6 +88,7 @@ def command(out: Path, molecule: str | None, quiet: bool, **options: Any) -> Non
     or says that it is done. With more --minutes the stepper learns on, the force field anew; the earlier results are
     kept in OUT/earlier. --config RUN/run.json with another OUT repeats an earlier run.
     """
+    from cgsurrogate.core import disk_arrays
     from cgsurrogate.workflows import study
 
     inputs = {name: options[name] for name in _options.INPUTS}
@@ -97,7 +98,7 @@ def command(out: Path, molecule: str | None, quiet: bool, **options: Any) -> Non
     sources = _files(inputs, one)
     _config.warn_of_changes(sources)
     _options.log_folder = out
-    with progress(quiet) as update:
+    with progress(quiet) as update, disk_arrays.kept_in(out.parent):
         comparison = study.run(load, identity, out, settings, sources=sources, report=update, say=click.echo)
     click.echo(comparison.table())
     click.echo(f"\n{comparison.summary()}\n")

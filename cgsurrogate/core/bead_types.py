@@ -67,7 +67,7 @@ def canonical_atom(residue: str, atom: str) -> str:
     residue, atom = canonical(residue), atom.strip().upper()
     if residue not in CAPS and atom in _TERMINAL and (residue in _SIDE_CHAINS or atom.startswith("OT")):
         return _TERMINAL[atom]
-    return {("NME", "CH3"): "C", ("ILE", "CD"): "CD1"}.get((residue, atom), atom)
+    return {("NME", "CH3"): "C", ("ILE", "CD"): "CD1", ("MET", "SE"): "SD"}.get((residue, atom), atom)
 
 
 def number(residue: str, atom: str) -> int:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -155,6 +155,22 @@ def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
 def write_npy(path: str | os.PathLike[str], array: np.ndarray) -> None:
     with replacing(path) as handle:
         np.save(handle, array, allow_pickle=False)
+
+
+def npy_header(handle: IO[bytes], shape: tuple[int, ...], kind: np.dtype) -> None:
+    """What a ``.npy`` file begins with; the numbers follow, row by row."""
+    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(handle, header)
+
+
+def write_pieces(
+    path: str | os.PathLike[str], pieces: Iterable[np.ndarray], shape: tuple[int, ...], kind: np.dtype
+) -> None:
+    """One ``.npy`` file from pieces (n, ...) that follow one another, so that they are never all in memory."""
+    with replacing(path) as handle:
+        npy_header(handle, shape, kind)
+        for piece in pieces:
+            handle.write(np.ascontiguousarray(piece, kind).data)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import filesystem, splits, units
+from cgsurrogate.core import disk_arrays, filesystem, splits, units
 from cgsurrogate.core.provenance import Provenance
 
 MANIFEST = "frames.json"
@@ -79,7 +78,7 @@ class Frames:
     (slice(0, 2, None), slice(2, 5, None))
 
     Attributes:
-        positions: (T, N, 3) nm; may be memory-mapped.
+        positions: (T, N, 3) nm; may be memory-mapped, or parts of a memory-mapped array (``disk_arrays.Parts``).
         lengths: frames in each unbroken run; they sum to T.
         dt: ps between neighbouring frames of a run.
         temperature: K.
@@ -116,7 +115,7 @@ class Frames:
             raise ValueError("weights must be finite, not negative, and not all zero")
         for name in ("positions", "forces"):
             array = getattr(self, name)
-            if array is not None and not isinstance(array, np.memmap) and not np.isfinite(array).all():
+            if array is not None and not disk_arrays.on_disk(array) and not np.isfinite(array).all():
                 frame, bead = np.argwhere(~np.isfinite(array).all(-1))[0]
                 raise ValueError(f"{name} are not finite, first in frame {frame}, bead {bead}; leave that frame out")
 
@@ -148,8 +147,10 @@ class Frames:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """(T,) weights that sum to one, equal where there are none."""
-        weights = np.ones(len(self)) if self.weights is None else np.asarray(self.weights, float)
+        """(T,) weights that sum to one; where there are none, one number that is repeated without memory."""
+        if self.weights is None:
+            return np.broadcast_to(1 / len(self), len(self))
+        weights = np.asarray(self.weights, float)
         return np.asarray(weights / weights.sum())
 
     def release(self) -> None:
@@ -158,17 +159,20 @@ class Frames:
         They are read from the disk (or from what the system has kept of it) when they are next looked at.
         """
         for array in (self.positions, self.forces, self.weights, self.extrapolation):
-            pages = getattr(array, "_mmap", None)
-            if pages is not None and getattr(array, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
-                pages.madvise(mmap.MADV_DONTNEED)
+            disk_arrays.release(array)
 
-    def pairs(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices (now, later) of all frames that lie ``lag`` frames apart in one run; never across runs."""
+    def pairs(self, lag: int, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Indices (now, later) of all frames that lie ``lag`` frames apart in one run; never across runs.
+        Of more than ``most`` every second, third ... one."""
         if lag < 1:
             raise ValueError(f"the lag must be at least one frame, got {lag}")
-        now = [np.arange(run.start, run.stop - lag) for run in self.runs if run.stop - run.start > lag]
-        if not now:
+        runs = [range(run.start, run.stop - lag) for run in self.runs if run.stop - run.start > lag]
+        if not runs:
             raise ValueError(f"no run is longer than the lag of {lag} frames ({lag * self.dt:g} ps); use a shorter lag")
+        step, skipped, now = -(-sum(map(len, runs)) // most) if most else 1, 0, []
+        for run in runs:
+            now.append(np.arange(run.start + skipped, run.stop, step))
+            skipped = (skipped - len(run)) % step
         first = np.concatenate(now)
         return first, first + lag
 
@@ -212,9 +216,9 @@ class Frames:
         return len(set(known)) if len(known) == len(self.lengths) else len(self.lengths)
 
     def _taken(self, parts: Sequence[slice], provenance: Provenance) -> Frames:
-        """These parts of the frames, a run each; a single one is not copied."""
-        made = {name: [array[part] for part in parts] for name in STORED if (array := getattr(self, name)) is not None}
-        arrays: dict[str, Any] = {name: p[0] if len(p) == 1 else np.concatenate(p) for name, p in made.items()}
+        """These parts of the frames, a run each; a single one is not copied, nor are those of a mapped array."""
+        known = {name: array for name in STORED if (array := getattr(self, name)) is not None}
+        arrays: dict[str, Any] = {name: disk_arrays.taken(array, parts) for name, array in known.items()}
         lengths = tuple(part.stop - part.start for part in parts)
         return dataclasses.replace(self, **arrays, lengths=lengths, provenance=provenance)
 
@@ -233,7 +237,7 @@ class Frames:
             if array is None:
                 continue
             path = folder / f"{name}.npy"
-            filesystem.write_npy(path, np.asarray(array, kind))
+            filesystem.write_pieces(path, disk_arrays.pieces(array), array.shape, np.dtype(kind))
             arrays[name] = {"file": path.name, "sha256": filesystem.sha256(path), "shape": list(array.shape)}
         manifest = {
             "format": FORMAT,

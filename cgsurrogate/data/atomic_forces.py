@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.data import force_aggregation as aggregation
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats import arrays, unit_names
@@ -205,9 +206,10 @@ def aggregated(
     return mapping, {**noise, "used": used}, about
 
 
-def mapped(reader: Reader, mapping: Mapping, structure: Any, forces: AtomicForces, windows: list[range]) -> np.ndarray:
-    """Forces of beads of every run one after the other, (T, N, 3) kJ/mol/nm."""
-    made = np.empty((sum(map(len, windows)), len(mapping.beads), 3), np.float32)
+def map_all(
+    reader: Reader, mapping: Mapping, structure: Any, forces: AtomicForces, windows: list[range], made: np.ndarray
+) -> None:
+    """Forces of beads of the wanted frames of every run one after the other, into ``made`` (T, N, 3) kJ/mol/nm."""
     used = np.flatnonzero(mapping.weights.any(0) | mapping.force_weights.any(0))
     few, labels, done = mapping.of_atoms(used), [str(structure.atom(int(i))) for i in used], 0
     for run, window in zip(forces.runs, windows, strict=True):
@@ -216,9 +218,9 @@ def mapped(reader: Reader, mapping: Mapping, structure: Any, forces: AtomicForce
             validation.possible(run.name, piece, window[done - start :], labels)
             made[done : done + len(piece)] = few.forces(piece)
             done += len(piece)
+            disk_arrays.release(made)
         if done - start != len(window):
             raise ValueError(f"{run.name} gave forces of {done - start} frames where {len(window)} were expected")
-    return made
 
 
 def sentence(about: dict[str, Any]) -> str:

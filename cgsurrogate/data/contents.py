@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.core import bead_types
-from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
+from cgsurrogate.geometry import bond_graph
 
 WATER = {"HOH", "WAT", "SOL", "TIP", "TIP3", "TIP4", "TP3", "TP4", "SPC", "H2O", "DOD", "T3P", "T4P"}
 D_NAMES = {  # of the PDB's chemical components
@@ -33,7 +34,7 @@ def words(topology: Any, mapping: Mapping) -> tuple[str, ...]:
         f"{len(mapping.beads)} beads; left out: {left or 'no residue'}"
     )
     residues = [residue for kept in chains for residue in kept]
-    return (first, *_unusual(residues), *_lonely(residues, bonded), *_disulfides(topology, mapping))
+    return (first, *_apart(mapping), *_unusual(residues), *_lonely(residues, bonded), *_disulfides(topology, mapping))
 
 
 def left_out(residues: Iterable[Any]) -> str:
@@ -92,6 +93,17 @@ def mirror_words(frames: Frames) -> tuple[str, ...]:
     )
 
 
+def _apart(mapping: Mapping) -> list[str]:
+    """Parts of the molecule that no path of bonds joins."""
+    parts = len(bond_graph.parts(bond_graph.adjacency(len(mapping.beads), mapping.beads.bonds)))
+    if parts == 1:
+        return []
+    return [
+        f"{parts} parts without a bond to each other: only a network holds them together in a force field, and a "
+        "time-stepper draws their distance anew in every jump, so binding and unbinding have no kinetics"
+    ]
+
+
 def _unusual(residues: list[Any]) -> list[str]:
     known = {residue for residue, _ in bead_types.TABLE}
     mirror = [str(r) for r in residues if r.name.strip().upper() in D_NAMES]
@@ -126,14 +138,24 @@ def _disulfides(topology: Any, mapping: Mapping) -> list[str]:
         return []
     bead = {residue: rank for rank, residue in enumerate(_mapped_residues(topology, mapping))}
     beads = mapping.beads
-    held = {tuple(sorted((beads.residues[i], beads.residues[j]))) for i, j in beads.bonds}
+    held = {tuple(sorted((beads.residues[i], beads.residues[j]))): (i, j) for i, j in beads.bonds}
+    found = [held.get(tuple(sorted((bead.get(a.index, -1), bead.get(b.index, -1))))) for a, b in bridges]
+    bonds = [bond for bond in found if bond is not None]
     names = _few([f"{a}-{b}" for a, b in bridges])
-    if all(tuple(sorted((bead.get(a.index, -1), bead.get(b.index, -1)))) in held for a, b in bridges):
+    if len(bonds) == len(bridges) and not any(_in_ring(beads, *bond) for bond in bonds):
+        return [f"disulfide {names}: held by a bond of beads that joins two chains, as any other bond"]
+    if len(bonds) == len(bridges):
         return [
             f"disulfide {names}: held by a bond of beads, which closes a ring; a force field keeps it, Monte Carlo "
             "moves leave the ring as it is, and a time-stepper, built on a tree of bonds, does not hold the closing one"
         ]
     return [f"disulfide {names}: no bond of beads holds it in this mapping; only a network can keep it closed"]
+
+
+def _in_ring(beads: Beads, i: int, j: int) -> bool:
+    """Whether a path leads from bead i to bead j beside their bond."""
+    others = [bond for bond in beads.bonds if set(bond) != {i, j}]
+    return j in bond_graph.walk(bond_graph.adjacency(len(beads), others), i)
 
 
 def _mapped_residues(topology: Any, mapping: Mapping) -> list[int]:

@@ -1,4 +1,4 @@
-"""All-atom trajectories -> ``Frames`` of beads, in pieces: only mapped beads stay in memory."""
+"""All-atom trajectories -> ``Frames`` of beads, in pieces; what was mapped is kept on the disk where it is much."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import filesystem, units
+from cgsurrogate.core import disk_arrays, filesystem, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import atomic_forces, frame_weights, validation
@@ -144,8 +144,12 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
             mapping, noise, about = atomic_forces.aggregated(
                 reader, given.aggregate, mapping, structure, forces, weights, windows
             )
-        positions = _map_all(reader, structure, mapping, runs, windows, report)
-        mapped = None if forces is None else atomic_forces.mapped(reader, mapping, structure, forces, windows)
+        positions = disk_arrays.empty((sum(map(len, windows)), len(mapping.beads), 3))
+        _map_all(reader, structure, mapping, list(zip(runs, windows, strict=True)), positions, report)
+        mapped = None
+        if forces is not None:
+            mapped = disk_arrays.empty(positions.shape)
+            atomic_forces.map_all(reader, mapping, structure, forces, windows, mapped)
     frames = Frames(
         beads=mapping.beads,
         positions=positions,
@@ -193,17 +197,20 @@ def _built(build: Callable[[Any], Mapping], structure: Any, topology: Any) -> Ma
 
 
 def _map_all(
-    reader: Reader, structure: Any, mapping: Mapping, runs: list[Source], windows: list[range], report: Report
-) -> np.ndarray:
-    """Beads of every run one after the other, (T, N, 3) nm."""
-    total = sum(len(window) for window in windows)
-    positions = np.empty((total, len(mapping.beads), 3), np.float32)
+    reader: Reader,
+    structure: Any,
+    mapping: Mapping,
+    runs: list[tuple[Source, range]],
+    positions: np.ndarray,
+    report: Report,
+) -> None:
+    """Beads of the wanted frames of every run one after the other, into ``positions`` (T, N, 3) nm."""
     used = _heavy_atoms(structure, mapping)
     few = mapping.of_atoms(used)
     part = structure.subset(used)
     bonds, labels = _atom_groups.bonds(part), [str(atom) for atom in part.atoms]
     unwrap, done = Unwrap(len(used), bonds), 0
-    for run, window in zip(runs, windows, strict=True):
+    for run, window in runs:
         start = done
         for xyz, cells in reader.blocks(run, used, window):
             left = window[done - start :]
@@ -214,10 +221,10 @@ def _map_all(
             validation.whole(run.name, xyz, bonds, labels, left)
             positions[done : done + len(xyz)] = few.positions(xyz)
             done += len(xyz)
-            report(done, total)
+            disk_arrays.release(positions)
+            report(done, len(positions))
         if done - start != len(window):
             raise ValueError(f"{run.name} gave {done - start} frames where {len(window)} were expected; is it damaged?")
-    return positions
 
 
 def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.molecule import Molecule
 
 CHUNK = 1 << 21  # numbers of one chunk of positions
+RESIDUE_CENTRES = ("CA", "BB")  # beads of which every residue has one
 
 
 def chunks(frames: Frames, width: int = 0) -> Iterator[slice]:
@@ -23,7 +25,7 @@ def chunks(frames: Frames, width: int = 0) -> Iterator[slice]:
 
 def evaluate(frames: Frames, columns: int, function: Callable[[np.ndarray], np.ndarray], width: int = 0) -> np.ndarray:
     """``function`` of (t, N, 3) nm in float64 over all frames -> (T, columns) float32; ``width`` as in ``chunks``."""
-    values = np.empty((len(frames), columns), np.float32)
+    values = disk_arrays.empty((len(frames), columns))
     for part in chunks(frames, max(columns, width)):
         values[part] = function(np.asarray(frames.positions[part], np.float64)).reshape(-1, columns)
     return values
@@ -50,9 +52,12 @@ def dihedrals(x: np.ndarray, quads: np.ndarray) -> np.ndarray:
 
 
 def calphas(beads: Beads) -> np.ndarray:
-    """Indices of the CA beads, or of all beads where there are not at least two."""
-    found = np.array([i for i, name in enumerate(beads.names) if name == "CA"], int)
-    return found if len(found) > 1 else np.arange(len(beads))
+    """Indices of the CA beads, else of the backbone beads BB, or of all beads where there are not two of either."""
+    for wanted in RESIDUE_CENTRES:
+        found = np.array([i for i, name in enumerate(beads.names) if name == wanted], int)
+        if len(found) > 1:
+            return found
+    return np.arange(len(beads))
 
 
 def side_chains(beads: Beads) -> bool:
@@ -64,9 +69,10 @@ def side_chains(beads: Beads) -> bool:
 def separated(beads: Beads, chosen: np.ndarray, apart: int) -> np.ndarray:
     """(P, 2) pairs of chosen beads whose residues lie at least ``apart`` apart.
 
-    Where the beads have no CA, neighbours among the chosen count as residues.
+    Where the beads have neither CA nor BB, neighbours among the chosen count as residues.
     """
-    place = np.array(beads.residues)[chosen] if "CA" in beads.names else np.arange(len(chosen))
+    known = any(name in beads.names for name in RESIDUE_CENTRES)
+    place = np.array(beads.residues)[chosen] if known else np.arange(len(chosen))
     first, second = np.nonzero(place[None, :] - place[:, None] >= apart)
     return np.stack([chosen[first], chosen[second]], 1).astype(int)
 
@@ -77,13 +83,13 @@ def switched(r: np.ndarray, end: np.ndarray | float, beta: float) -> np.ndarray:
 
 
 def chain(beads: Beads) -> list[np.ndarray]:
-    """CA beads (or all beads) cut into stretches without a break.
+    """The beads of ``calphas`` cut into stretches without a break.
 
     Neighbours belong together when their residues are neighbours and, where the beads name bonds, when those join them.
     """
     chosen = calphas(beads)
     part = Molecule.of(beads).parts if beads.bonds else np.zeros(len(beads), int)
-    if len(chosen) == len(beads) and not all(name == "CA" for name in beads.names):
+    if len(chosen) == len(beads) and not set(beads.names) <= set(RESIDUE_CENTRES):
         linked = [part[a] == part[b] for a, b in itertools.pairwise(chosen)]
     else:
         linked = [
@@ -115,7 +121,7 @@ def backbone_torsions(beads: Beads) -> dict[tuple[str, int], tuple[int, int, int
 
 
 def torsion_quads(beads: Beads) -> tuple[tuple[str, ...], np.ndarray, tuple[tuple[int, int], ...]]:
-    """(labels, (Q, 4) beads, pairs of columns for surfaces): phi and psi, or the pseudo-dihedrals of the CA chain.
+    """(labels, (Q, 4) beads, pairs of columns for surfaces): phi and psi, or pseudo-dihedrals of the chain of CA or BB.
 
     Residues count from 1, caps included, as in a PDB file that starts at 1.
     """
@@ -131,9 +137,7 @@ def torsion_quads(beads: Beads) -> tuple[tuple[str, ...], np.ndarray, tuple[tupl
         for k in range(len(stretch) - 3):
             if k:
                 pairs_list.append((len(quads) - 1, len(quads)))
-            only_ca = beads.names[stretch[k]] == "CA"
-            labels.append(
-                f"CA torsion {beads.residues[stretch[k + 1]] + 1}" if only_ca else f"torsion {len(quads) + 1}"
-            )
+            name, place = beads.names[stretch[k]], beads.residues[stretch[k + 1]] + 1
+            labels.append(f"{name} torsion {place}" if name in RESIDUE_CENTRES else f"torsion {len(quads) + 1}")
             quads.append(stretch[k : k + 4])
     return tuple(labels), np.array(quads, int).reshape(-1, 4), tuple(pairs_list)

@@ -54,6 +54,21 @@ class Molecule:
         return _frozen(out)
 
     @cached_property
+    def links(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of beads that join the connected parts to one tree, as if bonded: the first part with each other.
+
+        They stand for no bond: where a part lies has to be told by some coordinates. Each part is held at the CA in
+        its middle (any bead in the middle where there is none), and that of the first part holds all others.
+        """
+        inner = [self._inner(sorted(part)) for part in bond_graph.parts(self.near)]
+        return tuple((inner[0], other) for other in inner[1:])
+
+    def _inner(self, part: list[int]) -> int:
+        names = self.beads.names
+        chosen = [i for i in part if names[i] == "CA"] or [i for i in part if len(self.near[i]) > 1] or part
+        return chosen[len(chosen) // 2]
+
+    @cached_property
     def main_chain(self) -> tuple[int, ...]:
         """The longest of all shortest paths, from its end of lower index; the first one found in each part."""
         chain: list[int] = []

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cgsurrogate.core.frames import Beads
-from cgsurrogate.geometry.bond_graph import Graph, walk
+from cgsurrogate.geometry.bond_graph import Graph, adjacency, walk
 from cgsurrogate.geometry.internal_coordinates import angle, cross, dihedral
 from cgsurrogate.geometry.molecule import Molecule
 
@@ -42,7 +42,9 @@ class ZMatrix(nn.Module):
 
     def __init__(self, beads: Beads, from_start: bool = False):
         super().__init__()
-        self.refs, self.torsion = _rows(Molecule.of(beads).near, from_start)
+        molecule = Molecule.of(beads)
+        near = adjacency(len(beads), (*beads.bonds, *molecule.links))
+        self.refs, self.torsion = _rows(near, from_start)
         for name, rows in (
             ("_bonds", self.refs[1:, :2]),
             ("_angles", self.refs[2:, :3]),
@@ -124,12 +126,6 @@ def _rows(near: Graph, from_start: bool) -> tuple[np.ndarray, np.ndarray]:
     if count < 4:
         raise ValueError(f"internal coordinates need at least four beads, got {count}; choose a finer mapping")
     reached = list(walk(near, 0))
-    if len(reached) < count:
-        lost = sorted(set(range(count)) - set(reached))
-        raise ValueError(
-            "internal coordinates need one connected molecule, but no bonds lead from bead 0 to beads "
-            f"{', '.join(map(str, lost[:5]))}{', ...' if len(lost) > 5 else ''}; map one molecule, or bond its parts"
-        )
     if from_start:
         b = next(i for i in range(count) if len(near[i]) > 1)
         parents = walk(near, b)

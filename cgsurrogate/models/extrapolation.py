@@ -32,6 +32,7 @@ LEVEL = 0.999  # share of held-out frames below the limit
 BEAD_LEVEL = 0.95  # share of held-out frames below score 1, at each bead
 FOLDS, LANDMARKS = 5, 256
 POOL, CALIBRATION = 2500, 20_000  # frames that landmarks are chosen from, and that are scored for the limit;
+MOST = 500_000  # frames, evenly spaced, that any of these are drawn from
 POOL_BEADS, CALIBRATION_BEADS = 150_000, 2_000_000  # fewer where frames times beads are more than this
 STIFF = 0.1  # of a standard deviation of an angle or bond
 OFFSETS, APART = 5, 4  # residues along the chain; bonds from which on a bead is a contact
@@ -178,7 +179,9 @@ def fit_extrapolation(kept: Frames, frames: Frames, seed: int = 0) -> Extrapolat
     """Landmarks from the ``kept`` frames, those a model learned from; scales and limit from all ``frames``.
 
     Whole runs are left out in turn; a single run is left out by fifths, which then are not independent. Scales and
-    limit are quantiles by weight. Landmarks come from all frames with any weight alike, so that rare states have some.
+    limit are quantiles by weight.
+    Landmarks come from all frames with any weight alike, so that rare states have some. Of more than ``MOST`` frames,
+    every second, third ... is used.
 
     Raises:
         ValueError: other beads, or fewer than ten frames.
@@ -195,7 +198,7 @@ def fit_extrapolation(kept: Frames, frames: Frames, seed: int = 0) -> Extrapolat
     for fold in folds:
         others = np.concatenate([other for other in folds if other is not fold])
         marks = _landmarks(surroundings, frames, others, rng)
-        left = _some(fold, max(1, most * len(fold) // len(frames)), rng)
+        left = _some(fold, max(1, most * len(fold) * _stride(frames) // len(frames)), rng)
         distances.append(_distances(surroundings, marks, frames, left))
         shares.append(frames.probabilities[left] * (len(fold) / len(left)))
     pooled = np.concatenate(distances, 2)  # (channels, N, T)
@@ -228,7 +231,12 @@ def quantile(values: np.ndarray, level: float, weights: np.ndarray | None) -> np
 
 
 def _used(frames: Frames) -> np.ndarray:
-    return np.arange(len(frames)) if frames.weights is None else np.flatnonzero(frames.weights)
+    every = np.arange(0, len(frames), _stride(frames))
+    return every if frames.weights is None else every[np.asarray(frames.weights[every]) > 0]
+
+
+def _stride(frames: Frames) -> int:
+    return -(-len(frames) // MOST)
 
 
 def _some(index: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -187,8 +187,7 @@ def write_runs(parts: Sequence[Blocks], path: Path) -> None:
     beads = next(blocks[0].shape[2] for blocks, _ in parts if blocks)
     shape = (sum(count for _, runs in parts for _, count in runs), beads, 3)
     with filesystem.replacing(path) as handle:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(handle, header)
+        filesystem.npy_header(handle, shape, np.dtype(np.float32))
         for part in parts:
             _write_part(handle, *part)
 

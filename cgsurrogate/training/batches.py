@@ -6,12 +6,14 @@ Each has ``draw(rng)``, a random batch, and ``fixed()``, the same batches every 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from cgsurrogate.analysis.kinetics.one_step_relaxation import encoded
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper
 from cgsurrogate.core.statistics import draw, systematic
@@ -24,21 +26,25 @@ class WeightedFrames:
     """Frames drawn by their probability; ``fixed`` is one systematic sample of them in batches.
 
     Args:
-        arrays: each (T, ...); a batch has as many parts, (size, ...) each.
+        arrays: each (T, ...), in memory or on the disk; a batch has as many parts, (size, ...) float32 each.
         probabilities: (T,).
     """
 
-    def __init__(self, arrays: Sequence[Tensor], probabilities: np.ndarray, size: int = 128):
+    def __init__(self, arrays: Sequence[Any], probabilities: np.ndarray, size: int = 128):
         self.arrays, self.size = tuple(arrays), size
-        self.cumulative = torch.from_numpy(np.cumsum(probabilities))
+        self.cumulative = torch.from_numpy(disk_arrays.running_sums(probabilities))
         self.check = systematic(self.cumulative, min(HELD_OUT, len(probabilities)))
 
     def draw(self, rng: Generator) -> tuple[Tensor, ...]:
         index = draw(self.cumulative, self.size, rng)
-        return tuple(array[index] for array in self.arrays)
+        return self._batch(index)
 
     def fixed(self) -> list[tuple[Tensor, ...]]:
-        return [tuple(array[part] for array in self.arrays) for part in self.check.split(2 * self.size)]
+        return [self._batch(part) for part in self.check.split(2 * self.size)]
+
+    def _batch(self, index: Tensor) -> tuple[Tensor, ...]:
+        found = [disk_arrays.rows(array, index.numpy()) for array in self.arrays]
+        return tuple(torch.from_numpy(np.asarray(part, np.float32)) for part in found)
 
 
 class LaggedPairs:
@@ -67,15 +73,14 @@ class LaggedPairs:
         low, high = stepper.lags if lags is None else lags
         self.low = max(1, round(low / frames.dt))
         self.high = max(self.low, min(round(high / frames.dt), max(frames.lengths) - 1))
-        frames.pairs(self.low)  # refuses runs that are too short
+        frames.pairs(self.low, most=1)  # refuses runs that are too short
         self.cumulative = None
         if frames.weights is not None and np.ptp(frames.weights) > 0:
-            self.cumulative, history = torch.as_tensor(np.cumsum(frames.probabilities)), 1
+            self.cumulative, history = torch.from_numpy(disk_arrays.running_sums(frames.probabilities)), 1
         self.history = max(1, min(history, (max(frames.lengths) - 1) // self.high))
         self.batch = max(1, batch // min(self.history, COUNTED))
         self.codes = encoded(stepper, frames)
-        self.begins = torch.as_tensor(np.repeat([run.start for run in frames.runs], frames.lengths))
-        self.ends = torch.as_tensor(np.repeat([run.stop for run in frames.runs], frames.lengths))
+        self.begins, self.ends = torch.tensor([(run.start, run.stop) for run in frames.runs]).T.contiguous()
 
     def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
         first, lag, sign = self._starts(rng)
@@ -98,7 +103,8 @@ class LaggedPairs:
             back = torch.rand(count, generator=rng) < (0.5 if self.reversible else 0.0)
             sign = 1 - 2 * back.long()
             last = now + sign * self.history * lag
-            good = (last < self.ends[now]) & (last >= self.begins[now])
+            run = torch.searchsorted(self.ends, now, right=True)
+            good = (last < self.ends[run]) & (last >= self.begins[run])
             found.append(torch.stack([now, lag, sign], 1)[good])
         return torch.cat(found)[: self.batch].unbind(1)
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.core.energy import Energy, Prior, Sum, forces
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
@@ -32,6 +33,7 @@ from cgsurrogate.training.state import History
 
 SAMPLE = 2000
 BATCH = 64
+BLOCK = 500  # frames at a time, of which forces are taken
 LOCAL_SHARE, LOCAL_BATCH = 0.3, 48  # of the forces or of denoising, beside contrast
 LOCAL_EVERY = 10  # steps between those that have it, on average: it takes as long as several of contrast
 FIRST_SHARE = {"self-contrast": 0.4, "likelihood": 0.2, "": 1.0}  # of the budget for noise contrast, by what follows
@@ -169,16 +171,15 @@ def energy_objective(objective: str, priors: Sum, kept: Frames, held: Frames, se
         kept, held: frames to learn from, and to validate on.
     """
     moves = TorsionMoves(kept.beads)
-    train, check = ([torch.from_numpy(np.array(f.positions, np.float32))] for f in (kept, held))
-    sample = systematic(torch.from_numpy(np.cumsum(kept.probabilities)), min(SAMPLE, len(kept)))
+    arrays = [kept.positions]
+    chosen = systematic(torch.from_numpy(disk_arrays.running_sums(kept.probabilities)), min(SAMPLE, len(kept))).numpy()
+    sample = torch.from_numpy(np.array(kept.positions[chosen], np.float32))
     local: Callable[..., Tensor] | None = None
     if objective == "force":
-        for frames, arrays in ((kept, train), (held, check)):
-            assert frames.forces is not None
-            arrays.append(torch.from_numpy(np.array(frames.forces, np.float32)) - _forces(priors, arrays[0]))
-        local = ForceMatching(moves, train[0][sample], train[1][sample])
+        arrays.append(_residual_forces(priors, kept))
+        local = ForceMatching(moves, sample, torch.from_numpy(np.array(arrays[1][chosen])))
     elif objective == "denoise":
-        local = Denoising(moves, priors, train[0][sample], kept.kT)
+        local = Denoising(moves, priors, sample, kept.kT)
     rest = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
     contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed))
 
@@ -189,9 +190,19 @@ def energy_objective(objective: str, priors: Sum, kept: Frames, held: Frames, se
         return value + LOCAL_SHARE * local(module.networks, tuple(part[:LOCAL_BATCH] for part in batch), rng)
 
     return BatchObjective(
-        loss, WeightedFrames(train, kept.probabilities, BATCH), WeightedFrames(check, held.probabilities, BATCH)
+        loss,
+        WeightedFrames(arrays, kept.probabilities, BATCH),
+        WeightedFrames([held.positions], held.probabilities, BATCH),
     )
 
 
-def _forces(energy: Energy, positions: Tensor) -> Tensor:
-    return torch.cat([forces(energy, block)[1] for block in positions.split(500)])
+def _residual_forces(priors: Energy, frames: Frames) -> np.ndarray:
+    """(T, N, 3) kJ/mol/nm: what is left of the forces when those of the priors are taken off."""
+    assert frames.forces is not None
+    made = disk_arrays.empty(frames.positions.shape)
+    for start in range(0, len(frames), BLOCK):
+        part = slice(start, start + BLOCK)
+        x, felt = (torch.from_numpy(np.array(array[part], np.float32)) for array in (frames.positions, frames.forces))
+        made[part] = (felt - forces(priors, x)[1]).numpy()
+    frames.release()
+    return made

@@ -30,6 +30,7 @@ from cgsurrogate.workflows.inspection import WEIGHTED, foresight
 from cgsurrogate.workflows.provenance import provenance
 from cgsurrogate.workflows.settings import StudySettings
 from cgsurrogate.workflows.splits import Split, split
+from cgsurrogate.workflows.stability import simulate_stably, step_notes
 from cgsurrogate.workflows.study_folder import RECORD, grow, log, record_of, refuse_other, renamed, title, where
 
 Update = Callable[[str, float | None, str], None]
@@ -164,7 +165,12 @@ def _simulated(out: Path, name: str) -> Frames:
     model, frames = Model.load(folder), Frames.load(simulation)
     if model.extrapolation is not None:
         frames = add_extrapolation(simulation, model.extrapolation)
-    return frames.with_provenance(training_notes=model.training_notes)
+    notes = () if model.is_stepper else step_notes(_length_file(simulation))
+    return frames.with_provenance(training_notes=(*model.training_notes, *notes))
+
+
+def _length_file(simulation: Path) -> Path:
+    return simulation.with_name(f"{simulation.name}.json")
 
 
 def draw(out: Path, report: Update = silent) -> None:
@@ -213,7 +219,7 @@ def _branch(name: str, out: Path, settings: StudySettings, minutes: float, repor
         for line in model.training_notes:
             log(out, f"{name}: training: {line}")
     told = functools.partial(report, "rolling out stepper" if model.is_stepper else "simulating force field")
-    length = _length(simulation.with_name(f"{simulation.name}.json"), model, training, settings, minutes)
+    length = _length(_length_file(simulation), model, training, settings, minutes)
     asked = SimulationSettings(
         length["time"],
         length["every"],
@@ -221,7 +227,11 @@ def _branch(name: str, out: Path, settings: StudySettings, minutes: float, repor
         seed=settings.seed,
         sampler=SamplerSettings(pivot=length.get("pivot")),
     )
-    workflows.make_simulation(model, training, simulation, asked, report=told)
+    if model.is_stepper:
+        workflows.make_simulation(model, training, simulation, asked, report=told)
+    else:
+        for line in simulate_stably(model, training, simulation, asked, _length_file(simulation), report=told):
+            log(out, f"{name}: {line}")
     told(1.0, "")
     log(out, f"{name} done")
 

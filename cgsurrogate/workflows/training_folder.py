@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cgsurrogate.core import filesystem
+from cgsurrogate.core import disk_arrays, filesystem
 from cgsurrogate.core.differences import differences, words
 from cgsurrogate.core.fingerprints import digest
 from cgsurrogate.core.frames import Frames
@@ -42,7 +42,8 @@ def claimed(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> I
             )
         filesystem.write_json(out / RECORD, record)
         try:
-            yield
+            with disk_arrays.kept_in(out):
+                yield
         finally:
             if not (out / MODEL).exists() and not any(out.rglob(CHECKPOINT)):  # it was not begun
                 (out / RECORD).unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import pytest
 from cgsurrogate.comparison import baselines, damages
 from cgsurrogate.comparison.judgement import AGREES, DIFFERS, NOT_APPLICABLE, UNKNOWN
 from cgsurrogate.comparison.settings import Tolerances
+from cgsurrogate.comparison.verdict import judge as judging
 from cgsurrogate.comparison.verdict import permutation, samples, visits
 from cgsurrogate.comparison.verdict.judge import Question, judge
 from cgsurrogate.comparison.verdict.permutation import Labels, Member
@@ -48,6 +49,15 @@ def test_families_of_correlated_figures_reject_as_often_as_they_say():
         found = permutation.test([Member(str(k), differences[:, k]) for k in range(5)])
         low += found.p <= 0.1
     assert abs(low / trials - 0.1) < 3.5 * np.sqrt(0.1 * 0.9 / trials)
+
+
+def test_geometry_of_many_frames_is_judged_on_no_more_blocks(monkeypatch, truth):
+    counts, drawn = [], Labels.drawn.__func__
+    monkeypatch.setattr(judging, "MOST_BLOCKS", 50)
+    monkeypatch.setattr(judging.Labels, "drawn", classmethod(lambda cls, n, *a: counts.append(n) or drawn(cls, n, *a)))
+    first, second = truth.take_runs(range(8)), truth.take_runs(range(8, 16))
+    judge(first, second, (1000.0, 1000.0), np.random.default_rng(0), permutations=50)  # few blocks of slow motions
+    assert len(counts) == 2 and 40 <= max(counts[1]) <= 60
 
 
 def test_a_member_is_named_only_if_its_family_rejects():
@@ -251,3 +261,11 @@ def test_a_tolerance_of_the_user_decides_what_agrees(truth):
         Tolerances.parse(["warmth=3"])
     with pytest.raises(ValueError, match="above 1"):
         Tolerances.parse(["rates=0.5"])
+
+
+def test_permutations_dealt_in_parts_are_those_dealt_at_once():
+    masks = Labels.drawn((7, 12), np.random.default_rng(3), 130).masks
+    order = np.argsort(np.random.default_rng(3).random((130, 19)), 1)[:, :7]
+    expected = np.zeros((130, 19), np.float32)
+    np.put_along_axis(expected, order, 1.0, 1)
+    assert np.array_equal(masks[1:], expected) and np.array_equal(masks[0], np.arange(19) < 7)

@@ -17,7 +17,7 @@ from cgsurrogate.geometry.molecule import Molecule
 
 TRIPEPTIDE = ("ALA", "VAL", "SER")
 peptide_of = peptides.peptide
-KINDS = ("ca", "ca_cb", "backbone", "backbone_sidechain", "heavy")
+KINDS = ("ca", "ca_cb", "backbone", "backbone_sidechain", "martini", "heavy")
 
 
 def mapped(topology, kind: str):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cgsurrogate.core.frames import Beads
+from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 
 
@@ -34,6 +35,8 @@ GRAPHS = {
     "star": make_beads(6, [(0, i) for i in range(1, 6)]),
     "ring": make_beads(7, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (4, 5), (5, 6)]),
     "four": make_beads(4, [(0, 1), (1, 2), (1, 3)]),
+    "two chains": make_beads(9, [(0, 1), (1, 2), (2, 3), (4, 5), (5, 6), (6, 7), (7, 8)]),
+    "single beads": make_beads(6, [(0, 1), (1, 2), (2, 3)]),
     **{f"tree {seed}": random_tree(25, seed) for seed in range(5)},
 }
 
@@ -126,11 +129,21 @@ def test_gradients_flow(beads):
     assert all(torch.isfinite(part.grad).all() for part in internal)
 
 
-@pytest.mark.parametrize(
-    ("count", "bonds", "words"),
-    [(3, [(0, 1), (1, 2)], "at least four"), (6, [(0, 1), (1, 2), (3, 4), (4, 5)], "connected")],
-)
-def test_what_cannot_be_placed_is_refused_in_one_line(count, bonds, words):
-    with pytest.raises(ValueError, match=words) as caught:
-        ZMatrix(make_beads(count, bonds))
+def test_parts_are_joined_at_their_middle_and_every_bond_is_kept():
+    """Two chains and a lone bead: the rows of placement hold all bonds and one link a part, and no bond twice."""
+    beads = make_beads(8, [(0, 1), (1, 2), (3, 4), (4, 5), (5, 6)])
+    assert Molecule.of(beads).links == ((1, 5), (1, 7))
+    for from_start in (False, True):
+        rows = ZMatrix(beads, from_start).refs[1:, :2]
+        assert {tuple(sorted(row)) for row in rows.tolist()} == {*beads.bonds, *Molecule.of(beads).links}
+
+
+def test_a_molecule_in_one_part_needs_no_link(beads):
+    parts = len(set(Molecule.of(beads).parts.tolist()))
+    assert len(Molecule.of(beads).links) == parts - 1
+
+
+def test_too_few_beads_are_refused_in_one_line():
+    with pytest.raises(ValueError, match="at least four") as caught:
+        ZMatrix(make_beads(3, [(0, 1), (1, 2)]))
     assert "\n" not in str(caught.value)

@@ -51,6 +51,17 @@ def test_bonds_recover_a_spring():
     assert row["b0 (nm)"] == pytest.approx(rest, abs=5 * width / math.sqrt(len(b)))
 
 
+def test_an_angle_of_few_samples_has_a_smooth_energy():
+    """A normal distribution has U'' = kT / variance; a rough U from few samples would ask for a shorter time step."""
+    for seed in range(3):
+        q = np.random.default_rng(seed).normal(2.0, 0.07, 300)
+        prior = fitted("angles", as_frames(contract.chain("angle", torch.from_numpy(q)))).double()
+        grid = np.linspace(q.min(), q.max(), 200)
+        energy = prior(contract.chain("angle", torch.from_numpy(grid))).numpy()
+        curvature = np.gradient(np.gradient(energy, grid), grid)[2:-2]
+        assert np.abs(curvature).max() < 4 * KT / 0.07**2
+
+
 def test_angles_recover_two_humps():
     rng = np.random.default_rng(0)
     q = np.concatenate([rng.normal(1.6, 0.12, 20_000), rng.normal(2.3, 0.12, 20_000)])

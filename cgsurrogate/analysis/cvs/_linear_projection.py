@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.analysis.cvs._base import CV, TooSmall
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import correlation_time
 from cgsurrogate.geometry import measures
@@ -93,7 +94,7 @@ class Projection(CV):
         return Projection(self.features, self.mean, kept, strength=strength, **about)
 
     def __call__(self, frames: Frames) -> np.ndarray:
-        values = np.empty((len(frames), len(self.labels)), np.float32)
+        values = disk_arrays.empty((len(frames), len(self.labels)))
         for part in measures.chunks(frames, 8 * self.features.count):
             values[part] = (self.features(np.asarray(frames.positions[part], float)) - self.mean) @ self.matrix
         return values

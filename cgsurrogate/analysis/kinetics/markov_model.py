@@ -14,7 +14,7 @@ from cgsurrogate.core.statistics import Blocks
 
 STATES = 100
 SUBSAMPLE = 20_000
-CHUNK = 1 << 20  # frames at a time
+CHUNK = 1 << 17  # frames at a time
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

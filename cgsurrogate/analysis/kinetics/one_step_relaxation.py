@@ -18,12 +18,13 @@ from torch import Generator, Tensor
 from cgsurrogate.analysis.cvs._base import TooSmall
 from cgsurrogate.analysis.kinetics import markov_model
 from cgsurrogate.analysis.results import Result
-from cgsurrogate.core import registry
+from cgsurrogate.core import disk_arrays, registry
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper
 from cgsurrogate.core.statistics import draw
 
 PROCESSES, STARTS = 3, 2000
+PAIRS = 500_000  # of frames, evenly spaced, from which the data's own relaxation is taken
 ONE_STEP = "one-step check"  # how its words begin
 TOO_FAST = 1.5  # factor of the rate of the slowest process from which on it is said
 
@@ -96,21 +97,25 @@ def slow_processes(
 def one_step_relaxation(
     stepper: Stepper, frames: Frames, lag: float, found: SlowProcesses, seed: int = 0, starts: int = STARTS
 ) -> OneStepRelaxation:
-    """One jump of ``lag`` ps from ``frames``, whose slow processes were ``found``. A memory begins empty."""
+    """One jump of ``lag`` ps from ``frames``, whose slow processes were ``found``. A memory begins empty.
+
+    At most ``PAIRS`` pairs of frames, evenly spaced, are looked at.
+    """
     rng, generator = np.random.default_rng(seed), Generator().manual_seed(seed)
-    now, later = frames.pairs(max(1, round(lag / frames.dt)))
+    now, later = frames.pairs(max(1, round(lag / frames.dt)), PAIRS)
     before, rows = stepper.lag, []
     stepper.lag = lag
     try:
         for psi in found.psi.T:
-            value = psi[found.labels]
-            squares = value[now] ** 2
-            picked = now[draw(np.cumsum(squares), starts, rng)]
+            value, after = psi[found.labels[now]], psi[found.labels[later]]
+            squares = value**2
+            drawn = draw(np.cumsum(squares), starts, rng)
+            picked = now[drawn]
             state = stepper.start(torch.as_tensor(np.array(frames.positions[picked])), generator)
-            after = stepper.step(state, generator).positions.numpy()
-            drawn = Frames(frames.beads, after, (1,) * starts, frames.dt, frames.temperature)
-            kept = psi[found(drawn)] / value[picked]
-            rows.append(((value[now] * value[later]).sum() / squares.sum(), kept.mean(), kept.std() / starts**0.5))
+            jumped = stepper.step(state, generator).positions.numpy()
+            there = Frames(frames.beads, jumped, (1,) * starts, frames.dt, frames.temperature)
+            kept = psi[found(there)] / value[drawn]
+            rows.append(((value * after).sum() / squares.sum(), kept.mean(), kept.std() / starts**0.5))
     finally:
         stepper.lag = before
     return OneStepRelaxation(lag, *np.array(rows).T)
@@ -127,6 +132,13 @@ def projection(stepper: Stepper, frames: Frames) -> Callable[[Frames], np.ndarra
 
 @torch.no_grad()
 def encoded(stepper: Stepper, frames: Frames, piece: int = 4096) -> Tensor:
-    """(T, D) codes of all frames."""
-    parts = [np.array(frames.positions[i : i + piece]) for i in range(0, len(frames), piece)]
-    return torch.cat([stepper.encode(torch.as_tensor(part)) for part in parts])
+    """(T, D) codes of all frames, on the disk where they are many."""
+    codes: Tensor | None = None
+    for start in range(0, len(frames), piece):
+        found = stepper.encode(torch.as_tensor(np.array(frames.positions[start : start + piece])))
+        if codes is None:
+            codes = torch.from_numpy(disk_arrays.empty((len(frames), found.shape[1]), found.numpy().dtype))
+        codes[start : start + piece] = found
+        frames.release()
+    assert codes is not None  # frames are never none
+    return codes

@@ -24,6 +24,7 @@ LEAST_BLOCKS = 4  # of either, for anything but geometry
 LEAST_RUNS, LEAST_KINETIC_BLOCKS = 3, 7  # of the reference, for kinetics
 GEOMETRY_BLOCKS = 8  # fewer slow blocks than that, and geometry gets blocks of its own, shorter ones
 GEOMETRY_FRAMES = 4000  # that the memory of the geometry is measured on
+MOST_BLOCKS = 2000  # of the reference in the judgement of geometry; longer ones where there would be more
 NEGLIGIBLE = 0.2  # of the tolerance: an error that is certain, and that small, is no difference
 
 
@@ -87,7 +88,11 @@ def _named(pair: Pair, named: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> di
 
 
 def _geometry(reference: Frames, own: Frames, pair: Pair, labels: Labels, rng: np.random.Generator) -> list[Candidate]:
-    """Geometry on the blocks of the slow motions, or where these are few on blocks as its own memory asks."""
+    """Geometry on the blocks of the slow motions, or where these are few on blocks as its own memory asks.
+
+    Those are longer than it asks where there would be more than ``MOST_BLOCKS``: permutations of many short blocks take
+    memory in proportion to the frames, and tell no more than those of as many frames in fewer blocks.
+    """
     if min(pair.counts) >= GEOMETRY_BLOCKS:
         return candidates.geometry(pair, labels)
     from cgsurrogate.comparison.verdict.observables import Geometry
@@ -101,7 +106,8 @@ def _geometry(reference: Frames, own: Frames, pair: Pair, labels: Labels, rng: n
         parts = [figures(np.asarray(frames.positions[run][:piece], float)) for run in frames.runs[:GEOMETRY_FRAMES]]
         ends = np.cumsum([len(part) for part in parts])
         runs = tuple(slice(int(end) - len(part), int(end)) for end, part in zip(ends, parts, strict=True))
-        memory.append(statistical_inefficiency(np.concatenate(parts)[:, : len(figures.names) // 2], runs))
+        needed = statistical_inefficiency(np.concatenate(parts)[:, : len(figures.names) // 2], runs)
+        memory.append(max(needed, len(reference) / (samples.INEFFICIENCIES * MOST_BLOCKS)))
     finer = samples.paired(reference, own, (memory[0], memory[1]))
     if min(finer.counts) < LEAST_BLOCKS:
         return []

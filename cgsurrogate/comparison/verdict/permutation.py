@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 PERMUTATIONS = 2000
+ROWS = 50  # permutations that are dealt at once
 FOLDS = 5
 SHRINK = ((50, 0.3), (10**9, 0.1))  # of the correlation of blocks, by their number
 STILL = 1e-7  # spread over size below which a figure is constant up to rounding
@@ -35,8 +36,9 @@ class Labels:
         total = sum(counts)
         masks = np.zeros((permutations + 1, total), np.float32)
         masks[0, : counts[0]] = 1
-        order = np.argsort(rng.random((permutations, total)), 1)[:, : counts[0]]
-        np.put_along_axis(masks[1:], order, 1.0, 1)
+        for start in range(1, permutations + 1, ROWS):  # the order of thousands of blocks takes more than their masks
+            part = masks[start : start + ROWS]
+            np.put_along_axis(part, np.argsort(rng.random(part.shape), 1)[:, : counts[0]], 1.0, 1)
         return cls(masks, counts)
 
     def differences(self, blocks: np.ndarray) -> np.ndarray:

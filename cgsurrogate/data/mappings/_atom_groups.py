@@ -31,10 +31,14 @@ ACIDS = {"HXT": "OXT", "HOXT": "OXT", "HO": "O"}  # hydrogens of a neutral C-ter
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """The atoms of one bead; several stand at their centre of mass."""
+    """The atoms of one bead; several stand at their centre of mass.
+
+    ``like`` is the atom whose type the bead has; without, that of its only atom, or ``OTHER`` where there are several.
+    """
 
     name: str
     atoms: tuple[int, ...]
+    like: str = ""
 
 
 def protein_residues(topology: Topology) -> list[Any]:
@@ -213,10 +217,8 @@ def build_mapping(topology: Topology, groups: list[Group]) -> Mapping:
 def _beads(atoms: list[Any], groups: list[Group], masses: np.ndarray, bonded: list[list[int]]) -> Beads:
     residues = [atoms[group.atoms[0]].residue for group in groups]
     order = {index: rank for rank, index in enumerate(sorted({residue.index for residue in residues}))}
-    types = [
-        bead_types.number(residue.name, atoms[group.atoms[0]].name) if len(group.atoms) == 1 else bead_types.OTHER
-        for residue, group in zip(residues, groups, strict=True)
-    ]
+    alike = [group.like or (atoms[group.atoms[0]].name if len(group.atoms) == 1 else "") for group in groups]
+    types = [bead_types.number(residue.name, name) for residue, name in zip(residues, alike, strict=True)]
     return Beads(
         names=tuple(group.name for group in groups),
         types=tuple(types),

@@ -3,7 +3,8 @@
 The volume element sin(theta) d(theta) is d(cos theta), so that in c = cos(theta) the density is exp(-U(c)/kT) without a
 Jacobian, and forces stay finite at 0 and 180 degrees. U is the polynomial of maximum likelihood in u = (c - middle) /
 half, u in [-1, 1] over the sampled range, which follows one hump or two; beyond it goes on as a straight line and a
-harmonic wall.
+harmonic wall. The fewer the samples, the more its high powers are held back: otherwise some hundred samples make an
+energy with kinks, which the usual time step cannot follow.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cgsurrogate.models.priors import _boltzmann_inversion
 from cgsurrogate.models.priors._marginal import MarginalPrior
 
 NARROWEST = 1e-3  # half range in the cosine
+SHRINKAGE = 10.0  # of the powers above a normal distribution's, in samples: few of these must not make a rough energy
 LEAST_SLOPE = 0.5  # of the walls where they begin, in units of a normal distribution's slope there
 
 
@@ -108,10 +110,11 @@ class AnglePrior(MarginalPrior):
         grid = np.linspace(-1, 1, 401)
         target = np.histogram(u, bins=np.linspace(-1.0025, 1.0025, 402), weights=share)[0]
         features = np.polynomial.chebyshev.chebvander(grid, self.order)[:, 1:]
-        penalty = 1e-6 * np.arange(1, self.order + 1) ** 2.0
+        powers = np.arange(1, self.order + 1)
+        penalty = 1e-6 * powers**2.0 + SHRINKAGE / len(samples) * (powers - 2).clip(0) ** 4.0
         a = _boltzmann_inversion.exponential_family(features, target, np.ones_like(grid), penalty)
-        powers = np.polynomial.chebyshev.cheb2poly(np.concatenate([[0.0], a]))
-        self.series[kind] = torch.as_tensor(np.resize(powers, self.order + 1) * kT)
+        series = np.polynomial.chebyshev.cheb2poly(np.concatenate([[0.0], a]))
+        self.series[kind] = torch.as_tensor(np.resize(series, self.order + 1) * kT)
         self.centre[kind], self.reach[kind] = middle, half
         self.wall[kind] = kT * min(half**2 / max(variance, 1e-12), 100.0)
         self.misfit[kind] = _boltzmann_inversion.misfit(u, share, grid, np.exp(-features @ a))

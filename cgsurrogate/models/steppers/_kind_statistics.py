@@ -22,7 +22,7 @@ class Sample:
         stride = math.ceil(len(frames) / ENOUGH)
         self.positions, self.apart = frames.positions[::stride], molecule.apart
         self.natural = in_pieces(molecule.natural, self.positions)
-        weights = torch.as_tensor(frames.probabilities[::stride])[:, None]
+        weights = torch.tensor(frames.probabilities[::stride])[:, None]
         self.weights, self.circular = weights / weights.sum(), molecule.circular
         _, self.names, kinds = vocabulary.find(chain)
         self.kinds, self.count = torch.from_numpy(kinds), len(vocabulary.kinds)

@@ -55,9 +55,7 @@ def chosen(lag: float, every: Sequence[Frames]) -> tuple[float, float, float]:
 
 def pairs(frames: Frames, lag: float) -> tuple[np.ndarray, np.ndarray]:
     """Frames now and ``lag`` ps later in the same run, evenly spread; at most ``PAIRS``."""
-    now, later = frames.pairs(min(max(1, round(lag / frames.dt)), max(frames.lengths) - 1))
-    stride = math.ceil(len(now) / PAIRS)
-    return now[::stride], later[::stride]
+    return frames.pairs(min(max(1, round(lag / frames.dt)), max(frames.lengths) - 1), PAIRS)
 
 
 def inputs(lag: Tensor, ends: Tensor) -> Tensor:

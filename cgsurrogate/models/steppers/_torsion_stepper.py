@@ -157,7 +157,7 @@ class TorsionStepper(Stepper):
     def calibrate(self, frames: Frames) -> None:
         stride = math.ceil(len(frames) / ENOUGH)
         natural = in_pieces(self.natural, frames.positions[::stride])
-        weights = torch.as_tensor(frames.probabilities[::stride])[:, None]
+        weights = torch.tensor(frames.probabilities[::stride])[:, None]
         weights = weights / weights.sum()
         circular = self.circular
         cosine, sine = (weights * natural.cos()).sum(0), (weights * natural.sin()).sum(0)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -23,6 +24,7 @@ from cgsurrogate.geometry.torsion_moves import TorsionMoves
 from cgsurrogate.simulation.monte_carlo.mixture import Mixture, choose
 from cgsurrogate.simulation.monte_carlo.move import Move, Proposal, measured
 
+MOST_FRAMES = 100_000  # that the mixture is fitted to, and as many that choose it
 LEFT_OUT = 0.2  # share of the frames, by whole runs, on which the number of groups is chosen
 WHOLE = 0.5  # share of moves of all dihedrals and angles
 
@@ -68,7 +70,11 @@ class IndependenceMove(Move):
 
 
 def fitted(moves: TorsionMoves, frames: Frames) -> Mixture:
-    """The mixture of frames that suits runs left out of its fit best."""
-    parts = frames.split(LEFT_OUT, 0)
-    kept, held = ((measured(moves.values, p.positions), torch.from_numpy(p.probabilities)) for p in parts)
+    """The mixture of frames that suits runs left out of its fit best; of at most ``MOST_FRAMES``, evenly spaced."""
+
+    def part(some: Frames) -> tuple[Tensor, Tensor]:
+        step = -(-len(some) // MOST_FRAMES)
+        return measured(moves.values, some.positions[::step]), torch.from_numpy(np.array(some.probabilities[::step]))
+
+    kept, held = map(part, frames.split(LEFT_OUT, 0))
     return choose(*kept, moves.turns, held, Generator().manual_seed(0))

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.statistics import draw
@@ -40,7 +41,7 @@ class MaximumLikelihood(Objective):
 
     def __init__(self, dynamics: Propagator, frames: Frames):
         self.dynamics, self.frames = dynamics, frames
-        self.cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
+        self.cumulative = torch.from_numpy(disk_arrays.running_sums(frames.probabilities))
         some = np.linspace(0, len(frames) - 1, min(len(frames), 200)).astype(int)
         self.monitor = Monitor(frames.beads, _positions(frames, some), frames.temperature)
         self.replicas: State | None = None

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import draw
@@ -74,18 +75,21 @@ def pool_size(frames: Frames) -> int:
 
 def noise_frames(moves: TorsionMoves, frames: Frames, count: int, rng: Generator) -> Tensor:
     """(count, N, 3) nm: frames whose dihedrals and angles each come from another frame, all drawn by weight."""
-    cumulative = torch.from_numpy(np.cumsum(frames.probabilities))
-    values = torch.cat([moves.values(_positions(frames, part)) for part in torch.arange(len(frames)).split(4000)])
-    columns = torch.arange(len(moves))
+    cumulative = torch.from_numpy(disk_arrays.running_sums(frames.probabilities))
+    values, columns = torch.from_numpy(disk_arrays.empty((len(frames), len(moves)))), torch.arange(len(moves))
+    for start in range(0, len(frames), 4000):
+        values[start : start + 4000] = moves.values(_centred(frames.positions[start : start + 4000]))
+        frames.release()
     made = []
     for start in range(0, count, 2000):
         size = min(2000, count - start)
         base = draw(cumulative, size, rng)
         donors = draw(cumulative, size * len(moves), rng).reshape(size, len(moves))
-        made.append(moves.placed(_positions(frames, base), values[donors, columns]))
+        at = _centred(disk_arrays.rows(frames.positions, base.numpy()))
+        made.append(moves.placed(at, values[donors, columns]))
     return torch.cat(made)
 
 
-def _positions(frames: Frames, index: Tensor) -> Tensor:
-    x = torch.from_numpy(np.array(frames.positions[index.numpy()], np.float32))
+def _centred(positions: np.ndarray) -> Tensor:
+    x = torch.from_numpy(np.array(positions, np.float32))
     return x - x.mean(1, keepdim=True)

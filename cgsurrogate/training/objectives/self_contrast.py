@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.core import filesystem
+from cgsurrogate.core import disk_arrays, filesystem
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import watching
@@ -110,8 +110,12 @@ def fine_tune(
 
 
 def _batches(networks: Energy, frames: Frames) -> WeightedFrames:
-    x = torch.from_numpy(np.array(frames.positions, np.float32))
-    return WeightedFrames((x, energies(networks, x)), frames.probabilities)
+    before = disk_arrays.empty((len(frames),))
+    for start in range(0, len(frames), BLOCK):
+        x = torch.from_numpy(np.array(frames.positions[start : start + BLOCK], np.float32))
+        before[start : start + BLOCK] = energies(networks, x).numpy()
+    frames.release()
+    return WeightedFrames((frames.positions, before), frames.probabilities)
 
 
 def _rng(seed: int, number: int) -> Generator:
@@ -154,7 +158,7 @@ def _uniform(rng: Generator) -> Tensor:
 
 def drawn(frames: Frames, count: int, rng: Generator) -> Tensor:
     """(count, N, 3) nm: frames by weight, evenly spread over the runs."""
-    chosen = systematic(torch.from_numpy(np.cumsum(frames.probabilities)), count, _uniform(rng))
+    chosen = systematic(torch.from_numpy(disk_arrays.running_sums(frames.probabilities)), count, _uniform(rng))
     return torch.from_numpy(np.array(frames.positions[chosen.numpy()], np.float32))
 
 
