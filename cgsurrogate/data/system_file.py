@@ -39,6 +39,7 @@ GROUP = {  # fields of ``Input``
     "length_unit": "text",
     "force_unit": "text",
     "no_forces": "true or false",
+    "recover": "true or false",
     "aggregate": "text",
     "windows": "whole numbers",
     **FILES,
