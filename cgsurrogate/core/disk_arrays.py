@@ -119,7 +119,7 @@ class Parts(np.lib.mixins.NDArrayOperatorsMixin):
         self.dtype, self.ndim = array.dtype, array.ndim
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __getitem__(self, key: Any) -> Any:
         first, *rest = key if isinstance(key, tuple) else (key,)

@@ -54,32 +54,30 @@ class Molecule:
         return _frozen(out)
 
     @cached_property
-    def links(self) -> tuple[tuple[int, int], ...]:
-        """Pairs of beads that join the connected parts to one tree, as if bonded: the first part with each other.
-
-        They stand for no bond: where a part lies has to be told by some coordinates. Each part is held at the CA in
-        its middle (any bead in the middle where there is none), and that of the first part holds all others.
-        """
-        inner = [self._inner(sorted(part)) for part in bond_graph.parts(self.near)]
-        return tuple((inner[0], other) for other in inner[1:])
-
-    def _inner(self, part: list[int]) -> int:
-        names = self.beads.names
-        chosen = [i for i in part if names[i] == "CA"] or [i for i in part if len(self.near[i]) > 1] or part
-        return chosen[len(chosen) // 2]
-
-    @cached_property
     def main_chain(self) -> tuple[int, ...]:
         """The longest of all shortest paths, from its end of lower index; the first one found in each part."""
-        chain: list[int] = []
+        return tuple(itertools.chain.from_iterable(self._main_chains))
+
+    @cached_property
+    def links(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of beads that join the connected parts to one, as if bonded: the end of each main chain to the next.
+
+        They stand for no bond: some coordinates have to tell where a part lies. Ends are joined, since whatever hangs
+        on a bead inside a chain would take the place of its neighbours in the angles around it.
+        """
+        return tuple((before[-1], after[0]) for before, after in itertools.pairwise(self._main_chains))
+
+    @cached_property
+    def _main_chains(self) -> tuple[tuple[int, ...], ...]:
+        chains = []
         for part in bond_graph.parts(self.near):
             first = _farthest(part)
             back = bond_graph.walk(self.near, first)
             level, path = bond_graph.levels(back), [_farthest(back)]
             while path[-1] != first:
                 path.append(next(j for j in self.near[path[-1]] if level[j] == level[path[-1]] - 1))
-            chain.extend(path if path[0] < path[-1] else path[::-1])
-        return tuple(chain)
+            chains.append(tuple(path if path[0] < path[-1] else path[::-1]))
+        return tuple(chains)
 
     @cached_property
     def neighbours(self) -> list[list[int]]:

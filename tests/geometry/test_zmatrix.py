@@ -129,13 +129,28 @@ def test_gradients_flow(beads):
     assert all(torch.isfinite(part.grad).all() for part in internal)
 
 
-def test_parts_are_joined_at_their_middle_and_every_bond_is_kept():
+def test_parts_are_joined_at_their_ends_and_every_bond_is_kept():
     """Two chains and a lone bead: the rows of placement hold all bonds and one link a part, and no bond twice."""
     beads = make_beads(8, [(0, 1), (1, 2), (3, 4), (4, 5), (5, 6)])
-    assert Molecule.of(beads).links == ((1, 5), (1, 7))
+    assert Molecule.of(beads).links == ((2, 3), (6, 7))
     for from_start in (False, True):
         rows = ZMatrix(beads, from_start).refs[1:, :2]
         assert {tuple(sorted(row)) for row in rows.tolist()} == {*beads.bonds, *Molecule.of(beads).links}
+
+
+@pytest.mark.parametrize("from_start", [False, True])
+def test_what_is_inside_a_chain_does_not_depend_on_where_the_others_lie(from_start):
+    """All but the five or six coordinates that tell where the second chain lies are those of one chain alone."""
+    bonds = [(0, 1), (1, 2), (1, 3), (3, 4), (3, 5)]
+    beads = make_beads(12, [*bonds, *((i + 6, j + 6) for i, j in bonds)])
+    z, x = ZMatrix(beads, from_start), random_positions(beads)
+    moved = x.clone()
+    moved[:, 6:] = moved[:, 6:].flip(2) * torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64) + 3.0
+    changed = sum(
+        int((wrap(a - b).abs().amax(0) > 1e-9).sum())
+        for a, b in zip(z.to_internal(x), z.to_internal(moved), strict=True)
+    )
+    assert changed == 6
 
 
 def test_a_molecule_in_one_part_needs_no_link(beads):
