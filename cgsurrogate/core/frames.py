@@ -271,10 +271,9 @@ class Frames:
             for name, entry in manifest["arrays"].items():
                 path = folder / Path(entry["file"]).name
                 filesystem.verify(path, entry["sha256"], "restore it or make the frames again")
-                array = filesystem.read_npy(path)
+                arrays[RENAMED.get(name, name)] = array = filesystem.read_npy(path)
                 if list(array.shape) != entry["shape"]:
                     raise ValueError(f"{path} has shape {array.shape}, its manifest says {entry['shape']}")
-                arrays[RENAMED.get(name, name)] = array
             return cls(
                 beads=Beads.from_dict(manifest["beads"]),
                 lengths=tuple(manifest["lengths"]),
