@@ -200,9 +200,7 @@ def aggregated(
     )
     used = "optimal" if aggregate != "basic" and noise["optimal"] < GAIN * noise["basic"] else "basic"
     if used == "optimal":
-        spread = np.zeros_like(mapping.force_weights)
-        spread[:, atoms] = best.force_weights
-        mapping = dataclasses.replace(mapping, force_weights=spread)
+        mapping = best.among(atoms, structure.n_atoms)
     return mapping, {**noise, "used": used}, about
 
 
@@ -210,7 +208,7 @@ def map_all(
     reader: Reader, mapping: Mapping, structure: Any, forces: AtomicForces, windows: list[range], made: np.ndarray
 ) -> None:
     """Forces of beads of the wanted frames of every run one after the other, into ``made`` (T, N, 3) kJ/mol/nm."""
-    used = np.flatnonzero(mapping.weights.any(0) | mapping.force_weights.any(0))
+    used = np.flatnonzero(mapping.felt)
     few, labels, done = mapping.of_atoms(used), [str(structure.atom(int(i))) for i in used], 0
     for run, window in zip(forces.runs, windows, strict=True):
         start = done

@@ -24,7 +24,7 @@ MOST = 6  # names in a list
 
 def words(topology: Any, mapping: Mapping) -> tuple[str, ...]:
     """The first line counts what is mapped and what is left out; the others name what is unusual."""
-    mapped = {topology.atom(int(i)).residue.index for i in np.flatnonzero(mapping.weights.any(0))}
+    mapped = {topology.atom(int(i)).residue.index for i in np.flatnonzero(mapping.used)}
     bonded = _atom_groups.neighbours(topology)
     chains = [kept for chain in topology.chains if (kept := [r for r in chain.residues if r.index in mapped])]
     ends = [f"{_start(kept[0], bonded)} to {_end(kept[-1], bonded)}" for kept in chains]
@@ -160,8 +160,8 @@ def _in_ring(beads: Beads, i: int, j: int) -> bool:
 
 def _mapped_residues(topology: Any, mapping: Mapping) -> list[int]:
     """Topology indices of the mapped residues in the order of ``Beads.residues``."""
-    first = [int(np.flatnonzero(row)[0]) for row in mapping.weights]
-    return sorted({topology.atom(i).residue.index for i in first})
+    first = [row.indices.min() for row in mapping.weights]
+    return sorted({topology.atom(int(i)).residue.index for i in first})
 
 
 def _start(residue: Any, bonded: list[list[int]]) -> str:

@@ -49,16 +49,15 @@ def optimal_forces(
     used = np.flatnonzero(connected(mapping, topology))
     owner = _atom_groups.rigid_groups(topology)[used]
     members = np.asarray(owner == np.unique(owner)[:, None], float)  # (K, A) one where an atom is in a group
-    positions = mapping.weights[:, used] @ members.T
+    positions = mapping.weights[:, used].toarray() @ members.T
     second = _second_moments(members, atom_forces, used, weights)
     second += RIDGE * np.trace(second) / len(second) * np.eye(len(second))
     solved = np.linalg.solve(second, positions.T).T  # W S^-1
     best = np.linalg.solve(solved @ positions.T, solved)
     left = np.eye(len(best)) - best @ positions.T  # of rounding
     best = best + np.linalg.solve(positions @ positions.T, left) @ positions
-    force_weights = np.zeros_like(mapping.force_weights)
-    force_weights[:, used] = best @ members
-    return dataclasses.replace(mapping, force_weights=force_weights)
+    few = dataclasses.replace(mapping.of_atoms(used), force_weights=best @ members)
+    return few.among(used, topology.n_atoms)
 
 
 def connected(mapping: Mapping, topology: Any) -> np.ndarray:
@@ -66,7 +65,7 @@ def connected(mapping: Mapping, topology: Any) -> np.ndarray:
     bonds = _atom_groups.bonds(topology)
     graph = sparse.coo_array((np.ones(len(bonds)), tuple(bonds.T)), shape=(topology.n_atoms,) * 2)
     part = csgraph.connected_components(graph)[1]
-    return np.isin(part, part[mapping.weights.any(0)])
+    return np.isin(part, part[mapping.used])
 
 
 def _second_moments(
@@ -86,7 +85,7 @@ def _second_moments(
 
 def slices(mapping: Mapping) -> Mapping:
     """The same beads with the force on their own atoms alone."""
-    return dataclasses.replace(mapping, force_weights=(mapping.weights != 0).astype(float))
+    return dataclasses.replace(mapping, force_weights=mapping.weights != 0)
 
 
 def mean_square(mapping: Mapping, atom_forces: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads
@@ -17,16 +18,18 @@ class Mapping:
     """A linear map of A atoms to N beads.
 
     Attributes:
-        weights: (N, A) for positions; rows sum to one.
-        force_weights: (N, A) for forces. ``force_weights @ weights.T`` must be the identity, which makes the mapped
-            force an unbiased estimate of the mean force (Noid et al. 2008, eq. 40; Ciccotti et al. 2005).
+        weights: (N, A) for positions; rows sum to one. Kept as a sparse matrix.
+        force_weights: (N, A) for forces, likewise. ``force_weights @ weights.T`` must be the identity, which makes the
+            mapped force an unbiased estimate of the mean force (Noid et al. 2008, eq. 40; Ciccotti et al. 2005).
     """
 
     beads: Beads
-    weights: np.ndarray
-    force_weights: np.ndarray
+    weights: Any
+    force_weights: Any
 
     def __post_init__(self) -> None:
+        for name in ("weights", "force_weights"):
+            object.__setattr__(self, name, sparse.csr_array(getattr(self, name), dtype=float))
         shape = (len(self.beads), self.weights.shape[-1])
         if self.weights.shape != shape or self.force_weights.shape != shape:
             raise ValueError(
@@ -34,15 +37,32 @@ class Mapping:
             )
         if not np.allclose(self.weights.sum(1), 1, atol=1e-9):
             raise ValueError("every row of the position weights must sum to one")
-        if not np.allclose(self.force_weights @ self.weights.T, np.eye(len(self.beads)), atol=1e-9):
+        beside = self.force_weights @ self.weights.T - sparse.eye_array(len(self.beads))
+        if not abs(beside).max() < 1e-8:
             raise ValueError("force_weights @ weights.T is not the identity: the mapped forces would be biased")
 
     def __repr__(self) -> str:
         return f"Mapping: {self.weights.shape[1]:,} atoms to {len(self.beads)} beads"
 
+    @property
+    def used(self) -> np.ndarray:
+        """(A,) bool: the atoms that positions of beads are made of."""
+        return _columns(self.weights)
+
+    @property
+    def felt(self) -> np.ndarray:
+        """(A,) bool: the atoms whose positions or forces count."""
+        return self.used | _columns(self.force_weights)
+
     def of_atoms(self, atoms: np.ndarray) -> Mapping:
         """The same map from these atoms alone, by index; all that positions of beads need are among them."""
         return Mapping(self.beads, self.weights[:, atoms], self.force_weights[:, atoms])
+
+    def among(self, atoms: np.ndarray, count: int) -> Mapping:
+        """The same map from ``count`` atoms, of which its own are these, by index: the inverse of ``of_atoms``."""
+        parts = (self.weights.tocoo(), self.force_weights.tocoo())
+        shape = (len(self.beads), count)
+        return Mapping(self.beads, *(sparse.coo_array((m.data, (m.row, atoms[m.col])), shape) for m in parts))
 
     def positions(self, atoms: np.ndarray) -> np.ndarray:
         """(T, A, 3) nm -> (T, N, 3) nm, float32."""
@@ -81,15 +101,22 @@ def _of_residues(build: Callable[[Any], Mapping], topology: Any, selection: str)
     atoms = np.array([atom.index for atom in topology.atoms if atom.residue.index in chosen], int)
     if not len(atoms):
         raise ValueError(f"the selection {selection!r} holds no atom of the topology; give another")
-    part = build(topology.subset(atoms))
-    both = np.zeros((2, len(part.beads), topology.n_atoms))
-    both[:, :, atoms] = part.weights, part.force_weights
-    return Mapping(part.beads, *both)
+    return build(topology.subset(atoms)).among(atoms, topology.n_atoms)
 
 
-def _apply(matrix: np.ndarray, atoms: np.ndarray) -> np.ndarray:
+def _columns(matrix: sparse.csr_array) -> np.ndarray:
+    """(A,) bool: the columns with any number in them."""
+    found = np.zeros(matrix.shape[1], bool)
+    found[matrix.indices[matrix.data != 0]] = True
+    return found
+
+
+def _apply(matrix: sparse.csr_array, atoms: np.ndarray) -> np.ndarray:
     if atoms.ndim != 3 or atoms.shape[1:] != (matrix.shape[1], 3):
         raise ValueError(f"expected (T, {matrix.shape[1]}, 3), got {atoms.shape}; is this another topology?")
-    used = np.flatnonzero(matrix.any(0))  # most atoms count for no bead
-    made = np.einsum("na,tad->tnd", matrix[:, used], atoms[:, used].astype(np.float64), optimize=True)
-    return np.asarray(made, np.float32)
+    if matrix.nnz == matrix.shape[0] and (matrix.data == 1).all() and (np.diff(matrix.indptr) == 1).all():
+        return np.asarray(atoms[:, matrix.indices], np.float32)  # a bead is an atom
+    used = np.flatnonzero(_columns(matrix))  # most atoms count for no bead
+    columns = np.asarray(atoms[:, used].swapaxes(0, 1), np.float64).reshape(len(used), -1)
+    made = (matrix[:, used] @ columns).reshape(matrix.shape[0], len(atoms), 3)
+    return np.ascontiguousarray(made.swapaxes(0, 1), np.float32)

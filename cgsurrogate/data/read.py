@@ -229,7 +229,7 @@ def _map_all(
 
 def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
     """Indices of the atoms that are read: heavy atoms of mapped chains and whatever else is mapped."""
-    mapped = np.asarray(mapping.weights.any(0))
+    mapped = mapping.used
     chains = {structure.atom(int(i)).residue.chain.index for i in np.flatnonzero(mapped)}
     protein = {residue.index for residue in _atom_groups.protein_residues(structure)}
     heavy = [

@@ -64,5 +64,5 @@ def test_where_each_group_is_a_bead_no_other_map_is_valid_and_the_noise_stays():
     topology, mapping = molecule("C1", "O1", "H1")
     forces = np.random.default_rng(1).normal(size=(500, 3, 3))
     best, noise = force_aggregation.noise(mapping, topology, forces, forces)
-    np.testing.assert_allclose(best.force_weights, mapping.force_weights, atol=1e-9)
+    np.testing.assert_allclose(best.force_weights.toarray(), mapping.force_weights.toarray(), atol=1e-9)
     assert noise["optimal"] == pytest.approx(noise["basic"], rel=1e-6)

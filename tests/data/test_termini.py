@@ -34,9 +34,10 @@ def named(mapping) -> list[str]:
 def test_every_mapping_takes_free_termini_and_moves_hydrogens_with_their_atom(kind, start, end):
     topology = peptide_of(TRIPEPTIDE, start, end)
     mapping = mapped(topology, kind)
+    forces = mapping.force_weights.toarray()
     for a, b in topology.bonds:
         if "H" in (a.element.symbol, b.element.symbol):
-            assert np.array_equal(mapping.force_weights[:, a.index], mapping.force_weights[:, b.index]), (a, b)
+            assert np.array_equal(forces[:, a.index], forces[:, b.index]), (a, b)
     assert len(mapping.beads.bonds) >= len(mapping.beads) - 1
     assert ("OXT" in mapping.beads.names) == (kind == "heavy")
 
@@ -49,7 +50,7 @@ def test_the_oxygen_o_is_a_carbonyl_wherever_the_hydrogen_of_a_neutral_end_is(ki
         mapping = mapped(topology, kind)
         last = max(i for i, name in enumerate(mapping.beads.names) if name == "O")
         carbonyl = "OXT" if hydroxyl == "O" else "O"
-        assert topology.atom(int(mapping.weights[last].argmax())).name == carbonyl
+        assert topology.atom(int(mapping.weights.toarray()[last].argmax())).name == carbonyl
         assert mapping.beads.types[last] == bead_types.number("SER", "O")
         assert [a.name for a in topology.residue(2).atoms][-3:] == ["O", "OXT", "HXT"]  # the given one is left alone
 
@@ -60,7 +61,7 @@ def test_two_beads_a_residue_and_side_chains_at_their_centre_of_mass():
     mapping = mapped(topology, "backbone_sidechain")
     assert named(mapping)[:10] == ["0:N", "0:CA", "0:CB", "0:C", "0:O", "1:N", "1:CA", "1:C", "1:O", "2:N"]
     side = mapping.beads.names.index("SC")
-    row = mapping.weights[side]
+    row = mapping.weights.toarray()[side]
     oxygen, carbon = 15.999, 12.011
     assert sorted(row[row > 0]) == pytest.approx([carbon / (carbon + oxygen), oxygen / (carbon + oxygen)], abs=1e-4)
     assert mapping.beads.masses[side] == pytest.approx(carbon + oxygen + 3 * 1.008, abs=0.02)

@@ -9,6 +9,7 @@ accounted for.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Callable
@@ -194,8 +195,11 @@ def build_mapping(topology: Topology, groups: list[Group]) -> Mapping:
     _refuse_gaps(topology, bonded, groups)
     owner = rigid_groups(topology, bonded)
     taken: dict[int, str] = {}
+    members = collections.defaultdict[int, list[int]](list)  # of each rigid group, by its heavy atom
+    for atom, heavy in enumerate(owner.tolist()):
+        members[heavy].append(atom)
     shape = (len(groups), topology.n_atoms)
-    weights, force_weights = np.zeros(shape), np.zeros(shape)
+    weights, force_weights = sparse.lil_array(shape), sparse.lil_array(shape)
     mass = np.array([atom.element.mass if atom.element is not None else 0.0 for atom in atoms])
     for row, group in enumerate(groups):
         index = list(group.atoms)
@@ -210,7 +214,7 @@ def build_mapping(topology: Topology, groups: list[Group]) -> Mapping:
         if not mass[index].sum() > 0:
             raise ValueError(f"bead {group.name} has no mass: the topology gives no elements for {atoms[index[0]]}")
         weights[row, index] = mass[index] / mass[index].sum()
-        force_weights[row, np.isin(owner, list(rigid))] = 1.0
+        force_weights[row, [atom for heavy in rigid for atom in members[heavy]]] = 1.0
     return Mapping(_beads(atoms, groups, force_weights @ mass, bonded), weights, force_weights)
 
 
