@@ -34,7 +34,14 @@ def words(topology: Any, mapping: Mapping) -> tuple[str, ...]:
         f"{len(mapping.beads)} beads; left out: {left or 'no residue'}"
     )
     residues = [residue for kept in chains for residue in kept]
-    return (first, *_apart(mapping), *_unusual(residues), *_lonely(residues, bonded), *_disulfides(topology, mapping))
+    return (
+        first,
+        *_apart(mapping),
+        *_rings(mapping.beads),
+        *_unusual(residues),
+        *_lonely(residues, bonded),
+        *_disulfides(topology, mapping),
+    )
 
 
 def left_out(residues: Iterable[Any]) -> str:
@@ -101,6 +108,19 @@ def _apart(mapping: Mapping) -> list[str]:
     return [
         f"{parts} parts without a bond to each other: only a network holds them together in a force field, and a "
         "time-stepper draws their distance anew in every jump, so binding and unbinding have no kinetics"
+    ]
+
+
+def _rings(beads: Beads) -> list[str]:
+    """Residues whose beads are bonded to a ring: as many bonds inside as beads, or more."""
+    inside = collections.Counter(beads.residues[i] for i, j in beads.bonds if beads.residues[i] == beads.residues[j])
+    count, names = collections.Counter(beads.residues), dict(zip(beads.residues, beads.residue_names, strict=True))
+    found = [f"{names[r]} {r + 1}" for r in count if inside[r] >= count[r]]
+    if not found:
+        return []
+    return [
+        f"rings of beads in {_few(found)} (counted over the mapped residues): a time-stepper, built on a tree of "
+        "bonds, does not hold the closing ones; use its force field, or a mapping without rings"
     ]
 
 

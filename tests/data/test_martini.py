@@ -5,6 +5,7 @@ import peptides
 import pytest
 
 from cgsurrogate.core import bead_types, registry
+from cgsurrogate.data import contents
 from cgsurrogate.data.mappings import _atom_groups, martini
 from cgsurrogate.geometry.molecule import Molecule
 
@@ -63,6 +64,17 @@ def test_an_unknown_side_chain_is_cut_into_beads_of_at_most_four_atoms():
     assert (mapping.weights.toarray()[beads[1]] > 0).sum() == 4
     bonded = [[1], [0, 2, 3], [1], [1, 4], [3]]
     assert martini._outwards(0, (4, 3, 2, 1), bonded) == (1, 2, 3, 4)
+
+
+def test_rings_of_beads_are_said():
+    topology = peptides.peptide(SEQUENCE)
+    atoms = {atom.name: atom for atom in topology.residue(4).atoms}
+    for a, b in (("CG", "ND1"), ("CG", "CD2"), ("ND1", "CE1"), ("CE1", "NE2"), ("CD2", "NE2")):  # the ring
+        topology.add_bond(atoms[a], atoms[b])
+    said = contents.words(topology, mapped(topology))
+    assert any(line.startswith("rings of beads in HIS 5 (") for line in said)
+    plain = contents.words(topology, registry.build("mappings", "backbone", topology))
+    assert not any("rings of beads" in line for line in plain)
 
 
 def test_a_cap_is_one_bead(peptide):
