@@ -52,7 +52,7 @@ class Mapping:
     @property
     def felt(self) -> np.ndarray:
         """(A,) bool: the atoms whose positions or forces count."""
-        return self.used | _columns(self.force_weights)
+        return np.asarray(self.used | _columns(self.force_weights))
 
     def of_atoms(self, atoms: np.ndarray) -> Mapping:
         """The same map from these atoms alone, by index; all that positions of beads need are among them."""
