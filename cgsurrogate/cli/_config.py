@@ -72,6 +72,33 @@ def only(described: Sequence[Molecule]) -> Molecule | None:
     return described[0] if described else None
 
 
+def identity(inputs: dict[str, Any], described: Molecule | None) -> dict[str, Any]:
+    """What the input is, as it is recorded: the options of the command line, or the molecule of a system file."""
+    from cgsurrogate.data import system_file
+
+    if described is not None:
+        return {"molecule": described.name, **system_file.described(described)}
+    return {name: _plain(value) for name, value in inputs.items() if value not in (None, ())}
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text, tuples as lists: what JSON can hold."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def files(inputs: dict[str, Any], described: Molecule | None) -> list[Path]:
+    """The input files."""
+    from cgsurrogate.data import system_file
+    from cgsurrogate.data.frame_weights import file_of
+
+    if described is not None:
+        return system_file.files(described)
+    named = (inputs["topology"], *inputs["trajectories"], *inputs["force_files"], *inputs["weight_files"])
+    return [file_of(item) for item in named if item is not None]
+
+
 def warn_of_changes(sources: Sequence[Path]) -> None:
     """Name the files that are no longer those that the earlier run of ``--config run.json`` read."""
     from cgsurrogate.core import filesystem

@@ -196,13 +196,24 @@ def read_molecule(molecule: Molecule, report: Callable[..., None]) -> Frames:
     return frames.with_provenance(mapping=molecule.mapping, contents=tuple(said))
 
 
-def fresh(folder: Path, manifest: str, force: bool) -> None:
-    """Refuse to overwrite a finished result unless told to, and what is no result of this command in any case."""
+def fresh(
+    folder: Path, manifest: str, force: bool, made: Path | None = None, record: dict[str, Any] | None = None
+) -> None:
+    """Refuse to overwrite a finished result unless told to, and what is no result of this command in any case.
+
+    A result that this command has made of the same is not refused: what it is made of is the ``record``, which is in
+    the file ``made``.
+    """
     from cgsurrogate.core import filesystem
+    from cgsurrogate.core.differences import differences, words
 
     filesystem.refuse_foreign(folder, manifest, "training.json" if manifest == "model.json" else manifest)
-    if (folder / manifest).exists() and not force:
+    if force or not (folder / manifest).exists():
+        return
+    if made is None or record is None or not made.exists():
         raise click.ClickException(f"{folder} is already complete; give --force to replace it, or another folder")
+    if changes := differences(filesystem.read_json(made), record):
+        raise ValueError(f"{folder} was made differently ({words(changes)}); choose another folder, or give --force")
 
 
 def one_thread() -> None:

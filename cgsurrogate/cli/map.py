@@ -16,6 +16,8 @@ from cgsurrogate.cli._progress import progress
 if TYPE_CHECKING:
     from cgsurrogate.core.frames import Frames
 
+RECORD = "map.json"
+
 
 @click.command(
     "map", epilog="Example:  cgsurrogate map -s top.pdb -f run0.xtc -f run1.xtc --mapping ca -T 300 -o frames"
@@ -31,14 +33,23 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
     With --config and several molecules, the frames of each are in a folder of its name, and OUT is a data set that
     train stepper takes whole.
     """
-    from cgsurrogate.core import disk_arrays, frame_sets
+    from cgsurrogate.core import disk_arrays, filesystem, frame_sets
 
     described = _config.molecules(options, molecule)
     several = len(described) > 1
-    _options.fresh(out, frame_sets.MANIFEST if several else "frames.json", force)
-    whole = _whole(out) if several else contextlib.nullcontext()
-    with progress(quiet) as update, disk_arrays.kept_in(out.parent), whole:
-        for one in described or (None,):
+    every = described or (None,)
+    record = {
+        "input": [_config.identity(options, one) for one in every],
+        "files": {str(path): _version(path) for one in every for path in _config.files(options, one)},
+    }
+    manifest = frame_sets.MANIFEST if several else "frames.json"
+    _options.fresh(out, manifest, force, out / RECORD, record)
+    if (out / manifest).exists() and not force:
+        click.echo(f"already done: {out}")
+        return
+    with filesystem.writing(out, manifest), _whole(out), progress(quiet) as update, disk_arrays.kept_in(out):
+        (out / manifest).unlink(missing_ok=True)
+        for one in every:
             label = f"reading {one.name}" if one is not None and several else "reading"
 
             def told(done: int, total: int | None, label: str = label) -> None:
@@ -46,28 +57,30 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
 
             read = _options.read_molecule(one, told) if one else _options.read_input(report=told, **options)
             folder = out / one.name if one is not None and several else out
+            filesystem.write_json(out / RECORD, record)
             read.save(folder)
             update(label, 1.0)
             _say(read, folder)
-    if several:
-        frame_sets.save_manifest(out, [one.name for one in described])
-        click.echo(f"{len(described)} molecules: {out}")
+        if several:
+            frame_sets.save_manifest(out, [one.name for one in described])
+            click.echo(f"{len(described)} molecules: {out}")
+
+
+def _version(path: Path) -> list[int]:
+    """Size and time of the last change of a file."""
+    found = path.stat() if path.exists() else None
+    return [] if found is None else [found.st_size, found.st_mtime_ns]
 
 
 @contextlib.contextmanager
 def _whole(out: Path) -> Iterator[None]:
-    """A folder of several molecules is made as a whole or, where one of them is at fault, not at all."""
-    from cgsurrogate.core import frame_sets
-
-    (out / frame_sets.MANIFEST).unlink(missing_ok=True)
-    before = set(out.iterdir()) if out.is_dir() else None
+    """What is put into the folder is there as a whole or, after a fault, not at all."""
+    before = set(out.iterdir())
     try:
         yield
     except BaseException:
-        for path in set(out.iterdir()) - (before or set()) if out.is_dir() else ():
-            shutil.rmtree(path)
-        if before is None and out.is_dir():
-            out.rmdir()
+        for path in set(out.iterdir()) - before:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
 
 

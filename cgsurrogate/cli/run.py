@@ -95,7 +95,7 @@ def command(out: Path, molecule: str | None, quiet: bool, **options: Any) -> Non
     settings = _options.settings_from(StudySettings, options)
     one = _config.only(_config.molecules(options, molecule))
     identity, load = _source(inputs, options["example"], options["ns_per_day"], one)
-    sources = _files(inputs, one)
+    sources = _config.files(inputs, one)
     _config.warn_of_changes(sources)
     _options.log_folder = out
     with progress(quiet) as update, disk_arrays.kept_in(out.parent):
@@ -112,15 +112,12 @@ def _source(
 ) -> tuple[dict[str, Any], Callable[..., Frames]]:
     """What the input is, as it is recorded, and a function that reads it."""
     from cgsurrogate import workflows
-    from cgsurrogate.data import system_file
 
     given = inputs["topology"] is not None or bool(inputs["trajectories"])
     if given and example:
         raise click.UsageError("give either files (-s, -f) or --example, not both")
-    if described is not None:
-        identity = {"molecule": described.name, **system_file.described(described)}
-    elif given:
-        identity = {name: _plain(value) for name, value in inputs.items() if value not in (None, ())}
+    if described is not None or given:
+        identity = _config.identity(inputs, described)
     else:
         identity = {"example": example or EXAMPLE, **{name: inputs[name] for name in ("mapping", "aggregate")}}
 
@@ -136,21 +133,3 @@ def _source(
         return frames if speed is None else workflows.with_speed(frames, speed)
 
     return identity if speed is None else {**identity, "ns_per_day": speed}, load
-
-
-def _plain(value: Any) -> Any:
-    """Paths as text, tuples as lists: what JSON can hold."""
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, int | float | str) else str(value)
-
-
-def _files(inputs: dict[str, Any], described: Molecule | None) -> list[Path]:
-    """The input files."""
-    from cgsurrogate.data import system_file
-    from cgsurrogate.data.frame_weights import file_of
-
-    if described is not None:
-        return system_file.files(described)
-    named = (inputs["topology"], *inputs["trajectories"], *inputs["force_files"], *inputs["weight_files"])
-    return [file_of(item) for item in named if item is not None]

@@ -113,6 +113,7 @@ OWNERS = {  # what tells whose folder it is
     "simulation.json": "a simulation",
     "model.json": "a model",
     "training.json": "a training",
+    "molecules.json": "frames of several molecules",
     "metrics.json": "a comparison",
     "run.json": "a run",
 }

@@ -121,7 +121,9 @@ def test_atoms_of_other_molecules_get_no_coefficient(peptide):
     alone = force_aggregation.optimal_forces(
         registry.build("mappings", "ca", peptide.topology), peptide.topology, forces[:, : peptide.n_atoms]
     )
-    np.testing.assert_allclose(best.force_weights.toarray()[:, : peptide.n_atoms], alone.force_weights.toarray(), atol=1e-9)
+    np.testing.assert_allclose(
+        best.force_weights.toarray()[:, : peptide.n_atoms], alone.force_weights.toarray(), atol=1e-9
+    )
 
 
 def test_a_sentence_says_what_the_other_aggregation_would_remove():
