@@ -31,6 +31,7 @@ from cgsurrogate.cli import (
     train,
     view,
 )
+from cgsurrogate.core import messages
 
 BAD_DATA, QUARANTINED, RESUMABLE = 3, 4, 5
 AGAIN = "what was finished is kept, the same command does the rest"
@@ -93,6 +94,7 @@ def _terminate(_number: int, _frame: object) -> None:
 def main() -> None:
     """Run the command line; a fault of the input is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on a busy machine are slower than one
+    messages.plain_warnings()
     signal.signal(signal.SIGTERM, _terminate)  # what can be continued notes it instead, and saves
     try:
         group.main(standalone_mode=False)
@@ -132,8 +134,7 @@ def _explain(error: Exception) -> int:
 
 
 def _fail(text: str, code: int, word: str = "Error") -> int:
-    clean = "".join(c for c in text if c.isprintable())  # no escape sequences from file names or headers
-    print(f"{word}: {clean}", file=sys.stderr)
+    print(f"{word}: {messages.clean(' '.join(text.split()))}", file=sys.stderr)
     return code
 
 

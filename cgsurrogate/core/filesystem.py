@@ -20,6 +20,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from cgsurrogate.core import messages
+
 CHECKED = b"cgsurrogate sha256 "  # before the digest of what follows
 _verified: set[tuple[Any, ...]] = set()
 
@@ -134,9 +136,10 @@ def refuse_foreign(folder: str | os.PathLike[str], *own: str) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
+    """What a JSON file holds, its text without control characters."""
     try:
-        return json.loads(existing(path, "a file").read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return messages.cleaned(json.loads(existing(path, "a file").read_text()))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"expected JSON in {path}, but {error}; restore the file or make its folder again") from None
 
 

@@ -86,6 +86,7 @@ def _prepare(_: UserFiles, messages: Any, asked: connection.Connection) -> None:
     """First of all in a process that works; without a task it ignores SIGTERM, since it may hold locks of the pool."""
     import torch
 
+    plain_warnings()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
     _own.update(messages=messages, asked=asked)

@@ -13,7 +13,7 @@ import numpy as np
 from cgsurrogate.core import disk_arrays, filesystem, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.data import atomic_forces, frame_weights, validation
+from cgsurrogate.data import atomic_forces, constraints, frame_weights, validation
 from cgsurrogate.data.formats import arrays, unit_names
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.generation.openmm import known_speed
@@ -139,6 +139,11 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
         for specs in (given.energies, given.bias)
     )
     with Reader() as reader:
+        if forces is not None and (rigid := constraints.violated(reader, structure, mapping, runs, windows)):
+            if given.forces:
+                raise ValueError(f"{constraints.words(rigid)}; leave --forces out, or constrain bonds to hydrogen only")
+            warnings.warn(f"{constraints.words(rigid)}; they are left out", stacklevel=2)
+            forces = None
         if forces is not None:
             atomic_forces.covered(forces, windows)
             mapping, noise, about = atomic_forces.aggregated(

@@ -6,7 +6,8 @@ import mdtraj
 import numpy as np
 import pytest
 
-from cgsurrogate.data import force_aggregation
+from cgsurrogate.data import constraints, force_aggregation
+from cgsurrogate.data.formats.sources import Reader, Source
 from cgsurrogate.data.mappings import _atom_groups
 
 LENGTH = 0.1  # nm, of the rigid bond
@@ -66,3 +67,18 @@ def test_where_each_group_is_a_bead_no_other_map_is_valid_and_the_noise_stays():
     best, noise = force_aggregation.noise(mapping, topology, forces, forces)
     np.testing.assert_allclose(best.force_weights.toarray(), mapping.force_weights.toarray(), atol=1e-9)
     assert noise["optimal"] == pytest.approx(noise["basic"], rel=1e-6)
+
+
+@pytest.mark.parametrize("rounded", [False, True], ids=["exact", "as an XTC rounds"])
+def test_rigid_bonds_between_beads_are_found_in_the_data_and_no_others(rounded):
+    """C1=C2 rigid, C2-C3 as stiff as any bond of proteins (sigma 2.2 pm), C3-H rigid as usual."""
+    topology, mapping = molecule("C1", "C2", "C3", "H1")
+    rng = np.random.default_rng(2)
+    lengths = np.array([0.15, 0.13, 0.1]) + np.array([0, 0.0022, 0]) * rng.normal(size=(200, 3))
+    steps = np.stack([directions(200, rng) * length[:, None] for length in lengths.T], 1)
+    xyz = np.concatenate([np.zeros((200, 1, 3)), steps.cumsum(1)], 1)
+    run = Source("run", 200, 4, None, "array", (xyz.round(3) if rounded else xyz).astype(np.float32))
+    with Reader() as reader:
+        assert constraints.violated(reader, topology, mapping, [run], [range(200)]) == ("LIG0-C1 LIG0-C2",)
+        both = _atom_groups.build_mapping(topology, [_atom_groups.Group("A", (0, 1)), _atom_groups.Group("B", (2,))])
+        assert not constraints.violated(reader, topology, both, [run], [range(200)]), "one bead moves them together"

@@ -51,3 +51,21 @@ def test_a_later_default_does_not_change_a_stored_model(peptide_frames, tmp_path
     folder = Model(energy, peptide_frames.beads, 300.0).save(tmp_path)
     options = json.loads((folder / MODEL).read_text())["recipes"][0]["options"]
     assert options == energy.terms[0].spec.options and {"width", "layers", "radial", "cutoff"} <= set(options)
+
+
+@pytest.mark.parametrize("name", ["{}/evil.py", "./evil.py", "{}/m/evil.py"])
+def test_a_python_file_that_a_stored_model_names_is_not_run(name, energy_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = energy_model.save(tmp_path / "m")
+    for place in (tmp_path, folder):
+        (place / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef build(beads): return 1 / 0\n")
+    content = json.loads((folder / MODEL).read_text())
+    content["recipes"][0]["name"] = name.format(tmp_path)
+    (folder / MODEL).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"names the Python file .*evil.py, which is not run .*--trust"):
+        Model.load(folder)
+    content["recipes"][0]["family"] = "mappings"
+    (folder / MODEL).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="names 'mappings'; expected one of"):
+        Model.load(folder)
+    assert not (tmp_path / "ran").exists()
