@@ -20,6 +20,7 @@ from typing import Any
 
 from cgsurrogate.core.filesystem import Busy
 from cgsurrogate.core.interrupts import Stopped, Watch
+from cgsurrogate.core.messages import plain_warnings
 from cgsurrogate.core.registry import UserFiles
 
 Task = Callable[[Callable[..., None]], None]
