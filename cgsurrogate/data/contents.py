@@ -112,10 +112,16 @@ def _apart(mapping: Mapping) -> list[str]:
 
 
 def _rings(beads: Beads) -> list[str]:
-    """Residues whose beads are bonded to a ring: as many bonds inside as beads, or more."""
-    inside = collections.Counter(beads.residues[i] for i, j in beads.bonds if beads.residues[i] == beads.residues[j])
+    """Residues whose beads are bonded to a ring: as many bonds inside as beads, or more.
+
+    Not a single triangle, as N, CA and CB of proline: two bonds and the angle between them hold its third.
+    """
+    bonds = [(i, j) for i, j in beads.bonds if beads.residues[i] == beads.residues[j]]
+    inside = collections.Counter(beads.residues[i] for i, _ in bonds)
+    adjacent = [set(found) for found in bond_graph.adjacency(len(beads), bonds)]
+    in_triangle = {beads.residues[i] for i, j in bonds if adjacent[i] & adjacent[j]}
     count, names = collections.Counter(beads.residues), dict(zip(beads.residues, beads.residue_names, strict=True))
-    found = [f"{names[r]} {r + 1}" for r in count if inside[r] >= count[r]]
+    found = [f"{names[r]} {r + 1}" for r in count if inside[r] >= count[r] + (r in in_triangle)]
     if not found:
         return []
     return [

@@ -5,6 +5,7 @@ import peptides
 import pytest
 
 from cgsurrogate.core import bead_types, registry
+from cgsurrogate.core.frames import Beads
 from cgsurrogate.data import contents
 from cgsurrogate.data.mappings import _atom_groups, martini
 from cgsurrogate.geometry.molecule import Molecule
@@ -66,15 +67,18 @@ def test_an_unknown_side_chain_is_cut_into_beads_of_at_most_four_atoms():
     assert martini._outwards(0, (4, 3, 2, 1), bonded) == (1, 2, 3, 4)
 
 
-def test_rings_of_beads_are_said():
-    topology = peptides.peptide(SEQUENCE)
-    atoms = {atom.name: atom for atom in topology.residue(4).atoms}
-    for a, b in (("CG", "ND1"), ("CG", "CD2"), ("ND1", "CE1"), ("CE1", "NE2"), ("CD2", "NE2")):  # the ring
-        topology.add_bond(atoms[a], atoms[b])
-    said = contents.words(topology, mapped(topology))
-    assert any(line.startswith("rings of beads in HIS 5 (") for line in said)
-    plain = contents.words(topology, registry.build("mappings", "backbone", topology))
-    assert not any("rings of beads" in line for line in plain)
+@pytest.mark.parametrize(
+    "bonds, said",
+    [
+        (((0, 1), (1, 2), (2, 3)), False),
+        (((0, 1), (1, 2), (1, 3), (2, 3)), False),  # a triangle, as histidine's
+        (((0, 1), (1, 2), (2, 3), (0, 3)), True),
+        (((0, 1), (0, 2), (1, 2), (1, 3), (2, 3)), True),  # two that share a side, as in tryptophan
+    ],
+)
+def test_rings_of_beads_are_said_but_single_triangles(bonds, said):
+    beads = Beads(("BB", "SC1", "SC2", "SC3"), (0,) * 4, (12.0,) * 4, (0,) * 4, ("TRP",) * 4, bonds)
+    assert bool(contents._rings(beads)) == said
 
 
 def test_a_cap_is_one_bead(peptide):
