@@ -120,4 +120,4 @@ def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opt
 def _tell(model: Any) -> None:
     about, best = model.info["training"], model.info["training"]["best"]
     if best:
-        click.echo(f"best at step {best['step']:.0f}, held-out loss {best['held_out']:.4g}; {about['reason']}")
+        click.echo(f"best at step {best['step']:.0f}, validation loss {best['held_out']:.4g}; {about['reason']}")

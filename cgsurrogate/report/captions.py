@@ -34,11 +34,11 @@ GEOMETRY = (
     "Every bond and angle minus its mean in the reference, in standard deviations of the reference; the outermost"
     " bins hold all that lies beyond. Closest approach: the least distance in a frame of beads more than three "
     "bonds apart. Grey area: the reference. Extrapolation score, for a force field: how new the surroundings of the "
-    "newest bead of a frame are to it; grey: runs held out from what it is measured against."
+    "newest bead of a frame are to it; grey: runs of the training data that were set aside for this."
 )
 TRAINING = (
-    "Loss on the training runs and on runs held out from training. The model of the lowest held-out loss (ring) "
-    "is kept."
+    "Loss on the training runs and on validation runs, a part of the training data that is set aside to choose the "
+    "model: that of the lowest validation loss (ring) is kept. The reference is in neither."
 )
 RAMACHANDRAN = (
     "A row for each ensemble; first all residues together, then {what}. One colour scale, contours every kT up to "

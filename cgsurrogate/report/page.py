@@ -67,6 +67,7 @@ def write_report(
         "learned": verdict.learned(comparison),
         "captions": captions,
         "called": tables.CALLED,
+        "trained": any(one.learned is not None for one in comparison.others),
         "distances": tables.distances(comparison),
         "further": tables.further(comparison),
         "words": marks.WORDS,

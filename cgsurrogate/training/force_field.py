@@ -150,7 +150,7 @@ def _tell_from_samples(
     settings = self_contrast.SETTINGS.within(rest.minutes, rest.steps, seed=rest.seed)
     rounds = self_contrast.fine_tune(networks, dynamics, *parts, settings, folder=folder, report=report)
     losses = ", ".join(f"{one.best['held_out']:.4g}" for one in rounds)
-    told = f"told from its own samples with held-out losses {losses} (1.386 is no difference)"
+    told = f"told from its own samples with validation losses {losses} (1.386 is no difference)"
     return told if rounds else "it could not be simulated, so that nothing was tuned"
 
 

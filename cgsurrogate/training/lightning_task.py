@@ -96,7 +96,7 @@ class Task(lightning.LightningModule):
             state.after_step(float(outputs["loss"]))
             if state.progress.step % self.settings.every == 0:
                 row = state.validate()
-                self.report(state.fraction, f"held-out loss {row['held_out']:.5g}" if "held_out" in row else "")
+                self.report(state.fraction, f"validation loss {row['held_out']:.5g}" if "held_out" in row else "")
         if time.monotonic() - state.saved_at > SAVE_SECONDS:
             self.save()
         if state.progress.step % 20 == 0:

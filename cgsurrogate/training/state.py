@@ -47,7 +47,7 @@ def overfitting(rows: Sequence[Mapping[str, float]], best: Mapping[str, float]) 
     if not (math.isfinite(rise) and rise > RISE * learned and last["train"] < best["train"]):
         return ()
     return (
-        f"overfitting: the loss of the held-out runs rose from {best['held_out']:.4g} at step {best['step']:.0f} to"
+        f"overfitting: the loss of the validation runs rose from {best['held_out']:.4g} at step {best['step']:.0f} to"
         f" {last['held_out']:.4g} at step {last['step']:.0f}, while that of the training runs fell; the weights of step"
         f" {best['step']:.0f} are kept, and more runs would help where more training does not",
     )
@@ -96,7 +96,7 @@ class TrainingState:
         if self.fraction >= 1:
             self.reason = "budget used"
         elif since_best >= self.settings.patience:
-            self.reason = f"no better on held-out runs for {self.settings.patience} validations"
+            self.reason = f"no better on validation runs for {self.settings.patience} validations"
         return bool(self.reason)
 
     def rng(self, *key: int) -> Generator:
@@ -154,7 +154,7 @@ class TrainingState:
             self.validate()
         self.module.load_state_dict(self.best)
         if self.progress.best_loss == math.inf:
-            raise FloatingPointError(f"{self.label}: the held-out loss was never finite; check the input for outliers")
+            raise FloatingPointError(f"{self.label}: the validation loss was never finite; check the input for outliers")
         best = next(row for row in rows if row["step"] == self.progress.best_step)
         return History(tuple(rows), best, self.reason or "budget used", overfitting(rows, best))
 

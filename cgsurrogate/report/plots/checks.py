@@ -109,8 +109,8 @@ def geometry(ax: Axes, name: str, ensembles: Sequence[Ensemble]) -> Axes:
 
 
 def training(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> Axes:
-    """Loss against step, of training and of held-out runs; a ring marks the best held-out value."""
-    for key, label, color in (("train", "training runs", "#56B4E9"), ("held_out", "held-out runs", "#D55E00")):
+    """Loss against step, of training and of validation runs; a ring marks the best validation value."""
+    for key, label, color in (("train", "training runs", "#56B4E9"), ("held_out", "validation runs", "#D55E00")):
         points = np.array([(number(r.get("step")), number(r.get(key))) for r in rows], float).reshape(-1, 2)
         points = points[np.isfinite(points).all(1)]
         if not len(points):
