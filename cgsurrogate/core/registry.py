@@ -178,14 +178,13 @@ def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
         ValueError: no such kind, or an option that its ``build`` does not have.
     """
     make = builder(family, name)
-    for key, value in options.items():
-        if isinstance(value, int | float) and not abs(value) <= LARGEST_OPTION:
-            raise ValueError(f"{family} {name!r}: {key} must be finite and at most {LARGEST_OPTION:,}, got {value}")
+    known = inspect.signature(make)
+    _refuse_absurd(f"{family} {name!r}", options, known)
     try:
-        bound = inspect.signature(make).bind(*arguments, **options)
+        bound = known.bind(*arguments, **options)
     except TypeError as error:
-        known = [p.name for p in list(inspect.signature(make).parameters.values())[len(arguments) :]]
-        raise ValueError(f"{family} {name!r}: {error}; its options are: {', '.join(known) or 'none'}") from None
+        names = [p.name for p in list(known.parameters.values())[len(arguments) :]]
+        raise ValueError(f"{family} {name!r}: {error}; its options are: {', '.join(names) or 'none'}") from None
     built = make(*arguments, **options)
     if not hasattr(built, "spec"):
         bound.apply_defaults()
@@ -193,3 +192,12 @@ def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
         whole = {key: value for key, value in defaults if isinstance(value, PLAIN)} | options
         object.__setattr__(built, "spec", Spec(family, name, whole))
     return built
+
+
+def _refuse_absurd(what: str, options: Mapping[str, Any], known: inspect.Signature) -> None:
+    """Numbers that are not finite, and sizes (options that are whole numbers) that no machine can build."""
+    for key, value in options.items():
+        size = key in known.parameters and type(known.parameters[key].default) is int
+        most = LARGEST_OPTION if size else sys.float_info.max
+        if isinstance(value, int | float) and not abs(value) <= most:
+            raise ValueError(f"{what}: {key} must be finite and at most {most:,.6g}, got {value}")

@@ -154,7 +154,9 @@ class TrainingState:
             self.validate()
         self.module.load_state_dict(self.best)
         if self.progress.best_loss == math.inf:
-            raise FloatingPointError(f"{self.label}: the validation loss was never finite; check the input for outliers")
+            raise FloatingPointError(
+                f"{self.label}: the validation loss was never finite; are there outliers in the input?"
+            )
         best = next(row for row in rows if row["step"] == self.progress.best_step)
         return History(tuple(rows), best, self.reason or "budget used", overfitting(rows, best))
 

@@ -50,7 +50,8 @@ def drawn(comparison) -> str:
     values = {
         "title": "", "comparison": comparison, "entries": verdict.entries(comparison), "made": verdict.made(comparison),
         "judged": verdict.judged(comparison), "learned": verdict.learned(comparison), "captions": page.captions,
-        "called": page.tables.CALLED, "words": marks.WORDS, "distances": None, "further": [], "plates": [],
+        "called": page.tables.CALLED, "trained": False,
+        "words": marks.WORDS, "distances": None, "further": [], "plates": [],
         "sections": [], "contents": [], "size": page.size, "notes": [], "player": {"ensembles": []}, "provenance": [],
         "images": {},
     }  # fmt: skip

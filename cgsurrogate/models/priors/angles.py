@@ -111,7 +111,7 @@ class AnglePrior(MarginalPrior):
         target = np.histogram(u, bins=np.linspace(-1.0025, 1.0025, 402), weights=share)[0]
         features = np.polynomial.chebyshev.chebvander(grid, self.order)[:, 1:]
         powers = np.arange(1, self.order + 1)
-        penalty = 1e-6 * powers**2.0 + SHRINKAGE / len(samples) * (powers - 2).clip(0) ** 4.0
+        penalty = 1e-6 * powers**2.0 + SHRINKAGE / _independent(samples, share) * (powers - 2).clip(0) ** 4.0
         a = _boltzmann_inversion.exponential_family(features, target, np.ones_like(grid), penalty)
         series = np.polynomial.chebyshev.cheb2poly(np.concatenate([[0.0], a]))
         self.series[kind] = torch.as_tensor(np.resize(series, self.order + 1) * kT)
@@ -129,6 +129,12 @@ class AnglePrior(MarginalPrior):
             low, high = (float(x) for x in ends)
             rows.append({"term": f"angles {name}", "from (degree)": low, "to (degree)": high, "misfit": float(m)})
         return rows
+
+
+def _independent(samples: np.ndarray, share: np.ndarray) -> float:
+    """How many samples of equal weight they are worth (Kish 1965); copies of one count as one of their joint weight."""
+    _, place = np.unique(samples, return_inverse=True)
+    return float(1 / np.square(np.bincount(place, share / share.sum())).sum())
 
 
 def _range(samples: np.ndarray, share: np.ndarray, tail: float = 1e-4) -> tuple[float, float]:
