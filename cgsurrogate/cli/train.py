@@ -64,7 +64,8 @@ def energy(frames: Path, out: Path, force: bool, quiet: bool, **options: Any) ->
     from cgsurrogate.core.frames import Frames
 
     settings, data = EnergySettings(**options), Frames.load(frames)
-    _options.fresh(out, "model.json", force)
+    if _done(out, settings, [data], force):
+        return
     _options.one_thread()
     with progress(quiet) as update:
         model = workflows.make_energy(
@@ -101,7 +102,8 @@ def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opt
 
     settings = StepperSettings(**options)
     data = [one for path in frames for one in FrameSet.load(path).values()]
-    _options.fresh(out, "model.json", force)
+    if _done(out, settings, data, force):
+        return
     _options.one_thread()
     with progress(quiet) as update:
         model = workflows.make_stepper(
@@ -115,6 +117,17 @@ def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opt
     module: Any = model.module
     low, high = module.lags
     click.echo(f"time-stepper: lag {module.lag:g} ps ({low:g} to {high:g}): {out}")
+
+
+def _done(out: Path, settings: TrainingSettings, data: list[Any], force: bool) -> bool:
+    """Whether the folder holds what this command makes, which is then said; refuse another model there."""
+    from cgsurrogate.workflows import training_folder
+
+    if not force and training_folder.finished(out, settings, data):
+        click.echo(f"already done: {out}")
+        return True
+    _options.fresh(out, "model.json", force)
+    return False
 
 
 def _tell(model: Any) -> None:

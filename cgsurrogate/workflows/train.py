@@ -60,8 +60,8 @@ def _make_energy(frames: Frames, out: Path, settings: EnergySettings, report: Re
     report(1.0, "what the training frames cover")
     extrapolation = fit_extrapolation(training_part(frames, settings), frames, settings.seed)
     model = Model(energy, frames.beads, frames.temperature, info, extrapolation)
+    _forget(out, "round-*/samples.npy")  # first: a folder with a model is not looked at again
     model.save(out)
-    _forget(out, "round-*/samples.npy")
     return model
 
 

@@ -28,14 +28,11 @@ def claimed(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> I
         ValueError: a stopped training of other settings, or on other frames, is in it; nothing is touched.
         Busy: another process trains in it.
     """
-    record: dict[str, Any] = {
-        "kind": type(settings).__name__.removesuffix("Settings").lower(),
-        "settings": {name: value for name, value in dataclasses.asdict(settings).items() if name not in BUDGET},
-        "frames": {str(k): _about(frames) for k, frames in enumerate(every)},
-    }
+    record = _record(settings, every)
     with filesystem.writing(out, MODEL, RECORD):
         stopped = (out / RECORD).exists() and not (out / MODEL).exists()  # a finished one is replaced, not continued
-        if stopped and (changes := differences(filesystem.read_json(out / RECORD), record)):
+        before = _without_budget(filesystem.read_json(out / RECORD)) if stopped else {}
+        if stopped and (changes := differences(before, _without_budget(record))):
             raise ValueError(
                 f"{out} holds a stopped training that is another one ({words(changes)}); choose another folder, or "
                 "remove it to train anew"
@@ -47,6 +44,27 @@ def claimed(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> I
         finally:
             if not (out / MODEL).exists() and not any(out.rglob(CHECKPOINT)):  # it was not begun
                 (out / RECORD).unlink(missing_ok=True)
+
+
+def finished(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> bool:
+    """Whether the folder holds the model of a training with these settings and this budget on these frames."""
+    if not ((out / RECORD).exists() and (out / MODEL).exists()):
+        return False
+    return not differences(filesystem.read_json(out / RECORD), _record(settings, every))
+
+
+def _record(settings: TrainingSettings, every: Sequence[Frames]) -> dict[str, Any]:
+    return {
+        "kind": type(settings).__name__.removesuffix("Settings").lower(),
+        "settings": dataclasses.asdict(settings),
+        "frames": {str(k): _about(frames) for k, frames in enumerate(every)},
+    }
+
+
+def _without_budget(record: dict[str, Any]) -> dict[str, Any]:
+    """What must not change; records of earlier versions hold no budget."""
+    settings = {name: value for name, value in record.get("settings", {}).items() if name not in BUDGET}
+    return {**record, "settings": settings}
 
 
 def _about(frames: Frames) -> dict[str, Any]:
