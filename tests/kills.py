@@ -40,7 +40,6 @@ IMPORTED = (
     "deeptime.markov.msm",
     "matplotlib.pyplot",
     "jinja2",
-    "pymbar",
 )
 UNLIKE = ("log.txt", ".lock")  # files that need not be the same; "seconds" and "began" are taken off the others
 FRAMES, CHAIN = "../inputs/frames", "../inputs/force-field"

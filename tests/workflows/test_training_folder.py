@@ -10,7 +10,7 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.models.model import MODEL, WEIGHTS
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.training.state import CHECKPOINT
-from cgsurrogate.workflows.training_folder import RECORD, claimed
+from cgsurrogate.workflows.training_folder import RECORD, claimed, finished
 
 SHORT = EnergySettings(steps=12, every=4, network="residues:width=8", fine_tune=False)
 
@@ -52,6 +52,24 @@ def test_a_second_training_in_the_folder_is_turned_away(peptide_frames, tmp_path
     (tmp_path / "m").mkdir()
     with filesystem.locked(tmp_path / "m"), pytest.raises(filesystem.Busy):
         workflows.make_energy(peptide_frames, tmp_path / "m", SHORT)
+
+
+def test_a_finished_training_is_known_by_settings_budget_and_frames(peptide_frames, tmp_path):
+    assert not finished(tmp_path / "m", SHORT, [peptide_frames])
+    stopped(tmp_path / "m", SHORT, peptide_frames)
+    assert not finished(tmp_path / "m", SHORT, [peptide_frames])
+    (tmp_path / "m" / MODEL).write_text("{}")
+    assert finished(tmp_path / "m", SHORT, [peptide_frames])
+    for other in ({"seed": 1}, {"steps": 13}):
+        assert not finished(tmp_path / "m", dataclasses.replace(SHORT, **other), [peptide_frames])
+    assert not finished(tmp_path / "m", SHORT, [dataclasses.replace(peptide_frames, temperature=310.0)])
+
+
+def test_more_steps_go_on_in_the_folder_of_a_stopped_training(peptide_frames, tmp_path):
+    stopped(tmp_path / "m", SHORT, peptide_frames)
+    with claimed(tmp_path / "m", dataclasses.replace(SHORT, steps=20), [peptide_frames]):
+        pass
+    assert (tmp_path / "m" / CHECKPOINT).exists()
 
 
 def test_what_is_refused_leaves_nothing(peptide_frames, tmp_path):
