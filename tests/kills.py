@@ -254,12 +254,16 @@ def prepare(shell: Shell, folder: Path) -> None:
 
 
 def met(end: End, stop: Stop) -> bool:
-    """Whether a stop met a command at work, which must then have ended as it should; else it was done already."""
-    if not end.code:
+    """Whether a stop met a command at work, which must then have ended as it should.
+
+    Else it was done, or the signal came before or after all work, where nothing is caught; a shell calls that 143, too.
+    """
+    gentle = stop.number != signal.SIGKILL
+    if not end.code or (gentle and end.code == -stop.number and "Traceback" not in end.said):
         return False
     expected = -stop.number if stop.number == signal.SIGKILL else 128 + stop.number
     assert end.code == expected, f"ends with {end.code}, not {expected}: {end.said}"
-    if stop.number != signal.SIGKILL:
+    if gentle:
         lines = [line for line in end.said.splitlines() if re.match("Stopped|Error|Traceback|[A-Za-z.]*Error:", line)]
         assert len(lines) == 1 and lines[0].startswith(f"Stopped: stopped by {stop.number.name}"), end.said
     return True

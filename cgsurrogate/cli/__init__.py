@@ -116,6 +116,7 @@ def main() -> None:
         code = 1
     except Exception as error:
         code = _explain(error)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # from here on it ends the process without a traceback
     sys.exit(code)
 
 
