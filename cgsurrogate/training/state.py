@@ -55,13 +55,18 @@ def overfitting(rows: Sequence[Mapping[str, float]], best: Mapping[str, float]) 
 
 @dataclasses.dataclass
 class Progress:
-    """All that a continued training needs besides weights and what the objective keeps."""
+    """All that a continued training needs besides weights and what the objective keeps.
+
+    ``running`` is the sum of the losses of the ``running_count`` steps since the last validation.
+    """
 
     step: int = 0
     seconds: float = 0.0
     bad: int = 0
     best_step: int = 0
     best_loss: float = math.inf
+    running: float = 0.0
+    running_count: int = 0
     rows: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
@@ -76,7 +81,7 @@ class TrainingState:
         self.average = copy.deepcopy(module).requires_grad_(False).eval()
         self.best = copy.deepcopy(module.state_dict())
         self.progress, self.began, self.reason = Progress(), time.monotonic(), ""
-        self.running, self.running_count, self.saved_at = 0.0, 0, time.monotonic()
+        self.saved_at = time.monotonic()
 
     # -- the clock ------------------------------------------------------------------------------------------------
     @property
@@ -109,7 +114,8 @@ class TrainingState:
     # -- what happens around a step -------------------------------------------------------------------------------
     def after_step(self, loss: float) -> None:
         self.progress.step += 1
-        self.running, self.running_count = self.running + loss, self.running_count + 1
+        self.progress.running += loss
+        self.progress.running_count += 1
         weight = min(self.settings.average, (1 + self.progress.step) / (10 + self.progress.step))
         with torch.no_grad():
             for mean, now in zip(self.average.parameters(), self.module.parameters(), strict=True):
@@ -128,7 +134,7 @@ class TrainingState:
         row: dict[str, float] = {
             "step": self.progress.step,
             "seconds": round(self.seconds, 3),
-            "train": self.running / max(1, self.running_count),
+            "train": self.progress.running / max(1, self.progress.running_count),
         }
         batches = self.objective.held_out()
         if batches:
@@ -143,7 +149,7 @@ class TrainingState:
         if (math.isfinite(value) and value < self.progress.best_loss) or not batches:
             self.progress.best_loss, self.progress.best_step = value, self.progress.step
             self.best = {name: value.detach().clone() for name, value in self.average.state_dict().items()}
-        self.running, self.running_count = 0.0, 0
+        self.progress.running, self.progress.running_count = 0.0, 0
         self.progress.rows.append(row)
         self._write_rows()
         return row

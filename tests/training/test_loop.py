@@ -97,7 +97,7 @@ def test_few_data_and_a_large_network_overfit_and_say_so():
 
 def test_a_stopped_training_continues_bit_for_bit(tmp_path):
     whole, parts = network(), network()
-    train(whole, steps=80, folder=tmp_path / "whole")
+    unbroken = train(whole, steps=80, folder=tmp_path / "whole")
 
     calls = {"n": 0}
 
@@ -112,6 +112,7 @@ def test_a_stopped_training_continues_bit_for_bit(tmp_path):
     parts = network()
     history = train(parts, steps=80, folder=tmp_path / "p")
     assert len(history.rows) == 4
+    assert [row["train"] for row in history.rows] == [row["train"] for row in unbroken.rows]
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.equal(a, b)
     assert (tmp_path / "p" / "metrics.csv").read_text().count("\n") == 5
