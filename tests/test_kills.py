@@ -8,7 +8,7 @@ import signal
 import kills
 import pytest
 
-SLOW = ("pivot", "rollout", "processes", "report")  # as the others, and some seconds each
+SLOW = ("pivot", "tempering", "rollout", "processes", "train-energy", "compare", "report")  # some seconds each
 
 
 @pytest.fixture(scope="module")
