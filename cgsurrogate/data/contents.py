@@ -39,6 +39,7 @@ def words(topology: Any, mapping: Mapping) -> tuple[str, ...]:
         *_apart(mapping),
         *_rings(mapping.beads),
         *_unusual(residues),
+        *_incomplete(residues),
         *_lonely(residues, bonded),
         *_disulfides(topology, mapping),
     )
@@ -143,6 +144,28 @@ def _unusual(residues: list[Any]) -> list[str]:
             "all of them for one type, so a model of them does not carry over to other molecules"
         )
     return lines
+
+
+def _incomplete(residues: list[Any]) -> list[str]:
+    """Residues of a known name whose heavy atoms are not those of that name, as where a file of text is damaged."""
+    rows: dict[str, set[str]] = {}
+    for residue, name in bead_types.TABLE:
+        rows.setdefault(residue, set()).add(name)
+    missing, strange, other = list[str](), list[str](), list[str]()
+    for residue in residues:
+        expected = rows.get(bead_types.canonical(residue.name), set())
+        heavy = {bead_types.canonical_atom(residue.name, a.name): a for a in residue.atoms if _atom_groups.is_heavy(a)}
+        if expected:
+            missing += [f"{residue}-{name}" for name in sorted(expected - heavy.keys())]
+            strange += [str(atom) for name, atom in heavy.items() if name not in expected | {"OXT"}]
+            other += [
+                f"{atom} is {atom.element.symbol}"
+                for name, atom in heavy.items()
+                if name in expected and atom.element.symbol[0] != name[0]
+            ]
+    lines = [(missing, "atoms that are missing"), (strange, "atoms of other names than the residue has")]
+    lines += [(other, "atoms whose element is not that of their name")]
+    return [f"{what}: {_few(found)}; check the topology" for found, what in lines if found]
 
 
 def _lonely(residues: list[Any], bonded: list[list[int]]) -> list[str]:

@@ -11,6 +11,7 @@ from cgsurrogate.data.formats.sources import Source
 TYPICAL = 0.15  # nm, a bond between heavy atoms
 LONGEST = 0.25  # nm, in a structure that is whole
 BROKEN = 0.5  # nm, at any time: beyond every vibration
+STRETCHED = 0.05  # nm, from the mean of all other frames: ten standard deviations of a covalent bond at 300 K
 STRONGEST = 1e6  # kJ/mol/nm on an atom of a simulation that goes on
 
 
@@ -116,15 +117,62 @@ def scale(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str]) -> N
         raise ValueError(f"{name}: bonded atoms are {middle:.3f} nm apart, too near; are the coordinates in nm?")
 
 
-def whole(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str], frames: range) -> None:
-    """No bond of any frame (n, A, 3) nm is broken; ``frames`` are their numbers in the file."""
-    if not len(bonds):
-        return
-    length = lengths(xyz, bonds)
-    if length.max() > BROKEN:
-        frame, bond = np.unravel_index(int(length.argmax()), length.shape)
-        a, b = (labels[i] for i in bonds[bond])
-        raise ValueError(
-            f"{name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame {frames[frame]}; "
-            "make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
-        )
+class BondLengths:
+    """Bonds of one run, whose frames come in pieces: none is broken, and none is once far from its usual length.
+
+    Args:
+        name: of the run, for messages.
+        bonds: (B, 2) pairs of atoms.
+        labels: of the atoms.
+    """
+
+    def __init__(self, name: str, bonds: np.ndarray, labels: Sequence[str]):
+        self.name, self.bonds, self.labels = name, bonds, labels
+        self.count, self.total = 0, np.zeros(len(bonds))
+        self.extremes = [np.full(len(bonds), -np.inf), np.full(len(bonds), -np.inf)]  # the longest, minus the shortest
+        self.frames = np.zeros((2, len(bonds)), int)  # where these are
+
+    def add(self, xyz: np.ndarray, frames: range) -> None:
+        """Frames (n, A, 3) nm, whose numbers in the file are ``frames``.
+
+        Raises:
+            ValueError: a bond is broken in one of them.
+        """
+        if not len(self.bonds) or not len(xyz):
+            return
+        length = lengths(xyz, self.bonds)
+        if not length.max() <= BROKEN:
+            frame, bond = np.unravel_index(int(length.argmax()), length.shape)
+            a, b = (self.labels[i] for i in self.bonds[bond])
+            raise ValueError(
+                f"{self.name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame "
+                f"{frames[int(frame)]}; make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
+            )
+        self.count += len(length)
+        self.total += length.sum(0, dtype=float)
+        for which, values in enumerate((length, -length)):
+            most = values.max(0)
+            for bond in np.flatnonzero(most > self.extremes[which]):
+                self.extremes[which][bond] = most[bond]
+                self.frames[which, bond] = frames[int(values[:, bond].argmax())]
+
+    def check(self) -> None:
+        """Call it after the last frame.
+
+        Raises:
+            ValueError: a bond is in one frame more than ``STRETCHED`` away from its mean over all others.
+        """
+        if self.count < 2 or not len(self.bonds):
+            return
+        signs = np.array([[1.0], [-1.0]])
+        off = (np.array(self.extremes) - signs * self.total / self.count) * self.count / (self.count - 1)
+        which, bond = (int(i) for i in np.unravel_index(int(off.argmax()), off.shape))
+        if off[which, bond] > STRETCHED:
+            a, b = (self.labels[i] for i in self.bonds[bond])
+            length = abs(self.extremes[which][bond])
+            usual = (self.total[bond] - length) / (self.count - 1)
+            raise ValueError(
+                f"{self.name}: bonded atoms {a} and {b} are {length:.3f} nm apart in frame {self.frames[which, bond]}, "
+                f"usually {usual:.3f}; no vibration reaches that: is the file damaged? Copy it again or leave that frame "
+                "out"
+            )
