@@ -216,21 +216,21 @@ def _map_all(
     bonds, labels = _atom_groups.bonds(part), [str(atom) for atom in part.atoms]
     unwrap, done = Unwrap(len(used), bonds), 0
     for run, window in runs:
-        start, lengths = done, validation.BondLengths(run.name, bonds, labels)
+        start, shape = done, validation.Shape(run.name, bonds, labels)
         for xyz, cells in reader.blocks(run, used, window):
             left = window[done - start :]
             validation.finite(run.name, xyz, left, labels, "coordinates")
             xyz = unwrap(xyz, cells)
             if done == start:
                 validation.scale(run.name, xyz[0], bonds, labels)
-            lengths.add(xyz, left)
+            shape.add(xyz, left)
             positions[done : done + len(xyz)] = few.positions(xyz)
             done += len(xyz)
             disk_arrays.release(positions)
             report(done, len(positions))
         if done - start != len(window):
             raise ValueError(f"{run.name} gave {done - start} frames where {len(window)} were expected; is it damaged?")
-        lengths.check()
+        shape.check()
 
 
 def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from cgsurrogate.data.formats.sources import Source
+from cgsurrogate.geometry import bond_graph
 
 TYPICAL = 0.15  # nm, a bond between heavy atoms
 LONGEST = 0.25  # nm, in a structure that is whole
 BROKEN = 0.5  # nm, at any time: beyond every vibration
 STRETCHED = 0.05  # nm, from the mean of all other frames: ten standard deviations of a covalent bond at 300 K
+BENT = 0.08  # nm, likewise of the ends of an angle
 STRONGEST = 1e6  # kJ/mol/nm on an atom of a simulation that goes on
 
 
@@ -117,8 +119,10 @@ def scale(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str]) -> N
         raise ValueError(f"{name}: bonded atoms are {middle:.3f} nm apart, too near; are the coordinates in nm?")
 
 
-class BondLengths:
-    """Bonds of one run, whose frames come in pieces: none is broken, and none is once far from its usual length.
+class Shape:
+    """Bonds and angles of one run, whose frames come in pieces: none is broken, or once far from what it usually is.
+
+    An angle is known by the distance of its ends.
 
     Args:
         name: of the run, for messages.
@@ -127,10 +131,14 @@ class BondLengths:
     """
 
     def __init__(self, name: str, bonds: np.ndarray, labels: Sequence[str]):
-        self.name, self.bonds, self.labels = name, bonds, labels
-        self.count, self.total = 0, np.zeros(len(bonds))
-        self.extremes = [np.full(len(bonds), -np.inf), np.full(len(bonds), -np.inf)]  # the longest, minus the shortest
-        self.frames = np.zeros((2, len(bonds)), int)  # where these are
+        near = bond_graph.adjacency(len(labels), bonds)
+        ends = sorted({(i, k) for around in near for i in around for k in around if i < k} - set(map(tuple, bonds)))
+        self.name, self.labels, self.bonds = name, labels, len(bonds)
+        self.pairs = np.array([*bonds, *ends], int).reshape(-1, 2)
+        self.most = np.where(np.arange(len(self.pairs)) < len(bonds), STRETCHED, BENT)
+        self.count, self.total = 0, np.zeros(len(self.pairs))
+        self.extremes = np.full((2, len(self.pairs)), -np.inf)  # the longest, and minus the shortest
+        self.frames = np.zeros((2, len(self.pairs)), int)  # where these are
 
     def add(self, xyz: np.ndarray, frames: range) -> None:
         """Frames (n, A, 3) nm, whose numbers in the file are ``frames``.
@@ -138,41 +146,43 @@ class BondLengths:
         Raises:
             ValueError: a bond is broken in one of them.
         """
-        if not len(self.bonds) or not len(xyz):
+        if not self.bonds or not len(xyz):
             return
-        length = lengths(xyz, self.bonds)
-        if not length.max() <= BROKEN:
-            frame, bond = np.unravel_index(int(length.argmax()), length.shape)
-            a, b = (self.labels[i] for i in self.bonds[bond])
+        length = lengths(xyz, self.pairs)
+        of_bonds = length[:, : self.bonds]
+        if not of_bonds.max() <= BROKEN:
+            frame, bond = map(int, np.unravel_index(int(of_bonds.argmax()), of_bonds.shape))
+            a, b = (self.labels[i] for i in self.pairs[bond])
             raise ValueError(
                 f"{self.name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame "
-                f"{frames[int(frame)]}; make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
+                f"{frames[frame]}; make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
             )
         self.count += len(length)
         self.total += length.sum(0, dtype=float)
-        for which, values in enumerate((length, -length)):
-            most = values.max(0)
-            for bond in np.flatnonzero(most > self.extremes[which]):
-                self.extremes[which][bond] = most[bond]
-                self.frames[which, bond] = frames[int(values[:, bond].argmax())]
+        for sign, extremes, where in zip((1, -1), self.extremes, self.frames, strict=True):
+            most = length.max(0) if sign > 0 else -length.min(0)
+            for pair in np.flatnonzero(most > extremes):
+                extremes[pair] = most[pair]
+                where[pair] = frames[int((sign * length[:, pair]).argmax())]
 
     def check(self) -> None:
         """Call it after the last frame.
 
         Raises:
-            ValueError: a bond is in one frame more than ``STRETCHED`` away from its mean over all others.
+            ValueError: one is in some frame more than ``STRETCHED``, or ``BENT``, from its mean over all others.
         """
-        if self.count < 2 or not len(self.bonds):
+        if self.count < 2 or not self.bonds:
             return
         signs = np.array([[1.0], [-1.0]])
-        off = (np.array(self.extremes) - signs * self.total / self.count) * self.count / (self.count - 1)
-        which, bond = (int(i) for i in np.unravel_index(int(off.argmax()), off.shape))
-        if off[which, bond] > STRETCHED:
-            a, b = (self.labels[i] for i in self.bonds[bond])
-            length = abs(self.extremes[which][bond])
-            usual = (self.total[bond] - length) / (self.count - 1)
+        off = (self.extremes - signs * self.total / self.count) * self.count / (self.count - 1)
+        which, pair = map(int, np.unravel_index(int((off / self.most).argmax()), off.shape))
+        if off[which, pair] > self.most[pair]:
+            a, b = (self.labels[i] for i in self.pairs[pair])
+            length = abs(self.extremes[which, pair])
+            usual = (self.total[pair] - length) / (self.count - 1)
+            what = "bonded atoms" if pair < self.bonds else "neighbours of one atom,"
             raise ValueError(
-                f"{self.name}: bonded atoms {a} and {b} are {length:.3f} nm apart in frame {self.frames[which, bond]}, "
-                f"usually {usual:.3f}; no vibration reaches that: is the file damaged? Copy it again or leave that frame "
-                "out"
+                f"{self.name}: {what} {a} and {b} are {length:.3f} nm apart in frame {self.frames[which, pair]}, "
+                f"usually {usual:.3f}; no vibration reaches that: is the file damaged? Copy it again or leave that "
+                "frame out"
             )
