@@ -113,7 +113,10 @@ def make(folder: Path, frames: int, beads: int, runs: int, seed: int) -> Path:
         "dt": DT,
         "temperature": TEMPERATURE,
         "lengths": lengths,
-        "arrays": {name: {"file": f"{name}.npy", "sha256": "", "shape": list(shape)} for name in names},
+        "arrays": {
+            name: {"file": f"{name}.npy", "sha256": filesystem.sha256(folder / f"{name}.npy"), "shape": list(shape)}
+            for name in names
+        },
         "beads": dataclasses.asdict(kind),
         "source": {"made_by": "benchmarks/memory.py"},
     }

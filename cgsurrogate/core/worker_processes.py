@@ -28,6 +28,11 @@ PATIENCE = 60.0  # s in which a process that was asked to stop has saved, and le
 _own: dict[str, Any] = {}  # in a process that works: its ends of the connections to the one that watches
 
 
+def cores() -> int:
+    """How many this process may use; a batch system gives a job only its own."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_tasks(tasks: Mapping[str, Task], hear: Callable[..., None], watch: Watch, what: str) -> None:
     """Call each task with a function, and ``hear`` here with the task's name and whatever that function was told.
 

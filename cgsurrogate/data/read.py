@@ -17,9 +17,8 @@ from cgsurrogate.data import atomic_forces, constraints, frame_weights, validati
 from cgsurrogate.data.formats import arrays, unit_names
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.generation.openmm import known_speed
+from cgsurrogate.data.map_runs import map_runs
 from cgsurrogate.data.mapping import Mapping
-from cgsurrogate.data.mappings import _atom_groups
-from cgsurrogate.geometry.periodic import Unwrap
 
 AGGREGATIONS = ("auto", "basic", "optimal")
 
@@ -150,7 +149,7 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
                 reader, given.aggregate, mapping, structure, forces, weights, windows
             )
         positions = disk_arrays.empty((sum(map(len, windows)), len(mapping.beads), 3))
-        _map_all(reader, structure, mapping, list(zip(runs, windows, strict=True)), positions, report)
+        map_runs(structure, mapping, list(zip(runs, windows, strict=True)), positions, report)
         mapped = None
         if forces is not None:
             mapped = disk_arrays.empty(positions.shape)
@@ -199,51 +198,6 @@ def _built(build: Callable[[Any], Mapping], structure: Any, topology: Any) -> Ma
         if not isinstance(topology, str | Path) or str(topology) in str(error):
             raise
         raise ValueError(f"{topology}: {error}") from None
-
-
-def _map_all(
-    reader: Reader,
-    structure: Any,
-    mapping: Mapping,
-    runs: list[tuple[Source, range]],
-    positions: np.ndarray,
-    report: Report,
-) -> None:
-    """Beads of the wanted frames of every run one after the other, into ``positions`` (T, N, 3) nm."""
-    used = _heavy_atoms(structure, mapping)
-    few = mapping.of_atoms(used)
-    part = structure.subset(used)
-    bonds, labels = _atom_groups.bonds(part), [str(atom) for atom in part.atoms]
-    unwrap, done = Unwrap(len(used), bonds), 0
-    for run, window in runs:
-        start, shape = done, validation.Shape(run.name, bonds, labels)
-        for xyz, cells in reader.blocks(run, used, window):
-            left = window[done - start :]
-            validation.finite(run.name, xyz, left, labels, "coordinates")
-            xyz = unwrap(xyz, cells)
-            if done == start:
-                validation.scale(run.name, xyz[0], bonds, labels)
-            shape.add(xyz, left)
-            positions[done : done + len(xyz)] = few.positions(xyz)
-            done += len(xyz)
-            disk_arrays.release(positions)
-            report(done, len(positions))
-        if done - start != len(window):
-            raise ValueError(f"{run.name} gave {done - start} frames where {len(window)} were expected; is it damaged?")
-        shape.check()
-
-
-def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
-    """Indices of the atoms that are read: heavy atoms of mapped chains and whatever else is mapped."""
-    mapped = mapping.used
-    chains = {structure.atom(int(i)).residue.chain.index for i in np.flatnonzero(mapped)}
-    protein = {residue.index for residue in _atom_groups.protein_residues(structure)}
-    heavy = [
-        mapped[atom.index]
-        or (not _atom_groups.is_hydrogen(atom) and atom.residue.index in protein and atom.residue.chain.index in chains)
-        for atom in structure.atoms
-    ]
-    return np.flatnonzero(heavy)
 
 
 def _slice(frames: range) -> slice:

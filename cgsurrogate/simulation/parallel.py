@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -30,7 +29,7 @@ from cgsurrogate.core import filesystem, interrupts
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
-from cgsurrogate.core.worker_processes import run_tasks
+from cgsurrogate.core.worker_processes import cores, run_tasks
 from cgsurrogate.simulation import checkpoint
 from cgsurrogate.simulation.frame_store import Folder, assembled
 from cgsurrogate.simulation.run import Unstable, advance, finished, refuse_lost, simulate
@@ -39,11 +38,6 @@ from cgsurrogate.simulation.specification import Specification, specify
 
 PARTS = "parts"
 AUTO = "auto"
-
-
-def cores() -> int:
-    """How many this process may use; a batch system gives a job only its own."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def part_seed(seed: int, part: int) -> int:

@@ -18,12 +18,11 @@ from cgsurrogate.comparison.variables import build_cvs, build_published
 from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.core.interrupts import watching
-from cgsurrogate.core.worker_processes import Task, run_tasks
+from cgsurrogate.core.worker_processes import Task, cores, run_tasks
 from cgsurrogate.data import molecules
 from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
-from cgsurrogate.simulation.parallel import cores
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.inspection import WEIGHTED, foresight

@@ -427,3 +427,22 @@ def test_an_example_is_written_where_nothing_else_is(tmp_path):
         examples.write_example("alanine-dipeptide", tmp_path / "out")
     with pytest.raises(ValueError, match="alanine-dipeptide"):
         examples.find("other")
+
+
+def test_runs_are_mapped_alike_whatever_number_is_read_at_once(monkeypatch, peptide, atoms, tmp_path):
+    peptide.save(str(tmp_path / "top.pdb"))
+    files = [tmp_path / f"run{k}.xtc" for k in range(5)]
+    for k, file in enumerate(files):
+        mdtraj.Trajectory(atoms[8 * k : 8 * k + 5 + k % 3], peptide.topology).save(str(file))
+    found = []
+    for count in (1, 4):
+        monkeypatch.setattr("cgsurrogate.data.map_runs.cores", lambda count=count: count)
+        told: list[tuple[int, int | None]] = []
+        given = Input(tmp_path / "top.pdb", files, 300.0, dt=1.0)
+        found.append(read(given, registry.builder("mappings", "ca"), lambda *done, told=told: told.append(done)))
+        assert told[-1] == (len(found[-1]),) * 2 and told == sorted(told)
+    assert found[0].lengths == found[1].lengths == (5, 6, 7, 5, 6)
+    assert np.array_equal(found[0].positions, found[1].positions)
+    files[3].write_bytes(files[3].read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"run3.xtc is cut short"):
+        read(given, registry.builder("mappings", "ca"))
