@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cgsurrogate.core import limits
 from cgsurrogate.data.formats.sources import Source
 from cgsurrogate.geometry import bond_graph
 
@@ -14,6 +15,7 @@ LONGEST = 0.25  # nm, in a structure that is whole
 BROKEN = 0.5  # nm, at any time: beyond every vibration
 STRETCHED = 0.05  # nm, from the mean of all other frames: ten standard deviations of a covalent bond at 300 K
 BENT = 0.08  # nm, likewise of the ends of an angle
+SHORTEST = 1e-6  # ps between frames
 STRONGEST = 1e6  # kJ/mol/nm on an atom of a simulation that goes on
 
 
@@ -61,6 +63,8 @@ def spacing(name: str, times: np.ndarray | None, dt: float | None) -> float:
             f"{name}: frames are {middle:g} ps apart but {steps[frame]:g} ps between frames {frame} and {frame + 1}; "
             "split the file there, or give --dt if they are evenly spaced"
         )
+    if not SHORTEST <= middle <= limits.LONGEST:
+        raise ValueError(f"{name} states that its frames are {middle:g} ps apart; is it damaged? Give --dt in ps")
     mean = float((times[-1] - times[0]) / (len(times) - 1))
     for digits in (0, 1, 2, 3, 4, 5, 6):  # times are stored in single precision
         if abs(round(mean, digits) - mean) <= 1e-4 * mean / max(1, len(steps)) ** 0.5:

@@ -22,8 +22,9 @@ from cgsurrogate.data.formats.parser_process import END, Block
 PROGRAM = Path(__file__).with_name("parser_process.py")
 SILENCE = 600  # s without an answer from the parser
 SILENT = subprocess.DEVNULL
+KEPT = 2  # idle parsers: a reader of forces and one of positions may be at work together
 MESSAGES, PAUSE = 8, 0.1  # the rest of an answer is listened to so long, and waited for, s, before its process is ended
-_idle: list[tuple[int, subprocess.Popen[bytes], Connection]] = []  # with the process that started it; at most one
+_idle: list[tuple[int, subprocess.Popen[bytes], Connection]] = []  # with the process that started it
 
 
 class Parser:
@@ -54,7 +55,7 @@ class Parser:
         there.close()
 
     def __exit__(self, *_: object) -> None:
-        if not _idle and self._process.poll() is None and (not self._busy or self._heard_out()):
+        if len(_idle) < KEPT and self._process.poll() is None and (not self._busy or self._heard_out()):
             _idle.append((os.getpid(), self._process, self._pipe))
         else:
             self._end()
