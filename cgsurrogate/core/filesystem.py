@@ -23,6 +23,7 @@ import numpy as np
 from cgsurrogate.core import messages
 
 CHECKED = b"cgsurrogate sha256 "  # before the digest of what follows
+CHECKSUM = "checksum"  # key of a JSON object: the sha256 of all others
 _verified: set[tuple[Any, ...]] = set()
 
 
@@ -107,7 +108,15 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write JSON; an object begins with the checksum of what it holds, so that a damaged number is noticed."""
+    if isinstance(value, dict):
+        value = {CHECKSUM: _checksum(json.loads(json.dumps(value, allow_nan=False))), **value}
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    """Of what JSON gives back, whatever spaces and line breaks it was written with."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 OWNERS = {  # what tells whose folder it is
@@ -136,11 +145,27 @@ def refuse_foreign(folder: str | os.PathLike[str], *own: str) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """What a JSON file holds, its text without control characters."""
+    """What a JSON file holds, its text without control characters; without a checksum, as an earlier version wrote it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no JSON, or its content is not that of its checksum.
+    """
+    path = existing(path, "a file")
     try:
-        return messages.cleaned(json.loads(existing(path, "a file").read_text()))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"expected JSON in {path}, but {error}; restore the file or make its folder again") from None
+        value = json.loads(path.read_text())
+        stated = value.pop(CHECKSUM, None) if isinstance(value, dict) else None
+        same = stated is None or stated == _checksum(value)
+        value = messages.cleaned(value)
+    except (ValueError, RecursionError) as error:  # among them numbers of too many digits, and text that is none
+        why = first_line(error)
+        raise ValueError(f"expected JSON in {path}, but {why}; restore the file or make its folder again") from None
+    if not same:
+        raise ValueError(
+            f"{path} has changed since it was written (its checksum is another one); restore the file or make its "
+            f"folder again; if the change is yours, take out the line {CHECKSUM!r}"
+        )
+    return value
 
 
 def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
@@ -151,9 +176,9 @@ def read_npy(path: str | os.PathLike[str]) -> np.ndarray:
     """
     try:
         return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (EOFError, ValueError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # numpy raises whatever a damaged header leads it to
         raise ValueError(f"{path} cannot be read as an array ({first_line(error)}); is it damaged?") from None
 
 

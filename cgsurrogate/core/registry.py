@@ -68,7 +68,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
         return text, {}
     items = [item.partition("=") for item in rest.split(",")]
     if not all(equals for _, equals, _ in items):
-        raise ValueError(f"expected name:key=value,key=value, got {text!r}")
+        raise ValueError(f"expected name:key=value,key=value, got {text[:100]!r}")
     return name, {key.strip(): _value(value.strip()) for key, _, value in items}
 
 
@@ -120,7 +120,7 @@ def _module(family: str, name: str) -> ModuleType:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            f"expected one of the {family} {', '.join(known)}, or a path to a .py file, got {name!r}{hint}"
+            f"expected one of the {family} {', '.join(known)}, or a path to a .py file, got {name[:100]!r}{hint}"
         )
     return importlib.import_module(f"{FAMILIES[family]}.{name}")
 

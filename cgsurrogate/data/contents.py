@@ -20,6 +20,7 @@ D_NAMES = {  # of the PDB's chemical components
     *("DLY", "MED", "DPN", "DPR", "DSN", "DTH", "DTR", "DTY", "DVA"),
 }
 MOST = 6  # names in a list
+MOST_BONDS = {"H": 1, "C": 4, "N": 4, "O": 3}
 
 
 def words(topology: Any, mapping: Mapping) -> tuple[str, ...]:
@@ -39,6 +40,8 @@ def words(topology: Any, mapping: Mapping) -> tuple[str, ...]:
         *_apart(mapping),
         *_rings(mapping.beads),
         *_unusual(residues),
+        *_incomplete(residues),
+        *_overbonded(residues, bonded),
         *_lonely(residues, bonded),
         *_disulfides(topology, mapping),
     )
@@ -143,6 +146,36 @@ def _unusual(residues: list[Any]) -> list[str]:
             "all of them for one type, so a model of them does not carry over to other molecules"
         )
     return lines
+
+
+def _incomplete(residues: list[Any]) -> list[str]:
+    """Residues of a known name whose heavy atoms are not those of that name, as where a file of text is damaged."""
+    rows: dict[str, set[str]] = {}
+    for residue, name in bead_types.TABLE:
+        rows.setdefault(residue, set()).add(name)
+    missing, strange, other = list[str](), list[str](), list[str]()
+    for residue in residues:
+        expected = rows.get(bead_types.canonical(residue.name), set())
+        named = {bead_types.canonical_atom(residue.name, a.name): a for a in residue.atoms}
+        heavy = {name: a for name, a in named.items() if not _atom_groups.is_hydrogen(a)}
+        if expected:
+            missing += [f"{residue}-{name}" for name in sorted(expected - heavy.keys())]
+            strange += [str(atom) for name, atom in heavy.items() if name not in expected | {"OXT"}]
+            other += [
+                f"{atom} is {atom.element.symbol if atom.element else 'unknown'}"
+                for name, atom in heavy.items()
+                if name in expected and (atom.element is None or atom.element.symbol[0] != name[0])
+            ]
+    lines = [(missing, "atoms that are missing"), (strange, "atoms of other names than the residue has")]
+    lines += [(other, "atoms whose element is not that of their name")]
+    return [f"{what}: {_few(found)}; check the topology" for found, what in lines if found]
+
+
+def _overbonded(residues: list[Any], bonded: list[list[int]]) -> list[str]:
+    """Atoms with more bonds than they can have."""
+    atoms = [atom for residue in residues for atom in residue.atoms if atom.element is not None]
+    found = [str(a) for a in atoms if len(set(bonded[a.index])) > MOST_BONDS.get(a.element.symbol, 99)]
+    return [f"atoms with more bonds than their element has: {_few(found)}; check the topology"] if found else []
 
 
 def _lonely(residues: list[Any], bonded: list[list[int]]) -> list[str]:

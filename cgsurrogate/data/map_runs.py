@@ -72,6 +72,7 @@ class _OneRun:
     def map(self, run: Source, window: range, positions: np.ndarray) -> None:
         """Into (T, N, 3) nm; ends early where ``stopped``."""
         unwrap, done = Unwrap(len(self.used), self.bonds), 0
+        shape = validation.Shape(run.name, self.bonds, self.labels)
         with Reader() as reader:
             for xyz, cells in reader.blocks(run, self.used, window):
                 left = window[done:]
@@ -79,7 +80,7 @@ class _OneRun:
                 xyz = unwrap(xyz, cells)
                 if not done:
                     validation.scale(run.name, xyz[0], self.bonds, self.labels)
-                validation.whole(run.name, xyz, self.bonds, self.labels, left)
+                shape.add(xyz, left)
                 positions[done : done + len(xyz)] = self.mapping.positions(xyz)
                 done += len(xyz)
                 disk_arrays.release(positions)
@@ -88,6 +89,7 @@ class _OneRun:
                     return
         if done != len(window):
             raise ValueError(f"{run.name} gave {done} frames where {len(window)} were expected; is it damaged?")
+        shape.check()
 
 
 def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from cgsurrogate.core import registry
+from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import Beads
+
+LONGEST_SELECTION, MOST_PARENTHESES = 20_000, 100  # mdtraj takes some milliseconds a parenthesis and a word
+SHOWN = 100  # characters of a wrong one, in messages
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -88,19 +91,35 @@ def builder(text: str, selection: str | None = None) -> Callable[[Any], Mapping]
     return lambda topology: _of_residues(lambda part: build(part, **options), topology, selection)
 
 
+def selected(topology: Any, text: str) -> list[int]:
+    """Indices of the atoms that a selection of mdtraj chooses.
+
+    Raises:
+        ValueError: it is none, or one that its parser would need minutes or too much memory for.
+    """
+    shown = repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+    if len(text) > LONGEST_SELECTION or text.count("(") > MOST_PARENTHESES:
+        raise ValueError(
+            f"expected a selection of at most {LONGEST_SELECTION:,} characters and {MOST_PARENTHESES} parentheses, "
+            f"got {len(text):,} and {text.count('(')}: {shown}"
+        )
+    try:
+        return [int(i) for i in topology.select(text)]
+    except Exception as error:  # the parser of mdtraj raises whatever its libraries raise
+        why = filesystem.first_line(error)
+        raise ValueError(f"expected a selection of mdtraj, got {shown}, which it cannot select ({why})") from None
+
+
 def _of_residues(build: Callable[[Any], Mapping], topology: Any, selection: str) -> Mapping:
     """The mapping of the residues with a selected atom, as one of all atoms.
 
     Raises:
         ValueError: it is no selection, or one of nothing.
     """
-    try:
-        chosen = {topology.atom(int(i)).residue.index for i in topology.select(selection)}
-    except Exception as error:  # the parser of mdtraj raises whatever it meets
-        raise ValueError(f"expected a selection of mdtraj, got {selection!r} ({str(error)[:100]})") from None
+    chosen = {topology.atom(i).residue.index for i in selected(topology, selection)}
     atoms = np.array([atom.index for atom in topology.atoms if atom.residue.index in chosen], int)
     if not len(atoms):
-        raise ValueError(f"the selection {selection!r} holds no atom of the topology; give another")
+        raise ValueError(f"the selection {selection[:SHOWN]!r} holds no atom of the topology; give another")
     return build(topology.subset(atoms)).among(atoms, topology.n_atoms)
 
 

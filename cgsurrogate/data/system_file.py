@@ -84,8 +84,8 @@ def load(path: Path) -> System:
     path = filesystem.existing(path, "a system file")
     try:
         table = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML ({error})") from None
+    except (ValueError, RecursionError) as error:  # among them numbers of too many digits, and text that is none
+        raise ValueError(f"{path} is no TOML ({filesystem.first_line(error)})") from None
     checked(table, FILE, str(path))
     common = {key: value for key, value in table.items() if key in MOLECULE}
     named = table.get("molecules")

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cgsurrogate.core import limits
 from cgsurrogate.data.formats.sources import Source
+from cgsurrogate.geometry import bond_graph
 
 TYPICAL = 0.15  # nm, a bond between heavy atoms
 LONGEST = 0.25  # nm, in a structure that is whole
 BROKEN = 0.5  # nm, at any time: beyond every vibration
+STRETCHED = 0.05  # nm, from the mean of all other frames: ten standard deviations of a covalent bond at 300 K
+BENT = 0.08  # nm, likewise of the ends of an angle
+SHORTEST = 1e-6  # ps between frames
 STRONGEST = 1e6  # kJ/mol/nm on an atom of a simulation that goes on
 
 
@@ -58,6 +63,8 @@ def spacing(name: str, times: np.ndarray | None, dt: float | None) -> float:
             f"{name}: frames are {middle:g} ps apart but {steps[frame]:g} ps between frames {frame} and {frame + 1}; "
             "split the file there, or give --dt if they are evenly spaced"
         )
+    if not SHORTEST <= middle <= limits.LONGEST:
+        raise ValueError(f"{name} states that its frames are {middle:g} ps apart; is it damaged? Give --dt in ps")
     mean = float((times[-1] - times[0]) / (len(times) - 1))
     for digits in (0, 1, 2, 3, 4, 5, 6):  # times are stored in single precision
         if abs(round(mean, digits) - mean) <= 1e-4 * mean / max(1, len(steps)) ** 0.5:
@@ -116,15 +123,70 @@ def scale(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str]) -> N
         raise ValueError(f"{name}: bonded atoms are {middle:.3f} nm apart, too near; are the coordinates in nm?")
 
 
-def whole(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str], frames: range) -> None:
-    """No bond of any frame (n, A, 3) nm is broken; ``frames`` are their numbers in the file."""
-    if not len(bonds):
-        return
-    length = lengths(xyz, bonds)
-    if length.max() > BROKEN:
-        frame, bond = np.unravel_index(int(length.argmax()), length.shape)
-        a, b = (labels[i] for i in bonds[bond])
-        raise ValueError(
-            f"{name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame {frames[frame]}; "
-            "make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
-        )
+class Shape:
+    """Bonds and angles of one run, whose frames come in pieces: none is broken, or once far from what it usually is.
+
+    An angle is known by the distance of its ends.
+
+    Args:
+        name: of the run, for messages.
+        bonds: (B, 2) pairs of atoms.
+        labels: of the atoms.
+    """
+
+    def __init__(self, name: str, bonds: np.ndarray, labels: Sequence[str]):
+        near = bond_graph.adjacency(len(labels), bonds)
+        ends = sorted({(i, k) for around in near for i in around for k in around if i < k} - set(map(tuple, bonds)))
+        self.name, self.labels, self.bonds = name, labels, len(bonds)
+        self.pairs = np.array([*bonds, *ends], int).reshape(-1, 2)
+        self.most = np.where(np.arange(len(self.pairs)) < len(bonds), STRETCHED, BENT)
+        self.count, self.total = 0, np.zeros(len(self.pairs))
+        self.extremes = np.full((2, len(self.pairs)), -np.inf)  # the longest, and minus the shortest
+        self.frames = np.zeros((2, len(self.pairs)), int)  # where these are
+
+    def add(self, xyz: np.ndarray, frames: range) -> None:
+        """Frames (n, A, 3) nm, whose numbers in the file are ``frames``.
+
+        Raises:
+            ValueError: a bond is broken in one of them.
+        """
+        if not self.bonds or not len(xyz):
+            return
+        length = lengths(xyz, self.pairs)
+        of_bonds = length[:, : self.bonds]
+        if not of_bonds.max() <= BROKEN:
+            frame, bond = map(int, np.unravel_index(int(of_bonds.argmax()), of_bonds.shape))
+            a, b = (self.labels[i] for i in self.pairs[bond])
+            raise ValueError(
+                f"{self.name}: bonded atoms {a} and {b} are {length[frame, bond]:.2f} nm apart in frame "
+                f"{frames[frame]}; make molecules whole (gmx trjconv -pbc mol) or leave that frame out"
+            )
+        self.count += len(length)
+        self.total += length.sum(0, dtype=float)
+        for sign, extremes, where in zip((1, -1), self.extremes, self.frames, strict=True):
+            most = length.max(0) if sign > 0 else -length.min(0)
+            for pair in np.flatnonzero(most > extremes):
+                extremes[pair] = most[pair]
+                where[pair] = frames[int((sign * length[:, pair]).argmax())]
+
+    def check(self) -> None:
+        """Call it after the last frame.
+
+        Raises:
+            ValueError: one is in some frame more than ``STRETCHED``, or ``BENT``, from its mean over all others.
+        """
+        if self.count < 2 or not self.bonds:
+            return
+        signs = np.array([[1.0], [-1.0]])
+        off = (self.extremes - signs * self.total / self.count) * self.count / (self.count - 1)
+        which, pair = map(int, np.unravel_index(int((off / self.most).argmax()), off.shape))
+        if off[which, pair] > self.most[pair]:
+            a, b = (self.labels[i] for i in self.pairs[pair])
+            length = abs(self.extremes[which, pair])
+            usual = (self.total[pair] - length) / (self.count - 1)
+            what = "bonded atoms" if pair < self.bonds else "neighbours of one atom,"
+            raise ValueError(
+                f"{self.name}: {what} {a} and {b} are {length:.3f} nm apart in frame {self.frames[which, pair]}, "
+                f"usually {usual:.3f}; no vibration reaches that: is the file damaged? Copy it again or leave that "
+                "frame out"
+            )

@@ -73,7 +73,8 @@ def write(path: Path, state: State, rng: Generator, progress: Progress) -> None:
 
     tensors = {name: t.detach().cpu().contiguous() for name, t in state._asdict().items() if t is not None}
     tensors["rng"] = rng.get_state()
-    metadata = {"progress": json.dumps(dataclasses.asdict(progress)), "sha256": _digest(tensors)}
+    told = json.dumps(dataclasses.asdict(progress))
+    metadata = {"progress": told, "sha256": _digest(tensors, told)}
     with filesystem.replacing(path) as handle:
         handle.write(save(tensors, metadata))
 
@@ -86,14 +87,22 @@ def read(path: Path) -> tuple[dict[str, Tensor], Progress]:
         with safe_open(path, "pt") as handle:
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
             metadata = handle.metadata() or {}
-        if metadata["sha256"] != _digest(tensors):
+        told = metadata["progress"]
+        if metadata["sha256"] not in (_digest(tensors, told), _digest_of_numbers(tensors)):
             raise ValueError("its contents have changed")
-        return tensors, Progress(**json.loads(metadata["progress"]))
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        return tensors, Progress(**json.loads(told))
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
         raise ValueError(f"{path} is not a checkpoint ({error}); remove {path.parent} and simulate again") from None
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
+def _digest(tensors: dict[str, Tensor], progress: str) -> str:
+    """Of names, types, shapes and numbers, and of the progress."""
+    shapes = sorted((name, str(tensor.dtype), tuple(tensor.shape)) for name, tensor in tensors.items())
+    return hashlib.sha256(f"{_digest_of_numbers(tensors)} {shapes} {progress}".encode()).hexdigest()
+
+
+def _digest_of_numbers(tensors: dict[str, Tensor]) -> str:
+    """All that checkpoints of earlier versions checked."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())

@@ -227,7 +227,8 @@ def test_a_changed_block_is_noticed(tmp_path):
 )
 def test_a_wrong_manifest_is_one_line(tmp_path, old, new, message):
     manifest = frames().save(tmp_path) / MANIFEST
-    manifest.write_text(manifest.read_text().replace(old, new, 1))
+    lines = [line for line in manifest.read_text().splitlines(keepends=True) if "checksum" not in line]
+    manifest.write_text("".join(lines).replace(old, new, 1))
     with pytest.raises(ValueError, match=message) as error:
         Frames.load(tmp_path)
     assert "\n" not in str(error.value)

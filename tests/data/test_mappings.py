@@ -73,7 +73,7 @@ def test_custom_beads_stand_at_the_centre_of_mass(peptide, atoms, tmp_path):
     [
         ("CA = name CA\nnonsense\n", "line 2: expected name = selection"),
         ("# only a comment\n", "holds no bead"),
-        ("A = name CA and (\n", "line 1: mdtraj cannot select"),
+        ("A = name CA and (\n", "line 1: expected a selection of mdtraj"),
         ("A = name XYZ\n", "line 1: 'name XYZ' selects no atom"),
         ("A = name CA\n\nB = name CA CB\n", "line 3: atom ALA2-CA is already in the bead of line 1"),
         ("A = resid 1 and name CA\nH = resid 1 and name HA\n", "may be rigid; put them in one bead"),

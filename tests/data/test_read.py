@@ -444,5 +444,5 @@ def test_runs_are_mapped_alike_whatever_number_is_read_at_once(monkeypatch, pept
     assert found[0].lengths == found[1].lengths == (5, 6, 7, 5, 6)
     assert np.array_equal(found[0].positions, found[1].positions)
     files[3].write_bytes(files[3].read_bytes()[:-40])
-    with pytest.raises(ValueError, match="run3.xtc is cut short"):
+    with pytest.raises(ValueError, match=r"run3.xtc is cut short"):
         read(given, registry.builder("mappings", "ca"))

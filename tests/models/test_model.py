@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models.model import MODEL, WEIGHTS, Model, compose
 
@@ -59,13 +60,13 @@ def test_a_python_file_that_a_stored_model_names_is_not_run(name, energy_model, 
     folder = energy_model.save(tmp_path / "m")
     for place in (tmp_path, folder):
         (place / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef build(beads): return 1 / 0\n")
-    content = json.loads((folder / MODEL).read_text())
+    content = filesystem.read_json(folder / MODEL)
     content["recipes"][0]["name"] = name.format(tmp_path)
-    (folder / MODEL).write_text(json.dumps(content))
+    filesystem.write_json(folder / MODEL, content)
     with pytest.raises(ValueError, match=r"names the Python file .*evil.py, which is not run .*--trust"):
         Model.load(folder)
     content["recipes"][0]["family"] = "mappings"
-    (folder / MODEL).write_text(json.dumps(content))
+    filesystem.write_json(folder / MODEL, content)
     with pytest.raises(ValueError, match="names 'mappings'; expected one of"):
         Model.load(folder)
     assert not (tmp_path / "ran").exists()

@@ -1,6 +1,5 @@
 """``simulate --correct`` as a user meets it: every kind, the frames it leaves, and one clear line for what is wrong."""
 
-import json
 import shutil
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from energy_contract import frames as make_frames
 
 from cgsurrogate import workflows
-from cgsurrogate.core import registry
+from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models.model import Model
@@ -74,9 +73,9 @@ def test_reweight_and_again(folder, how):
     assert simulate(folder, *words, out=out).output == result.output
     assert (folder / out / "weights.npy").stat().st_mtime_ns == before
     # a run that ended before its weights were there gets them
-    manifest = json.loads((folder / out / "frames.json").read_text())
+    manifest = filesystem.read_json(folder / out / "frames.json")
     del manifest["arrays"]["weights"]
-    (folder / out / "frames.json").write_text(json.dumps(manifest))
+    filesystem.write_json(folder / out / "frames.json", manifest)
     assert simulate(folder, *words, out=out).exit_code == 0
     assert np.array_equal(Frames.load(folder / out).weights, frames.weights)
 

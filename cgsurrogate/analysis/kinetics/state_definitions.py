@@ -48,7 +48,7 @@ def parse(text: str) -> StateDefinition:
     """
     name, equals, rest = text.partition("=")
     if not equals or not name.strip() or re.search(r"[<>&]", name):
-        raise ValueError(f"{FORM}, got {text!r}")
+        raise ValueError(f"{FORM}, got {text[:100]!r}")
     return StateDefinition(name.strip(), tuple(_condition(part, text) for part in rest.split("&")))
 
 
@@ -59,7 +59,7 @@ def _condition(part: str, text: str) -> Condition:
     except ValueError:
         bound = math.nan
     if match is None or not math.isfinite(bound):
-        raise ValueError(f"{FORM}, got {part.strip()!r} in {text!r}")
+        raise ValueError(f"{FORM}, got {part.strip()[:60]!r} in {text[:100]!r}")
     return Condition(match[1], match[2] == ">", bound)
 
 

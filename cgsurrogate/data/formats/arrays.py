@@ -41,14 +41,14 @@ def load(spec: str | Path | np.ndarray) -> np.ndarray:
                 chosen = _choose(path, name, held.files)
                 _fits(path, chosen)
                 array = held[chosen]
-    except (OSError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-        raise ValueError(f"{path} cannot be read as an array ({error})") from None
     except ValueError as error:
         if str(path) in str(error):
             raise
         raise ValueError(
             f"{path} is damaged, or holds Python objects, which are not read; save plain numbers"
         ) from None
+    except Exception as error:  # numpy, zip and zlib raise whatever a damaged header leads them to
+        raise ValueError(f"{path} cannot be read as an array ({filesystem.first_line(error)})") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise ValueError(f"expected an array of numbers in {spec}")
     return array

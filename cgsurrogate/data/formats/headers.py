@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import mmap
 import os
 import struct
@@ -106,7 +107,14 @@ def _numbers(handle: Any, layout: str) -> tuple[Any, ...]:
 
 
 def _xtc(path: Path, recover: bool) -> Header:
-    return _scan(path, "an XTC", (1995, 2023), _xtc_frame, recover)
+    found = list[float]()
+    held = _scan(path, "an XTC", (1995, 2023), functools.partial(_xtc_frame, found), recover)
+    precisions = set(found[: held.frames])
+    odd = [one for one in precisions if not 1 <= one < 1e9 or 10 ** round(math.log10(one)) != one]
+    if odd and len(precisions) > 1:  # files of several precisions, joined, have powers of ten
+        frame = found.index(odd[0]) if len(odd) == 1 else 0
+        raise Refused(f"{path} has a precision of {found[frame]:g} in frame {frame}, others differ; is it damaged?")
+    return held
 
 
 def _trr(path: Path, recover: bool) -> Header:
@@ -160,11 +168,17 @@ def _scan(
     return Header(len(times), atoms, np.array(times, float), left_out=left_out)
 
 
-def _xtc_frame(handle: Any, magic: int) -> tuple[int, float, int]:
+def _xtc_frame(found: list[float], handle: Any, magic: int) -> tuple[int, float, int]:
+    """Notes the precision: by how much the coordinates were multiplied to be whole numbers."""
     count, _, time = _numbers(handle, ">iif")
     if count <= 9:
         return count, time, handle.tell() + 40 + 12 * count
-    handle.seek(72, os.SEEK_CUR)
+    handle.seek(36, os.SEEK_CUR)
+    again, precision = _numbers(handle, ">if")
+    if again != count:
+        raise struct.error
+    found.append(precision)
+    handle.seek(28, os.SEEK_CUR)
     (packed,) = _numbers(handle, ">q" if magic == 2023 else ">i")
     if packed <= 0:
         raise struct.error

@@ -29,6 +29,8 @@ ENDINGS = {"xtc": ".xtc", "trr": ".trr", "dcd": ".dcd"}  # by which mdtraj knows
 CHUNK_BYTES = 1 << 20  # small, so that one piece is mapped while the next one is parsed
 MEMORY = 16 << 30  # bytes of address space; a damaged header may ask for more than there is
 
+END = b'{"end": true}'  # of an answer
+
 # (n, A, 3) nm or, of forces and some formats, in the unit of the file; cell vectors as rows (n, 3, 3) in the same unit
 Block = tuple[np.ndarray, np.ndarray | None]
 
@@ -219,7 +221,7 @@ def main() -> None:
                     _send_blocks(pipe, request)
                 else:
                     _send_found(pipe, answers[request["do"]](request))
-            pipe.send_bytes(b'{"end": true}')
+            pipe.send_bytes(END)
         except Refused as error:
             pipe.send_bytes(json.dumps({"line": str(error)}).encode())
         except MemoryError:

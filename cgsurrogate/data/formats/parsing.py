@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -16,12 +17,14 @@ from typing import Any, Self
 import numpy as np
 
 import cgsurrogate
-from cgsurrogate.data.formats.parser_process import Block
+from cgsurrogate.data.formats.parser_process import END, Block
 
 PROGRAM = Path(__file__).with_name("parser_process.py")
 SILENCE = 600  # s without an answer from the parser
 SILENT = subprocess.DEVNULL
-_idle: list[tuple[int, subprocess.Popen[bytes], Connection]] = []  # with the process that started it; at most one
+KEPT = 2  # idle parsers: a reader of forces and one of positions may be at work together
+MESSAGES, PAUSE = 8, 0.1  # the rest of an answer is listened to so long, and waited for, s, before its process is ended
+_idle: list[tuple[int, subprocess.Popen[bytes], Connection]] = []  # with the process that started it
 
 
 class Parser:
@@ -52,10 +55,20 @@ class Parser:
         there.close()
 
     def __exit__(self, *_: object) -> None:
-        if not self._busy and not _idle and self._process.poll() is None:
+        if len(_idle) < KEPT and self._process.poll() is None and (not self._busy or self._heard_out()):
             _idle.append((os.getpid(), self._process, self._pipe))
         else:
             self._end()
+
+    def _heard_out(self) -> bool:
+        """Whether the rest of an answer that nobody wants any more is short, and has been received."""
+        with contextlib.suppress(EOFError, OSError):
+            for _ in range(MESSAGES):
+                if not self._pipe.poll(PAUSE):
+                    return False
+                if self._pipe.recv_bytes() == END:
+                    return True
+        return False
 
     def _end(self) -> None:
         self._process.kill()

@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 
 from cgsurrogate.core import filesystem
-from cgsurrogate.data.mapping import Mapping
+from cgsurrogate.data.mapping import Mapping, selected
 from cgsurrogate.data.mappings import _atom_groups
 
 _LINE = re.compile(r"(?:(?P<each>each)\s+)?(?P<name>[\w'*+-]+)\s*=(?!=)\s*(?P<selection>\S.*)")
@@ -61,12 +61,8 @@ def build(topology: _atom_groups.Topology, file: str | Path = "") -> Mapping:
 def _groups(topology: _atom_groups.Topology, text: str, inside: set[int]) -> list[_atom_groups.Group]:
     match = _LINE.fullmatch(text)
     if not match:
-        raise ValueError(f"expected name = selection, got {text!r}")
-    try:
-        chosen = [int(i) for i in topology.select(match["selection"])]
-    except Exception as error:  # the parser of mdtraj raises whatever its libraries raise
-        raise ValueError(f"mdtraj cannot select {match['selection']!r} ({filesystem.first_line(error)})") from None
-    chosen = [i for i in chosen if i in inside]
+        raise ValueError(f"expected name = selection, got {text[:100]!r}")
+    chosen = [i for i in selected(topology, match["selection"]) if i in inside]
     if not chosen:
         raise ValueError(f"{match['selection']!r} selects no atom of the protein; check names against the topology")
     if not match["each"]:
