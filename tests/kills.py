@@ -209,7 +209,7 @@ def started_by(process: int) -> list[int]:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """The sha256 of every file in a folder, without wall times and dates; no lock and no log."""
+    """The sha256 of every file in a folder, without wall times, dates and the checksums of them; no lock and no log."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in UNLIKE)
     return {str(path.relative_to(folder)): hashlib.sha256(_bare(path)).hexdigest() for path in paths}
 
@@ -221,7 +221,7 @@ def _bare(path: Path) -> bytes:
         column = rows[0].index("seconds")
         return "\n".join(",".join(row[:column] + row[column + 1 :]) for row in rows).encode()
     if path.suffix == ".json":
-        return re.sub(rb'"(wall_seconds|began)": ("[^"]*"|[0-9.e+-]+)', b"", data)
+        return re.sub(rb'"(wall_seconds|began|checksum)": ("[^"]*"|[0-9.e+-]+)', b"", data)
     if path.suffix == ".pt":
         import torch
 

@@ -103,15 +103,14 @@ def main() -> None:
         code = end.exit_code
     except Terminated:
         code = _fail(f"stopped by SIGTERM; {AGAIN}", 143, "Stopped")
-    except click.exceptions.Abort as end:  # click takes the end of any file for the end of its own input
-        empty = isinstance(end.__context__, EOFError)
-        stopped = (f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
-        code = _fail("a file is empty or cut short", BAD_DATA) if empty else _fail(*stopped)
+    except (click.exceptions.Abort, KeyboardInterrupt) as end:
+        if isinstance(end.__context__, EOFError):  # click takes the end of any file for the end of its own input
+            code = _fail("a file is empty or cut short", BAD_DATA)
+        else:
+            code = _fail(f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except KeyboardInterrupt:
-        code = _fail(f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
     except BrokenPipeError:
         code = 1
     except Exception as error:
@@ -126,7 +125,7 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, Stopped):
         return _fail(str(error), RESUMABLE if error.signal is None else 128 + error.signal, "Stopped")
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = str(error).strip() or type(error).__name__
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | ValueError):
         return _fail(text, BAD_DATA)
     _log_traceback()

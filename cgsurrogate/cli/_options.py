@@ -190,7 +190,7 @@ def read_molecule(molecule: Molecule, report: Callable[..., None]) -> Frames:
         return made
 
     frames = molecules.read(molecule, build, report)
-    said.extend([*contents.mirror_words(frames), *frames.provenance.notes.get("left_out", ())])
+    said.extend([*contents.mirror_words(frames), *frames.provenance.left_out])
     for line in said:
         click.echo(line, err=True)
     return frames.with_provenance(mapping=molecule.mapping, contents=tuple(said))

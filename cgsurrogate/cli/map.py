@@ -49,6 +49,7 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
         return
     with filesystem.writing(out, manifest), _whole(out), progress(quiet) as update, disk_arrays.kept_in(out):
         (out / manifest).unlink(missing_ok=True)
+        filesystem.write_json(out / RECORD, record)
         for one in every:
             label = f"reading {one.name}" if one is not None and several else "reading"
 
@@ -57,7 +58,6 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
 
             read = _options.read_molecule(one, told) if one else _options.read_input(report=told, **options)
             folder = out / one.name if one is not None and several else out
-            filesystem.write_json(out / RECORD, record)
             read.save(folder)
             update(label, 1.0)
             _say(read, folder)

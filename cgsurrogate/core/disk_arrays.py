@@ -19,7 +19,6 @@ import numpy as np
 IN_MEMORY = 16 << 20  # bytes; smaller arrays are kept in memory
 PIECE = 16 << 20  # bytes that are read at once
 
-
 _folder: contextvars.ContextVar[Path | None] = contextvars.ContextVar("folder", default=None)
 
 
@@ -51,6 +50,12 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
 def _place() -> Path | None:
     folder = _folder.get()
     return None if folder is None else next((at for at in (folder, *folder.absolute().parents) if at.is_dir()), None)
+
+
+def joined(arrays: Sequence[Any]) -> np.ndarray:
+    """Arrays of one kind one after the other, as ``empty`` keeps them."""
+    made = empty((sum(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
+    return np.concatenate(arrays, out=made)
 
 
 def running_sums(values: np.ndarray) -> np.ndarray:

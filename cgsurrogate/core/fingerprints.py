@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cgsurrogate.core import disk_arrays
 from cgsurrogate.core.frames import Frames
 
 PIECE = 20_000  # frames at a time
@@ -44,9 +45,8 @@ def digest(frames: Frames) -> str:
     made = hashlib.sha256(repr((frames.beads, tuple(frames.lengths), frames.dt, frames.temperature)).encode())
     for array in (frames.positions, frames.forces, frames.weights):
         made.update(str(None if array is None else array.shape).encode())
-        if array is not None:
-            for at in range(0, len(array), PIECE):
-                made.update(np.ascontiguousarray(array[at : at + PIECE]).data)
+        for piece in () if array is None else disk_arrays.pieces(array):
+            made.update(np.ascontiguousarray(piece).data)
     frames.release()
     return made.hexdigest()
 

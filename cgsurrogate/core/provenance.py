@@ -77,6 +77,7 @@ class Provenance:
         training_notes: what the training of that model warned of.
         trained_on: fingerprints of some of the frames that it was trained on (``fingerprints.sketch``).
         contents: what of the topology is mapped and what is left out, in words.
+        left_out: what of trajectory files that were cut short is not there, a line each.
         notes: anything else.
     """
 
@@ -108,6 +109,7 @@ class Provenance:
     training_notes: tuple[str, ...] = ()
     trained_on: tuple[int, ...] = ()
     contents: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -147,6 +149,7 @@ class Provenance:
             "training_notes",
             "trained_on",
             "contents",
+            "left_out",
         )
         for name in listed:
             if name in named:

@@ -168,7 +168,6 @@ def _beads_as_they_are(
     """Trajectories whose atoms are the beads. A time that goes back begins a new run."""
     files = [source for spec in paths for source in sources(spec, structure, recover=recover)]
     runs = [run for file in files for run in _runs(file)]
-    left_out = [file.left_out for file in files if file.left_out]
     step = validation.runs(runs, len(beads), dt)
     parts: list[np.ndarray] = []
     bonds = np.array(beads.bonds, int).reshape(-1, 2)
@@ -191,7 +190,7 @@ def _beads_as_they_are(
         temperature=float(temperature),
         provenance=Provenance(
             trajectories=tuple(Path(file.name).name for file in files),
-            notes={"left_out": left_out} if left_out else {},
+            left_out=tuple(file.left_out for file in files if file.left_out),
         ),
     )
 

@@ -40,8 +40,9 @@ class Mapping:
             )
         if not np.allclose(self.weights.sum(1), 1, atol=1e-9):
             raise ValueError("every row of the position weights must sum to one")
-        beside = self.force_weights @ self.weights.T - sparse.eye_array(len(self.beads))
-        if not abs(beside).max() < 1e-8:
+        product = sparse.coo_array(self.force_weights @ self.weights.T)
+        own = product.row == product.col
+        if not (np.allclose(product.diagonal(), 1, atol=1e-9) and (np.abs(product.data[~own]) <= 1e-9).all()):
             raise ValueError("force_weights @ weights.T is not the identity: the mapped forces would be biased")
 
     def __repr__(self) -> str:

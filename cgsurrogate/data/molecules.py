@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import mbar, units
+from cgsurrogate.core import disk_arrays, mbar, units
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import kish
 from cgsurrogate.data import atomic_forces, force_aggregation
@@ -131,22 +131,22 @@ def _joined(groups: list[_Group], temperature: float) -> Frames:
     weights = None
     if any(part.weights is not None for part in parts):
         weights = np.concatenate([part.probabilities * kish(part.probabilities) for part in parts])
-    left_out = [line for one in about for line in one.notes.get("left_out", ())]
     speeds = {one.ns_per_day for one in about}
+    forces = [part.forces for part in parts if part.forces is not None]
     return Frames(
         beads=parts[0].beads,
-        positions=np.concatenate([part.positions for part in parts]),
+        positions=disk_arrays.joined([part.positions for part in parts]),
         lengths=tuple(n for part in parts for n in part.lengths),
         dt=parts[0].dt,
         temperature=temperature,
-        forces=None if parts[0].forces is None else np.concatenate([p.forces for p in parts if p.forces is not None]),
+        forces=disk_arrays.joined(forces) if forces else None,
         weights=weights,
         provenance=dataclasses.replace(
             about[0],
             topology=", ".join(dict.fromkeys(one.topology for one in about)),
             trajectories=tuple(name for one in about for name in one.trajectories),
             ns_per_day=about[0].ns_per_day if len(speeds) == 1 else None,
-            notes={**about[0].notes, **({"left_out": left_out} if left_out else {})},
+            left_out=tuple(line for one in about for line in one.left_out),
         ),
     )
 

@@ -124,7 +124,6 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
     ordered = _in_order(given.trajectories, arrays_) if files else given.trajectories
     runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit, recover=given.recover)]
     _agree(runs, given.length_unit)
-    left_out = [run.left_out for run in runs if run.left_out]
     step = validation.runs(runs, structure.n_atoms, given.dt)
     windows = [_window(run, step, given) for run in runs]
     noise, about = dict[str, Any](), dict[str, Any]()
@@ -168,7 +167,8 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
             ns_per_day=known_speed(files),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
-            notes=({"atomic_forces": about} if about else {}) | ({"left_out": left_out} if left_out else {}),
+            left_out=tuple(run.left_out for run in runs if run.left_out),
+            notes={"atomic_forces": about} if about else {},
         ),
     )
     return Sampled(frames, structure.n_atoms, _kept(energies, windows), _kept(bias, windows))

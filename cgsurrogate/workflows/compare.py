@@ -56,7 +56,7 @@ def _with_notes(
         if (lost := frames.provenance.quarantined)
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
-    cut = tuple(f"{name}: {line}" for name, one in every.items() for line in _cut(one))
+    cut = tuple(f"{name}: {line}" for name, one in every.items() for line in one.provenance.left_out)
     trained = tuple(f"{name}: training: {line}" for name, one in surrogates.items() for line in _of_training(one))
     said = {name: extrapolation_scores.words(frames) for name, frames in surrogates.items()}
     new = tuple(f"{name}: {one.text}" for name, one in said.items() if one and one.warn)
@@ -65,11 +65,6 @@ def _with_notes(
         warnings=(*frozen, *cut, *new, *corrected, *trained, *comparison.warnings),
         settings={**comparison.settings, **about},
     )
-
-
-def _cut(frames: Frames) -> list[str]:
-    """What was left out of trajectory files that were cut short."""
-    return list(frames.provenance.notes.get("left_out", ()))
 
 
 def _of_training(frames: Frames) -> list[str]:

@@ -131,7 +131,7 @@ def _keep(frames: Frames, made: Split, lines: list[str], out: Path, record: dict
     filesystem.write_text(out / PLAN, "\n".join(lines) + "\n")
     filesystem.write_json(out / RECORD, record)
     log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
-    for line in [*frames.provenance.notes.get("left_out", ()), *lines]:
+    for line in [*frames.provenance.left_out, *lines]:
         log(out, line)
 
 

@@ -47,7 +47,7 @@ def test_whole_frames_are_recovered_and_the_rest_is_told(
     found = read(Input(peptide_pdb, [path], 300, dt=2, no_forces=True, recover=True, **unit), CA)
     assert found.lengths == (39,)
     np.testing.assert_allclose(found.positions, CA(peptide.topology).positions(atoms[:39]), atol=6e-4)
-    (told,) = found.provenance.notes["left_out"]
+    (told,) = found.provenance.left_out
     assert told.startswith(f"t.{ending}: 1 of 40 frames left out") and not list(folder.iterdir())
 
 
@@ -60,7 +60,7 @@ def test_a_dcd_whose_header_promises_more_frames(peptide, peptide_pdb, atoms, tm
     with pytest.raises(ValueError, match=r"40 whole frames of the 500 .*--recover"):
         read(Input(peptide_pdb, [path], 300, dt=2), CA)
     found = read(Input(peptide_pdb, [path], 300, dt=2, recover=True), CA)
-    assert found.lengths == (40,) and "460 of 500 frames" in found.provenance.notes["left_out"][0]
+    assert found.lengths == (40,) and "460 of 500 frames" in found.provenance.left_out[0]
 
 
 def test_the_command_line_says_and_stores_what_was_left_out(peptide, peptide_pdb, atoms, tmp_path):
