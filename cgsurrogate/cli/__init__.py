@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 error, 2 usage, 3 input that cannot be used, 4 completed w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -125,7 +126,8 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, Stopped):
         return _fail(str(error), RESUMABLE if error.signal is None else 128 + error.signal, "Stopped")
-    text = str(error).strip() or type(error).__name__
+    said = messages.of_system(error) if isinstance(error, OSError) else str(error)
+    text = said.strip() or type(error).__name__
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | ValueError):
         return _fail(text, BAD_DATA)
     _log_traceback()
@@ -147,6 +149,7 @@ def _log_traceback() -> None:
     from cgsurrogate.cli import _options
 
     folder = _options.log_folder
-    if folder is not None and Path(folder).is_dir():
-        with open(Path(folder) / "log.txt", "a") as log:
-            traceback.print_exc(file=log)
+    with contextlib.suppress(OSError):  # the folder may be the fault
+        if folder is not None and Path(folder).is_dir():
+            with open(Path(folder) / "log.txt", "a") as log:
+                traceback.print_exc(file=log)

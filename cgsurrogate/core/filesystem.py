@@ -7,6 +7,7 @@ whoever reads sees the old file or the new one, never half of either, also after
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -36,10 +37,13 @@ def existing(path: str | os.PathLike[str], what: str) -> Path:
 
     Raises:
         FileNotFoundError: it is not; ``what`` is "a topology", ...
+        PermissionError: it may not be read.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected {what} at {path}, there is none")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
     return path
 
 
@@ -58,7 +62,8 @@ def matching(text: str) -> list[str]:
 
 def first_line(error: BaseException) -> str:
     """What a parser of others says in its first line, at most 200 characters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    said = messages.of_system(error) if isinstance(error, OSError) else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 @contextlib.contextmanager
@@ -72,6 +77,7 @@ def renaming(path: Path, ending: str = "") -> Iterator[Path]:
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
     try:
+        temporary.touch()  # a writer of others may not say why it cannot
         yield temporary
         os.replace(temporary, path)
         descriptor = os.open(path.parent, os.O_RDONLY)
@@ -79,8 +85,13 @@ def renaming(path: Path, ending: str = "") -> Iterator[Path]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary)):  # none where a write fails
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _alive(process: str) -> bool:

@@ -190,7 +190,11 @@ class TrainingState:
         self.saved_at = time.monotonic()
 
     def resume(self) -> dict[str, Any] | None:
-        """Go on from the files of the folder, if there are any; returns the state of the optimizer."""
+        """Go on from the files of the folder, if there are any; returns the state of the optimizer.
+
+        Raises:
+            ValueError: the file is damaged, or holds anything but such a state.
+        """
         if self.folder is None:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -198,10 +202,14 @@ class TrainingState:
         if not path.exists():
             return None
         stored = filesystem.read_checked(path, "remove it to train anew")
-        content = torch.load(io.BytesIO(stored), weights_only=True)
-        self.progress = Progress(**content["progress"])
-        self.module.load_state_dict(content["module"])
-        self.average.load_state_dict(content["average"])
-        self.objective.load_state_dict(content["objective"])
-        self.best = content["best"]
-        return content["optimizer"]
+        try:
+            content = torch.load(io.BytesIO(stored), weights_only=True)
+            self.progress = Progress(**content["progress"])
+            self.module.load_state_dict(content["module"])
+            self.average.load_state_dict(content["average"])
+            self.objective.load_state_dict(content["objective"])
+            self.best = content["best"]
+            optimizer: dict[str, Any] = content["optimizer"]
+        except Exception:  # whatever its unpickler meets, or another model
+            raise ValueError(f"{path} is not the state of this training; remove it to train anew") from None
+        return optimizer

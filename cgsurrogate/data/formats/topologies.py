@@ -15,6 +15,7 @@ import numpy as np
 from cgsurrogate.core import bead_types
 from cgsurrogate.core.filesystem import first_line
 from cgsurrogate.data.formats.headers import Refused
+from cgsurrogate.data.formats.whole_files import PICKLED
 
 EXPECTED = "PDB, mmCIF, GRO, PSF or prmtop"
 CHAINS_STATED = (".pdb", ".cif", ".mmcif", ".pdbx")
@@ -32,7 +33,7 @@ def load(path: Path) -> Any:
         Refused: not a topology.
     """
     ending = path.suffix.lower()
-    if ending in (".h5", ".hdf5", ".lh5"):
+    if ending in PICKLED:
         raise Refused(f"{path}: a topology inside HDF5 is not read; give a PDB or another topology with -s")
     try:
         topology, stated, place = _parsed(path, ending)
