@@ -35,6 +35,7 @@ from cgsurrogate.cli import (
 from cgsurrogate.core import messages
 
 BAD_DATA, QUARANTINED, RESUMABLE = 3, 4, 5
+LONGEST_USAGE = 500  # characters, where an argument is repeated
 AGAIN = "what was finished is kept, the same command does the rest"
 
 
@@ -110,6 +111,7 @@ def main() -> None:
         else:
             code = _fail(f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
     except click.ClickException as error:
+        error.message = messages.clean(error.message)[:LONGEST_USAGE]
         error.show()
         code = error.exit_code
     except BrokenPipeError:
@@ -131,6 +133,8 @@ def _explain(error: Exception) -> int:
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | ValueError):
         return _fail(text, BAD_DATA)
     _log_traceback()
+    if "can't allocate memory" in text:  # as torch says it
+        return _fail("there is not enough memory for this; ask for a smaller model, or for fewer replicas", 1)
     expected = isinstance(error, Busy | FloatingPointError | RuntimeError | OSError | MemoryError)
     return _fail(text if expected else f"unexpected {type(error).__name__}: {text}; this is a fault of cgsurrogate", 1)
 

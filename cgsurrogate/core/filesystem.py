@@ -36,8 +36,7 @@ def existing(path: str | os.PathLike[str], what: str) -> Path:
     """The path of a file that is there.
 
     Raises:
-        FileNotFoundError: it is not; ``what`` is "a topology", ...
-        PermissionError: it may not be read.
+        FileNotFoundError: it is not; ``what`` is "a topology", ... ``PermissionError``: it may not be read.
     """
     path = Path(path)
     if not path.is_file():
@@ -77,7 +76,7 @@ def renaming(path: Path, ending: str = "") -> Iterator[Path]:
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
     try:
-        temporary.touch()  # a writer of others may not say why it cannot
+        temporary.touch()  # the writers of others do not say why they cannot
         yield temporary
         os.replace(temporary, path)
         descriptor = os.open(path.parent, os.O_RDONLY)

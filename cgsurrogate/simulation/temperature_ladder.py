@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cgsurrogate.core import filesystem, mbar, units
+from cgsurrogate.core import filesystem, limits, mbar, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import EXCHANGE, Exchange
 from cgsurrogate.core.statistics import kish
@@ -43,6 +43,9 @@ def parse(text: str, lowest: float) -> tuple[float, ...]:
         values = float(low) if low.strip() else lowest, float(high), int(number)
     except ValueError:
         raise ValueError(f"expected temperatures as lowest:highest:number, e.g. 300:450:6, got {text!r}") from None
+    for name, value in (("lowest", values[0]), ("highest", values[1])):
+        limits.above_zero(f"the {name} temperature", value, "K", units.HOTTEST)
+    limits.above_zero("the number of temperatures", values[2], "temperatures", limits.MOST_TEMPERATURES)
     return geometric(*values)
 
 

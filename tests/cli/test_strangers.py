@@ -132,3 +132,10 @@ def test_a_kind_that_there_is_none_of_names_the_model(peptide_frames, tmp_path):
     filesystem.write_json(folder / MODEL, content)
     with pytest.raises(ValueError, match=r"model.json: expected one of the networks"):
         Model.load(folder)
+
+
+def test_names_of_a_topology_reach_no_terminal_as_escapes(here, peptide_pdb):
+    text = peptide_pdb.read_text().replace("ALA", "A\x1b[")
+    (here / "top.pdb").write_text(text)
+    code, said = called("map", "-q", "-s", "top.pdb", "-f", "a.npy", "-T", "300", "--dt", "1", "-o", "out")
+    assert "\x1b" not in said, (code, said)
