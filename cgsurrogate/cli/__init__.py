@@ -111,7 +111,7 @@ def main() -> None:
         else:
             code = _fail(f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
     except click.ClickException as error:
-        error.message = messages.clean(error.message)[:LONGEST_USAGE]
+        vars(error).update(message=messages.clean(error.message)[:LONGEST_USAGE])
         error.show()
         code = error.exit_code
     except BrokenPipeError:

@@ -60,7 +60,9 @@ def test_capped_chains_of_a_gro_are_two(peptide, tmp_path):
     both.save(str(tmp_path / "t.gro"))
     found = load_topology(tmp_path / "t.gro")
     assert found.n_chains == 2
-    assert {c.residue(0).name for c in found.chains} == {"ACE"} and len(BACKBONE(found).beads) == 2 * len(BACKBONE(peptide.topology).beads)
+    assert {c.residue(0).name for c in found.chains} == {"ACE"} and len(BACKBONE(found).beads) == 2 * len(
+        BACKBONE(peptide.topology).beads
+    )
 
 
 def test_chains_are_told_apart_by_bonds_that_are_stated(peptide):
