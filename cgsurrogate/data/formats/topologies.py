@@ -163,16 +163,21 @@ def unpacked(sent: dict[str, Any]) -> Any:
 
     made = mdtraj.Topology()
     chains = [made.add_chain(name) for name in sent["chain_names"]]
-    columns = (sent[name] for name in ("residue_names", "chain_of_residue", "numbers", "segments"))
+    columns = (_plain(sent[name]) for name in ("residue_names", "chain_of_residue", "numbers", "segments"))
     residues = [
-        made.add_residue(name, chains[chain], int(number), segment)
+        made.add_residue(name, chains[chain], number, segment)
         for name, chain, number, segment in zip(*columns, strict=True)
     ]
     known = {symbol: mdtraj.element.get_by_symbol(symbol) for symbol in set(sent["elements"])}
-    columns = (sent[name] for name in ("names", "elements", "residue_of_atom", "serials"))
+    columns = (_plain(sent[name]) for name in ("names", "elements", "residue_of_atom", "serials"))
     for name, element, residue, serial in zip(*columns, strict=True):
-        made.add_atom(name, known[element], residues[residue], None if serial < 0 else int(serial))
+        made.add_atom(name, known[element], residues[residue], None if serial < 0 else serial)
     atoms = list(made.atoms)
     for i, j in sent["bonds"].tolist():
         made.add_bond(atoms[i], atoms[j])
     return made
+
+
+def _plain(column: Any) -> list[Any]:
+    """Numbers of an array as those of Python, which are faster one by one."""
+    return column.tolist() if isinstance(column, np.ndarray) else column
