@@ -8,7 +8,6 @@ that parses; only the first bytes of a file are looked at elsewhere.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 import struct
@@ -58,11 +57,10 @@ MAGIC = {
 }
 
 
-NUMBER = struct.Struct(">i")
 HEAD, WINDOW = 256, 1 << 14  # bytes: the begin of a frame, with all that is looked at; what is read at a time
-XTC_SMALL = struct.Struct(">ii4xf")  # its number, atoms, step, ps
-XTC = {  # by its number: atoms, step, ps, the box, atoms, precision, ranges, bytes of the packed coordinates
-    magic: struct.Struct(f">4xi4xf36xif28x{size}") for magic, size in ((1995, "i"), (2023, "q"))
+XTC_FIRST = struct.Struct(">ii4xf")  # its number, atoms, step, ps; 36 bytes of the box follow
+XTC_REST = {  # atoms, precision, ranges, bytes of the packed coordinates
+    number: struct.Struct(f">if28x{size}") for number, size in ((1995, "i"), (2023, "q"))
 }
 
 
@@ -115,7 +113,7 @@ def _numbers(handle: Any, layout: str) -> tuple[Any, ...]:
 
 def _xtc(path: Path, recover: bool) -> Header:
     found = list[float]()
-    held = _scan(path, "an XTC", (1995, 2023), functools.partial(_xtc_frame, found), recover)
+    held = _scan(path, "an XTC", _xtc_frame, found, recover)
     precisions = set(found[: held.frames])
     odd = [one for one in precisions if not 1 <= one < 1e9 or 10 ** round(math.log10(one)) != one]
     if odd and len(precisions) > 1:  # files of several precisions, joined, have powers of ten
@@ -126,7 +124,7 @@ def _xtc(path: Path, recover: bool) -> Header:
 
 def _trr(path: Path, recover: bool) -> Header:
     places = list[tuple[int, int, int]]()
-    found = _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places), recover)
+    found = _scan(path, "a TRR", _trr_frame, places, recover)
     positions, forces, _ = np.array(places[: found.frames]).reshape(-1, 3).T
     if positions.any() and not positions.all():
         bare = int(np.flatnonzero(positions == 0)[0])
@@ -139,12 +137,12 @@ def _trr(path: Path, recover: bool) -> Header:
 def trr_forces(path: Path) -> tuple[np.ndarray, str]:
     """Where in a TRR file the forces of each frame begin, 0 where it has none; and the type of their numbers."""
     places = list[tuple[int, int, int]]()
-    _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places), recover=True)  # refused before, if at all
+    _scan(path, "a TRR", _trr_frame, places, recover=True)  # refused before, if at all
     return np.array(places)[:, 1], f">f{places[0][2]}"
 
 
 def _scan(
-    path: Path, kind: str, known: tuple[int, ...], frame: Callable[..., tuple[int, float, int]], recover: bool
+    path: Path, kind: str, frame: Callable[..., tuple[int, float, int]], notes: list[Any], recover: bool
 ) -> Header:
     """Frame by frame: ``frame`` takes bytes, where it begins in them and in the file; its atoms, ps, the next place."""
     size, place, begin, atoms, left_out = path.stat().st_size, 0, 0, -1, ""
@@ -156,15 +154,12 @@ def _scan(
             if place + HEAD > first + len(window):
                 window, first = os.pread(file.fileno(), WINDOW, place), place
             try:
-                (magic,) = NUMBER.unpack_from(window, place - first)
-                if magic not in known:
-                    raise struct.error if times else Refused(f"{path} is not {kind} file")
-                count, time, place = frame(window, place - first, place)
+                count, time, place = frame(notes, window, place - first, place)
                 if place > size or count < 0:
                     raise struct.error
-            except Refused:
-                raise
             except struct.error:
+                if not times and len(window) >= 4 and MAGIC.get(window[:4], "").upper() != kind.split()[-1]:
+                    raise Refused(f"{path} is not {kind} file") from None
                 each = begin / len(times) if times else size
                 left_out = cut(path, len(times), len(times) + max(1, round((size - begin) / each)), recover)
                 break
@@ -179,21 +174,23 @@ def _scan(
 
 def _xtc_frame(found: list[float], data: bytes, at: int, place: int) -> tuple[int, float, int]:
     """Notes the precision: by how much the coordinates were multiplied to be whole numbers."""
-    magic, count, time = XTC_SMALL.unpack_from(data, at)
+    magic, count, time = XTC_FIRST.unpack_from(data, at)
+    if magic not in XTC_REST:
+        raise struct.error
     if count <= 9:
         return count, time, place + 56 + 12 * count
-    layout = XTC[magic]
-    count, time, again, precision, packed = layout.unpack_from(data, at)
+    layout = XTC_REST[magic]
+    again, precision, packed = layout.unpack_from(data, at + 52)
     if again != count or packed <= 0:
         raise struct.error
     found.append(precision)
-    return count, time, place + layout.size + (packed + 3) // 4 * 4
+    return count, time, place + 52 + layout.size + (packed + 3) // 4 * 4
 
 
 def _trr_frame(found: list[tuple[int, int, int]], data: bytes, at: int, place: int) -> tuple[int, float, int]:
     """Notes where the positions and the forces begin (0: there are none), and bytes a number."""
-    (text,) = NUMBER.unpack_from(data, at + 8)
-    if not 0 < text < 100:
+    magic, _, text = struct.unpack_from(">3i", data, at)
+    if magic != 1993 or not 0 < text < 100:
         raise struct.error
     after = 12 + (text + 3) // 4 * 4
     *blocks, count, _, _ = struct.unpack_from(">13i", data, at + after)

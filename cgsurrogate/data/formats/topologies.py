@@ -5,8 +5,11 @@ Formats without chain identifiers put several chains into one; they are told apa
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib.util
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +141,18 @@ def _apart(topology: Any, pair: tuple[int, int], xyz: np.ndarray, cell: np.ndarr
 def _polymer(residue: Any) -> bool:
     names = {atom.name for atom in residue.atoms}
     return {"N", "CA", "C"} <= names or bead_types.canonical(residue.name) in bead_types.CAPS
+
+
+@contextlib.contextmanager
+def many_objects() -> Iterator[None]:
+    """While an object an atom is made: Python would look through all of them again and again, for half of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def packed(topology: Any) -> dict[str, Any]:
