@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from cgsurrogate.core import bead_types, registry
 from cgsurrogate.data.mapping import Mapping
-from cgsurrogate.data.mappings import _atom_groups
 from cgsurrogate.geometry import bond_graph
 
 CUSTOM = """

@@ -18,9 +18,7 @@ MAPPED = 1 << 28  # bytes of the file that are mapped into the address space at 
 CELL = 56  # bytes of the record of a cell
 
 
-def blocks(
-    path: str, frames: range, most: int, atoms: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+def blocks(path: str, frames: range, most: int, atoms: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Pieces of at most so many bytes: (n, len(atoms), 3) nm, and cells (n, 3, 3) nm.
 
     Raises:
