@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,13 +55,7 @@ def command(frames: Path | None, molecule: str | None, held_out: float, seed: in
                 data = Frames.load(frames)
             else:
                 data, files = _read(one, options, update)
-            found = workflows.inspect(
-                data,
-                held_out,
-                seed,
-                files=files,
-                report=lambda fraction, text, update=update: update("inspecting", fraction, text),
-            )
+            found = workflows.inspect(data, held_out, seed, files=files, report=functools.partial(update, "inspecting"))
         click.echo(str(found))
 
 

@@ -195,4 +195,4 @@ def unpacked(sent: dict[str, Any]) -> Any:
 
 def _plain(column: Any) -> list[Any]:
     """Numbers of an array as those of Python, which are faster one by one."""
-    return column.tolist() if isinstance(column, np.ndarray) else column
+    return list(column.tolist() if isinstance(column, np.ndarray) else column)
