@@ -92,8 +92,8 @@ def structure(peptide: Peptide, forcefield: Any) -> tuple[Any, Any]:
         ValueError: the force field has no parameters for it.
     """
     try:
-        import Bio.PDB
         import PeptideBuilder
+        from Bio import PDB
     except ImportError:
         raise RuntimeError(
             "structures of sequences need PeptideBuilder; install it with: pip install 'cgsurrogate[openmm]'"
@@ -110,7 +110,8 @@ def structure(peptide: Peptide, forcefield: Any) -> tuple[Any, Any]:
     else:
         PeptideBuilder.add_terminal_OXT(chain)
     text = io.StringIO()
-    writer = Bio.PDB.PDBIO()
+    libraries: Any = PDB
+    writer = libraries.PDBIO()
     writer.set_structure(chain)
     writer.save(text)
     text.seek(0)
