@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cgsurrogate.cli import _options
-from cgsurrogate.cli._progress import progress
+from cgsurrogate.cli._progress import Update, progress
 from cgsurrogate.data.generation.protocol import CAPS, Protocol
 
 if TYPE_CHECKING:
@@ -86,19 +87,33 @@ def command(pdb: Path | None, out: Path, tempering: str | None, quiet: bool, **o
     options["tempering"] = ladder
     how = {name: options.pop(name) for name in ("only", "copies", "platform", "threads")}
     with progress(quiet) as update:
-        paths = generate(
-            pdb or peptides,
-            out,
-            Protocol(**options),
-            **how,
-            report=lambda done, total, speed: update(
-                "reference", done / total, f"{done:.1f} of {total:.1f} ns, {speed:.0f} ns/day"
-            ),
-        )
+        told = _told(update)
+        paths = generate(pdb or peptides, out, Protocol(**options), **how, report=told)
     for path in paths:
         click.echo(str(path))
     if not how["only"]:
         click.echo(f"next: cgsurrogate map --config {out / 'system.toml'} -o frames")
+
+
+def _told(update: Update) -> Callable[[float, float, float], None]:
+    """Says before the first chunk how long all will take, then how far it is."""
+    began: list[float] = []
+
+    def report(done: float, total: float, speed: float) -> None:
+        if not began:
+            began.append(done)
+            hours = (total - done) / speed * 24
+            click.echo(f"{total - done:.3g} ns at about {speed:.3g} ns/day: {_duration(hours)}", err=True)
+        fraction = (done - began[0]) / max(total - began[0], 1e-9)
+        update("reference", fraction, f"{done:.1f} of {total:.1f} ns, {speed:.0f} ns/day")
+
+    return report
+
+
+def _duration(hours: float) -> str:
+    if hours < 1:
+        return f"{60 * hours:.0f} minutes"
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def _peptides(file: Path | None, given: tuple[str, ...], caps: str) -> list[Peptide]:

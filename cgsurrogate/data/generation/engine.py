@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cgsurrogate.data.generation.protocol import Protocol
 from cgsurrogate.data.generation.systems import WANDERING, Molecule
 
 HOT_KELVIN, HOT_PS = 500.0, 100.0
+TIMED = 100  # steps
 FASTEST = ("CUDA", "HIP", "OpenCL", "CPU", "Reference")
 
 
@@ -213,6 +215,18 @@ class Engine:
                 x[part] += move
             self.context.setPositions(x)
         return x
+
+    def seconds_per_ns(self) -> float:
+        """Wall time of a ns of all copies, from a few steps after minimisation; the copies are left anywhere."""
+        import openmm
+
+        self.context.setPositions(np.concatenate([c.positions + place for c, place in self._placed()]))
+        openmm.LocalEnergyMinimizer.minimize(self.context, maxIterations=50)
+        self.integrator.step(TIMED // 5)
+        began = time.monotonic()
+        self.integrator.step(TIMED)
+        self._positions()  # waits for the device
+        return (time.monotonic() - began) / (TIMED * self.protocol.step) * 1000
 
     # -- dynamics ----------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ RECORD = "reference.json"
 FORMAT = 2
 SYSTEMS, MEMBERS = "systems", "members.json"
 ARRAYS = ("positions", "forces", "potential")
-ATOMS = {"CPU": 1000, "Reference": 1000}  # atoms in one system that pay; elsewhere ``MANY``
+ATOMS = {"CPU": 400, "Reference": 400}  # atoms in one system that pay: Born radii cost the square; elsewhere ``MANY``
 MANY = 50_000
 
 Report = Callable[[float, float, float], None]
@@ -97,7 +97,7 @@ def generate(
     out, platform = Path(out), usable(platform)
     if only and max(only) >= protocol.runs:
         raise ValueError(f"there are {protocol.runs} runs, counted from 0; got {max(only)}")
-    molecules = _molecules(source, protocol)
+    molecules = molecules_of(source, protocol)
     out.mkdir(parents=True, exist_ok=True)
     _same_settings(out / RECORD, _settings(source, protocol))
     for molecule in molecules:
@@ -115,7 +115,8 @@ def generate(
     return sorted(paths, key=filesystem.natural)
 
 
-def _molecules(source: str | Path | Sequence[Peptide], protocol: Protocol) -> list[Molecule]:
+def molecules_of(source: str | Path | Sequence[Peptide], protocol: Protocol) -> list[Molecule]:
+    """What is simulated: the one of a PDB file, or peptides, centred."""
     from openmm import app, unit
 
     def positions(found: Any) -> np.ndarray:
@@ -170,7 +171,7 @@ def _run(out: Path, molecule: Molecule, number: int, protocol: Protocol) -> Run:
 
 
 def _that_pay(platform: str) -> Callable[[Run], float]:
-    """What share of one system a run takes: together some 1,000 atoms pay on a CPU."""
+    """What share of one system a run takes: together some 400 atoms pay on a CPU."""
     budget = ATOMS.get(platform, MANY)
     return lambda run: len(run.molecule.positions) * len(run.folders) / budget if run.molecule.connected else 1.0
 
@@ -208,6 +209,8 @@ def _advance(groups: list[Group], protocol: Protocol, platform: str, threads: in
         group = next(group for group in groups if done[group] == chunk)
         if group not in engines:
             engines[group] = Engine([run.molecule for run in group.runs], protocol, platform, threads)
+            if made == 0:
+                report(_ns(done, copies, protocol), total, copies[group] * 86400 / engines[group].seconds_per_ns())
         started = time.monotonic()
         _one_chunk(engines[group], group, chunk, protocol)
         seconds = (time.monotonic() - started) / copies[group]
@@ -215,8 +218,13 @@ def _advance(groups: list[Group], protocol: Protocol, platform: str, threads: in
             record_speed(folder, per_chunk, seconds, EXCHANGE if protocol.tempering else "")
         done[group] += 1
         made += per_chunk * copies[group]
-        now = sum(min(done[one], protocol.chunks) * copies[one] for one in groups) * per_chunk
-        report(now, total, made / (time.monotonic() - began) * 86400)
+        report(_ns(done, copies, protocol), total, made / (time.monotonic() - began) * 86400)
+
+
+def _ns(done: dict[Group, int], copies: dict[Group, int], protocol: Protocol) -> float:
+    """ns of all copies in complete chunks."""
+    per_chunk = protocol.frames_per_chunk * protocol.every / 1000
+    return sum(min(count, protocol.chunks) * copies[group] for group, count in done.items()) * per_chunk
 
 
 def _one_chunk(engine: Engine, group: Group, chunk: int, protocol: Protocol) -> None:

@@ -1,6 +1,6 @@
 """OpenMM systems: one molecule alone, and many in one system so far apart that none feels another.
 
-OpenMM's CPU platform is bound by overhead for a peptide: sixteen in one system take half the time of sixteen one after
+OpenMM's CPU platform is bound by overhead for a peptide: several in one system take half the time of the same one after
 the other. Inside the cutoff, which no molecule exceeds, a reaction field of dielectric 1 leaves Coulomb's law as it is.
 """
 
