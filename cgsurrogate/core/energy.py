@@ -96,11 +96,11 @@ class Prior(Energy):
     notes: tuple[str, ...] = ()
 
     @abc.abstractmethod
-    def fit(self, frames: Frames) -> None:
+    def fit(self, frames: Frames, *others: Frames) -> None:
         """Set the parameters from the (weighted) frames; ValueError names a term that no energy could hold.
 
-        A term that does not fit well gets what serves it best, and ``notes`` says so. Priors that ``transfers`` take
-        frames of other molecules as further arguments.
+        A term that does not fit well gets what serves it best, and ``notes`` says so. Priors that ``transfers`` are
+        fitted to the frames of ``others``, which are of other molecules, as well.
         """
 
     @abc.abstractmethod

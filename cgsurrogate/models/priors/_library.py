@@ -73,33 +73,34 @@ class Library:
     counts: tuple[int, ...]
 
     def find(self, wanted: Sequence[Key]) -> tuple[np.ndarray, dict[str, str]]:
-        """(M,) the kind of each term, and what is taken for those of which less than half of the beads were fitted.
+        """(M,) the kind of each term, and what is taken for those of residues that were not fitted at all.
 
         Raises:
             ValueError: nothing that was fitted is like a term.
         """
-        known = {key: self._most_like(key) for key in dict.fromkeys(wanted)}
-        missing = [str(key) for key, (kind, _) in known.items() if kind is None]
+        known: dict[Key, int] = {}
+        missing = []
+        for key in dict.fromkeys(wanted):
+            if (kind := self._most_like(key)) is None:
+                missing.append(str(key))
+            else:
+                known[key] = kind
         if missing:
             more = f", and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
             raise ValueError(
                 f"the force field was not fitted on {', '.join(missing[:NAMED])}{more}, nor on anything like it; train "
                 "it on a molecule that has them"
             )
-        strange = {key: kind for key, (kind, alike) in known.items() if kind is not None and 2 * alike < len(key.types)}
-        return (
-            np.array([known[key][0] for key in wanted], np.int64),
-            {str(key): self.names[kind] for key, kind in strange.items()},
-        )
+        residues = {residue for key in self.keys for residue, _ in key.atoms}
+        strange = {key: kind for key, kind in known.items() if {residue for residue, _ in key.atoms} - residues}
+        instead = {str(key): self.names[kind] for key, kind in strange.items()}
+        return np.array([known[key] for key in wanted], np.int64), instead
 
-    def _most_like(self, key: Key) -> tuple[int | None, int]:
-        """The kind of the same atoms with the most beads of the same residues, and how many; among several that at the
-        same end of a chain, then the one of most terms."""
+    def _most_like(self, key: Key) -> int | None:
+        """The kind of the same atoms with the most beads of the same residues; among several that at the same end of a
+        chain, then the one of most terms."""
         alike = {k: found for k, one in enumerate(self.keys) if (found := _alike(one, key)) is not None}
-        if not alike:
-            return None, 0
-        best = max(alike, key=lambda k: (alike[k], self.keys[k].end == key.end, self.counts[k], -k))
-        return best, alike[best]
+        return max(alike, key=lambda k: (alike[k], self.keys[k].end == key.end, self.counts[k], -k), default=None)
 
     def packed(self) -> Tensor:
         """All of it as bytes in a tensor, so that it travels with the parameters."""
