@@ -17,6 +17,7 @@ from cgsurrogate.data import validation
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.read import Input, read
+from cgsurrogate.geometry import measures
 
 SUFFIXES = (".xtc", ".dcd", ".trr", ".nc")
 PIECE = 2000  # frames at a time
@@ -176,7 +177,7 @@ def _beads_as_they_are(
             done = 0
             for xyz, _ in reader.blocks(file, np.arange(file.atoms), range(file.frames)):
                 validation.finite(file.name, xyz, range(done, file.frames), beads.names, "coordinates")
-                if not done and len(bonds) and np.median(validation.lengths(xyz[:1], bonds)) > 0.9:
+                if not done and len(bonds) and np.median(measures.distances(xyz[:1], bonds)) > 0.9:
                     raise ValueError(
                         f"{file.name}: bonded beads are too far apart for nm; divide the coordinates by 10"
                     )

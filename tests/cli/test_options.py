@@ -18,6 +18,7 @@ from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.data.generation.protocol import Protocol
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
+from cgsurrogate.workflows.inspection import Inspection
 from cgsurrogate.workflows.settings import StudySettings
 
 README = Path(__file__).parents[2] / "README.md"
@@ -65,6 +66,8 @@ BASES = {  # in place of the examples
     "run --molecule": ["run", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
     "map --config": ["map", "-o", "RUN", "--config", "another.toml"],
     "map --molecule": ["map", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
+    "inspect --config": ["inspect", "--config", "another.toml"],
+    "inspect --molecule": ["inspect", "--config", "system.toml", "--molecule", "first"],
     "reference --sequences": ["reference", "--sequence", "AK", "-o", "RUN"],
     "reference --sequence": ["reference", "--sequence", "AK", "-o", "RUN"],
     "reference --caps": ["reference", "--sequence", "AK", "-o", "RUN"],
@@ -190,7 +193,7 @@ def record(path: str, words: list[str], monkeypatch) -> str:
         replace(place)
     monkeypatch.setattr("cgsurrogate.data.contents.mirror_words", lambda _: ())  # it looks at the frames
     if behind == "workflows.inspect":  # which files without faults reach
-        monkeypatch.setattr("cgsurrogate.workflows.inspect_files", lambda *_: SimpleNamespace(wrong=()))
+        monkeypatch.setattr("cgsurrogate.workflows.inspect_files", lambda *_: Inspection({}))
     if behind == "models.extrapolation_scores.add_extrapolation":  # then its figures are listed
         scored = SimpleNamespace(extrapolation=np.ones((9, 2)), beads=SimpleNamespace(residues=(0, 0), names="AB"))
         monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.add_extrapolation", lambda *_: scored)

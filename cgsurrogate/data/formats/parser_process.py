@@ -25,7 +25,7 @@ import numpy as np
 KINDS = {".xtc": "xtc", ".trr": "trr", ".dcd": "dcd", ".nc": "netcdf", ".ncdf": "netcdf", ".netcdf": "netcdf"}
 KINDS |= {".h5": "hdf5", ".hdf5": "hdf5", ".h5md": "hdf5"}  # of mdtraj, or H5MD: their content says which
 KINDS |= {".lammpstrj": "lammps", ".lammpsdump": "lammps", ".dump": "lammps"}
-ENDINGS = {"xtc": ".xtc", "trr": ".trr", "dcd": ".dcd"}  # by which mdtraj knows its parsers
+ENDINGS = {"xtc": ".xtc", "trr": ".trr"}  # by which mdtraj knows its parsers
 CHUNK_BYTES = 1 << 20  # small, so that one piece is mapped while the next one is parsed
 MEMORY = 16 << 30  # bytes of address space; a damaged header may ask for more than there is
 
@@ -35,13 +35,11 @@ END = b'{"end": true}'  # of an answer
 Block = tuple[np.ndarray, np.ndarray | None]
 
 
-def _block(kind: str, handle: Any, count: int, atoms: np.ndarray) -> Block:
+def _block(handle: Any, count: int, atoms: np.ndarray) -> Block:
     read = handle.read(count)
     xyz = np.asarray(read[0])
     chosen = xyz if len(atoms) == xyz.shape[1] and np.array_equal(atoms, np.arange(len(atoms))) else xyz[:, atoms]
-    if kind in ("xtc", "trr"):
-        return chosen, read[3]
-    return chosen / 10, None  # Angstrom
+    return chosen, read[3]
 
 
 def blocks(request: dict[str, Any]) -> Iterator[Block]:
@@ -53,6 +51,10 @@ def blocks(request: dict[str, Any]) -> Iterator[Block]:
         from cgsurrogate.data.formats import hdf5_files
 
         yield from hdf5_files.blocks(path, kind, content, frames, size, atoms)
+    elif kind == "dcd":
+        from cgsurrogate.data.formats import dcd_files
+
+        yield from dcd_files.blocks(path, frames, CHUNK_BYTES, atoms)
     elif kind == "netcdf":
         from cgsurrogate.data.formats import netcdf_files
 
@@ -98,21 +100,6 @@ def _trr_forces(path: str, frames: range, size: int, atoms: np.ndarray) -> Itera
             yield made
 
 
-def _dcd_cells(path: str, frames: range) -> np.ndarray | None:
-    """(n, 3, 3) nm of some frames of a DCD file; None without a box."""
-    from cgsurrogate.data.formats import cells
-    from cgsurrogate.data.formats.headers import dcd_layout
-
-    held = dcd_layout(Path(path))
-    if not held.box:
-        return None
-    data = np.memmap(path, np.uint8, "r")
-    strides = (held.frame, 8)
-    six = np.ndarray((frames.stop, 6), f"{held.order}f8", data.data, held.begin + 4, strides)[frames.start :]
-    found = cells.charmm(np.array(six, float))
-    return None if found is None else found / 10
-
-
 def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.ndarray) -> Iterator[Block]:
     from mdtraj.formats.registry import FormatRegistry
 
@@ -121,12 +108,11 @@ def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.
             handle.seek(first)
         done = first
         while done < last:
-            xyz, cell = _block(kind, handle, min(size, last - done), atoms)
+            xyz, cell = _block(handle, min(size, last - done), atoms)
             if not len(xyz):
                 raise ValueError(f"it ends after {done} of {last} frames")
-            part = range(done, done + len(xyz))
-            done = part.stop
-            yield xyz, _dcd_cells(path, part) if kind == "dcd" else cell
+            done += len(xyz)
+            yield xyz, cell
 
 
 def header(request: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +134,7 @@ def header(request: dict[str, Any]) -> dict[str, Any]:
         from cgsurrogate.data.formats import lammps_files
 
         found = lammps_files.header(path, recover)
-    elif kind in ENDINGS:
+    elif kind in ("xtc", "trr", "dcd"):
         found = headers.header(path, kind, recover)
     elif whole_files.is_known(path):
         found, path = whole_files.header(path, atoms, request["folder"])
@@ -164,7 +150,8 @@ def topology(request: dict[str, Any]) -> dict[str, Any]:
     """A topology as text and numbers."""
     from cgsurrogate.data.formats import topologies
 
-    return topologies.packed(topologies.load(Path(request["path"])))
+    with topologies.many_objects():
+        return topologies.packed(topologies.load(Path(request["path"])))
 
 
 def unpack(request: dict[str, Any]) -> dict[str, Any]:
