@@ -31,7 +31,7 @@ from cgsurrogate.cli import (
     train,
     view,
 )
-from cgsurrogate.core import messages
+from cgsurrogate.core import interrupts, messages
 
 BAD_DATA, QUARANTINED, RESUMABLE = 3, 4, 5
 AGAIN = "what was finished is kept, the same command does the rest"
@@ -83,25 +83,17 @@ for _module in (
     group.add_command(_module.command)
 
 
-class Terminated(BaseException):
-    """SIGTERM came while nothing was at work that can save itself."""
-
-
-def _terminate(_number: int, _frame: object) -> None:
-    raise Terminated
-
-
 def main() -> None:
     """Run the command line; a fault of the input is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on a busy machine are slower than one
     messages.plain_warnings()
-    signal.signal(signal.SIGTERM, _terminate)  # what can be continued notes it instead, and saves
+    signal.signal(signal.SIGTERM, interrupts.terminate)  # what can be continued notes it instead, and saves
     try:
         group.main(standalone_mode=False)
         code = 0
     except click.exceptions.Exit as end:
         code = end.exit_code
-    except Terminated:
+    except interrupts.Terminated:
         code = _fail(f"stopped by SIGTERM; {AGAIN}", 143, "Stopped")
     except (click.exceptions.Abort, KeyboardInterrupt) as end:
         if isinstance(end.__context__, EOFError):  # click takes the end of any file for the end of its own input

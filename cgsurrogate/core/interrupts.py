@@ -17,6 +17,19 @@ class Stopped(Exception):
         self.signal = signal_number
 
 
+class Terminated(BaseException):
+    """SIGTERM came while nothing was at work that can save itself."""
+
+
+def terminate(_number: int, _frame: object) -> None:
+    """A handler of SIGTERM.
+
+    Raises:
+        Terminated: always.
+    """
+    raise Terminated
+
+
 class Watch:
     """Knows whether work should end: a signal came, or the time is up."""
 
@@ -46,7 +59,10 @@ class Watch:
 
 @contextlib.contextmanager
 def watching(hours: float | None = None) -> Iterator[Watch]:
-    """Within the block, SIGINT and SIGTERM are noted instead of raised (main thread only); a second SIGINT raises."""
+    """Within the block, SIGINT and SIGTERM are noted instead of raised (main thread only); a second SIGINT raises.
+
+    A signal that came too late for the block, which then ended as if there was none, goes to the handler before.
+    """
     watch = Watch(hours)
     before = watch.install()
     try:
@@ -54,3 +70,5 @@ def watching(hours: float | None = None) -> Iterator[Watch]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+    if watch.signal is not None and callable(before.get(watch.signal)):
+        signal.raise_signal(watch.signal)

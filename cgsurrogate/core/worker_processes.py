@@ -6,6 +6,7 @@ comes back, so any executor could run it. Asked to stop, it saves and raises ``S
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import multiprocessing
 import os
@@ -19,7 +20,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from cgsurrogate.core.filesystem import Busy
-from cgsurrogate.core.interrupts import Stopped, Watch
+from cgsurrogate.core.interrupts import Stopped, Terminated, Watch, terminate
 from cgsurrogate.core.messages import plain_warnings
 from cgsurrogate.core.registry import UserFiles
 
@@ -112,8 +113,8 @@ def _end(asked: connection.Connection) -> None:
 def _work(name: str, packed: bytes) -> None:
     """One task, in a process that works."""
     until = monotonic() + PATIENCE
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
+        signal.signal(signal.SIGTERM, terminate)
         task: Task = copy.deepcopy(ForkingPickler.loads(packed))  # out of memory that all processes share
         while not _own["asked"].poll():
             try:
@@ -124,5 +125,9 @@ def _work(name: str, packed: bytes) -> None:
                     raise
                 sleep(0.2)
         raise Stopped(f"{name} was not begun", signal.SIGTERM)
+    except Terminated:
+        raise Stopped(f"stopped by SIGTERM; what {name} had saved is kept", signal.SIGTERM) from None
     finally:
+        with contextlib.suppress(Terminated):  # a signal that came just before
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
