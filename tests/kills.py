@@ -279,7 +279,7 @@ def met(end: End, stop: Stop) -> bool:
     Else it was done, or the signal came before or after all work, where nothing is caught; a shell calls that 143, too.
     """
     gentle = stop.number != signal.SIGKILL
-    lost = gentle and end.late is not None and ("Exception ignored" in end.said or not end.code and end.late > LATE)
+    lost = gentle and end.late is not None and ("Exception ignored" in end.said or (not end.code and end.late > LATE))
     assert not lost, f"{stop.number.name} was lost, and the command went on for {end.late} s: {end.said}"
     if not end.code or (gentle and end.code == -stop.number and "Traceback" not in end.said):
         return False
