@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 OFTEN = 0.3  # s between checkpoints
-LATE = 2.0  # s for which a command that was asked to stop may go on to its usual end
+LATE = 6.0  # s for which a command that was asked to stop may go on to its usual end
 ORPHANS = 30.0  # s for which a process may outlive its command, on a busy machine
 PATIENCE = 600.0  # s after which a command is taken to hang
 IMPORTED = (

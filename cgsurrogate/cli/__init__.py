@@ -87,28 +87,35 @@ def main() -> None:
     """Run the command line; a fault of the input is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on a busy machine are slower than one
     messages.plain_warnings()
-    signal.signal(signal.SIGTERM, interrupts.terminate)  # what can be continued notes it instead, and saves
+    raised = interrupts.Raised()
     try:
-        group.main(standalone_mode=False)
+        with interrupts.raising() as raised:  # what can be continued notes a signal instead, and saves
+            group.main(standalone_mode=False)
         code = 0
     except click.exceptions.Exit as end:
         code = end.exit_code
     except interrupts.Terminated:
-        code = _fail(f"stopped by SIGTERM; {AGAIN}", 143, "Stopped")
+        code = _stopped(signal.SIGTERM)
     except (click.exceptions.Abort, KeyboardInterrupt) as end:
         if isinstance(end.__context__, EOFError):  # click takes the end of any file for the end of its own input
             code = _fail("a file is empty or cut short", BAD_DATA)
         else:
-            code = _fail(f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
+            code = _stopped(raised.signal or signal.SIGINT)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except BrokenPipeError:
         code = 1
     except Exception as error:
-        code = _explain(error)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # from here on it ends the process without a traceback
+        unclear = raised.signal is not None and not isinstance(error, interrupts.Stopped)
+        code = _stopped(raised.signal) if unclear else _explain(error)
+    for number in (signal.SIGTERM, signal.SIGINT):  # from here on they end the process without a traceback
+        signal.signal(number, signal.SIG_DFL)
     sys.exit(code)
+
+
+def _stopped(number: int) -> int:
+    return _fail(f"stopped by {signal.Signals(number).name}; {AGAIN}", 128 + number, "Stopped")
 
 
 def _explain(error: Exception) -> int:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+
+INSIST = 2.0  # s after which a signal that has not ended the work is raised again
 
 
 class Stopped(Exception):
@@ -28,6 +32,43 @@ def terminate(_number: int, _frame: object) -> None:
         Terminated: always.
     """
     raise Terminated
+
+
+@dataclasses.dataclass
+class Raised:
+    """The last signal that was raised in a block of ``raising``; None where none came."""
+
+    signal: int | None = None
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[Raised]:
+    """Within the block, SIGTERM raises ``Terminated`` and SIGINT ``KeyboardInterrupt``, wherever the program is.
+
+    A library may catch that, or lose it where nothing can be raised, or raise something else while it clears up. So it
+    is raised again after ``INSIST`` seconds, until the block ends, and what is lost of other errors is not printed.
+    Signals that were ignored before stay so.
+    """
+    raised = Raised()
+
+    def interrupt(number: int, _frame: object) -> None:
+        raised.signal = number
+        sys.unraisablehook = lambda _: None
+        signal.setitimer(signal.ITIMER_REAL, INSIST)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    handlers = {signal.SIGTERM: interrupt, signal.SIGINT: interrupt}
+    handlers[signal.SIGALRM] = lambda *_: signal.raise_signal(raised.signal or signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, handler)
+    try:
+        yield raised
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 class Watch:

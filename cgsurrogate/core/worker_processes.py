@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import multiprocessing
 import os
 import signal
@@ -20,7 +21,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from cgsurrogate.core.filesystem import Busy
-from cgsurrogate.core.interrupts import Stopped, Terminated, Watch, terminate
+from cgsurrogate.core.interrupts import INSIST, Stopped, Terminated, Watch, terminate
 from cgsurrogate.core.messages import plain_warnings
 from cgsurrogate.core.registry import UserFiles
 
@@ -103,11 +104,16 @@ def _prepare(_: UserFiles, messages: Any, asked: connection.Connection) -> None:
 def _end(asked: connection.Connection) -> None:
     """Stop the task when the process that watches asks for it or is no more: either closes the connection."""
     connection.wait([asked])
-    os.kill(os.getpid(), signal.SIGTERM)
-    connection.wait([multiprocessing.parent_process().sentinel], PATIENCE)  # type: ignore[union-attr]
-    while signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # still saving
+    parent: Any = multiprocessing.parent_process()
+    until, sent = monotonic() + PATIENCE, -math.inf
+    while True:
+        if monotonic() - sent > INSIST:  # a library may have lost the one before
+            os.kill(os.getpid(), signal.SIGTERM)
+            sent = monotonic()
+        alone = connection.wait([parent.sentinel], 0) or monotonic() > until
+        if alone and signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # all is saved
+            os._exit(1)  # nobody else will end this process
         sleep(0.2)
-    os._exit(1)  # nobody else will end this process
 
 
 def _work(name: str, packed: bytes) -> None:

@@ -58,10 +58,20 @@ def test_a_map_that_fails_leaves_nothing(files, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_with_a_line_and_its_code(number, files, tmp_path):
+@pytest.mark.parametrize(
+    "number, otherwise",
+    [
+        (signal.SIGTERM, "finally: pass"),
+        (signal.SIGINT, "finally: pass"),
+        (signal.SIGTERM, "finally: raise ValueError('while it clears up')"),
+        (signal.SIGINT, "except BaseException: time.sleep(60)"),
+    ],
+)
+def test_a_signal_ends_with_a_line_and_its_code(number, otherwise, files, tmp_path):
+    """Also where what it meets raises something else, or catches it."""
     (tmp_path / "slow.py").write_text(
-        "import pathlib, time\ndef build(topology):\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
+        "import pathlib, time\ndef build(topology):\n    pathlib.Path('begun').touch()\n"
+        f"    try: time.sleep(60)\n    {otherwise}\n"
     )
     words = [sys.executable, "-m", "cgsurrogate", *files, "--mapping", "./slow.py"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ)

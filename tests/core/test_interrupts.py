@@ -2,10 +2,12 @@
 
 import contextlib
 import signal
+import time
 
 import pytest
 
-from cgsurrogate.core.interrupts import watching
+from cgsurrogate.core import interrupts
+from cgsurrogate.core.interrupts import Terminated, raising, watching
 
 
 @contextlib.contextmanager
@@ -46,3 +48,27 @@ def test_of_blocks_in_one_another_each_notes_it():
                 signal.raise_signal(signal.SIGINT)
             assert inner.requested and outer.requested and not came
         assert came == [signal.SIGINT]
+
+
+@pytest.mark.parametrize("number, kind", [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_that_something_catches_is_raised_again(number, kind, monkeypatch):
+    monkeypatch.setattr(interrupts, "INSIST", 0.05)
+    handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)]
+    with pytest.raises(kind), raising() as raised:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(number)
+        time.sleep(10)
+    assert raised.signal == number
+    assert handlers == [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)]
+    time.sleep(0.1)  # and not once more
+
+
+def test_what_saves_itself_notes_a_signal_that_was_caught_before(monkeypatch):
+    monkeypatch.setattr(interrupts, "INSIST", 0.05)
+    with pytest.raises(ZeroDivisionError), raising():
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+        with watching() as watch:
+            while not watch.requested:
+                time.sleep(0.01)
+            raise ZeroDivisionError
