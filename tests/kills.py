@@ -125,7 +125,7 @@ class Shell:
     def run(self, words: str, folder: Path, stop: Stop | None = None, watch: bool = False) -> End:
         """One command in ``folder``, to its end or until it is stopped. Its output folder is watched, or not."""
         assert self.server.stdin is not None
-        said = folder.with_name(f"{folder.name}.said")
+        said = folder.with_name(f"{folder.name}.{self.server.pid}.said")
         request = {"words": words.split(), "folder": str(folder), "said": str(said)}
         self.server.stdin.write(json.dumps(request).encode() + b"\n")
         self.server.stdin.flush()

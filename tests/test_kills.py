@@ -4,6 +4,7 @@
 """
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import kills
 import pytest
@@ -24,6 +25,12 @@ PHASES = (  # of a run: what is there when the next one begins
 
 @pytest.fixture(scope="module")
 def shell():
+    with kills.Shell() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def other():
     with kills.Shell() as made:
         yield made
 
@@ -52,6 +59,26 @@ def test_the_end_after_a_kill_is_that_of_an_undisturbed_command(stage, shell, pl
 @pytest.mark.parametrize("stage", [stage for stage in kills.STAGES if stage != kills.RUN])
 def test_the_end_after_kills_is_that_of_an_undisturbed_command(stage, shell, place):
     compared(stage, 5, shell, place)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["map", "baoab", "processes", "compare", "report", "export"])
+def test_of_two_commands_at_once_one_wins_and_the_other_says_so(stage, shell, other, place):
+    kills.prepare(shell, place, [stage])
+    words = kills.STAGES[stage]
+    _, whole = kills.undisturbed(shell, words, place / f"{stage}-alone")
+    for number in range(5):  # until they have met
+        folder = place / f"{stage}-both-{number}"
+        folder.mkdir()
+        with ThreadPoolExecutor() as pool:
+            ends = list(pool.map(lambda one: one.run(words, folder), (shell, other)))  # noqa: B023
+        lost = [end for end in ends if end.code]
+        assert len(lost) < 2 and kills.content(folder / "out") == whole
+        if lost:
+            lines = [line for line in lost[0].said.splitlines() if line.startswith("Error")]
+            assert lost[0].code == 1 and len(lines) == 1 and "another process is writing to" in lines[0]
+            return
+    raise AssertionError("they have never met")
 
 
 @pytest.mark.slow

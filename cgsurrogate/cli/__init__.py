@@ -107,8 +107,10 @@ def main() -> None:
     except BrokenPipeError:
         code = 1
     except Exception as error:
-        unclear = raised.signal is not None and not isinstance(error, interrupts.Stopped)
-        code = _stopped(raised.signal) if unclear else _explain(error)
+        if raised.signal is None or isinstance(error, interrupts.Stopped):
+            code = _explain(error)
+        else:  # it came of clearing up
+            code = _stopped(raised.signal)
     for number in (signal.SIGTERM, signal.SIGINT):  # from here on they end the process without a traceback
         signal.signal(number, signal.SIG_DFL)
     sys.exit(code)
