@@ -69,7 +69,7 @@ STAGES = {
     "processes": f"{SIMULATE} --replicas 8 --time 2 --every 0.04 --processes 2",
     "compare": "compare ../inputs/few ../inputs/simulation -q -o out",
     "report": "report ../inputs/comparison -o out",
-    "export": f"export {FRAMES} --split-runs -o out/trajectory.dcd",
+    "export": f"export {FRAMES} --split-runs -o out/trajectory.xtc",
     RUN: f"run {TRAJECTORIES} --minutes 0.1 -q -o out",
 }
 
