@@ -29,6 +29,7 @@ OFTEN = 0.3  # s between checkpoints
 LATE = 6.0  # s for which a command that was asked to stop may go on to its usual end
 ORPHANS = 30.0  # s for which a process may outlive its command, on a busy machine
 PATIENCE = 600.0  # s after which a command is taken to hang
+GENTLE = (signal.SIGTERM, signal.SIGINT)
 IMPORTED = (
     "cgsurrogate.cli",
     "cgsurrogate.comparison.compare",
@@ -78,7 +79,7 @@ STAGES = {
 class Stop:
     """A signal, ``after`` so many seconds, or when the output folder changes.
 
-    That is at the ``change`` of that number, from 1, or when the file ``made`` is there for the first time.
+    That is at the ``change`` of that number, from 1, or when the file ``made`` is there; if it is there before, never.
     """
 
     number: signal.Signals = signal.SIGKILL
@@ -172,6 +173,7 @@ def serve() -> None:
 
     lightning_task.SAVE_SECONDS = OFTEN
     simulate.RunOptions = functools.partial(simulate.RunOptions, checkpoint_every=OFTEN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, GENTLE)  # until a command can be ended by them
     print("ready", flush=True)
     while line := sys.stdin.readline():
         process = os.fork()
@@ -193,6 +195,9 @@ def _become(words: list[str], folder: str, said: str) -> None:
     os.dup2(written, 1)
     os.dup2(written, 2)
     sys.argv = ["cgsurrogate", *words]
+    for number in GENTLE:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, GENTLE)
     cli.main()
 
 
@@ -311,6 +316,8 @@ def disturbed(shell: Shell, words: str, folder: Path, plan: Sequence[Stop]) -> t
     folder.mkdir()
     count, longest, kept = 0, 0.0, dict[str, str]()
     for number, stop in enumerate(plan):
+        if stop.made is not None and (folder / "out" / stop.made).exists():
+            continue
         end = shell.run(words, folder, stop)
         count += met(end, stop)
         if not end.code:
