@@ -16,7 +16,7 @@ from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import atomic_forces, constraints, frame_weights, validation
 from cgsurrogate.data.formats import arrays, unit_names
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
-from cgsurrogate.data.generation.openmm import known_speed
+from cgsurrogate.data.generation.accounts import known_mixing, known_speed
 from cgsurrogate.data.map_runs import map_runs
 from cgsurrogate.data.mapping import Mapping
 
@@ -165,6 +165,7 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
             topology=Path(given.topology).name if isinstance(given.topology, str | Path) else "",
             trajectories=tuple(Path(run.name).name for run in runs),
             ns_per_day=known_speed(files),
+            mixed_by=known_mixing(files),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
             left_out=tuple(run.left_out for run in runs if run.left_out),

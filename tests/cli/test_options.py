@@ -54,6 +54,8 @@ VALUES = {  # of options whose text is parsed before the function is called
     "--config": "system.toml",
     "--molecule": "second",
     "reference --every": "4",
+    "reference --sequence": "GPAV",
+    "reference --sequences": "peptides.txt",
     "reference --timestep": "0.002",
     "reference --solvent-every": "2",
 }
@@ -63,6 +65,9 @@ BASES = {  # in place of the examples
     "run --molecule": ["run", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
     "map --config": ["map", "-o", "RUN", "--config", "another.toml"],
     "map --molecule": ["map", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
+    "reference --sequences": ["reference", "--sequence", "AK", "-o", "RUN"],
+    "reference --sequence": ["reference", "--sequence", "AK", "-o", "RUN"],
+    "reference --caps": ["reference", "--sequence", "AK", "-o", "RUN"],
     "kinds": ["kinds", "--check", "mine.py"],
 }
 SYSTEM = """
@@ -213,6 +218,7 @@ def told(calls: list[str], progress):
 def test_an_option_reaches_the_function_behind_its_command(path, option, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peptide.pdb").touch()
+    (tmp_path / "peptides.txt").write_text("GPAV")
     (tmp_path / "another.toml").write_text(SYSTEM)
     (tmp_path / "system.toml").write_text(f"{SYSTEM}dt = 2" if option.name == "config" else TWO)
     base = BASES.get(f"{path} --{option.name}", BASES.get(path, example(path)))

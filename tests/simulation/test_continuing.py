@@ -23,9 +23,9 @@ from wells import KT, ONE, DoubleWell, exchanging
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
+from cgsurrogate.core.temperatures import geometric
 from cgsurrogate.simulation.parallel import simulate_parts
 from cgsurrogate.simulation.run import simulate
-from cgsurrogate.simulation.temperature_ladder import geometric
 
 STORE, LADDER = "cgsurrogate.simulation.frame_store", "cgsurrogate.simulation.temperature_ladder"
 ONE_SIDE = np.tile([0.2, 0.0, 0.0], (12, 1, 1))
