@@ -114,14 +114,18 @@ class LaggedPairs:
 
 
 class SeveralMolecules:
-    """Batches of several molecules, each drawn from one of them at random: (now, later, lag, which of them)."""
+    """Batches of several molecules, each drawn from one of them at random: (now, later, lag, which of them).
 
-    def __init__(self, parts: Sequence[LaggedPairs]):
-        self.parts = parts
+    Args:
+        first: the number of the first of them.
+    """
+
+    def __init__(self, parts: Sequence[LaggedPairs], first: int = 0):
+        self.parts, self.first = parts, first
 
     def draw(self, rng: Generator) -> tuple[Tensor, ...]:
         which = torch.randint(len(self.parts), (), generator=rng)
-        return *self.parts[int(which)].draw(rng), which
+        return *self.parts[int(which)].draw(rng), which + self.first
 
     def fixed(self) -> list[tuple[Tensor, ...]]:
-        return [(*batch, torch.tensor(k)) for k, part in enumerate(self.parts) for batch in part.fixed()]
+        return [(*batch, torch.tensor(k)) for k, part in enumerate(self.parts, self.first) for batch in part.fixed()]

@@ -54,8 +54,10 @@ SYSTEM = 'topology = "top.pdb"\ntrajectories = "a.npy"\ntemperature = 300\ndt = 
 )
 def test_a_python_file_that_a_system_file_names_is_not_run(text, here):
     (here / "system.toml").write_text(text)
-    code, said = called("run", "-q", "--config", "system.toml", "-o", "out")
-    assert code and "system.toml names the Python file" in said and "--trust" in said
+    inspected = [("inspect", "-q")] if "mapping" in text else []
+    for command in (("run", "-q", "-o", "out"), *inspected):
+        code, said = called(*command, "--config", "system.toml")
+        assert code and "system.toml names the Python file" in said and "--trust" in said
     assert not (here / "ran").exists() and not (here / "out").exists()
 
 

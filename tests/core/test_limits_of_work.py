@@ -7,12 +7,11 @@ import pytest
 from known_molecule import BEADS, KELVIN, exact, known
 
 from cgsurrogate import workflows
-from cgsurrogate.core import limits, registry, units
+from cgsurrogate.core import limits, registry, temperatures, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data.formats import arrays
 from cgsurrogate.data.read import Input
 from cgsurrogate.models.model import Model
-from cgsurrogate.simulation import temperature_ladder
 from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.samplers import make_propagator, parse_pivot
@@ -74,9 +73,9 @@ def test_a_simulation_that_does_not_fit_is_refused_before_anything_is_written(tm
         (lambda: SamplerSettings(exchange=math.nan), "time between exchanges"),
         (lambda: SamplerSettings(lag=math.inf), "the lag"),
         (lambda: RunOptions("out", max_hours=math.inf), "max_hours"),
-        (lambda: temperature_ladder.parse("300:400:100000000", 300.0), "number of temperatures"),
-        (lambda: temperature_ladder.parse("300:1e300:4", 300.0), "highest temperature"),
-        (lambda: temperature_ladder.parse("300:nan:4", 300.0), "highest temperature"),
+        (lambda: temperatures.parse("300:400:100000000", 300.0), "number of temperatures"),
+        (lambda: temperatures.parse("300:1e300:4", 300.0), "highest temperature"),
+        (lambda: temperatures.parse("300:nan:4", 300.0), "highest temperature"),
         (lambda: parse_pivot("99999999999:1"), "at most 1,000,000"),
         (lambda: Input("t.pdb", ["a.xtc"], 300.0, dt=math.nan), "time between frames"),
         (lambda: Input("t.pdb", ["a.xtc"], 300.0, dt=1e300), "time between frames"),
