@@ -477,5 +477,5 @@ def test_runs_are_mapped_alike_whatever_number_is_read_at_once(monkeypatch, pept
 def test_one_absurd_time_does_not_excuse_the_others():
     times = np.arange(20) * 2.0
     times[11] = 1e302
-    with pytest.raises(ValueError, match="t.h5 states that its frames are 2 ps apart and last 1e"):
+    with pytest.raises(ValueError, match=r"t\.h5 states that its frames are 2 ps apart and last 1e"):
         validation.spacing("t.h5", times, None)
