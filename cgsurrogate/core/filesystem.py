@@ -23,7 +23,6 @@ import numpy as np
 
 from cgsurrogate.core import messages
 
-CHECKED = b"cgsurrogate sha256 "  # before the digest of what follows
 LOCK = ".lock"
 CHECKSUM = "checksum"  # key of a JSON object: the sha256 of all others
 _verified: set[tuple[Any, ...]] = set()
@@ -243,26 +242,6 @@ def verify(path: Path, digest: str, remedy: str) -> None:
     if sha256(path) != digest:
         raise ValueError(f"{path} has changed since it was written (its sha256 is another one); {remedy}")
     _verified.add(version)
-
-
-def write_checked(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write bytes after a line with their sha256."""
-    with replacing(path) as handle:
-        handle.write(CHECKED + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-
-
-def read_checked(path: str | os.PathLike[str], remedy: str) -> bytes:
-    """What ``write_checked`` wrote.
-
-    Raises:
-        ValueError: it is anything else; ``remedy`` says what to do.
-    """
-    head, _, content = existing(path, "a file").read_bytes().partition(b"\n")
-    if not head.startswith(CHECKED):
-        raise ValueError(f"{path} is damaged or of an older version; {remedy}")
-    if head[len(CHECKED) :] != hashlib.sha256(content).hexdigest().encode():
-        raise ValueError(f"{path} has changed since it was written (its sha256 is another one); {remedy}")
-    return content
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, nn
 
-from cgsurrogate.core import filesystem
+from cgsurrogate.core import checked_files, filesystem
 from cgsurrogate.training.objectives._base import Objective
 from cgsurrogate.training.settings import TrainingSettings
 
@@ -186,7 +186,7 @@ class TrainingState:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        filesystem.write_checked(self.folder / CHECKPOINT, buffer.getvalue())
+        checked_files.write_checked(self.folder / CHECKPOINT, buffer.getvalue())
         self.saved_at = time.monotonic()
 
     def resume(self) -> dict[str, Any] | None:
@@ -201,7 +201,7 @@ class TrainingState:
         path = self.folder / CHECKPOINT
         if not path.exists():
             return None
-        stored = filesystem.read_checked(path, "remove it to train anew")
+        stored = checked_files.read_checked(path, "remove it to train anew")
         try:
             content = torch.load(io.BytesIO(stored), weights_only=True)
             self.progress = Progress(**content["progress"])

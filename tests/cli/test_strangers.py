@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from cgsurrogate.cli import group
-from cgsurrogate.core import filesystem, registry
+from cgsurrogate.core import checked_files, filesystem, registry
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data.read import Input, read
 from cgsurrogate.geometry.structure_files import bead_positions
@@ -118,7 +118,7 @@ def test_a_state_of_training_that_holds_objects_is_refused_by_name(tmp_path):
     for content in ({"progress": Runs()}, {"progress": {}}):
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        filesystem.write_checked(tmp_path / CHECKPOINT, buffer.getvalue())
+        checked_files.write_checked(tmp_path / CHECKPOINT, buffer.getvalue())
         state = TrainingState(torch.nn.Linear(2, 2), None, TrainingSettings(steps=1), tmp_path, "training")
         with pytest.raises(ValueError, match=rf"{CHECKPOINT} is not the state of this training"):
             state.resume()
