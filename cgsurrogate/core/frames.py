@@ -86,6 +86,7 @@ class Frames:
         weights: (T,) statistical weights of biased data, not negative, or None for equal weights.
         provenance: where the frames come from, and what that did to their order in time.
         extrapolation: (T, N) without a unit, how new each bead's surroundings are to the model, or None.
+        origins: of each run that was taken from other frames, where it began there (``splits.Origin``); not stored.
     """
 
     beads: Beads
@@ -97,6 +98,7 @@ class Frames:
     weights: np.ndarray | None = None
     provenance: Provenance = dataclasses.field(default_factory=Provenance)
     extrapolation: np.ndarray | None = None
+    origins: tuple[splits.Origin, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.positions.shape
@@ -218,7 +220,8 @@ class Frames:
         known = {name: array for name in STORED if (array := getattr(self, name)) is not None}
         arrays: dict[str, Any] = {name: disk_arrays.taken(array, parts) for name, array in known.items()}
         lengths = tuple(part.stop - part.start for part in parts)
-        return dataclasses.replace(self, **arrays, lengths=lengths, provenance=provenance)
+        origins = splits.origins(self.runs, self.origins, parts)
+        return dataclasses.replace(self, **arrays, lengths=lengths, provenance=provenance, origins=origins)
 
     def with_provenance(self, **fields: Any) -> Frames:
         """The same frames with these fields of their provenance."""
@@ -267,7 +270,7 @@ class Frames:
         try:
             if manifest["format"] != FORMAT:
                 raise ValueError(f"expected frames of format {FORMAT}, got {manifest['format']}; update cgsurrogate")
-            arrays = {}
+            arrays: dict[str, Any] = {}
             for name, entry in manifest["arrays"].items():
                 path = folder / Path(entry["file"]).name
                 filesystem.verify(path, entry["sha256"], "restore it or make the frames again")
