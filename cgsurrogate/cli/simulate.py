@@ -148,8 +148,8 @@ def command(model: Path, start: str, energy: Path | None, out: Path, quiet: bool
 
 def _settings(options: dict[str, Any], temperature: float) -> SimulationSettings:
     """Those of the command line; ``temperature`` (K) is that of the model."""
+    from cgsurrogate.core import temperatures
     from cgsurrogate.core.frames import Frames
-    from cgsurrogate.simulation import temperature_ladder
 
     def picked(kind: type) -> dict[str, Any]:
         return {field.name: options[field.name] for field in dataclasses.fields(kind) if field.name in options}
@@ -158,7 +158,7 @@ def _settings(options: dict[str, Any], temperature: float) -> SimulationSettings
     if options["independence"] is not None:
         sampler["independence"] = Frames.load(options["independence"])
     if options["tempering"] is not None:
-        sampler["temperatures"] = temperature_ladder.parse(options["tempering"], options["temperature"] or temperature)
+        sampler["temperatures"] = temperatures.parse(options["tempering"], options["temperature"] or temperature)
     return SimulationSettings(**picked(SimulationSettings), sampler=SamplerSettings(**sampler))
 
 

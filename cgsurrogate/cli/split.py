@@ -17,15 +17,19 @@ from cgsurrogate.workflows.settings import StudySettings
 @_options.seed
 @_options.force
 def command(frames: Path, held_out: float, out: tuple[Path, Path], seed: int, force: bool) -> None:
-    """Divide FRAMES in whole runs: one part to train on, one to judge by.
+    """Divide FRAMES in whole runs, a data set in whole molecules: one part to train on, one to judge by.
 
     Runs are chosen by their lengths. A single run is cut in blocks with gaps between them. Nothing is in both parts.
     """
     from cgsurrogate import workflows
+    from cgsurrogate.core import frame_sets
     from cgsurrogate.core.frames import Frames
 
     if len({frames.resolve(), *(folder.resolve() for folder in out)}) < 3:
         raise click.UsageError("give two folders with -o, neither of them the one that is divided")
+    if (frames / frame_sets.MANIFEST).exists():
+        _by_molecule(frames, held_out, out, seed, force)
+        return
     data = Frames.load(frames)
     for folder in out:
         _options.fresh(folder, "frames.json", force)
@@ -34,3 +38,15 @@ def command(frames: Path, held_out: float, out: tuple[Path, Path], seed: int, fo
         click.echo(f"{folder}: {workflows.contents(part)}")
     for note in made.notes:
         click.echo(f"note: {note}")
+
+
+def _by_molecule(folder: Path, held_out: float, out: tuple[Path, Path], seed: int, force: bool) -> None:
+    from cgsurrogate.core.frame_sets import MANIFEST, FrameSet
+
+    parts = FrameSet.load(folder).split(held_out, seed)
+    for target in out:
+        _options.fresh(target, MANIFEST, force)
+    for target, part in zip(out, parts, strict=True):
+        part.save(target)
+        shown = ", ".join(list(part)[:8]) + (", ..." if len(part) > 8 else "")
+        click.echo(f"{target}: {len(part)} molecule{'s' * (len(part) != 1)}: {shown}")

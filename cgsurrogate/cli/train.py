@@ -32,7 +32,7 @@ def command() -> None:
 
 
 @command.command("energy", epilog="Example:  cgsurrogate train energy frames --minutes 5 -o force-field")
-@click.argument("frames", type=_options.PATH)
+@click.argument("frames", type=_options.PATH, nargs=-1, required=True)
 @_options.out_folder
 @_options.setting(
     EnergySettings,
@@ -54,22 +54,30 @@ def command() -> None:
 @_options.seed
 @_options.force
 @_options.quiet
-def energy(frames: Path, out: Path, force: bool, quiet: bool, **options: Any) -> None:
+def energy(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **options: Any) -> None:
     """Fit priors and train a network on top of them: an energy that `simulate` runs.
 
     Noise contrast sets the populations; force matching (with forces) or denoising (without) the local slopes; then what
     is left between data and the model's own samples is learned. The same command again continues.
+
+    Several FRAMES, or a data set of several molecules, learn together by contrast and local slopes alone; `simulate`
+    then starts from frames of any molecule of the same residues.
     """
     from cgsurrogate import workflows
-    from cgsurrogate.core.frames import Frames
+    from cgsurrogate.core.frame_sets import FrameSet
 
-    settings, data = EnergySettings(**options), Frames.load(frames)
-    if _done(out, settings, [data], force):
+    settings = EnergySettings(**options)
+    data = [one for path in frames for one in FrameSet.load(path).values()]
+    if _done(out, settings, data, force):
         return
     _options.one_thread()
     with progress(quiet) as update:
         model = workflows.make_energy(
-            data, out, settings, report=lambda fraction, text: update("force field", fraction, text)
+            data[0],
+            out,
+            settings,
+            others=data[1:],
+            report=lambda fraction, text: update("force field", fraction, text),
         )
     click.echo(f"{'prior term':<44}{'misfit':>8}")
     for row in model.info["priors"]:

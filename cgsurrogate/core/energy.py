@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.registry import Spec
 
 
 class Internal(NamedTuple):
@@ -51,14 +52,33 @@ class Energy(nn.Module, abc.ABC):
 
     ``stiff`` marks the terms that hold the local geometry: bonds, angles, impropers.
     ``chiral`` says whether the energy can tell a molecule from its mirror image.
+    ``transfers`` says that weights belong to types of beads, so that ``bound`` gives the energy of another molecule.
     """
 
     stiff: ClassVar[bool] = False
     chiral: ClassVar[bool] = False
+    transfers: ClassVar[bool] = False
+    spec: Spec  # how it was built; given by the registry
 
     @abc.abstractmethod
     def forward(self, positions: Tensor) -> Tensor:
         """(B, N, 3) nm -> (B,) kJ/mol."""
+
+    def bound(self, beads: Beads) -> Energy:
+        """The same energy of another molecule; the weights are shared, not copied.
+
+        Raises:
+            ValueError: the energy belongs to one molecule, or it knows nothing like some part of this one.
+        """
+        if not self.transfers:
+            raise ValueError(
+                f"an energy of the kind {type(self).__name__} belongs to one molecule; train it on this one"
+            )
+        other: Energy = self.spec.build(beads)
+        for name, weight in self.named_parameters():
+            path, _, last = name.rpartition(".")
+            setattr(other.get_submodule(path), last, weight)
+        return other.train(self.training)
 
     def analytic(self) -> Analytic | None:
         """The same energy with its slopes written out, for speed; None where autograd has to do."""
@@ -76,10 +96,11 @@ class Prior(Energy):
     notes: tuple[str, ...] = ()
 
     @abc.abstractmethod
-    def fit(self, frames: Frames) -> None:
+    def fit(self, frames: Frames, *others: Frames) -> None:
         """Set the parameters from the (weighted) frames; ValueError names a term that no energy could hold.
 
-        A term that does not fit well gets what serves it best, and ``notes`` says so.
+        A term that does not fit well gets what serves it best, and ``notes`` says so. Priors that ``transfers`` are
+        fitted to the frames of ``others``, which are of other molecules, as well.
         """
 
     @abc.abstractmethod
@@ -99,6 +120,9 @@ class Sum(Energy):
         for term in self.terms:
             total = total + term(positions)
         return total
+
+    def bound(self, beads: Beads) -> Sum:
+        return Sum(*(term.bound(beads) for term in self.terms if isinstance(term, Energy)))
 
     def part(self, *, stiff: bool) -> Sum:
         """The terms that are (not) stiff; modules are shared, not copied."""

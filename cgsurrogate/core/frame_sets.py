@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST as FRAMES
-from cgsurrogate.core.frames import Frames
+from cgsurrogate.core.frames import SEVERAL, Frames
 
-MANIFEST = "molecules.json"
-FORMAT = 1
+MANIFEST, FORMAT = SEVERAL, 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,6 +53,29 @@ class FrameSet(Mapping[str, Frames]):
             if path.exists() and filesystem.sha256(path) != known:
                 raise ValueError(f"{path} is not the one that {MANIFEST} was written for; map all molecules again")
         return cls({name: Frames.load(folder / inside) for name, (inside, _) in named.items()})
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the frames of each molecule to a folder of its name, then the manifest."""
+        folder = Path(folder)
+        for name, frames in self.items():
+            frames.save(folder / name)
+        save_manifest(folder, list(self))
+        return folder
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[FrameSet, FrameSet]:
+        """(kept, held out), by whole molecules: about a fraction of them is held out, at least one.
+
+        Raises:
+            ValueError: there is but one, or the fraction is not between 0 and 1.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"expected a share to hold out between 0 and 1, got {fraction}")
+        if len(self) < 2:
+            raise ValueError("one molecule cannot be divided by molecules; divide its frames in runs")
+        count = min(max(1, round(fraction * len(self))), len(self) - 1)
+        held = {list(self)[k] for k in np.random.default_rng(seed).permutation(len(self))[:count]}
+        kept, out = ({n: f for n, f in self.items() if (n in held) == which} for which in (False, True))
+        return FrameSet(kept), FrameSet(out)
 
 
 def save_manifest(folder: Path, names: list[str]) -> None:

@@ -14,6 +14,7 @@ from cgsurrogate.core import disk_arrays, filesystem, splits, units
 from cgsurrogate.core.provenance import Provenance
 
 MANIFEST = "frames.json"
+SEVERAL = "molecules.json"  # of a data set of several molecules
 FORMAT = 1
 STORED = {"positions": np.float32, "forces": np.float32, "weights": np.float64, "extrapolation": np.float16}
 RENAMED = {"uncertainty": "extrapolation"}  # arrays of folders that were written before
@@ -264,6 +265,9 @@ class Frames:
         folder = Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"expected a folder of frames at {folder}, there is none")
+        if (folder / SEVERAL).exists():
+            inside = next(folder.glob(f"*/{MANIFEST}"), folder / "NAME" / MANIFEST).parent
+            raise ValueError(f"{folder} is a data set of several molecules; name one, as {inside}")
         if not (folder / MANIFEST).exists():
             raise FileNotFoundError(f"{folder} holds no {MANIFEST}; make frames with: cgsurrogate map")
         manifest = filesystem.read_json(folder / MANIFEST)

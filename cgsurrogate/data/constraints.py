@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.data import validation
 from cgsurrogate.data.formats.sources import Reader, Source
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.mappings import _atom_groups
+from cgsurrogate.geometry import measures
 
 FRAMES = 64  # that are looked at
 FEWEST = 8
@@ -35,7 +35,7 @@ def violated(
     atoms = np.unique(pairs)
     xyz = np.concatenate([block for block, _ in reader.blocks(run, atoms, chosen)]).astype(float)
     first, second = np.searchsorted(atoms, pairs).T
-    spread = validation.lengths(xyz, np.stack([first, second], 1)).std(0)
+    spread = measures.distances(xyz, np.stack([first, second], 1)).std(0)
     return tuple(
         f"{structure.atom(a)} {structure.atom(b)}" for (a, b), s in zip(pairs, spread, strict=True) if s < RIGID
     )

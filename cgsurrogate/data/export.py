@@ -17,6 +17,7 @@ from cgsurrogate.data import validation
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
 from cgsurrogate.data.mapping import Mapping
 from cgsurrogate.data.read import Input, read
+from cgsurrogate.geometry import measures
 
 SUFFIXES = (".xtc", ".dcd", ".trr", ".nc")
 PIECE = 2000  # frames at a time
@@ -34,6 +35,10 @@ def export(frames: Frames, path: str | Path, *, split_runs: bool = False) -> lis
 
     Returns:
         The files: trajectories, then the PDB.
+
+    Raises:
+        ValueError: another ending, or positions that are not finite.
+        Busy: another process writes files of this stem.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -42,10 +47,11 @@ def export(frames: Frames, path: str | Path, *, split_runs: bool = False) -> lis
     made = {path: frames.runs}
     if split_runs:
         made = {path.with_name(f"{path.stem}.{i}{path.suffix}"): (run,) for i, run in enumerate(frames.runs)}
-    for name, runs in made.items():
-        _write(name, frames, runs)
     pdb = path.with_suffix(".pdb")
-    filesystem.write_text(pdb, pdb_text(frames.beads, np.asarray(frames.positions[0])))
+    with filesystem.locked(path.parent, path.stem):
+        for name, runs in made.items():
+            _write(name, frames, runs)
+        filesystem.write_text(pdb, pdb_text(frames.beads, np.asarray(frames.positions[0])))
     return [*made, pdb]
 
 
@@ -176,7 +182,7 @@ def _beads_as_they_are(
             done = 0
             for xyz, _ in reader.blocks(file, np.arange(file.atoms), range(file.frames)):
                 validation.finite(file.name, xyz, range(done, file.frames), beads.names, "coordinates")
-                if not done and len(bonds) and np.median(validation.lengths(xyz[:1], bonds)) > 0.9:
+                if not done and len(bonds) and np.median(measures.distances(xyz[:1], bonds)) > 0.9:
                     raise ValueError(
                         f"{file.name}: bonded beads are too far apart for nm; divide the coordinates by 10"
                     )

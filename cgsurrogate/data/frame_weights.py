@@ -77,11 +77,9 @@ def _values(
         for (spec, _, _), run in zip(split, runs, strict=True):
             path, _, names = str(spec).rpartition(":")
             times = run.times if by_time else None
-            columns = [
-                colvar.at_frames(Path(path), name, run.name, run.frames, times)
-                for name in (names.split(",") if windows else [names])
-            ]
-            parts.append(np.stack(columns, 1) if windows else columns[0])
+            wanted = names.split(",") if windows else [names]
+            columns = colvar.at_frames(Path(path), wanted, run.name, run.frames, times)
+            parts.append(columns if windows else columns[:, 0])
     return [np.asarray(part, float) for part in parts], unit
 
 

@@ -96,10 +96,7 @@ def _heavy_atoms(structure: Any, mapping: Mapping) -> np.ndarray:
     """Indices of the atoms that are read: heavy atoms of mapped chains and whatever else is mapped."""
     mapped = mapping.used
     chains = {structure.atom(int(i)).residue.chain.index for i in np.flatnonzero(mapped)}
-    protein = {residue.index for residue in _atom_groups.protein_residues(structure)}
-    heavy = [
-        mapped[atom.index]
-        or (not _atom_groups.is_hydrogen(atom) and atom.residue.index in protein and atom.residue.chain.index in chains)
-        for atom in structure.atoms
-    ]
-    return np.flatnonzero(heavy)
+    for residue in _atom_groups.protein_residues(structure):
+        if residue.chain.index in chains:
+            mapped[[atom.index for atom in residue.atoms if not _atom_groups.is_hydrogen(atom)]] = True
+    return np.flatnonzero(mapped)

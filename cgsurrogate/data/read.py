@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from cgsurrogate.core import disk_arrays, filesystem, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import atomic_forces, constraints, frame_weights, validation
-from cgsurrogate.data.formats import arrays, unit_names
+from cgsurrogate.data.formats import arrays, topologies, unit_names
 from cgsurrogate.data.formats.sources import Reader, Source, load_topology, sources
-from cgsurrogate.data.generation.openmm import known_speed
+from cgsurrogate.data.generation.accounts import known_mixing, known_speed
 from cgsurrogate.data.map_runs import map_runs
 from cgsurrogate.data.mapping import Mapping
 
@@ -119,11 +120,12 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
     """As ``read``, with the energies and the bias of the frames that are kept."""
     files = [spec for spec in given.trajectories if isinstance(spec, str | Path)]
     structure = load_topology(given.topology) if isinstance(given.topology, str | Path) else given.topology
-    mapping = _built(build, structure, given.topology)
     arrays_ = [*given.forces, *frame_weights.arrays_of((*given.weights, *given.energies, *given.bias))]
     ordered = _in_order(given.trajectories, arrays_) if files else given.trajectories
-    runs = [source for spec in ordered for source in sources(spec, structure, given.length_unit, recover=given.recover)]
-    _agree(runs, given.length_unit)
+    with ThreadPoolExecutor(1) as pool:  # the process that parses reads headers meanwhile
+        found = pool.submit(_runs, given, ordered, structure)
+        mapping = _built(build, structure, given.topology)
+        runs = found.result()
     step = validation.runs(runs, structure.n_atoms, given.dt)
     windows = [_window(run, step, given) for run in runs]
     noise, about = dict[str, Any](), dict[str, Any]()
@@ -165,6 +167,7 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
             topology=Path(given.topology).name if isinstance(given.topology, str | Path) else "",
             trajectories=tuple(Path(run.name).name for run in runs),
             ns_per_day=known_speed(files),
+            mixed_by=known_mixing(files),
             aggregate="" if forces is None else noise.get("used", "basic"),
             mean_square_force=noise,
             left_out=tuple(run.left_out for run in runs if run.left_out),
@@ -181,19 +184,23 @@ def _kept(values: list[np.ndarray] | None, windows: list[range]) -> np.ndarray |
     return np.concatenate([part[_slice(window)] for part, window in zip(values, windows, strict=True)])
 
 
-def _agree(runs: list[Source], length_unit: str | None) -> None:
-    """A unit of length that is given is that of no file that states another one."""
+def _runs(given: Input, ordered: Sequence[Any], structure: Any) -> list[Source]:
+    """What the trajectories hold; a unit of length that is given is that of no file that states another one."""
+    length_unit = given.length_unit
+    runs = [source for spec in ordered for source in sources(spec, structure, length_unit, recover=given.recover)]
     for run in runs if length_unit else ():
         if run.length_unit and not np.isclose(unit_names.length(run.length_unit), unit_names.length(length_unit or "")):
             raise ValueError(
                 f"{run.name} holds positions in {run.length_unit}, --length-unit says {length_unit}; leave it out"
             )
+    return runs
 
 
 def _built(build: Callable[[Any], Mapping], structure: Any, topology: Any) -> Mapping:
     """The mapping; what hinders it is a fault of the topology, and the line says of which."""
     try:
-        return build(structure)
+        with topologies.many_objects():
+            return build(structure)
     except ValueError as error:
         if not isinstance(topology, str | Path) or str(topology) in str(error):
             raise

@@ -8,7 +8,7 @@ import numpy as np
 
 from cgsurrogate.core import limits
 from cgsurrogate.data.formats.sources import Source
-from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry import bond_graph, measures
 
 TYPICAL = 0.15  # nm, a bond between heavy atoms
 LONGEST = 0.25  # nm, in a structure that is whole
@@ -95,17 +95,11 @@ def possible(name: str, forces: np.ndarray, frames: range, labels: Sequence[str]
         )
 
 
-def lengths(xyz: np.ndarray, bonds: np.ndarray) -> np.ndarray:
-    """(n, A, 3), (B, 2) -> (n, B) nm."""
-    between = xyz[:, bonds[:, 0]] - xyz[:, bonds[:, 1]]
-    return np.asarray(np.sqrt(np.einsum("tbd,tbd->tb", between, between)))
-
-
 def scale(name: str, xyz: np.ndarray, bonds: np.ndarray, labels: list[str]) -> None:
     """The first frame (A, 3) nm of a whole molecule: is it in nm, and are these the atoms of the topology?"""
     if not len(bonds):
         return
-    length = lengths(xyz[None], bonds)[0]
+    length = measures.distances(xyz[None], bonds)[0]
     middle = float(np.median(length))
     if 5 * TYPICAL < middle < 20 * TYPICAL and np.mean(np.abs(length / middle - 1) < 0.4) > 0.8:
         raise ValueError(
@@ -152,7 +146,7 @@ class Shape:
         """
         if not self.bonds or not len(xyz):
             return
-        length = lengths(xyz, self.pairs)
+        length = measures.distances(xyz, self.pairs)
         of_bonds = length[:, : self.bonds]
         if not of_bonds.max() <= BROKEN:
             frame, bond = map(int, np.unravel_index(int(of_bonds.argmax()), of_bonds.shape))

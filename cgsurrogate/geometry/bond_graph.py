@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+
+REACH = 3  # bonds: CA, C, N, CA
 Graph = list[list[int]]  # the bonded neighbours of each node, rising
 
 
@@ -51,3 +56,33 @@ def parts(near: Graph) -> list[dict[int, int]]:
             found.append(walk(near, start))
             seen.update(found[-1])
     return found
+
+
+def contract(groups: list[tuple[int, ...]], bonded: Graph) -> tuple[tuple[int, int], ...]:
+    """Bonds of beads: the graph of the atoms with everything unmapped taken out.
+
+    Beads are bonded if a path of at most ``REACH`` bonds joins them through unmapped atoms alone, so neighbouring CA
+    are and the two ends of a disulfide bridge are not. Parts of one molecule that stay apart are joined by the shortest
+    longer paths, so that no bead is lost.
+    """
+    bead_of = {atom: bead for bead, atoms in enumerate(groups) for atom in atoms}
+    distances: dict[tuple[int, int], int] = {}
+    for bead, atoms in enumerate(groups):
+        front, seen, distance = list(atoms), set(atoms), 0
+        while front:
+            distance += 1
+            reached = [n for atom in front for n in bonded[atom] if n not in seen]
+            seen.update(reached)
+            front = []
+            for atom in dict.fromkeys(reached):
+                other = bead_of.get(atom)
+                if other is None:
+                    front.append(atom)
+                elif other != bead:
+                    pair = (min(bead, other), max(bead, other))
+                    distances[pair] = min(distance, distances.get(pair, distance))
+    pairs = sorted(distances, key=lambda pair: (distances[pair], pair))
+    rows, columns = np.array(pairs, int).reshape(-1, 2).T
+    ranked = sparse.coo_array((np.arange(1, len(pairs) + 1), (rows, columns)), shape=(len(groups), len(groups)))
+    tree = {pairs[rank - 1] for rank in csgraph.minimum_spanning_tree(ranked).data.astype(int)}
+    return tuple(sorted(pair for pair in pairs if distances[pair] <= REACH or pair in tree))

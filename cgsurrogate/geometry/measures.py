@@ -32,8 +32,12 @@ def evaluate(frames: Frames, columns: int, function: Callable[[np.ndarray], np.n
 
 
 def distances(x: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """(t, N, 3) nm and (P, 2) indices -> (t, P) nm."""
-    return np.asarray(np.linalg.norm(x[:, pairs[:, 1]] - x[:, pairs[:, 0]], axis=-1))
+    """(t, N, 3) nm and (P, 2) indices -> (t, P) nm, in memory pair by pair."""
+    squares = np.zeros((len(pairs), len(x)), x.dtype)
+    for coordinate in np.ascontiguousarray(x.transpose(2, 1, 0)):  # (N, t): a row is moved at once
+        between = coordinate[pairs[:, 1]] - coordinate[pairs[:, 0]]
+        squares += np.multiply(between, between, out=between)
+    return np.asarray(np.sqrt(squares, out=squares).T)
 
 
 def angles(x: np.ndarray, triples: np.ndarray) -> np.ndarray:

@@ -164,15 +164,18 @@ class Molecule:
         """
         keys: dict[tuple[str, ...], int] = {}
         index, names, types = [], [], []
-        for row in rows:
-            key = tuple(self._type_key(int(i)) for i in row)
-            key = min(key, key[::-1])
+        for row, key in zip(rows, self.type_keys(rows), strict=True):
             if key not in keys:
                 keys[key] = len(keys)
                 names.append(self.label(row))
                 types.append(tuple(self.beads.types[i] for i in row))
             index.append(keys[key])
         return np.asarray(index, np.int64), names, np.asarray(types, np.int64).reshape(len(types), rows.shape[1])
+
+    def type_keys(self, rows: np.ndarray) -> list[tuple[str, ...]]:
+        """What tells rows of one kind: the types of their beads, begun at the end that makes it smaller."""
+        found = [tuple(self._type_key(int(i)) for i in row) for row in rows]
+        return [min(key, key[::-1]) for key in found]
 
     def _type_key(self, i: int) -> str:
         beads = self.beads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgsurrogate.geometry import bond_graph
+from cgsurrogate.geometry import bond_graph, measures
 
 CUT = 0.3  # nm; no bond between heavy atoms is longer
 
@@ -31,8 +31,7 @@ class Unwrap:
         """
         if cells is None or not len(self.bonds):
             return xyz
-        between = xyz[:, self.bonds[:, 0]] - xyz[:, self.bonds[:, 1]]
-        gap = np.einsum("tbd,tbd->tb", between, between).max(1) > CUT**2
+        gap = measures.distances(xyz, self.bonds).max(1) > CUT
         frames = np.flatnonzero(gap & (np.abs(np.linalg.det(cells)) > 1e-9))
         if len(frames):
             moved = np.array(xyz[frames], float)

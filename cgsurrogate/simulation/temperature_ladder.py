@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,25 +24,6 @@ ALL = "all-temperatures"  # the folder, inside that of the target temperature, o
 # successes, counted by the replica that held the lower rung.
 LOW_ACCEPTANCE = 0.1
 PLACE, EXCHANGES, END, TRIPS, COUNTS = range(5)
-
-
-def geometric(lowest: float, highest: float, number: int) -> tuple[float, ...]:
-    """Temperatures in K with one ratio between neighbours: even acceptance where the heat capacity is constant."""
-    if not (0 < lowest < highest and math.isfinite(highest)):
-        raise ValueError(f"expected a ladder from a lower to a higher temperature, got {lowest:g} K to {highest:g} K")
-    if number < 2:
-        raise ValueError(f"a ladder needs at least 2 temperatures, got {number}")
-    return tuple(float(t) for t in np.geomspace(lowest, highest, number))
-
-
-def parse(text: str, lowest: float) -> tuple[float, ...]:
-    """``300:450:6`` (lowest:highest:number), or ``:450:6`` from ``lowest`` up, as temperatures in K."""
-    try:
-        low, high, number = text.split(":")
-        values = float(low) if low.strip() else lowest, float(high), int(number)
-    except ValueError:
-        raise ValueError(f"expected temperatures as lowest:highest:number, e.g. 300:450:6, got {text!r}") from None
-    return geometric(*values)
 
 
 def check_replicas(replicas: int, number: int) -> None:

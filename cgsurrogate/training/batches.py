@@ -147,26 +147,28 @@ class LaggedPairs:
 
 
 class SeveralMolecules:
-    """Batches of several molecules, each drawn from one of them at random: (now, later, lag, which of them)."""
+    """Batches of several molecules, each drawn from one of them at random: (now, later, lag, which of them).
 
-    def __init__(self, parts: Sequence[LaggedPairs]):
-        self.parts = parts
+    Args:
+        first: the number of the first of them.
+    """
+
+    def __init__(self, parts: Sequence[LaggedPairs], first: int = 0):
+        self.parts, self.first = parts, first
 
     def draw(self, rng: Generator) -> tuple[Tensor, ...]:
         which = torch.randint(len(self.parts), (), generator=rng)
-        return *self.parts[int(which)].draw(rng), which
+        return *self.parts[int(which)].draw(rng), which + self.first
 
     def fixed(self) -> list[tuple[Tensor, ...]]:
-        return [(*batch, torch.tensor(k)) for k, part in enumerate(self.parts) for batch in part.fixed()]
+        return [(*batch, torch.tensor(k)) for k, part in enumerate(self.parts, self.first) for batch in part.fixed()]
 
     def names(self, rng: Generator) -> list[str]:
         which = int(torch.randint(len(self.parts), (), generator=rng))
-        return [_of_molecule(which, name) for name in self.parts[which].names(rng)]
+        return self._of_molecule(which, self.parts[which].names(rng))
 
     def fixed_names(self) -> list[list[str]]:
-        parts = enumerate(self.parts)
-        return [[_of_molecule(k, name) for name in batch] for k, part in parts for batch in part.fixed_names()]
+        return [self._of_molecule(k, names) for k, part in enumerate(self.parts) for names in part.fixed_names()]
 
-
-def _of_molecule(number: int, name: str) -> str:
-    return f"{name} of molecule {number + 1}"
+    def _of_molecule(self, number: int, names: Sequence[str]) -> list[str]:
+        return [f"{name} of {'held-out ' if self.first else ''}molecule {number + 1}" for name in names]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,13 +63,13 @@ def train_energy(
         ValueError: the frames do not suit the energy or the objective; a prior term that could not be simulated.
         Stopped: a signal came; with a ``folder`` the same call continues.
     """
-    objective = _local_objective(settings.objective, frames)
+    objective = local_objective(settings.objective, frames)
     if len(frames) < 10:
         raise ValueError(f"expected ten or more frames to train from, got {len(frames)}; map more frames")
     kept, held = frames.split(settings.held_out_fraction, settings.seed)
     fitted = [term for term in energy.terms if isinstance(term, Prior)]
     networks = Sum(*(term for term in energy.terms if isinstance(term, Energy) and not isinstance(term, Prior)))
-    notes = _fit_priors(fitted, kept, report)
+    notes = fit_priors(fitted, [kept], report)
     if not len(networks.terms):
         return History((), {}, "priors fitted; there is no network to train", notes)
     then = "likelihood" if settings.objective == "likelihood" else "self-contrast" if settings.fine_tune else ""
@@ -102,10 +102,10 @@ def train_energy(
     return dataclasses.replace(history, reason=f"{history.reason}; then {more}")
 
 
-def _fit_priors(priors: list[Prior], frames: Frames, report: Report) -> tuple[str, ...]:
-    """Fit them in place; what they warn of, which is also reported."""
+def fit_priors(priors: list[Prior], every: Sequence[Frames], report: Report) -> tuple[str, ...]:
+    """Fit them in place, to frames of one molecule or of several; what they warn of, which is also reported."""
     for prior in priors:
-        prior.fit(frames)
+        prior.fit(*every)
     notes = tuple(note for prior in priors for note in prior.notes)
     for words in notes:
         report(0.0, words)
@@ -154,7 +154,7 @@ def _tell_from_samples(
     return told if rounds else "it could not be simulated, so that nothing was tuned"
 
 
-def _local_objective(objective: str, frames: Frames) -> str:
+def local_objective(objective: str, frames: Frames) -> str:
     """What is learned beside noise contrast: ``force`` or ``denoise``."""
     if objective == "force" and frames.forces is None:
         raise ValueError("force matching needs frames with forces, these have none; map with forces, or use denoise")
@@ -163,12 +163,15 @@ def _local_objective(objective: str, frames: Frames) -> str:
     return objective
 
 
-def energy_objective(objective: str, priors: Sum, kept: Frames, held: Frames, seed: int) -> BatchObjective:
+def energy_objective(
+    objective: str, priors: Sum, kept: Frames, held: Frames, seed: int, pool: int | None = None
+) -> BatchObjective:
     """Noise contrast and, in some steps of training, what the objective (``force`` or ``denoise``) adds to it.
 
     Args:
         priors: fitted; they are taken off the forces, and the network learns what is left.
         kept, held: frames to learn from, and to validate on.
+        pool: number of noise frames.
     """
     moves = TorsionMoves(kept.beads)
     arrays = [kept.positions]
@@ -181,7 +184,7 @@ def energy_objective(objective: str, priors: Sum, kept: Frames, held: Frames, se
     elif objective == "denoise":
         local = Denoising(moves, priors, sample, kept.kT)
     rest = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
-    contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed))
+    contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed), pool=pool)
 
     def loss(module: WithLogPartition, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         more = local is not None and module.training and LOCAL_EVERY * float(torch.rand((), generator=rng)) <= 1

@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from cgsurrogate.training.settings import StepperSettings
 from cgsurrogate.training.state import History
 
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
+MANY = 10  # molecules, of which some are held out whole
+CHECKED = 16  # batches to validate on, of all molecules
 HISTORY = 32  # frames of a sequence over which a memory is trained
 FORGET = 0.1  # share of the jumps that are learned with an empty memory, as a rollout begins
 
@@ -110,55 +113,71 @@ def train_stepper(
     _refuse_unlike(stepper, every)
     if settings.lag is not None:
         stepper.lag = float(settings.lag)
-    parts = [f.split(settings.held_out_fraction, seed) for f in every]
+    learning, held = held_out_molecules(every, settings)
+    parts = [(f, f) if held else f.split(settings.held_out_fraction, seed) for f in learning]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the networks are made, with random weights, in calibrate
         stepper.calibrate(*(train for train, _ in parts))
-        steppers = [stepper, *(stepper.bound(f.beads) for f in others)]
-    found = [check(s, f) for s, f in zip(steppers, every, strict=True)]
+        steppers = [stepper, *(stepper.bound(f.beads) for f in learning[1:])]
+    found = [check(s, f) for s, f in zip(steppers, learning, strict=True)]
     notes: list[str] = []
 
-    def note(fraction: float, concerns: Sequence[Sequence[str]]) -> None:
-        for number, one in enumerate(concerns):
-            for words in one:
-                notes.append(f"molecule {number + 1}: {words}" if others else words)
-                report(fraction, notes[-1])
-                warnings.warn(notes[-1], stacklevel=3)
+    def note(fraction: float, lines: Sequence[str]) -> None:
+        for words in lines:
+            notes.append(words)
+            report(fraction, words)
+            warnings.warn(words, stacklevel=3)
 
-    note(0.0, [one.words for one in found])
-    pairs = [_pairs(s, two, one.equilibrium) for s, two, one in zip(steppers, parts, found, strict=True)]
-    history = fit(
-        nn.ModuleList(steppers) if others else stepper,
-        BatchObjective(molecule_loss, *map(SeveralMolecules, zip(*pairs, strict=True)))
-        if others
-        else BatchObjective(pair_loss, *pairs[0]),
-        settings,
-        folder=folder,
-        label="stepper",
-        report=report,
-    )
-    for words in history.notes:
-        notes.append(words)
-        report(1.0, words)
-        warnings.warn(words, stacklevel=2)
-    note(1.0, [kinetics(s, f, seed) for s, f in zip(steppers, every, strict=True)])
+    note(0.0, _by_molecule([one.words for one in found]))
+    equilibrium = [one.equilibrium for one in found]
+    learned = [_to_learn(s, train, e) for s, (train, _), e in zip(steppers, parts, equilibrium, strict=True)]
+    new, share = [stepper.bound(f.beads) for f in held], max(1, CHECKED // len(held or learning))
+    checked = [_to_check(s, (f, f), True, share) for s, f in zip(new, held, strict=True)] or [
+        _to_check(s, two, e, share) for s, two, e in zip(steppers, parts, equilibrium, strict=True)
+    ]
+    objective = BatchObjective(pair_loss, learned[0], checked[0])
+    if others:
+        several = SeveralMolecules(checked, len(steppers) if held else 0)
+        objective = BatchObjective(molecule_loss, SeveralMolecules(learned), several)
+    module = nn.ModuleList([*steppers, *new]) if others else stepper
+    history = fit(module, objective, settings, folder=folder, label="stepper", report=report)
+    note(1.0, history.notes)
+    note(1.0, _by_molecule([kinetics(s, f, seed) for s, f in zip(steppers, learning, strict=True)]))
     return dataclasses.replace(history, notes=tuple(notes))
 
 
-def _pairs(stepper: Stepper, parts: tuple[Frames, Frames], equilibrium: bool) -> tuple[LaggedPairs, LaggedPairs]:
-    """To learn from and to validate on, both at the lags that the first of the parts supports."""
-    train, check = (
-        LaggedPairs(
-            stepper,
-            part,
-            _own_lags(stepper, parts[0]),
-            batch=size,
-            reversible=equilibrium,
-            history=HISTORY if stepper.memory else 1,
-        )
-        for part, size in zip(parts, (512, 1024), strict=True)
-    )
-    return train, check
+def _by_molecule(concerns: Sequence[Sequence[str]]) -> list[str]:
+    """A line each; of many molecules how many there are, and the first."""
+    if len(concerns) == 1:
+        return list(concerns[0])
+    lines = [f"molecule {number}: {words}" for number, one in enumerate(concerns, 1) for words in one]
+    if len(concerns) < MANY or len(lines) < 2:
+        return lines
+    return [f"{sum(map(bool, concerns))} of {len(concerns)} molecules have concerns, the first: {lines[0]}"]
+
+
+def held_out_molecules(every: Sequence[Frames], settings: StepperSettings) -> tuple[list[Frames], list[Frames]]:
+    """(to learn from, to validate on): whole molecules are held out where there are many, else none.
+
+    The first one always learns, since the model is bound to it.
+    """
+    if len(every) < MANY:
+        return list(every), []
+    count = max(1, round(settings.held_out_fraction * len(every)))
+    held = set((1 + np.random.default_rng(settings.seed).permutation(len(every) - 1))[:count].tolist())
+    return [f for k, f in enumerate(every) if k not in held], [f for k, f in enumerate(every) if k in held]
+
+
+def _to_learn(stepper: Stepper, frames: Frames, equilibrium: bool) -> LaggedPairs:
+    lags, history = _own_lags(stepper, frames), HISTORY if stepper.memory else 1
+    return LaggedPairs(stepper, frames, lags, batch=512, reversible=equilibrium, history=history)
+
+
+def _to_check(stepper: Stepper, parts: tuple[Frames, Frames], equilibrium: bool, batches: int) -> LaggedPairs:
+    """Of the second of the parts, at the lags that the first supports."""
+    lags, history = _own_lags(stepper, parts[0]), HISTORY if stepper.memory else 1
+    more: dict[str, Any] = {"reversible": equilibrium, "history": history, "batches": batches}
+    return LaggedPairs(stepper, parts[1], lags, batch=1024, **more)
 
 
 def _refuse_unlike(stepper: Stepper, every: Sequence[Frames]) -> None:

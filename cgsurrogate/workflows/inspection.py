@@ -45,7 +45,11 @@ class Inspection:
 
 
 def inspect_files(
-    topology: Path | None, trajectories: Sequence[Path], dt: float | None = None, recover: bool = False
+    topology: Path | None,
+    trajectories: Sequence[Any],
+    dt: float | None = None,
+    recover: bool = False,
+    length_unit: str | None = None,
 ) -> Inspection:
     """What files hold, and each fault of each of them; without mapping anything."""
     from cgsurrogate.data import topology_facts, validation
@@ -57,7 +61,7 @@ def inspect_files(
     wrong = list(topology_facts.faults(structure))
     for spec in trajectories:
         try:
-            runs = sources(spec, structure, recover=recover)
+            runs = sources(spec, structure, length_unit, recover=recover)
             with Reader() as reader:
                 for run in runs:
                     step = validation.runs([run], structure.n_atoms, dt)

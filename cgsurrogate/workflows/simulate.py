@@ -12,7 +12,7 @@ import torch
 
 from cgsurrogate.core import filesystem, limits
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
-from cgsurrogate.core.propagator import Propagator, Stepper
+from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.core.provenance import DRAWS, Provenance
 from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import Model
@@ -138,12 +138,13 @@ def _told(report: Report) -> StepReport:
 
 def _of_molecule(model: Model, beads: Beads) -> Model:
     """The model of another molecule, if its weights do not belong to one."""
-    if not isinstance(model.module, Stepper) or not model.module.transfers:
+    module: Any = model.module
+    if not all(term.transfers for term in getattr(module, "terms", [module])):
         raise ValueError(
             f"the starting frames have other beads ({len(beads)}) than the model ({len(model.beads)}); "
             "map them with the mapping that the model was trained with"
         )
-    return dataclasses.replace(model, module=model.module.bound(beads), beads=beads)
+    return dataclasses.replace(model, module=module.bound(beads), beads=beads, extrapolation=None)
 
 
 def steps_per_second(propagator: Propagator, start: Frames, replicas: int, seconds: float = 3.0) -> float:

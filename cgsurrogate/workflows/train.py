@@ -23,6 +23,7 @@ from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
 from cgsurrogate.simulation.settings import INTEGRATOR
 from cgsurrogate.training.force_field import train_energy, training_part
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
+from cgsurrogate.training.several_molecules import train_energy_together
 from cgsurrogate.training.state import CHECKPOINT, History
 from cgsurrogate.training.stepper import train_stepper
 from cgsurrogate.workflows.settings import Report, silent
@@ -30,20 +31,30 @@ from cgsurrogate.workflows.training_folder import claimed
 
 
 def make_energy(
-    frames: Frames, out: Path, settings: EnergySettings = EnergySettings(), *, report: Report = silent
+    frames: Frames,
+    out: Path,
+    settings: EnergySettings = EnergySettings(),
+    *,
+    others: Sequence[Frames] = (),
+    report: Report = silent,
 ) -> Model:
     """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped.
+
+    With ``others``, frames of other molecules, all learn together; the model is that of the first, and simulates any
+    molecule of the same kinds of residues.
 
     Raises:
         ValueError: the folder holds something else, or a stopped training with other settings or on other frames.
         Busy: another process trains in it.
         Stopped: a signal came; the same call continues.
     """
-    with claimed(out, settings, [frames]):
-        return _make_energy(frames, out, settings, report)
+    every = (frames, *others)
+    with claimed(out, settings, every):
+        return _make_energy(every, out, settings, report)
 
 
-def _make_energy(frames: Frames, out: Path, settings: EnergySettings, report: Report) -> Model:
+def _make_energy(every: Sequence[Frames], out: Path, settings: EnergySettings, report: Report) -> Model:
+    frames = every[0]
     if (out / MODEL).exists():  # a finished one is replaced, not continued
         _forget(out, MODEL, CHECKPOINT, "likelihood/*", "round-*/*")
     torch.manual_seed(settings.seed)  # initial weights only; nothing else draws from the global generator
@@ -52,13 +63,18 @@ def _make_energy(frames: Frames, out: Path, settings: EnergySettings, report: Re
         name, options = registry.parse(text)
         recipes.append((family, name, options))
     energy = compose(frames.beads, recipes)
-    history = train_energy(
-        energy, frames, settings, sampler=lambda: _sampler(energy, frames, settings), folder=out, report=report
-    )
+    if len(every) > 1:
+        history = train_energy_together(energy, every, settings, folder=out, report=report)
+    else:
+        history = train_energy(
+            energy, frames, settings, sampler=lambda: _sampler(energy, frames, settings), folder=out, report=report
+        )
     fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
-    info = {"training": _about(history, frames), "priors": fitted, **_limits(frames)}
-    report(1.0, "what the training frames cover")
-    extrapolation = fit_extrapolation(training_part(frames, settings), frames, settings.seed)
+    info = {"training": _about(history, *every), "priors": fitted, **_closest(every)}
+    extrapolation = None
+    if len(every) == 1:
+        report(1.0, "what the training frames cover")
+        extrapolation = fit_extrapolation(training_part(frames, settings), frames, settings.seed)
     model = Model(energy, frames.beads, frames.temperature, info, extrapolation)
     _forget(out, "round-*/samples.npy")  # first: a folder with a model is not looked at again
     model.save(out)
@@ -110,10 +126,7 @@ def _make_stepper(every: Sequence[Frames], out: Path, settings: StepperSettings,
     built = registry.build("steppers", name, frames.beads, **options)
     history = train_stepper(built, frames, settings, others=others, folder=out, report=report)
     physical = all(f.time_ordered for f in every)  # not so for those of a biased simulation
-    closest = [limit for f in every for limit in _limits(f).values()]
-    info = {"training": _about(history, *every), "physical_time": physical}
-    if closest:
-        info["closest"] = min(closest)
+    info = {"training": _about(history, *every), "physical_time": physical, **_closest(every)}
     model = Model(built, frames.beads, frames.temperature, info)
     model.save(out)
     return model
@@ -134,8 +147,13 @@ def _sequence(beads: Beads) -> str:
     return "-".join(dict(zip(beads.residues, beads.residue_names, strict=True)).values())
 
 
+def _closest(every: Sequence[Frames]) -> dict[str, float]:
+    """What a simulation is watched against, of all molecules."""
+    found = [limit for frames in every for limit in _limits(frames).values()]
+    return {"closest": min(found)} if found else {}
+
+
 def _limits(frames: Frames) -> dict[str, float]:
-    """What a simulation is watched against."""
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), 2000)).astype(int)
     x = np.asarray(frames.positions[chosen], np.float64)
     first, second = np.triu_indices(len(frames.beads), 1)

@@ -18,6 +18,7 @@ from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.data.generation.protocol import Protocol
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
+from cgsurrogate.workflows.inspection import Inspection
 from cgsurrogate.workflows.settings import StudySettings
 
 README = Path(__file__).parents[2] / "README.md"
@@ -54,6 +55,8 @@ VALUES = {  # of options whose text is parsed before the function is called
     "--config": "system.toml",
     "--molecule": "second",
     "reference --every": "4",
+    "reference --sequence": "GPAV",
+    "reference --sequences": "peptides.txt",
     "reference --timestep": "0.002",
     "reference --solvent-every": "2",
 }
@@ -63,6 +66,11 @@ BASES = {  # in place of the examples
     "run --molecule": ["run", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
     "map --config": ["map", "-o", "RUN", "--config", "another.toml"],
     "map --molecule": ["map", "-o", "RUN", "--config", "system.toml", "--molecule", "first"],
+    "inspect --config": ["inspect", "--config", "another.toml"],
+    "inspect --molecule": ["inspect", "--config", "system.toml", "--molecule", "first"],
+    "reference --sequences": ["reference", "--sequence", "AK", "-o", "RUN"],
+    "reference --sequence": ["reference", "--sequence", "AK", "-o", "RUN"],
+    "reference --caps": ["reference", "--sequence", "AK", "-o", "RUN"],
     "kinds": ["kinds", "--check", "mine.py"],
 }
 SYSTEM = """
@@ -185,7 +193,7 @@ def record(path: str, words: list[str], monkeypatch) -> str:
         replace(place)
     monkeypatch.setattr("cgsurrogate.data.contents.mirror_words", lambda _: ())  # it looks at the frames
     if behind == "workflows.inspect":  # which files without faults reach
-        monkeypatch.setattr("cgsurrogate.workflows.inspect_files", lambda *_: SimpleNamespace(wrong=()))
+        monkeypatch.setattr("cgsurrogate.workflows.inspect_files", lambda *_: Inspection({}))
     if behind == "models.extrapolation_scores.add_extrapolation":  # then its figures are listed
         scored = SimpleNamespace(extrapolation=np.ones((9, 2)), beads=SimpleNamespace(residues=(0, 0), names="AB"))
         monkeypatch.setattr("cgsurrogate.models.extrapolation_scores.add_extrapolation", lambda *_: scored)
@@ -213,6 +221,7 @@ def told(calls: list[str], progress):
 def test_an_option_reaches_the_function_behind_its_command(path, option, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peptide.pdb").touch()
+    (tmp_path / "peptides.txt").write_text("GPAV")
     (tmp_path / "another.toml").write_text(SYSTEM)
     (tmp_path / "system.toml").write_text(f"{SYSTEM}dt = 2" if option.name == "config" else TWO)
     base = BASES.get(f"{path} --{option.name}", BASES.get(path, example(path)))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cgsurrogate.core import bead_types, registry
 from cgsurrogate.data.mapping import Mapping
-from cgsurrogate.data.mappings import _atom_groups
+from cgsurrogate.geometry import bond_graph
 
 CUSTOM = """
 # side chains at their centre of mass
@@ -101,10 +101,10 @@ def test_neighbouring_alpha_carbons_are_bonded_and_a_disulfide_is_no_shortcut():
     """CA-CB-SG-SG-CB-CA, closed to a ring by two peptide bonds on one side only."""
     chain = [(0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (6, 7), (7, 3)]  # CA C N CA and CB S S CB in between
     bonded = [[b for a, b in [*chain, *[(j, i) for i, j in chain]] if a == atom] for atom in range(8)]
-    assert _atom_groups.contract([(0,), (3,)], bonded) == ((0, 1),)
+    assert bond_graph.contract([(0,), (3,)], bonded) == ((0, 1),)
     only_bridge = [[b for b in others if {a, b} != {1, 2}] for a, others in enumerate(bonded)]
     far = [(0,), (3,), (1,), (2,)]
-    assert (0, 1) not in _atom_groups.contract([*far, (5,)], only_bridge)
+    assert (0, 1) not in bond_graph.contract([*far, (5,)], only_bridge)
 
 
 def test_a_topology_without_bonds_gets_standard_ones(peptide):

@@ -14,8 +14,9 @@ import pytest
 from cgsurrogate.analysis import convergence
 from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.data.generation.openmm import chunk_seed, collect, generate
+from cgsurrogate.data.generation.openmm import Run, chunk_seed, generate
 from cgsurrogate.data.generation.protocol import Protocol
+from cgsurrogate.data.generation.systems import Molecule
 from cgsurrogate.data.read import Input, read
 
 openmm = pytest.importorskip("openmm")
@@ -26,7 +27,7 @@ SHORT = Protocol(runs=2, nanoseconds=0.0024, every=0.4, chunk=0.8, forcefield=("
 @pytest.fixture(scope="module", autouse=True)
 def short_preparation():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cgsurrogate.data.generation.openmm.HOT_PS", 0.4)
+        patch.setattr("cgsurrogate.data.generation.engine.HOT_PS", 0.4)
         yield
 
 
@@ -95,18 +96,19 @@ def test_a_killed_generation_keeps_its_chunks_and_goes_on(made, dipeptide_pdb, t
     """``kill -9`` after the first chunks; the same command again keeps them and ends with the same frames."""
     out = tmp_path / "out"
     code = (
-        "from cgsurrogate.data.generation import openmm as g\ng.HOT_PS = 0.4\n"
+        "from cgsurrogate.data.generation import engine, openmm as g\nengine.HOT_PS = 0.4\n"
         f"g.generate({str(dipeptide_pdb)!r}, {str(out)!r}, g.{SHORT!r}, platform='CPU')\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     child = subprocess.Popen([sys.executable, "-c", code], env=environment)
     deadline = time.monotonic() + 120
-    while not list(out.glob("run0/00000.state.xml")) and child.poll() is None and time.monotonic() < deadline:
+    while not list(out.glob("systems/run0/00000.state")) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    assert list(out.glob("run0/00000.state.xml")) and not (out / "run1.xtc").exists()
-    whole = [p.with_name(p.name.replace("state.xml", "positions.npy")) for p in out.glob("run*/*.state.xml")]
+    assert list(out.glob("systems/run0/00000.state")) and not (out / "run1.xtc").exists()
+    chunks = [path.stem for path in out.glob("systems/run0/*.state")]
+    whole = [out / f"run{run}" / f"{chunk}.positions.npy" for run in range(2) for chunk in chunks]
     kept = {path: path.read_bytes() for path in whole}
     generate(dipeptide_pdb, out, SHORT, platform="CPU")
     assert kept and all(path.read_bytes() == data for path, data in kept.items())
@@ -146,17 +148,15 @@ def test_multiple_time_steps_keep_the_temperature(dipeptide_pdb, tmp_path):
     assert 0.003 < moved < 0.1  # thermal speed of a heavy atom is 0.4 nm/ps
 
 
-def test_a_chunk_is_complete_only_with_its_state(made, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no complete chunk"):
-        (tmp_path / "run0").mkdir()
-        np.save(tmp_path / "run0" / "00000.positions.npy", np.zeros(3))
-        collect(tmp_path, 0, SHORT)
+def a_run(out, number=0, name=""):
+    return Run(Molecule(name, None, np.zeros((1, 3))), number, (out / name / f"run{number}",))
 
 
-def test_seeds_differ_by_run_and_chunk():
-    seeds = [chunk_seed(SHORT, run, chunk) for run in range(5) for chunk in range(-1, 20)]
+def test_seeds_differ_by_molecule_run_and_chunk(tmp_path):
+    runs = [a_run(tmp_path, number, name) for name in ("", "AK", "KA") for number in range(5)]
+    seeds = [chunk_seed(SHORT, run, chunk) for run in runs for chunk in range(-1, 20)]
     assert len(set(seeds)) == len(seeds) and min(seeds) > 0
-    assert chunk_seed(dataclasses.replace(SHORT, seed=1), 0, 0) != chunk_seed(SHORT, 0, 0)
+    assert chunk_seed(dataclasses.replace(SHORT, seed=1), runs[0], 0) != chunk_seed(SHORT, runs[0], 0)
 
 
 @pytest.mark.parametrize("changes", [{"runs": 0}, {"every": 0.1, "timestep": 0.03}, {"temperature": -5.0}])

@@ -1,6 +1,9 @@
 """Laws of the stepper whose weights belong to kinds: exact density, any length, several molecules, unseen sequences."""
 
+import dataclasses
+import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -12,10 +15,10 @@ from cgsurrogate.core import registry
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.model import Model
-from cgsurrogate.models.steppers import _coordinate_types
+from cgsurrogate.models.steppers import _coordinate_types, _similar_kinds
 from cgsurrogate.training.batches import LaggedPairs, SeveralMolecules
 from cgsurrogate.training.settings import StepperSettings
-from cgsurrogate.training.stepper import train_stepper
+from cgsurrogate.training.stepper import held_out_molecules, train_stepper
 
 SMALL = {"width": 24, "layers": 1, "hidden": 24, "mixtures": 4, "tail": 16}
 INSIDE = {"ALA": 2 / 3, "GLY": 1 / 3}  # how often the torsion of a residue is near 2; else near -1.2
@@ -25,7 +28,7 @@ OUT = 0.2  # a frame, of leaving both wells together
 def make_beads(sequence):
     """CA beads in a row."""
     count = len(sequence)
-    names = tuple({"A": "ALA", "G": "GLY", "P": "PRO"}[letter] for letter in sequence)
+    names = tuple({"A": "ALA", "G": "GLY", "P": "PRO", "V": "VAL", "I": "ILE"}[letter] for letter in sequence)
     bonds = tuple((i, i + 1) for i in range(count - 1))
     return Beads(("CA",) * count, (0,) * count, (71.0,) * count, tuple(range(count)), names, bonds)
 
@@ -41,7 +44,7 @@ def make_frames(sequence, lengths=(400, 400), seed=0, dt=2.0, beads=None):
     count, size = sum(lengths), len(beads)
     torsions = np.empty((count, size - 3))
     for d, residue in enumerate(torsion_kinds(beads)):
-        share, state = INSIDE[residue], 1
+        share, state = INSIDE.get(residue, 0.5), 1
         for t, chance in enumerate(rng.random(count)):
             state = 1 - state if chance < OUT * (1 - share if state else share) else state
             torsions[t, d] = (-1.2, 2.0)[state] + rng.normal(0, 0.25)
@@ -136,12 +139,39 @@ def test_what_is_far_along_the_chain_and_in_space_is_not_felt():
     assert torch.allclose(soft[0, :10], soft[1, :10], atol=1e-5) and not torch.allclose(soft[0], soft[1], atol=1e-2)
 
 
-def test_a_molecule_of_unseen_kinds_is_refused_by_name():
-    stepper = make_stepper(make_frames("AAAAAA"))
-    with pytest.raises(ValueError, match="GLY"):
-        stepper.bound(make_beads("AAAGAA"))
-    with pytest.raises(ValueError, match="PRO"):
-        stepper.bound(make_beads("AAAAAP"))
+def test_an_unseen_residue_takes_the_place_of_the_likest_and_that_is_said():
+    """Of alanines and valines, glycine is likest to alanine and isoleucine to valine: then all is as with these."""
+    stepper = make_stepper(make_frames("AAAVAA"), rough=0.3)
+    for unseen, like in (("AAAIAA", "AAAVAA"), ("AAAGAA", "AAAAAA")):
+        with pytest.warns(UserWarning, match="not trained on"):
+            strange = stepper.bound(make_beads(unseen))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some kinds of all alanines were not seen either
+            usual = stepper.bound(make_beads(like))
+        now = usual.encode(torch.from_numpy(make_frames(like).positions[:20]))
+        lag = torch.full((20,), stepper.lag)
+        with torch.no_grad():
+            assert torch.equal(strange.log_density(now, now.flip(0), lag), usual.log_density(now, now.flip(0), lag))
+
+
+def test_what_is_like_nothing_is_refused_by_name():
+    stepper, beads = make_stepper(make_frames("AAAAAA")), make_beads("AAAAAA")
+    with pytest.raises(ValueError, match="XY"):
+        stepper.bound(dataclasses.replace(beads, names=("XY", *beads.names[1:])))
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "wanted"),
+    [
+        ("ILE C-CA", ("ALA C-CA", "VAL C-CA"), "VAL C-CA"),
+        ("ALA N[+1]'-C", ("ALA N[+1]-C", "GLY N[+1]'-C"), "GLY N[+1]'-C"),
+        ("ALA N[+1]'-C", ("ALA N[+1]-C", "ALA C-N"), "ALA N[+1]-C"),
+        ("ALA OXT-C-CA-N", ("GLY O-C-CA-N", "GLY O-C-CA-C"), "GLY O-C-CA-N"),
+        ("ALA O-C-CA-N[-1]", ("ALA O-C-CA-N", "ALA O-C-CA-N[+1]"), None),
+    ],
+)
+def test_kinds_are_alike_by_beads_then_by_elements(name, known, wanted):
+    assert _similar_kinds.kind(name, known) == wanted
 
 
 def test_bound_to_its_own_molecule_it_is_the_same_and_shares_weights(tmp_path):
@@ -241,8 +271,9 @@ def test_several_molecules_on_the_command_line(tmp_path):
     unseen = make_frames("AGAGA", beads=make_beads("AGAGA"))
     Frames(make_beads("AGAPA"), unseen.positions, unseen.lengths, 2.0, 300.0).save(tmp_path / "d")
     simulate[3] = str(tmp_path / "d")
-    result = CliRunner().invoke(group, [*simulate, "-q", "-o", str(tmp_path / "no")])
-    assert result.exit_code != 0 and "PRO" in result.output + str(result.exception)
+    with pytest.warns(UserWarning, match="not trained on PRO"):
+        result = CliRunner().invoke(group, [*simulate, "--every", str(lag), "-q", "-o", str(tmp_path / "new")])
+    assert result.exit_code == 0, result.output
 
 
 def test_a_chain_with_capped_ends_and_side_chains_passes_through(peptide_frames):
@@ -295,3 +326,15 @@ def test_every_mapping_passes_through(peptide, atoms, mapping):
     assert torch.isfinite(state.positions).all()
     x, lag = state.positions, torch.full((5,), stepper.lag)
     assert torch.isfinite(stepper.log_density(stepper.encode(x), stepper.encode(x.flip(0)), lag)).all()
+
+
+def test_of_many_molecules_some_are_held_out_whole_and_choose_the_weights():
+    every = [make_frames("".join(s), (80, 80), seed=k) for k, s in enumerate(itertools.product("AG", repeat=4))][:12]
+    settings = StepperSettings(steps=4, every=2, held_out_fraction=0.25)
+    learning, held = held_out_molecules(every, settings)
+    assert (len(learning), len(held)) == (9, 3) and learning[0] is every[0]
+    assert not {*map(id, learning)} & {*map(id, held)}
+    assert held_out_molecules(every[:5], settings) == (every[:5], [])
+    stepper = registry.build("steppers", "graph", every[0].beads, width=8, hidden=8, tail=8)
+    history = train_stepper(stepper, every[0], settings, others=every[1:])
+    assert np.isfinite(history.best["held_out"])

@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.special import betainc
 from wells import FREEDOM, KT, STRENGTH, Still, Well, equilibrium, generator
 
-from cgsurrogate.core import units
+from cgsurrogate.core import temperatures, units
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.propagator import State
 from cgsurrogate.simulation import temperature_ladder
@@ -56,7 +56,7 @@ def _exponent(state: State, rungs, first: int) -> np.ndarray:
 
 def test_exchanges_alone_leave_the_density_at_every_temperature():
     """Energies of harmonic systems over kT are half a chi-square, before and after many exchanges."""
-    rungs = temperature_ladder.geometric(300, 600, 5)
+    rungs = temperatures.geometric(300, 600, 5)
     moves, rng = still(rungs), generator(2)
     state = moves.start(equilibrium(rungs, 8000, rng), rng)
     for _ in range(6):
@@ -91,7 +91,7 @@ def test_detailed_balance_of_one_pair():
 
 
 def test_places_are_a_permutation_and_velocities_follow():
-    rungs = temperature_ladder.geometric(300, 500, 4)
+    rungs = temperatures.geometric(300, 500, 4)
     moves, rng = still(rungs), generator(4)
     state = moves.start(equilibrium(rungs, 50, rng), rng)
     assert torch.allclose(state.velocities[1], torch.tensor(rungs[1] / 300.0).sqrt().double())
@@ -107,7 +107,7 @@ def test_places_are_a_permutation_and_velocities_follow():
 @pytest.mark.parametrize("count", [2, 3])
 def test_round_trips_and_counts_are_those_of_the_path(count):
     """Followed by hand: bottom, then top, then bottom again is a round trip. Two temperatures try every time."""
-    rungs = temperature_ladder.geometric(300, 400, count)
+    rungs = temperatures.geometric(300, 400, count)
     moves, rng = still(rungs), generator(5)
     state = moves.start(equilibrium(rungs, 30, rng), rng)
     path = [state.ladder[:, PLACE].numpy()]
@@ -130,7 +130,7 @@ def test_round_trips_and_counts_are_those_of_the_path(count):
 
 def test_who_was_taken_out_takes_no_part():
     """Its place stays, neighbours exchange across it, and other ladders do not notice."""
-    rungs = temperature_ladder.geometric(300, 400, 4)
+    rungs = temperatures.geometric(300, 400, 4)
     moves = still(rungs)
     ends = []
     for out in (False, True):

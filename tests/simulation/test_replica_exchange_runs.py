@@ -15,7 +15,7 @@ from wells import COLD, KT, ONE, DoubleWell, Still, Well, exchanging, plain
 from cgsurrogate import workflows
 from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.settings import ComparisonSettings
-from cgsurrogate.core import registry, units
+from cgsurrogate.core import registry, temperatures, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import EXCHANGE, Provenance
@@ -26,7 +26,7 @@ from cgsurrogate.simulation.settings import SimulationSettings
 from cgsurrogate.simulation.temperature_ladder import EXCHANGES, PLACE
 
 BARRIER, TILT = 12 * KT, 0.4 * KT
-RUNGS = temperature_ladder.geometric(300, 2400, 8)
+RUNGS = temperatures.geometric(300, 2400, 8)
 LADDERS = 60
 
 
@@ -130,7 +130,7 @@ def test_what_the_frames_say(tempered):
 
 
 def short() -> ReplicaExchange:
-    return exchanging(DoubleWell(3 * KT), temperature_ladder.geometric(300, 600, 3), 5)
+    return exchanging(DoubleWell(3 * KT), temperatures.geometric(300, 600, 3), 5)
 
 
 BRIEF = {"time": 6.0, "every": 0.2}
@@ -228,12 +228,12 @@ def test_neither_timescales_nor_lagged_pairs_are_made_of_them(peptide_frames, tm
 )  # fmt: skip
 def test_text_that_is_no_ladder(text, words):
     with pytest.raises(ValueError, match=words):
-        temperature_ladder.parse(text, 310.0)
+        temperatures.parse(text, 310.0)
 
 
 def test_ladders_have_one_ratio():
-    rungs = temperature_ladder.parse(":450:6", 300.0)
-    assert rungs == pytest.approx(temperature_ladder.parse("300:450:6", 0.0))
+    rungs = temperatures.parse(":450:6", 300.0)
+    assert rungs == pytest.approx(temperatures.parse("300:450:6", 0.0))
     assert (rungs[0], rungs[-1], len(rungs)) == pytest.approx((300, 450, 6))
     assert np.ptp(np.diff(np.log(rungs))) < 1e-12
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,3 +157,17 @@ def test_a_study_says_what_is_held_out_and_refuses_unknown_states_before_it_writ
             study.run(lambda report: frames, {}, out, StudySettings(), say=said.append)
         assert "carry no time" in said[0] and said[1].startswith("trains on: 2 runs, 600 frames")
     assert "judged on: 1 run" in (out / "log.txt").read_text()
+
+
+def test_a_system_file_is_inspected_molecule_by_molecule(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke
+    assert run(group, ["example", "alanine-dipeptide", "-o", "data"]).exit_code == 0
+    text = 'topology = "data/topology.pdb"\ntrajectories = "data/run*.xtc"\ntemperature = 300\n'
+    Path("one.toml").write_text(text)
+    Path("two.toml").write_text(f"[molecules.a]\n{text}[molecules.b]\n{text}")
+    one, two = (run(group, ["inspect", "--config", name, "-q"]) for name in ("one.toml", "two.toml"))
+    assert one.exit_code == two.exit_code == 0
+    assert two.stdout == f"a:\n{one.stdout}b:\n{one.stdout}"
+    assert run(group, ["inspect", "--config", "two.toml", "--molecule", "b", "-q"]).stdout == one.stdout
+    assert run(group, ["inspect", "frames", "--config", "one.toml"]).exit_code == 2

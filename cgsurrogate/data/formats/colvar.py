@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,15 @@ def is_colvar(path: str | Path) -> bool:
         return handle.read(len(HEADER)) == HEADER.encode()
 
 
-def column(path: Path, name: str) -> tuple[np.ndarray | None, np.ndarray]:
-    """Times (T,) in ps, or None where the file has none, and one column (T,), in the order of time.
+def columns(path: Path, names: Sequence[str]) -> tuple[np.ndarray | None, np.ndarray]:
+    """Times (T,) in ps, or None where the file has none, and these columns (T, K), in the order of time.
 
     A run that was continued repeats rows; the later ones count, as they belong to the frames that were kept.
 
     Raises:
         ValueError: no such column, a row cut short, or something that is no number.
     """
-    fields, rows = list[str](), list[tuple[float, float]]()
+    fields, rows = list[str](), list[list[float]]()
     with open(path, errors="replace") as handle:
         for number, line in enumerate(handle, 1):
             words = line.split()
@@ -37,12 +38,14 @@ def column(path: Path, name: str) -> tuple[np.ndarray | None, np.ndarray]:
                 if fields and words[2:] != fields:
                     raise ValueError(f"{path} has other columns from line {number} on; split the file there")
                 fields = words[2:]
-                place, clock = _place(path, name, fields), fields.index("time") if "time" in fields else None
+                places = [_place(path, name, fields) for name in names]
+                clock = fields.index("time") if "time" in fields else None
             elif words and not line.startswith("#"):
                 try:
                     if len(words) != len(fields):
                         raise ValueError
-                    rows.append((float(words[clock]) if clock is not None else np.nan, float(words[place])))
+                    time = np.nan if clock is None else float(words[clock])
+                    rows.append([time, *(float(words[place]) for place in places)])
                 except ValueError:
                     raise ValueError(
                         f"{path}, line {number}: expected {len(fields)} numbers, got {line.strip()[:60]!r}; mend the "
@@ -50,7 +53,8 @@ def column(path: Path, name: str) -> tuple[np.ndarray | None, np.ndarray]:
                     ) from None
     if not rows:
         raise ValueError(f"{path} holds no rows")
-    times, values = np.array(rows, float).T
+    table = np.array(rows, float)
+    times, values = table[:, 0], table[:, 1:]
     if np.isnan(times).any():
         return None, values
     return _last(times, values)
@@ -68,17 +72,18 @@ def _last(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return unique, values[::-1][first_from_behind]
 
 
-def at_frames(path: Path, name: str, run: str, frames: int, times: np.ndarray | None) -> np.ndarray:
-    """The column at every frame of a run, by time where both state it, or else row by row.
+def at_frames(path: Path, names: Sequence[str], run: str, frames: int, times: np.ndarray | None) -> np.ndarray:
+    """Columns (frames, K) at every frame of a run, by time where both state it, or else row by row.
 
     Args:
+        names: of the K columns.
         run: its name, for messages.
         times: (frames,) ps, or None.
 
     Raises:
         ValueError: a frame has no row, or there are not as many rows as frames.
     """
-    clock, values = (xvg.column if xvg.is_xvg(path) else column)(path, name)
+    clock, values = (xvg.columns if xvg.is_xvg(path) else columns)(path, names)
     if clock is None or times is None or len(clock) < 2:
         if len(values) != frames:
             more = (

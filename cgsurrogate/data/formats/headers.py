@@ -8,9 +8,7 @@ that parses; only the first bytes of a file are looked at elsewhere.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-import mmap
 import os
 import struct
 from collections.abc import Callable
@@ -56,6 +54,13 @@ MAGIC = {
     struct.pack(">i", 1993): "trr",
     struct.pack(">i", 1995): "xtc",
     struct.pack(">i", 2023): "xtc",
+}
+
+
+HEAD, WINDOW = 256, 1 << 14  # bytes: the begin of a frame, with all that is looked at; what is read at a time
+XTC_FIRST = struct.Struct(">ii4xf")  # its number, atoms, step, ps; 36 bytes of the box follow
+XTC_REST = {  # atoms, precision, ranges, bytes of the packed coordinates
+    number: struct.Struct(f">if28x{size}") for number, size in ((1995, "i"), (2023, "q"))
 }
 
 
@@ -108,7 +113,7 @@ def _numbers(handle: Any, layout: str) -> tuple[Any, ...]:
 
 def _xtc(path: Path, recover: bool) -> Header:
     found = list[float]()
-    held = _scan(path, "an XTC", (1995, 2023), functools.partial(_xtc_frame, found), recover)
+    held = _scan(path, "an XTC", _xtc_frame, found, recover)
     precisions = set(found[: held.frames])
     odd = [one for one in precisions if not 1 <= one < 1e9 or 10 ** round(math.log10(one)) != one]
     if odd and len(precisions) > 1:  # files of several precisions, joined, have powers of ten
@@ -119,7 +124,7 @@ def _xtc(path: Path, recover: bool) -> Header:
 
 def _trr(path: Path, recover: bool) -> Header:
     places = list[tuple[int, int, int]]()
-    found = _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places), recover)
+    found = _scan(path, "a TRR", _trr_frame, places, recover)
     positions, forces, _ = np.array(places[: found.frames]).reshape(-1, 3).T
     if positions.any() and not positions.all():
         bare = int(np.flatnonzero(positions == 0)[0])
@@ -132,30 +137,29 @@ def _trr(path: Path, recover: bool) -> Header:
 def trr_forces(path: Path) -> tuple[np.ndarray, str]:
     """Where in a TRR file the forces of each frame begin, 0 where it has none; and the type of their numbers."""
     places = list[tuple[int, int, int]]()
-    _scan(path, "a TRR", (1993,), functools.partial(_trr_frame, places), recover=True)  # refused before, if at all
+    _scan(path, "a TRR", _trr_frame, places, recover=True)  # refused before, if at all
     return np.array(places)[:, 1], f">f{places[0][2]}"
 
 
 def _scan(
-    path: Path, kind: str, known: tuple[int, ...], frame: Callable[..., tuple[int, float, int]], recover: bool
+    path: Path, kind: str, frame: Callable[..., tuple[int, float, int]], notes: list[Any], recover: bool
 ) -> Header:
-    """Frame by frame: after its number of the format ``frame`` reads the atoms, ps, and the place of the next one."""
+    """Frame by frame: ``frame`` takes bytes, where it begins in them and in the file; its atoms, ps, the next place."""
     size, place, begin, atoms, left_out = path.stat().st_size, 0, 0, -1, ""
     times: list[float] = []
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as handle:
+    window, first = b"", 0  # bytes of the file, from this place on; a map of all of it may not fit
+    with open(path, "rb", buffering=0) as file:
         while place < size:
-            handle.seek(place)
             begin = place
+            if place + HEAD > first + len(window):
+                window, first = os.pread(file.fileno(), WINDOW, place), place
             try:
-                (magic,) = _numbers(handle, ">i")
-                if magic not in known:
-                    raise struct.error if times else Refused(f"{path} is not {kind} file")
-                count, time, place = frame(handle, magic)
+                count, time, place = frame(notes, window, place - first, place)
                 if place > size or count < 0:
                     raise struct.error
-            except Refused:
-                raise
-            except (struct.error, ValueError):  # the latter: a place beyond the end
+            except struct.error:
+                if not times and len(window) >= 4 and MAGIC.get(window[:4], "").upper() != kind.split()[-1]:
+                    raise Refused(f"{path} is not {kind} file") from None
                 each = begin / len(times) if times else size
                 left_out = cut(path, len(times), len(times) + max(1, round((size - begin) / each)), recover)
                 break
@@ -168,36 +172,34 @@ def _scan(
     return Header(len(times), atoms, np.array(times, float), left_out=left_out)
 
 
-def _xtc_frame(found: list[float], handle: Any, magic: int) -> tuple[int, float, int]:
+def _xtc_frame(found: list[float], data: bytes, at: int, place: int) -> tuple[int, float, int]:
     """Notes the precision: by how much the coordinates were multiplied to be whole numbers."""
-    count, _, time = _numbers(handle, ">iif")
+    magic, count, time = XTC_FIRST.unpack_from(data, at)
+    if magic not in XTC_REST:
+        raise struct.error
     if count <= 9:
-        return count, time, handle.tell() + 40 + 12 * count
-    handle.seek(36, os.SEEK_CUR)
-    again, precision = _numbers(handle, ">if")
-    if again != count:
+        return count, time, place + 56 + 12 * count
+    layout = XTC_REST[magic]
+    again, precision, packed = layout.unpack_from(data, at + 52)
+    if again != count or packed <= 0:
         raise struct.error
     found.append(precision)
-    handle.seek(28, os.SEEK_CUR)
-    (packed,) = _numbers(handle, ">q" if magic == 2023 else ">i")
-    if packed <= 0:
-        raise struct.error
-    return count, time, handle.tell() + (packed + 3) // 4 * 4
+    return count, time, place + 52 + layout.size + (packed + 3) // 4 * 4
 
 
-def _trr_frame(found: list[tuple[int, int, int]], handle: Any, _magic: int) -> tuple[int, float, int]:
+def _trr_frame(found: list[tuple[int, int, int]], data: bytes, at: int, place: int) -> tuple[int, float, int]:
     """Notes where the positions and the forces begin (0: there are none), and bytes a number."""
-    _, text = _numbers(handle, ">ii")
-    if not 0 < text < 100:
+    magic, _, text = struct.unpack_from(">3i", data, at)
+    if magic != 1993 or not 0 < text < 100:
         raise struct.error
-    handle.seek((text + 3) // 4 * 4, os.SEEK_CUR)
-    *blocks, count, _, _ = _numbers(handle, ">13i")
+    after = 12 + (text + 3) // 4 * 4
+    *blocks, count, _, _ = struct.unpack_from(">13i", data, at + after)
     real = blocks[2] // 9 or (max(blocks[7:]) // (3 * count) if count else 4)
     if real not in (4, 8) or min(blocks) < 0 or any(size not in (0, 3 * count * real) for size in blocks[7:]):
         raise struct.error
-    time, _ = _numbers(handle, ">2f" if real == 4 else ">2d")
-    begin = handle.tell()
-    positions, forces = (begin + sum(blocks[:at]) if blocks[at] else 0 for at in (7, 9))
+    time, _ = struct.unpack_from(">2f" if real == 4 else ">2d", data, at + after + 52)
+    begin = place + after + 52 + 2 * real
+    positions, forces = (begin + sum(blocks[:k]) if blocks[k] else 0 for k in (7, 9))
     found.append((positions, forces, real))
     return count, time, begin + sum(blocks)
 

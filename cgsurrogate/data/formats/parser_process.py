@@ -14,6 +14,8 @@ import json
 import os
 import struct
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -25,23 +27,22 @@ import numpy as np
 KINDS = {".xtc": "xtc", ".trr": "trr", ".dcd": "dcd", ".nc": "netcdf", ".ncdf": "netcdf", ".netcdf": "netcdf"}
 KINDS |= {".h5": "hdf5", ".hdf5": "hdf5", ".h5md": "hdf5"}  # of mdtraj, or H5MD: their content says which
 KINDS |= {".lammpstrj": "lammps", ".lammpsdump": "lammps", ".dump": "lammps"}
-ENDINGS = {"xtc": ".xtc", "trr": ".trr", "dcd": ".dcd"}  # by which mdtraj knows its parsers
+ENDINGS = {"xtc": ".xtc", "trr": ".trr"}  # by which mdtraj knows its parsers
 CHUNK_BYTES = 1 << 20  # small, so that one piece is mapped while the next one is parsed
 MEMORY = 16 << 30  # bytes of address space; a damaged header may ask for more than there is
 
+LOOK = 0.5  # s between looks at whether the process that asks is still there
 END = b'{"end": true}'  # of an answer
 
 # (n, A, 3) nm or, of forces and some formats, in the unit of the file; cell vectors as rows (n, 3, 3) in the same unit
 Block = tuple[np.ndarray, np.ndarray | None]
 
 
-def _block(kind: str, handle: Any, count: int, atoms: np.ndarray) -> Block:
+def _block(handle: Any, count: int, atoms: np.ndarray) -> Block:
     read = handle.read(count)
     xyz = np.asarray(read[0])
     chosen = xyz if len(atoms) == xyz.shape[1] and np.array_equal(atoms, np.arange(len(atoms))) else xyz[:, atoms]
-    if kind in ("xtc", "trr"):
-        return chosen, read[3]
-    return chosen / 10, None  # Angstrom
+    return chosen, read[3]
 
 
 def blocks(request: dict[str, Any]) -> Iterator[Block]:
@@ -53,6 +54,10 @@ def blocks(request: dict[str, Any]) -> Iterator[Block]:
         from cgsurrogate.data.formats import hdf5_files
 
         yield from hdf5_files.blocks(path, kind, content, frames, size, atoms)
+    elif kind == "dcd":
+        from cgsurrogate.data.formats import dcd_files
+
+        yield from dcd_files.blocks(path, frames, CHUNK_BYTES, atoms)
     elif kind == "netcdf":
         from cgsurrogate.data.formats import netcdf_files
 
@@ -98,21 +103,6 @@ def _trr_forces(path: str, frames: range, size: int, atoms: np.ndarray) -> Itera
             yield made
 
 
-def _dcd_cells(path: str, frames: range) -> np.ndarray | None:
-    """(n, 3, 3) nm of some frames of a DCD file; None without a box."""
-    from cgsurrogate.data.formats import cells
-    from cgsurrogate.data.formats.headers import dcd_layout
-
-    held = dcd_layout(Path(path))
-    if not held.box:
-        return None
-    data = np.memmap(path, np.uint8, "r")
-    strides = (held.frame, 8)
-    six = np.ndarray((frames.stop, 6), f"{held.order}f8", data.data, held.begin + 4, strides)[frames.start :]
-    found = cells.charmm(np.array(six, float))
-    return None if found is None else found / 10
-
-
 def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.ndarray) -> Iterator[Block]:
     from mdtraj.formats.registry import FormatRegistry
 
@@ -121,12 +111,11 @@ def _sequence(kind: str, path: str, first: int, last: int, size: int, atoms: np.
             handle.seek(first)
         done = first
         while done < last:
-            xyz, cell = _block(kind, handle, min(size, last - done), atoms)
+            xyz, cell = _block(handle, min(size, last - done), atoms)
             if not len(xyz):
                 raise ValueError(f"it ends after {done} of {last} frames")
-            part = range(done, done + len(xyz))
-            done = part.stop
-            yield xyz, _dcd_cells(path, part) if kind == "dcd" else cell
+            done += len(xyz)
+            yield xyz, cell
 
 
 def header(request: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +137,7 @@ def header(request: dict[str, Any]) -> dict[str, Any]:
         from cgsurrogate.data.formats import lammps_files
 
         found = lammps_files.header(path, recover)
-    elif kind in ENDINGS:
+    elif kind in ("xtc", "trr", "dcd"):
         found = headers.header(path, kind, recover)
     elif whole_files.is_known(path):
         found, path = whole_files.header(path, atoms, request["folder"])
@@ -164,7 +153,8 @@ def topology(request: dict[str, Any]) -> dict[str, Any]:
     """A topology as text and numbers."""
     from cgsurrogate.data.formats import topologies
 
-    return topologies.packed(topologies.load(Path(request["path"])))
+    with topologies.many_objects():
+        return topologies.packed(topologies.load(Path(request["path"])))
 
 
 def unpack(request: dict[str, Any]) -> dict[str, Any]:
@@ -202,11 +192,21 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
+def _end_with(parent: int) -> None:
+    """End this process soon after the one that started it, also in the middle of a file."""
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os._exit(1)
+
+
 def main() -> None:
+    """Arguments of the program: the number of the connection, and the process that started this one."""
     from cgsurrogate.data.formats.headers import Refused
 
     _limit_memory()
-    pipe = Connection(int(sys.argv[1]))
+    number, parent = map(int, sys.argv[1:])
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    pipe = Connection(number)
     answers = {"header": header, "topology": topology, "unpack": unpack}
     while True:
         try:

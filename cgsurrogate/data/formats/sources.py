@@ -177,7 +177,8 @@ def load_topology(path: str | Path) -> Any:
             return load_topology(inner)
     with Parser() as parser:
         found = parser.found("topology", path)
-    return topologies.unpacked(found)
+    with topologies.many_objects():
+        return topologies.unpacked(found)
 
 
 def _scaled(xyz: np.ndarray, scale: float) -> np.ndarray:

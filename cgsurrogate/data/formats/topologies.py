@@ -5,8 +5,11 @@ Formats without chain identifiers put several chains into one; they are told apa
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib.util
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +143,18 @@ def _polymer(residue: Any) -> bool:
     return {"N", "CA", "C"} <= names or bead_types.canonical(residue.name) in bead_types.CAPS
 
 
+@contextlib.contextmanager
+def many_objects() -> Iterator[None]:
+    """While an object an atom is made: Python would look through all of them again and again, for half of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def packed(topology: Any) -> dict[str, Any]:
     """A topology as lists of text and arrays of numbers."""
     atoms, residues = list(topology.atoms), list(topology.residues)
@@ -163,16 +178,21 @@ def unpacked(sent: dict[str, Any]) -> Any:
 
     made = mdtraj.Topology()
     chains = [made.add_chain(name) for name in sent["chain_names"]]
-    columns = (sent[name] for name in ("residue_names", "chain_of_residue", "numbers", "segments"))
+    columns = (_plain(sent[name]) for name in ("residue_names", "chain_of_residue", "numbers", "segments"))
     residues = [
-        made.add_residue(name, chains[chain], int(number), segment)
+        made.add_residue(name, chains[chain], number, segment)
         for name, chain, number, segment in zip(*columns, strict=True)
     ]
     known = {symbol: mdtraj.element.get_by_symbol(symbol) for symbol in set(sent["elements"])}
-    columns = (sent[name] for name in ("names", "elements", "residue_of_atom", "serials"))
+    columns = (_plain(sent[name]) for name in ("names", "elements", "residue_of_atom", "serials"))
     for name, element, residue, serial in zip(*columns, strict=True):
-        made.add_atom(name, known[element], residues[residue], None if serial < 0 else int(serial))
+        made.add_atom(name, known[element], residues[residue], None if serial < 0 else serial)
     atoms = list(made.atoms)
     for i, j in sent["bonds"].tolist():
         made.add_bond(atoms[i], atoms[j])
     return made
+
+
+def _plain(column: Any) -> list[Any]:
+    """Numbers of an array as those of Python, which are faster one by one."""
+    return list(column.tolist() if isinstance(column, np.ndarray) else column)

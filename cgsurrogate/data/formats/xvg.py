@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,24 +27,25 @@ def unit(path: str | Path) -> str | None:
         return None
 
 
-def column(path: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Times (T,) in ps and the column (T,) whose legend is ``name``.
+def columns(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Times (T,) in ps and the columns (T, K) whose legends are ``names``.
 
     Raises:
         ValueError: no such legend, or something that is no table of numbers.
     """
     head = _head(path)
     legends = {m[2]: int(m[1]) + 1 for m in map(LEGEND.match, head) if m}
-    if name not in legends:
-        raise ValueError(f"{path} has no column {name!r}; it has {', '.join(legends)[:200] or 'no legends'}")
+    for name in names:
+        if name not in legends:
+            raise ValueError(f"{path} has no column {name!r}; it has {', '.join(legends)[:200] or 'no legends'}")
     clock = next((m[3] for m in map(AXIS.match, head) if m and m[1] == "x"), "ps")
     try:
-        table = np.loadtxt(path, comments=("#", "@", "&"), ndmin=2, usecols=(0, legends[name]))
+        table = np.loadtxt(path, comments=("#", "@", "&"), ndmin=2, usecols=[0, *(legends[name] for name in names)])
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path} cannot be read as a table of numbers ({str(error)[:150]})") from None
     if not len(table):
         raise ValueError(f"{path} holds no rows")
-    return table[:, 0] * unit_names.time(clock), table[:, 1]
+    return table[:, 0] * unit_names.time(clock), table[:, 1:]
 
 
 def _head(path: Path) -> list[str]:

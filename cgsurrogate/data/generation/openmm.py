@@ -1,12 +1,14 @@
-"""All-atom reference data with OpenMM: several independent runs, positions and forces, continued where they stopped.
+"""All-atom reference data with OpenMM: independent runs of one or many molecules, continued where they stopped.
 
 Every run starts from its own snapshot of a hot simulation, so that runs are independent. Runs advance together, a
-chunk at a time, so that a generation stopped early is balanced. A chunk on the disk is complete; after a kill the run
-goes on from the end of its last chunk, with a random seed that follows from (seed, run, chunk).
+chunk at a time, so that a generation stopped early is balanced; as many as pay are in one OpenMM system. A chunk on the
+disk is complete; after a kill a run goes on from the end of its last chunk, with a random seed that follows from
+(seed, runs that advance together, chunk).
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -15,214 +17,253 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import filesystem, units
+from cgsurrogate.core import filesystem
+from cgsurrogate.core.provenance import EXCHANGE
+from cgsurrogate.data.generation.accounts import record_speed
+from cgsurrogate.data.generation.engine import Engine, load_states, save_states, usable
 from cgsurrogate.data.generation.protocol import Protocol
+from cgsurrogate.data.generation.sequences import Peptide, structure
+from cgsurrogate.data.generation.system_files import write_system_file
+from cgsurrogate.data.generation.systems import Molecule
 
-HOT_KELVIN, HOT_PS = 500.0, 100.0
-SPEED = "speed.json"  # how fast a run was made: written in its folder, found again when the run is read
+RECORD = "reference.json"
+FORMAT = 2
+SYSTEMS, MEMBERS = "systems", "members.json"
+ARRAYS = ("positions", "forces", "potential")
+ATOMS = {"CPU": 400, "Reference": 400}  # atoms in one system that pay: Born radii cost the square; elsewhere ``MANY``
+MANY = 50_000
+
+Report = Callable[[float, float, float], None]
 
 
-def chunk_seed(protocol: Protocol, run: int, chunk: int) -> int:
-    return int(np.random.SeedSequence((protocol.seed, run, chunk + 1)).generate_state(1)[0] % (2**31 - 1)) + 1
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """One run of one molecule, and the folders of its temperatures."""
+
+    molecule: Molecule
+    number: int
+    folders: tuple[Path, ...]
+
+    @property
+    def key(self) -> str:
+        return "-".join(filter(None, (self.molecule.name, f"run{self.number}")))
 
 
-class Engine:
-    """One OpenMM context that serves every run of a protocol in turn."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that advance together in one OpenMM system, for good; their states are in one file a chunk."""
 
-    def __init__(self, topology: Any, positions: Any, protocol: Protocol, platform: str | None, threads: int):
-        import openmm
-        from openmm import app, unit
+    folder: Path
+    runs: tuple[Run, ...]
 
-        self.protocol, self.start = protocol, positions
-        field = app.ForceField(*protocol.forcefield)
-        system = field.createSystem(
-            topology,
-            nonbondedMethod=app.NoCutoff,
-            constraints=app.HBonds,
-            hydrogenMass=protocol.hydrogen_mass * unit.amu,
-            removeCMMotion=False,
-        )
-        arguments = (protocol.temperature * unit.kelvin, protocol.friction / unit.picosecond)
-        step = protocol.step * unit.picosecond
-        if protocol.solvent_every > 1:
-            for force in system.getForces():
-                force.setForceGroup(1 if "GB" in force.getName() else 0)
-            groups = [(1, 1), (0, protocol.solvent_every)]
-            self.integrator = openmm.MTSLangevinIntegrator(*arguments, step, groups)
-        else:
-            self.integrator = openmm.LangevinMiddleIntegrator(*arguments, step)
-        names = [openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())]
-        name = platform or next(n for n in ("CUDA", "HIP", "OpenCL", "CPU", "Reference") if n in names)
-        properties = {"Threads": str(threads)} if name == "CPU" else {}
-        self.platform = name
-        self.context = openmm.Context(system, self.integrator, openmm.Platform.getPlatformByName(name), properties)
-        self.constraints = [system.getConstraintParameters(i)[:2] for i in range(system.getNumConstraints())]
+    def state(self, chunk: int) -> Path:
+        return self.folder / f"{chunk:05d}.state"
 
-    def _reseed(self, seed: int) -> None:
-        """Start the random numbers anew; ``reinitialize(preserveState=True)`` would bring the old ones back."""
-        state = self.context.getState(getPositions=True, getVelocities=True)
-        self.integrator.setRandomNumberSeed(seed)
-        self.context.reinitialize()
-        self.context.setState(state)
-
-    def _set_temperature(self, temperature: float) -> None:
-        if self.protocol.solvent_every > 1:  # a CustomIntegrator, which keeps kT as a variable
-            self.integrator.setGlobalVariableByName("kT", units.thermal_energy(temperature))
-        else:
-            self.integrator.setTemperature(temperature)
-
-    def prepare(self, run: int) -> None:
-        """Minimise, heat, and cool again: the independent start of a run."""
-        import openmm
-        from openmm import unit
-
-        protocol = self.protocol
-        self.context.setPositions(self.start)
-        openmm.LocalEnergyMinimizer.minimize(self.context, maxIterations=500)
-        self._reseed(chunk_seed(protocol, run, -1))
-        for temperature in (HOT_KELVIN, protocol.temperature):
-            self._set_temperature(temperature)
-            self.context.setVelocitiesToTemperature(temperature * unit.kelvin, chunk_seed(protocol, run, -1))
-            self.integrator.step(round(HOT_PS / protocol.step))
-
-    def advance(self, seed: int) -> dict[str, np.ndarray]:
-        """One chunk: positions (F, A, 3) nm, forces (F, A, 3) kJ/mol/nm, potential (F,) kJ/mol."""
-        from openmm import unit
-
-        self._reseed(seed)
-        rows: dict[str, list[Any]] = {"positions": [], "forces": [], "potential": []}
-        per_length = unit.kilojoule_per_mole / unit.nanometer
-        for _ in range(self.protocol.frames_per_chunk):
-            self.integrator.step(self.protocol.steps_per_frame)
-            state = self.context.getState(getPositions=True, getForces=True, getEnergy=True)
-            rows["positions"].append(state.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
-            rows["forces"].append(state.getForces(asNumpy=True).value_in_unit(per_length))
-            rows["potential"].append(state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole))
-        chunk = {name: np.asarray(values, np.float32) for name, values in rows.items()}
-        if not all(np.isfinite(array).all() for array in chunk.values()):
-            raise FloatingPointError(
-                "the all-atom simulation gave nan; use a shorter time step or check the starting structure"
-            )
-        return chunk
-
-    def save_state(self, path: Path) -> None:
-        import openmm
-
-        state = self.context.getState(getPositions=True, getVelocities=True)
-        filesystem.write_text(path, openmm.XmlSerializer.serialize(state))
-
-    def load_state(self, path: Path) -> None:
-        import openmm
-
-        self.context.setState(openmm.XmlSerializer.deserialize(path.read_text()))
+    @property
+    def chunks(self) -> int:
+        """How many are complete."""
+        return len(list(self.folder.glob("*.state")))
 
 
 def generate(
-    pdb: str | Path,
+    source: str | Path | Sequence[Peptide],
     out: str | Path,
     protocol: Protocol,
     *,
     only: tuple[int, ...] = (),
+    copies: int | None = None,
     platform: str | None = None,
     threads: int = 1,
-    report: Callable[[float, float, float], None] = lambda done, total, speed: None,
+    report: Report = lambda done, total, speed: None,
 ) -> list[Path]:
     """Simulate into ``out`` and return its trajectories ``run0.xtc``, each with ``run0.forces.npy`` beside it.
 
     Args:
-        only: indices of the runs to advance here (for several processes or a job array); all by default.
-        report: called after each chunk with ns done, ns in all, ns/day.
+        source: a PDB file, or peptides, each of which gets a folder of its name in ``out``.
+        only: numbers of the runs to advance here (for several processes or a job array); all by default.
+        copies: molecules in one system; by default as many as pay.
+        report: called after each chunk with ns done, ns in all, ns/day, of all runs together.
+
+    Raises:
+        RuntimeError: OpenMM is not installed.
+        ValueError: the folder was made with other settings, or something that cannot be simulated.
     """
     try:
-        from openmm import app
+        import openmm  # noqa: F401
     except ImportError:
         raise RuntimeError(
             "generating reference data needs OpenMM; install it with: pip install 'cgsurrogate[openmm]'"
         ) from None
-    out = Path(out)
-    settings = {**dataclasses.asdict(protocol), "structure": filesystem.sha256(pdb)}
-    settings["forcefield"] = list(protocol.forcefield)
-    structure = app.PDBFile(str(pdb))
-    runs = only or tuple(range(protocol.runs))
-    if max(runs) >= protocol.runs:
-        raise ValueError(f"there are {protocol.runs} runs, counted from 0; got {max(runs)}")
-    engine = Engine(structure.topology, structure.positions, protocol, platform, threads)
+    out, platform = Path(out), usable(platform)
+    if only and max(only) >= protocol.runs:
+        raise ValueError(f"there are {protocol.runs} runs, counted from 0; got {max(only)}")
+    molecules = molecules_of(source, protocol)
     out.mkdir(parents=True, exist_ok=True)
-    _same_settings(out / "reference.json", settings)
-    with open(out / "topology.pdb", "w") as handle:
-        app.PDBFile.writeFile(structure.topology, structure.positions, handle, keepIds=True)
-
-    per_chunk = protocol.frames_per_chunk * protocol.every / 1000
-    total, began, made = len(runs) * protocol.chunks * per_chunk, time.monotonic(), 0.0
-    for chunk in range(protocol.chunks):
-        for run in runs:
-            folder = out / f"run{run}"
-            if (folder / f"{chunk:05d}.state.xml").exists():
-                continue
-            folder.mkdir(exist_ok=True)
-            if chunk == 0:
-                engine.prepare(run)
-            else:
-                engine.load_state(folder / f"{chunk - 1:05d}.state.xml")
-            started = time.monotonic()
-            for name, array in engine.advance(chunk_seed(protocol, run, chunk)).items():
-                filesystem.write_npy(folder / f"{chunk:05d}.{name}.npy", array)
-            engine.save_state(folder / f"{chunk:05d}.state.xml")  # last: it marks the chunk as complete
-            record_speed(folder, per_chunk, time.monotonic() - started)
-            if chunk:
-                (folder / f"{chunk - 1:05d}.state.xml").write_text("")  # only the newest state is needed
-            made += per_chunk
-            done = per_chunk * (chunk * len(runs) + runs.index(run) + 1)
-            report(done, total, made / (time.monotonic() - began) * 86400)
-    return [collect(out, run, protocol) for run in runs]
+    _same_settings(out / RECORD, _settings(source, protocol))
+    for molecule in molecules:
+        _write_topology(out / molecule.name, molecule)
+    every = [_run(out, molecule, number, protocol) for number in range(protocol.runs) for molecule in molecules]
+    wanted = [run for run in every if not only or run.number in only]
+    groups, paths = _groups(out, every, wanted, protocol, copies or _that_pay(platform)), []
+    with contextlib.ExitStack() as held:
+        for group in groups:
+            held.enter_context(filesystem.locked(group.folder))
+        _advance(groups, protocol, platform, threads, report)
+        for group in groups:
+            paths += [path for run in group.runs for path in collect(run, group.chunks, protocol)]
+    write_system_file(out, [molecule.name for molecule in molecules], protocol)
+    return sorted(paths, key=filesystem.natural)
 
 
-def collect(out: Path, run: int, protocol: Protocol) -> Path:
-    """Join the complete chunks of one run into XTC, forces and potential energies."""
-    import mdtraj
+def molecules_of(source: str | Path | Sequence[Peptide], protocol: Protocol) -> list[Molecule]:
+    """What is simulated: the one of a PDB file, or peptides, centred."""
+    from openmm import app, unit
 
-    folder = out / f"run{run}"
-    count = len(list(folder.glob("*.state.xml")))
-    if not count:
-        raise FileNotFoundError(f"{folder} holds no complete chunk yet; generate it first")
-    parts = {
-        name: np.concatenate([np.load(folder / f"{i:05d}.{name}.npy") for i in range(count)])
-        for name in ("positions", "forces", "potential")
-    }
-    positions, path = parts.pop("positions"), out / f"run{run}.xtc"
-    times = np.arange(1, len(positions) + 1, dtype=np.float32) * protocol.every
-    with filesystem.renaming(path, ".xtc") as temporary, mdtraj.open(str(temporary), "w") as handle:
-        handle.write(positions, time=times)
-    for name, array in parts.items():
-        filesystem.write_npy(out / f"run{run}.{name}.npy", array)
-    return path
+    def positions(found: Any) -> np.ndarray:
+        x = np.array(found.value_in_unit(unit.nanometer), float)
+        return np.asarray(x - x.mean(0))
 
-
-def record_speed(run: Path, nanoseconds: float, seconds: float) -> None:
-    """Add to the account of a run, whose folder this is: what was simulated, and the wall time that it took."""
-    path = run / SPEED
-    before = filesystem.read_json(path) if path.is_file() else {"nanoseconds": 0.0, "seconds": 0.0}
-    sums = {"nanoseconds": before["nanoseconds"] + nanoseconds, "seconds": before["seconds"] + seconds}
-    filesystem.write_json(path, sums)
+    if isinstance(source, str | Path):
+        try:
+            pdb = app.PDBFile(str(source))
+        except Exception as error:  # whatever a parser of others raises
+            raise ValueError(f"{source}: OpenMM cannot read it ({filesystem.first_line(error)})") from None
+        return [Molecule("", pdb.topology, positions(pdb.positions))]
+    field, made = app.ForceField(*protocol.forcefield), []
+    for peptide in source:
+        topology, found = structure(peptide, field)
+        made.append(Molecule(peptide.name, topology, positions(found)))
+    return made
 
 
-def known_speed(trajectories: Sequence[str | Path]) -> float | None:
-    """ns a day of one process, over all of ``folder/run0.xtc``, ...; None where one of them has no account."""
-    accounts = [Path(spec).with_suffix("") / SPEED for spec in trajectories]
-    if not accounts or not all(path.is_file() for path in accounts):
-        return None
-    found = [filesystem.read_json(path) for path in accounts]
-    seconds = sum(one["seconds"] for one in found)
-    return sum(one["nanoseconds"] for one in found) / seconds * 86400 if seconds > 0 else None
+def _settings(source: str | Path | Sequence[Peptide], protocol: Protocol) -> dict[str, Any]:
+    about = {**dataclasses.asdict(protocol), "format": FORMAT}
+    about.update(forcefield=list(protocol.forcefield), tempering=list(protocol.tempering or ()))
+    if isinstance(source, str | Path):
+        return {**about, "structure": filesystem.sha256(source)}
+    return {**about, "sequences": [peptide.name for peptide in source]}
 
 
 def _same_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Refuse to continue a folder that was made with other settings; length and number of runs may grow."""
+    """Refuse to continue a folder that was made with other settings; length, runs and sequences may grow."""
+    free = {"nanoseconds", "runs", "sequences"}
     if path.exists():
         before = filesystem.read_json(path)
-        free = {"nanoseconds", "runs"}
         changed = [k for k in settings if k not in free and before.get(k) != settings[k]]
+        changed += [k for k in ("sequences", "structure") if (k in before) != (k in settings) and k not in changed]
         if changed:
-            shown = ", ".join(f"{k}: {before.get(k)} there, {settings[k]} now" for k in changed)
+            shown = ", ".join(f"{k}: {before.get(k)} there, {settings.get(k)} now" for k in changed)
             raise ValueError(f"{path.parent} was made with other settings ({shown}); choose another folder")
     filesystem.write_json(path, settings)
+
+
+def _write_topology(folder: Path, molecule: Molecule) -> None:
+    from openmm import app, unit
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with filesystem.renaming(folder / "topology.pdb") as temporary, open(temporary, "w") as handle:
+        app.PDBFile.writeFile(molecule.topology, molecule.positions * unit.nanometer, handle, keepIds=True)
+
+
+def _run(out: Path, molecule: Molecule, number: int, protocol: Protocol) -> Run:
+    endings = [f"-{kelvin:g}K" for kelvin in protocol.tempering or ()] or [""]
+    return Run(molecule, number, tuple(out / molecule.name / f"run{number}{ending}" for ending in endings))
+
+
+def _that_pay(platform: str) -> Callable[[Run], float]:
+    """What share of one system a run takes: together some 400 atoms pay on a CPU."""
+    budget = ATOMS.get(platform, MANY)
+    return lambda run: len(run.molecule.positions) * len(run.folders) / budget if run.molecule.connected else 1.0
+
+
+def _groups(
+    out: Path, every: list[Run], wanted: list[Run], protocol: Protocol, share: int | Callable[[Run], float]
+) -> list[Group]:
+    """Those on the disk that have wanted runs, and new ones for runs that are in none."""
+    known, groups, taken = {run.key: run for run in every}, [], set()
+    for path in sorted((out / SYSTEMS).glob(f"*/{MEMBERS}"), key=filesystem.natural):
+        runs = tuple(known[key] for key in filesystem.read_json(path)["runs"] if key in known)
+        taken |= {run.key for run in runs}
+        if any(run in wanted for run in runs):
+            groups.append(Group(path.parent, runs))
+    waiting = [run for run in wanted if run.key not in taken]
+    while waiting:
+        sizes = [1 / max(1, share // len(run.folders)) if isinstance(share, int) else share(run) for run in waiting]
+        count = max(1, int(np.searchsorted(np.cumsum(sizes), 1 + 1e-9, "right")))
+        runs, waiting = tuple(waiting[:count]), waiting[count:]
+        group = Group(out / SYSTEMS / runs[0].key, runs)
+        group.folder.mkdir(parents=True, exist_ok=True)
+        filesystem.write_json(group.folder / MEMBERS, {"runs": [run.key for run in runs]})
+        groups.append(group)
+    return groups
+
+
+def _advance(groups: list[Group], protocol: Protocol, platform: str, threads: int, report: Report) -> None:
+    """All groups to their last chunk; those that are behind first."""
+    per_chunk = protocol.frames_per_chunk * protocol.every / 1000
+    copies = {group: sum(len(run.folders) for run in group.runs) for group in groups}
+    began, made, total = time.monotonic(), 0.0, sum(copies.values()) * protocol.chunks * per_chunk
+    engines: dict[Group, Engine] = {}
+    done = {group: group.chunks for group in groups}
+    while (chunk := min(done.values())) < protocol.chunks:
+        group = next(group for group in groups if done[group] == chunk)
+        if group not in engines:
+            engines[group] = Engine([run.molecule for run in group.runs], protocol, platform, threads)
+            if made == 0:
+                report(_ns(done, copies, protocol), total, copies[group] * 86400 / engines[group].seconds_per_ns())
+        started = time.monotonic()
+        _one_chunk(engines[group], group, chunk, protocol)
+        seconds = (time.monotonic() - started) / copies[group]
+        for folder in (folder for run in group.runs for folder in run.folders):
+            record_speed(folder, per_chunk, seconds, EXCHANGE if protocol.tempering else "")
+        done[group] += 1
+        made += per_chunk * copies[group]
+        report(_ns(done, copies, protocol), total, made / (time.monotonic() - began) * 86400)
+
+
+def _ns(done: dict[Group, int], copies: dict[Group, int], protocol: Protocol) -> float:
+    """ns of all copies in complete chunks."""
+    per_chunk = protocol.frames_per_chunk * protocol.every / 1000
+    return sum(min(count, protocol.chunks) * copies[group] for group, count in done.items()) * per_chunk
+
+
+def _one_chunk(engine: Engine, group: Group, chunk: int, protocol: Protocol) -> None:
+    if chunk == 0:
+        states = engine.prepare(chunk_seed(protocol, group.runs[0], -1))
+    else:
+        states = load_states(group.state(chunk - 1))
+    rows, states = engine.advance(states, chunk_seed(protocol, group.runs[0], chunk))
+    for run, own in zip(group.runs, rows, strict=True):
+        for rung, folder in enumerate(run.folders):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in ARRAYS:
+                filesystem.write_npy(folder / f"{chunk:05d}.{name}.npy", own[name][rung])
+    save_states(group.state(chunk), states)  # last: it marks the chunk of all runs as complete
+    if chunk:
+        group.state(chunk - 1).write_bytes(b"")  # only the newest is needed
+
+
+def chunk_seed(protocol: Protocol, run: Run, chunk: int) -> int:
+    """Of the random numbers of the runs that advance together, of which ``run`` is the first."""
+    name = int.from_bytes(run.molecule.name.encode()[:32], "big")
+    words = (protocol.seed, run.number, chunk + 1, *([name] if name else []))
+    return int(np.random.SeedSequence(words).generate_state(1)[0] % (2**31 - 1)) + 1
+
+
+def collect(run: Run, chunks: int, protocol: Protocol) -> list[Path]:
+    """Join the first chunks of one run into XTC, forces and potential energies, at each temperature."""
+    import mdtraj
+
+    paths = []
+    for folder in run.folders:
+        parts = {
+            name: np.concatenate([np.load(folder / f"{i:05d}.{name}.npy") for i in range(chunks)]) for name in ARRAYS
+        }
+        positions, path = parts.pop("positions"), folder.with_name(f"{folder.name}.xtc")
+        times = np.arange(1, len(positions) + 1, dtype=np.float32) * protocol.every
+        with filesystem.renaming(path, ".xtc") as temporary, mdtraj.open(str(temporary), "w") as handle:
+            handle.write(positions, time=times)
+        for name, array in parts.items():
+            filesystem.write_npy(folder.with_name(f"{folder.name}.{name}.npy"), array)
+        paths.append(path)
+    return paths

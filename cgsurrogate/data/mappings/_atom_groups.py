@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse import csgraph
 
 from cgsurrogate.core import bead_types
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.data.mapping import Mapping
+from cgsurrogate.geometry import bond_graph
 
 if TYPE_CHECKING:
     from mdtraj import Topology as Topology
 
-REACH = 3  # bonds: CA, C, N, CA
 ACIDS = {"HXT": "OXT", "HOXT": "OXT", "HO": "O"}  # hydrogens of a neutral C-terminus, and what they are bonded to
 
 
@@ -51,8 +50,9 @@ def protein_residues(topology: Topology) -> list[Any]:
     known = {residue for residue, _ in bead_types.TABLE}
     residues = []
     for residue in topology.residues:
-        backbone = {"N", "CA", "C"} <= {atom.name for atom in residue.atoms}
-        if bead_types.canonical(residue.name) in known or (backbone and residue.name not in ("HOH", "WAT")):
+        if bead_types.canonical(residue.name) in known or (
+            residue.name not in ("HOH", "WAT") and {"N", "CA", "C"} <= {atom.name for atom in residue.atoms}
+        ):
             residues.append(residue)
     if not residues:
         raise ValueError(
@@ -119,14 +119,19 @@ def carbonyls_first(topology: Topology) -> Topology:
 
     So that O is a carbonyl in every residue; files differ in which of the two oxygens carries the hydrogen.
     """
-    atoms = list(topology.atoms)
-    protonated = {a for pair in bonds(topology).tolist() for a, b in (pair, pair[::-1]) if is_hydrogen(atoms[b])}
-    swapped: dict[int, str] = {}
-    for residue in topology.residues:
+    ends: list[tuple[int, int]] = []  # O and OXT
+    for residue in _larger(topology):
         names = {bead_types.canonical_atom(residue.name, atom.name): atom.index for atom in residue.atoms}
-        first, last = names.get("O"), names.get("OXT")
-        if first in protonated and last is not None and last not in protonated and {"CA", "C"} <= names.keys():
-            swapped |= {int(first or 0): "OXT", last: "O"}
+        if {"CA", "C", "O", "OXT"} <= names.keys():
+            ends.append((names["O"], names["OXT"]))
+    if not ends:
+        return topology
+    pairs, hydrogen = bonds(topology), elements(topology)[0]
+    protonated = {*pairs[hydrogen[pairs[:, 1]], 0].tolist(), *pairs[hydrogen[pairs[:, 0]], 1].tolist()}
+    swapped: dict[int, str] = {}
+    for first, last in ends:
+        if first in protonated and last not in protonated:
+            swapped |= {first: "OXT", last: "O"}
     if not swapped:
         return topology
     renamed = topology.copy()
@@ -144,40 +149,55 @@ def is_hydrogen(atom: Any) -> bool:
     return atom.element is not None and atom.element.atomic_number == 1
 
 
+def elements(topology: Topology) -> tuple[np.ndarray, np.ndarray]:
+    """(A,) which atoms are hydrogens, and (A,) amu; an atom without an element has no mass."""
+    found = [atom.element for atom in topology.atoms]
+    known = {one: (one.atomic_number == 1, one.mass) if one is not None else (False, 0.0) for one in set(found)}
+    return np.array([known[one][0] for one in found], bool), np.array([known[one][1] for one in found], float)
+
+
+def _larger(topology: Topology) -> list[Any]:
+    """Residues of more than three atoms: neither water nor ions, of which most systems consist."""
+    return [one for one in topology.residues if one.n_atoms > 3 and one.name not in ("HOH", "WAT", "SOL")]
+
+
 def bonds(topology: Topology) -> np.ndarray:
     """(B, 2) bonded atoms, the first before the second; standard bonds are made where the topology states none."""
     if not topology.n_bonds:
         topology = topology.copy()
         topology.create_standard_bonds()
-    pairs = {(min(a.index, b.index), max(a.index, b.index)) for a, b in topology.bonds}
-    bonded = {i for pair in pairs for i in pair}
-    for residue in topology.residues:  # the templates of some readers do not know the acid of a neutral C-terminus
+    stated = np.array([(a.index, b.index) for a, b in topology.bonds], int).reshape(-1, 2)
+    added = []
+    for residue in _larger(topology):  # templates of some readers lack the acid of a neutral C-terminus
         names = {atom.name: atom.index for atom in residue.atoms}
         for hydrogen in ACIDS.keys() & names.keys():
             oxygen = names.get(ACIDS[hydrogen])
-            if names[hydrogen] not in bonded and oxygen is not None and "CA" in names:
-                pairs.add((min(oxygen, names[hydrogen]), max(oxygen, names[hydrogen])))
-    return np.array(sorted(pairs), int).reshape(-1, 2)
+            if oxygen is not None and "CA" in names and not (stated == names[hydrogen]).any():
+                added.append((oxygen, names[hydrogen]))
+    pairs = np.sort(np.concatenate([stated, np.array(added, int).reshape(-1, 2)]), axis=1)
+    return np.stack(np.divmod(np.unique(pairs @ [topology.n_atoms, 1]), max(topology.n_atoms, 1)), axis=1)
 
 
 def neighbours(topology: Topology) -> list[list[int]]:
     """Bonded atoms of each atom."""
-    bonded: list[list[int]] = [[] for _ in range(topology.n_atoms)]
-    for a, b in bonds(topology).tolist():
-        bonded[a].append(b)
-        bonded[b].append(a)
-    return [sorted(atoms) for atoms in bonded]
+    one, other = _both_ways(bonds(topology))
+    ends, found = np.searchsorted(one, np.arange(topology.n_atoms + 1)), other.tolist()
+    return [found[begin:end] for begin, end in itertools.pairwise(ends.tolist())]
 
 
-def rigid_groups(topology: Topology, bonded: list[list[int]] | None = None) -> np.ndarray:
+def _both_ways(pairs: np.ndarray) -> np.ndarray:
+    """(B, 2) -> (2, 2 B): each bond from both of its ends, sorted."""
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    return both[np.lexsort(both.T[::-1])].T
+
+
+def rigid_groups(topology: Topology) -> np.ndarray:
     """(A,) the heavy atom whose X-H group each atom belongs to; a heavy atom names itself."""
-    bonded = neighbours(topology) if bonded is None else bonded
-    owner = np.arange(topology.n_atoms)
-    atoms = list(topology.atoms)
-    for atom in filter(is_hydrogen, atoms):
-        heavy = [i for i in bonded[atom.index] if not is_hydrogen(atoms[i])]
-        if heavy:
-            owner[atom.index] = heavy[0]
+    owner, hydrogen = np.arange(topology.n_atoms), elements(topology)[0]
+    one, other = _both_ways(bonds(topology))
+    rigid = hydrogen[one] & ~hydrogen[other]
+    hydrogens, first = np.unique(one[rigid], return_index=True)
+    owner[hydrogens] = other[rigid][first]
     return owner
 
 
@@ -193,14 +213,13 @@ def build_mapping(topology: Topology, groups: list[Group]) -> Mapping:
     groups = sorted(groups, key=lambda group: atoms[group.atoms[0]].residue.index)  # stable: order kept in a residue
     bonded = neighbours(topology)
     _refuse_gaps(topology, bonded, groups)
-    owner = rigid_groups(topology, bonded)
-    taken: dict[int, str] = {}
-    members = collections.defaultdict[int, list[int]](list)  # of each rigid group, by its heavy atom
-    for atom, heavy in enumerate(owner.tolist()):
-        members[heavy].append(atom)
+    owner, mass, taken = rigid_groups(topology), elements(topology)[1], dict[int, str]()
+    members = collections.defaultdict[int, list[int]](list)  # of each rigid group with a bead, by its heavy atom
+    of_beads = owner[[i for group in groups for i in group.atoms]]
+    for atom in np.flatnonzero(np.isin(owner, of_beads)).tolist():
+        members[int(owner[atom])].append(atom)
     shape = (len(groups), topology.n_atoms)
-    weights, force_weights = sparse.lil_array(shape), sparse.lil_array(shape)
-    mass = np.array([atom.element.mass if atom.element is not None else 0.0 for atom in atoms])
+    weights, forces = list[tuple[int, int, float]](), list[tuple[int, int, float]]()  # row, column, number
     for row, group in enumerate(groups):
         index = list(group.atoms)
         rigid = {int(owner[i]) for i in index}
@@ -213,9 +232,16 @@ def build_mapping(topology: Topology, groups: list[Group]) -> Mapping:
             taken[heavy] = group.name
         if not mass[index].sum() > 0:
             raise ValueError(f"bead {group.name} has no mass: the topology gives no elements for {atoms[index[0]]}")
-        weights[row, index] = mass[index] / mass[index].sum()
-        force_weights[row, [atom for heavy in rigid for atom in members[heavy]]] = 1.0
-    return Mapping(_beads(atoms, groups, force_weights @ mass, bonded), weights, force_weights)
+        share = mass[index] / mass[index].sum()
+        weights += [(row, atom, one) for atom, one in zip(index, share.tolist(), strict=True)]
+        forces += [(row, atom, 1.0) for heavy in rigid for atom in members[heavy]]
+    force_weights = _matrix(forces, shape)
+    return Mapping(_beads(atoms, groups, force_weights @ mass, bonded), _matrix(weights, shape), force_weights)
+
+
+def _matrix(entries: list[tuple[int, int, float]], shape: tuple[int, int]) -> sparse.csr_array:
+    rows, columns, numbers = zip(*entries, strict=True)
+    return sparse.csr_array((numbers, (rows, columns)), shape)
 
 
 def _beads(atoms: list[Any], groups: list[Group], masses: np.ndarray, bonded: list[list[int]]) -> Beads:
@@ -229,38 +255,8 @@ def _beads(atoms: list[Any], groups: list[Group], masses: np.ndarray, bonded: li
         masses=tuple(float(mass) for mass in masses),
         residues=tuple(order[residue.index] for residue in residues),
         residue_names=tuple(bead_types.canonical(residue.name) for residue in residues),
-        bonds=contract([group.atoms for group in groups], bonded),
+        bonds=bond_graph.contract([group.atoms for group in groups], bonded),
     )
-
-
-def contract(groups: list[tuple[int, ...]], bonded: list[list[int]]) -> tuple[tuple[int, int], ...]:
-    """Bonds of beads: the graph of the atoms with everything unmapped taken out.
-
-    Beads are bonded if a path of at most ``REACH`` bonds joins them through unmapped atoms alone, so neighbouring CA
-    are and the two ends of a disulfide bridge are not. Parts of one molecule that stay apart are joined by the shortest
-    longer paths, so that no bead is lost.
-    """
-    bead_of = {atom: bead for bead, atoms in enumerate(groups) for atom in atoms}
-    distances: dict[tuple[int, int], int] = {}
-    for bead, atoms in enumerate(groups):
-        front, seen, distance = list(atoms), set(atoms), 0
-        while front:
-            distance += 1
-            reached = [n for atom in front for n in bonded[atom] if n not in seen]
-            seen.update(reached)
-            front = []
-            for atom in dict.fromkeys(reached):
-                other = bead_of.get(atom)
-                if other is None:
-                    front.append(atom)
-                elif other != bead:
-                    pair = (min(bead, other), max(bead, other))
-                    distances[pair] = min(distance, distances.get(pair, distance))
-    pairs = sorted(distances, key=lambda pair: (distances[pair], pair))
-    rows, columns = np.array(pairs, int).reshape(-1, 2).T
-    ranked = sparse.coo_array((np.arange(1, len(pairs) + 1), (rows, columns)), shape=(len(groups), len(groups)))
-    tree = {pairs[rank - 1] for rank in csgraph.minimum_spanning_tree(ranked).data.astype(int)}
-    return tuple(sorted(pair for pair in pairs if distances[pair] <= REACH or pair in tree))
 
 
 def _refuse_gaps(topology: Topology, bonded: list[list[int]], groups: list[Group]) -> None:

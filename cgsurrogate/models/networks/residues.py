@@ -49,7 +49,7 @@ def build(beads: Beads, width: int = 64, layers: int = 1, radial: int = 10, cuto
 class Residues(Energy):
     """Weights belong to residues, sites and kinds of dihedrals; the output layer starts at zero."""
 
-    chiral = True
+    chiral, transfers = True, True
 
     types: Tensor
 

@@ -45,7 +45,7 @@ def build(beads: Beads, width: int = 32, layers: int = 1, radial: int = 10, cuto
 class SchNet(Energy):
     """Weights belong to bead types (``bead_types``), and the output layer starts at zero."""
 
-    chiral = True
+    chiral, transfers = True, True
 
     types: Tensor
 

@@ -25,7 +25,11 @@ def groups(values: np.ndarray, share: np.ndarray, periodic: bool, least: float) 
         share: (T,) probabilities of the frames.
         least: standard deviation below which no term counts as narrower.
     """
-    means, variances = circular_moments(values, share) if periodic else moments(values, share)
+    return parted(*(circular_moments(values, share) if periodic else moments(values, share)), periodic, least)
+
+
+def parted(means: np.ndarray, variances: np.ndarray, periodic: bool, least: float) -> np.ndarray:
+    """As ``groups``, from the mean and the variance of each term, (M,)."""
     width = max(float(np.mean(variances)) ** 0.5, least)
     apart = (APART if periodic else STIFF_APART) * width
     order = np.argsort(means)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Callable, Iterator
-from typing import Any
+import warnings
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +12,9 @@ from torch import Tensor
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.geometry.molecule import Molecule
+from cgsurrogate.models.priors import _library
+from cgsurrogate.models.priors._library import Library
+from cgsurrogate.models.priors._pooled import Block, Pool, kind_names
 
 CHUNK = 2000  # frames measured at once
 MOST_FRAMES = 50_000  # evenly spaced; more make no visible difference to a one-dimensional fit
@@ -23,12 +25,18 @@ class KindPrior(Prior):
 
     ``names`` of the kinds; buffers ``index`` (M,) into them, ``types`` (K, width) of beads and ``misfit`` (K,), and
     one (K, ...) for every parameter of ``shapes``. Terms whose beads have the same types are of one kind, until a fit
-    tells them apart.
+    tells them apart. Where several molecules were fitted, ``library`` says what each kind is known by; some may then
+    be of no term of this molecule.
     """
+
+    transfers = True
+    what: ClassVar[str]  # name of the terms
+    ends: ClassVar[bool] = True  # whether those at the ends of a chain are told apart where several are fitted
 
     index: Tensor
     types: Tensor
     misfit: Tensor
+    packed: Tensor
 
     def __init__(self, beads: Beads, rows: np.ndarray, **shapes: tuple[int, ...]):
         super().__init__()
@@ -39,49 +47,103 @@ class KindPrior(Prior):
         """(M,)."""
         return Molecule.of(self.beads).kinds(self.rows)[0]
 
+    def coordinates(self, positions: Tensor) -> Tensor:
+        """(B, N, 3) nm -> (B, M), of each term."""
+        raise NotImplementedError
+
+    # -- kinds -------------------------------------------------------------------------------------------------------
     def set_kinds(self, index: np.ndarray) -> None:
         """Take (M,) as the kind of each term, numbered from 0; all parameters are nan again."""
         firsts = np.unique(index, return_index=True)[1]
         types = np.array(self.beads.types, np.int64)[self.rows[firsts]].reshape(len(firsts), self.rows.shape[1])
+        molecule = Molecule.of(self.beads)
+        self.names = kind_names([(molecule, row) for row in self.rows], index)
+        self._make(index, types, torch.zeros(0, dtype=torch.uint8))
+
+    def _make(self, index: np.ndarray, types: np.ndarray, packed: Tensor) -> None:
         self.register_buffer("index", torch.as_tensor(index, dtype=torch.long))
         self.register_buffer("types", torch.from_numpy(types))
-        self.names = _names(Molecule.of(self.beads), self.rows, index)
+        self.register_buffer("packed", packed)
         for name, shape in self.shapes.items():
-            self.register_buffer(name, torch.full((len(firsts), *shape), torch.nan))
+            self.register_buffer(name, torch.full((len(types), *shape), torch.nan))
 
-    def samples(
-        self, values: Callable[[Tensor], Tensor], frames: Frames, what: str, most: int = MOST_FRAMES
-    ) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
-        """``values`` of (B, N, 3) positions, (B, M), in at most ``most`` frames, evenly spaced.
+    @property
+    def library(self) -> Library:
+        if len(self.packed):
+            return Library.unpacked(self.packed)
+        index = self.index.cpu().numpy()
+        keys = _library.keys(self.beads, self.rows, ends=False)
+        first = {int(kind): k for k, kind in reversed(list(enumerate(index)))}
+        count = np.bincount(index, minlength=len(self.names))
+        return Library(tuple(keys[first[k]] for k in range(len(self.names))), tuple(self.names), tuple(count.tolist()))
 
-        Yields for each kind: its number, the name of the term, samples (S,) float64 and their probabilities (S,).
+    def _take_library(self, library: Library, index: np.ndarray) -> None:
+        """The kinds of several molecules, of which ``index`` (M,) are those of the terms of this one."""
+        types = [[int(text[:5]) for text in key.types] for key in library.keys]
+        self._make(index, np.array(types, np.int64).reshape(len(types), self.rows.shape[1]), library.packed())
+        self.names = list(library.names)
+
+    def bound(self, beads: Beads) -> KindPrior:
+        other: KindPrior = self.spec.build(beads)
+        library = self.library
+        index, instead = library.find(_library.keys(beads, other.rows, ends=self.ends and bool(len(self.packed))))
+        if said := _library.words(instead, self.what):
+            warnings.warn(said, stacklevel=3)
+        other._take_library(library, index)
+        for name in self.shapes:
+            setattr(other, name, getattr(self, name).clone())
+        return other.to(self.misfit)
+
+    # -- samples -----------------------------------------------------------------------------------------------------
+    def pool(self, frames: Frames, *others: Frames, most: int = MOST_FRAMES) -> Pool:
+        """Samples of all terms, by kind of their types, in at most ``most`` frames of each molecule.
+
+        The kinds of this prior become those of the pool; those of several molecules are in its ``library``.
 
         Raises:
             ValueError: frames of another molecule, fewer than two, or values that are not finite.
         """
-        found, weights = self.measured(values, frames, what, most)
-        for kind, label in enumerate(self.names):
-            yield kind, f"{what} {label}", *pooled(found, weights, self.index.numpy() == kind)
+        if not others:
+            self.set_kinds(self.kinds_by_type())
+            return Pool([self._measured(frames, most)], self.index.numpy())
+        members = [self, *(self.spec.build(one.beads) for one in others)]
+        keys = [key for m in members for key in _library.keys(m.beads, m.rows, ends=self.ends)]
+        number = {key: k for k, key in enumerate(dict.fromkeys(keys))}
+        blocks = [m._measured(f, most) for m, f in zip(members, (frames, *others), strict=True)]
+        pool = Pool(blocks, np.array([number[key] for key in keys], np.int64))
+        self.take_kinds(pool)
+        return pool
 
-    def measured(
-        self, values: Callable[[Tensor], Tensor], frames: Frames, what: str, most: int = MOST_FRAMES
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def take_kinds(self, pool: Pool) -> None:
+        """The kinds of a pool; all parameters are nan again."""
+        own = pool.index[: len(self.rows)]
+        if len(pool.blocks) == 1:
+            self.set_kinds(own)
+            return
+        keys = [key for b in pool.blocks for key in _library.keys(b.molecule.beads, b.rows, ends=self.ends)]
+        first = {int(kind): k for k, kind in reversed(list(enumerate(pool.index)))}
+        count = np.bincount(pool.index, minlength=pool.kinds)
+        chosen = tuple(keys[first[k]] for k in range(pool.kinds))
+        self._take_library(Library(chosen, tuple(pool.names), tuple(count.tolist())), own)
+
+    def _measured(self, frames: Frames, most: int) -> Block:
         """Values (T, M) float64 in some frames, and the probabilities (T,) of these, which sum to one."""
         chosen, weights = self._thinned(frames, most)
         parts = []
         with torch.no_grad():
             for start in range(0, len(chosen), CHUNK):
                 block = np.array(frames.positions[chosen[start : start + CHUNK]], np.float32)
-                parts.append(values(torch.from_numpy(block)).double().numpy())
+                parts.append(self.coordinates(torch.from_numpy(block)).double().numpy())
         found = np.concatenate(parts)
-        if len(found) < 2 and self.names:
+        names = kind_names([(Molecule.of(self.beads), row) for row in self.rows], self.kinds_by_type())
+        if len(found) < 2 and names:
             few = f"expected two or more frames to fit from, got {len(found)}; add frames"
-            raise ValueError(f"{what} {self.names[0]}: {few}")
+            raise ValueError(f"{self.what} {names[0]}: {few}")
         bad = np.flatnonzero(~np.isfinite(found).all(0))
         if len(bad):
-            name = f"{what} {self.names[int(self.index[bad[0]])]}"
+            name = f"{self.what} {names[int(self.kinds_by_type()[bad[0]])]}"
             raise ValueError(f"{name}: its values are not finite; do two of these beads lie on one point?")
-        return found, weights
+        return Block(Molecule.of(self.beads), self.rows, found, weights)
 
     def _thinned(self, frames: Frames, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Frame numbers and their probabilities, which sum to one."""
@@ -98,33 +160,11 @@ class KindPrior(Prior):
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Kinds as they were fitted; models that were stored before kinds could be told apart have those by type."""
         index = state.setdefault(prefix + "index", self.index)
-        if not torch.equal(index.cpu(), self.index.cpu()):
-            dtype, device = self.misfit.dtype, self.misfit.device
+        packed = state.setdefault(prefix + "packed", torch.zeros(0, dtype=torch.uint8))
+        dtype, device = self.misfit.dtype, self.misfit.device
+        if len(packed):
+            self._take_library(Library.unpacked(packed), index.cpu().numpy())
+        elif not torch.equal(index.cpu(), self.index.cpu()) or len(self.packed):
             self.set_kinds(index.cpu().numpy())
-            self.to(device, dtype)
+        self.to(device, dtype)
         super()._load_from_state_dict(state, prefix, *rest)
-
-
-def pooled(values: np.ndarray, share: np.ndarray, terms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Samples (S,) of the chosen terms together, out of (T, M), and their probabilities (S,)."""
-    columns = values[:, terms]
-    return columns.reshape(-1), np.repeat(share / columns.shape[1], columns.shape[1])
-
-
-def _names(molecule: Molecule, rows: np.ndarray, index: np.ndarray) -> list[str]:
-    """One for each kind: that of its beads; with the numbers of residues for all but the largest kind of a name."""
-    members = [np.flatnonzero(index == kind) for kind in range(int(index.max(initial=-1)) + 1)]
-    plain = [molecule.label(rows[terms[0]]) for terms in members]
-    largest: dict[str, int] = {}
-    for kind, name in enumerate(plain):
-        if name not in largest or len(members[kind]) > len(members[largest[name]]):
-            largest[name] = kind
-    names = [
-        name if largest[name] == kind else molecule.label(rows[members[kind][0]], numbered=True)
-        for kind, name in enumerate(plain)
-    ]
-    seen: collections.Counter[str] = collections.Counter()
-    for kind, name in enumerate(names):
-        seen[name] += 1
-        names[kind] = name if seen[name] == 1 else f"{name} #{seen[name]}"
-    return names

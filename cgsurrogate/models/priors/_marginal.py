@@ -24,7 +24,8 @@ from torch import Tensor
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion, _grouping, _tabulated
-from cgsurrogate.models.priors._kinds import KindPrior, pooled
+from cgsurrogate.models.priors._kinds import KindPrior
+from cgsurrogate.models.priors._pooled import Pool
 
 WORST_MISFIT = 0.3  # of cumulative distributions, above which a form does not follow the data
 
@@ -40,7 +41,6 @@ class MarginalPrior(KindPrior):
     """
 
     marginal = True
-    what: ClassVar[str]
     periodic: ClassVar[bool] = False
     parted: ClassVar[bool] = True
     kernel: float
@@ -69,14 +69,13 @@ class MarginalPrior(KindPrior):
             return analytic.Curves(self.rows, curve)
         return analytic.Curves(self.rows, lambda q: self.table.add_to(q, *curve(q)))
 
-    def fit(self, frames: Frames) -> None:
-        self.set_kinds(self.kinds_by_type())
-        values, share = self.measured(self.coordinates, frames, self.what)
-        notes = self._tell_apart(values, share, frames.kT)
-        tables, members = [], []
+    def fit(self, frames: Frames, *others: Frames) -> None:
+        pool = self.pool(frames, *others)
+        notes = self._tell_apart(pool, frames.kT)
+        tables, tabled = [], []
         for kind, label in enumerate(self.names):
-            name, terms = f"{self.what} {label}", self.index.numpy() == kind
-            samples, weights = pooled(values, share, terms)
+            name = f"{self.what} {label}"
+            samples, weights = pool.samples(kind)
             self.fit_kind(kind, name, samples, weights, frames.kT)
             seen = float(self.misfit[kind])
             if seen < WORST_MISFIT or np.ptp(samples) == 0:
@@ -89,36 +88,44 @@ class MarginalPrior(KindPrior):
                 self.switch_off(kind)
                 self.misfit[kind] = misfit
                 tables.append(table)
-                members.append(np.flatnonzero(terms))
+                tabled.append(kind)
                 notes.append(f"{far}; a table of the distribution is used, which differs by {misfit:.2f}")
             else:
                 remedy = "check the bonds of the mapping and these beads in the trajectory"
                 notes.append(f"{far}, and no table does; the term is kept, wide and weak; {remedy}")
-        self.table.set(tables, members, frames.kT)
+        self.table.set(tables, tabled, self.index.numpy(), frames.kT)
         self.notes = tuple(notes)
 
-    def _tell_apart(self, values: np.ndarray, share: np.ndarray, kT: float) -> list[str]:
+    def _tell_apart(self, pool: Pool, kT: float) -> list[str]:
         """Part kinds whose terms have means apart; words on those that one fit could not have spanned."""
-        if not self.parted or len(values) < LEAST_FRAMES:
+        if not self.parted or pool.frames < LEAST_FRAMES:
             return []
-        index, refined, count, bad = self.index.numpy(), np.empty(len(self.rows), int), 0, dict[int, float]()
+        moments = _grouping.circular_moments if self.periodic else _grouping.moments
+        index, refined, count, bad = pool.index, np.empty(len(pool.index), int), 0, dict[int, float]()
         for kind, name in enumerate(self.names):
-            terms = np.flatnonzero(index == kind)
-            found = _grouping.groups(values[:, terms], share, self.periodic, self.kernel)
-            refined[terms] = count + found
+            parts = [moments(values, share) for values, share in pool.columns(kind)]
+            means, variances = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+            found = _grouping.parted(means, variances, self.periodic, self.kernel)
+            refined[index == kind] = count + found
             count += int(found.max()) + 1
             if found.max() > 0:
-                self.fit_kind(kind, f"{self.what} {name}", *pooled(values, share, index == kind), kT)
+                self.fit_kind(kind, f"{self.what} {name}", *pool.samples(kind), kT)
                 if not float(self.misfit[kind]) < WORST_MISFIT:
                     bad[kind] = float(self.misfit[kind])
-        before = self.names
-        self.set_kinds(refined)
+        before, pool.index = self.names, refined
+        self.take_kinds(pool)
         return [
             f"{self.what} {before[kind]}: terms of one type that are not alike, cumulative distributions differ by "
             f"{misfit:.2f} (at most {WORST_MISFIT}); fitted apart: "
             + ", ".join(self.names[k] for k in sorted({int(k) for k in refined[index == kind]}))
             for kind, misfit in bad.items()
         ]
+
+    def bound(self, beads: Beads) -> MarginalPrior:
+        other = super().bound(beads)
+        assert isinstance(other, MarginalPrior)
+        other.table.take(self.table, other.index.cpu().numpy())
+        return other.to(self.misfit)
 
     def _tabulate(self, name: str, samples: np.ndarray, share: np.ndarray, kT: float) -> tuple[_tabulated.Table, float]:
         """A table, and how far the cumulative distribution is from it."""

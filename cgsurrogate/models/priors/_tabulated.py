@@ -74,13 +74,15 @@ def _energy(counts: np.ndarray, volume: np.ndarray, kT: float) -> np.ndarray:
 class Tabulated(nn.Module):
     """Some terms of a prior by tables; empty until ``set``.
 
-    Buffers ``terms`` (P,) rows of the prior, ``which`` (P,) table of each; of every table ``low``, ``step`` (S,),
-    ``coefficients`` (S, CELLS, 4) kJ/mol of powers of the way through a cell, and ``ends`` (S, 3), slopes at the lower
-    and the upper end and the stiffness of the walls, kJ/mol by steps of the grid.
+    Buffers ``terms`` (P,) rows of the prior, ``which`` (P,) table of each; of every table ``kinds`` (S,) the kind of
+    term that it is for, ``low``, ``step`` (S,), ``coefficients`` (S, CELLS, 4) kJ/mol of powers of the way through a
+    cell, and ``ends`` (S, 3), slopes at the lower and the upper end and the stiffness of the walls, kJ/mol by steps of
+    the grid.
     """
 
     terms: Tensor
     which: Tensor
+    kinds: Tensor
     low: Tensor
     step: Tensor
     coefficients: Tensor
@@ -89,14 +91,28 @@ class Tabulated(nn.Module):
     def __init__(self, periodic: bool):
         super().__init__()
         self.periodic = periodic
-        self.set([], [], 1.0)
+        self.set([], [], np.zeros(0, int), 1.0)
 
     @property
     def empty(self) -> bool:
         return not len(self.terms)
 
-    def set(self, tables: list[Table], members: list[np.ndarray], kT: float) -> None:
-        """Take these tables, each for the terms ``members`` of the prior."""
+    def take(self, other: Tabulated, index: np.ndarray) -> None:
+        """Those of another molecule, for terms of the kinds ``index`` (M,)."""
+        for name, buffer in other.named_buffers(recurse=False):
+            self.register_buffer(name, buffer.clone())
+        self._assign(index)
+
+    def _assign(self, index: np.ndarray) -> None:
+        """Each of its tables to the terms of its kind."""
+        members = [np.flatnonzero(index == kind) for kind in self.kinds.tolist()]
+        which = np.repeat(np.arange(len(members)), [len(m) for m in members])
+        terms = np.concatenate([np.zeros(0, int), *members])
+        self.register_buffer("terms", torch.as_tensor(terms, dtype=torch.long))
+        self.register_buffer("which", torch.as_tensor(which, dtype=torch.long))
+
+    def set(self, tables: list[Table], kinds: list[int], index: np.ndarray, kT: float) -> None:
+        """Take these tables, each for a kind of term; ``index`` (M,) are the kinds of the terms."""
         from scipy.interpolate import CubicSpline
 
         kind = "periodic" if self.periodic else "natural"
@@ -111,10 +127,8 @@ class Tabulated(nn.Module):
         floats: dict[str, Any] = {"low": low, "step": step, "coefficients": coefficients, "ends": ends}
         for name, value in floats.items():
             self.register_buffer(name, torch.as_tensor(np.asarray(value), dtype=torch.get_default_dtype()))
-        which = np.repeat(np.arange(len(tables)), [len(m) for m in members])
-        terms = np.concatenate([np.zeros(0, int), *members])
-        self.register_buffer("terms", torch.as_tensor(terms, dtype=torch.long))
-        self.register_buffer("which", torch.as_tensor(which, dtype=torch.long))
+        self.register_buffer("kinds", torch.as_tensor(kinds, dtype=torch.long))
+        self._assign(index)
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """All coordinates (B, M) of the prior -> the energies of the tabulated ones (B,) kJ/mol."""
@@ -146,7 +160,12 @@ class Tabulated(nn.Module):
         return value, slope / step
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Tables of any number; models that were stored before there were tables have none."""
+        """Tables of any number; models that were stored before there were tables have none.
+
+        Those that were stored before tables knew their kinds serve their own molecule only.
+        """
+        if prefix + "kinds" not in state and prefix + "low" in state:
+            state[prefix + "kinds"] = torch.full_like(state[prefix + "low"], -1, dtype=torch.long)
         for name, mine in list(self.named_buffers(recurse=False)):
             found = state.setdefault(prefix + name, mine)
             if found.shape != mine.shape:

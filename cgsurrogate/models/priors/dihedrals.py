@@ -38,7 +38,7 @@ class DihedralPrior(MarginalPrior):
 
     chiral = True
     what, periodic, kernel = "dihedrals", True, 0.03  # radian
-    parted = False  # where a torsion stands in few frames is chance, and no chemistry
+    parted, ends = False, False  # where a torsion stands in few frames is chance, and no chemistry
 
     series: Tensor
 

@@ -35,6 +35,8 @@ def build(beads: Beads, separation: int = 4, hardness: float = 20.0, largest: fl
 class RepulsionPrior(KindPrior):
     """Buffers ``closest`` r0 (nm) and ``strength`` k (kJ/mol/nm^2), (K,); ``types`` (K, 2)."""
 
+    what, ends = "repulsion", False
+
     closest: Tensor
     strength: Tensor
 
@@ -47,11 +49,12 @@ class RepulsionPrior(KindPrior):
         self.hardness, self.largest = hardness, largest
         self.differences = Differences(len(beads), self.rows)
 
-    def _lengths(self, positions: Tensor) -> Tensor:
+    def coordinates(self, positions: Tensor) -> Tensor:
+        """Lengths (B, M) nm."""
         return self.differences(positions).square().sum(1).sqrt()
 
     def forward(self, positions: Tensor) -> Tensor:
-        depth = (self.closest[self.index] - self._lengths(positions)).clamp(min=0)
+        depth = (self.closest[self.index] - self.coordinates(positions)).clamp(min=0)
         return 0.5 * (depth.square() @ self.strength[self.index])
 
     def analytic(self) -> analytic.Analytic:
@@ -67,12 +70,14 @@ class RepulsionPrior(KindPrior):
         reach = float(closest.max()) if len(order) else None
         return analytic.Curves(self.rows[order], curve, closest, strength, cutoff=reach)
 
-    def fit(self, frames: Frames) -> None:
-        for kind, name, samples, share in self.samples(self._lengths, frames, "repulsion", MOST_FRAMES):
+    def fit(self, frames: Frames, *others: Frames) -> None:
+        pool = self.pool(frames, *others, most=MOST_FRAMES)
+        for kind, label in enumerate(self.names):
+            samples, share = pool.samples(kind)
             order = np.argsort(samples)
             low = float(samples[order[np.searchsorted(np.cumsum(share[order]), QUANTILE)]])
             if not low > 0:
-                raise ValueError(f"{name}: the closest approach is {low} nm; do two beads lie on one point?")
+                raise ValueError(f"repulsion {label}: the closest approach is {low} nm; do two beads lie on one point?")
             closest = min(low, self.largest)
             self.closest[kind] = closest
             self.misfit[kind] = 0.0

@@ -18,6 +18,7 @@ from torch import Tensor
 from cgsurrogate.core import bead_types
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.zmatrix import ZMatrix
+from cgsurrogate.models.steppers import _similar_kinds as similar
 
 ENDS = 4  # residues from an end of the chain, up to here, that are told apart
 NAMED = 5  # how many kinds an error line names
@@ -101,14 +102,27 @@ class Vocabulary:
     def find(self, chain: Chain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Residues (R,), bead names (N,) and kinds (D,) of a molecule, as places in this vocabulary.
 
+        What was not seen has the place of what is most like it (``stand_ins``).
+
         Raises:
-            ValueError: the molecule has some that were not seen; they are named.
+            ValueError: nothing is like some of it; they are named.
         """
+        instead = self.stand_ins(chain)
         return (
-            _places(chain.residues, self.residues, "residue"),
-            _places(chain.names, self.names, "bead"),
-            _places(chain.kinds, self.kinds, "kind of coordinate"),
+            _places([instead.get(name, name) for name in chain.residues], self.residues, "residue"),
+            _places([instead.get(name, name) for name in chain.names], self.names, "bead"),
+            _places([instead.get(name, name) for name in chain.kinds], self.kinds, "kind of coordinate"),
         )
+
+    def stand_ins(self, chain: Chain) -> dict[str, str]:
+        """Residues, beads and kinds of a molecule that were not seen, and what is taken for each."""
+        found = {}
+        for field, like in (("residues", similar.residue), ("names", similar.bead), ("kinds", similar.kind)):
+            known = getattr(self, field)
+            for name in dict.fromkeys(getattr(chain, field)):
+                if name not in known and (other := like(name, known)) is not None:
+                    found[name] = other
+        return found
 
     def packed(self) -> Tensor:
         """All of it as bytes in a tensor, so that it travels with the weights."""
@@ -119,6 +133,20 @@ class Vocabulary:
     def unpacked(cls, content: Tensor) -> Vocabulary:
         residues, names, kinds = json.loads(bytes(content.cpu().numpy()).decode())
         return cls(tuple(residues), tuple(names), tuple(kinds))
+
+
+def stand_in_words(instead: dict[str, str]) -> str:
+    """What a model was not trained on and what it takes for it, in one line; empty where that is nothing.
+
+    >>> stand_in_words({"NLE": "LEU"})
+    'the stepper was not trained on NLE; it takes what it knows of LEU'
+    """
+    if not instead:
+        return ""
+    shown = list(instead.items())[:NAMED]
+    more = f", and {len(instead) - NAMED} more" if len(instead) > NAMED else ""
+    unseen, taken = ", ".join(name for name, _ in shown), ", ".join(dict.fromkeys(other for _, other in shown))
+    return f"the stepper was not trained on {unseen}{more}; it takes what it knows of {taken}"
 
 
 def _slot(kind: str) -> str:

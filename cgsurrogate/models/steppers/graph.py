@@ -9,12 +9,13 @@ between them in the present structure. Soft angles are drawn from the first resi
 all psi by another, which hear of those drawn before within a window. Stiff coordinates follow from the new angles of
 the residues around. What a coordinate is follows from its residue and the names of its beads
 (``_coordinate_types``), and means, scales and weights belong to that. So one model can be trained on several molecules,
-and be bound to one that it never saw, if it knows all of its kinds.
+and be bound to one that it never saw; kinds that training did not have take the place of those most like them.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -149,6 +150,8 @@ class Graph(TorsionStepper):
         other.to(self.scale)
         other._made, other.dropout = self._made, self.dropout
         other._bind()
+        if words := _coordinate_types.stand_in_words(self.vocabulary.stand_ins(other.chain)):
+            warnings.warn(words, stacklevel=2)
         if hasattr(self, "spec"):
             other.spec = self.spec
         return other.train(self.training)

@@ -1,0 +1,106 @@
+"""An energy that learns from the frames of several molecules: priors by kind, networks by type, noise contrast of each.
+
+Every molecule has an energy of its own, bound to it, and a log partition; weights are shared. A step learns from one of
+them. What is learned beside contrast (forces or denoising) is as for one molecule.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from cgsurrogate.core.energy import Energy, Prior, Sum
+from cgsurrogate.core.frames import Frames
+from cgsurrogate.training.force_field import energy_objective, fit_priors, local_objective
+from cgsurrogate.training.loop import Report, fit, silent
+from cgsurrogate.training.objectives._base import Batch, BatchObjective, Objective
+from cgsurrogate.training.objectives.noise_contrast import WithLogPartition, pool_size
+from cgsurrogate.training.settings import EnergySettings
+from cgsurrogate.training.state import History
+
+CHECKED = 12  # batches to validate on, of all molecules
+POOL = 400_000  # noise frames of all molecules
+NOT_TUNED = (
+    "several molecules learn by noise contrast, forces and denoising; the model is not told from its own samples"
+)
+
+
+class SeveralObjectives(Objective):
+    """Those of several molecules: a batch is of one of them, drawn at random, and its last part says of which."""
+
+    def __init__(self, members: Sequence[BatchObjective]):
+        self.members = list(members)
+
+    def draw(self, rng: Generator) -> Batch:
+        which = torch.randint(len(self.members), (), generator=rng)
+        return *self.members[int(which)].draw(rng), which
+
+    def loss(self, module: nn.Module, batch: Batch, rng: Generator) -> Tensor:
+        """``module`` is a list with the energy of each molecule."""
+        *parts, which = batch
+        assert isinstance(module, nn.ModuleList)
+        own: Any = module[int(which)].train(module.training)
+        return self.members[int(which)].loss(own, tuple(parts), rng)
+
+    def held_out(self) -> Sequence[Batch]:
+        each = max(1, CHECKED // len(self.members))
+        return [(*b, torch.tensor(k)) for k, one in enumerate(self.members) for b in list(one.held_out())[:each]]
+
+
+def train_energy_together(
+    energy: Sum,
+    every: Sequence[Frames],
+    settings: EnergySettings = EnergySettings(),
+    *,
+    folder: Path | None = None,
+    report: Report = silent,
+) -> History:
+    """Fit and train ``energy``, which is that of the first molecule, in place, from the frames of all.
+
+    Raises:
+        ValueError: a term that belongs to one molecule; frames of several temperatures; the objective ``likelihood``,
+            which samples one molecule.
+    """
+    _refuse_unlike(energy, every, settings)
+    parts = [frames.split(settings.held_out_fraction, settings.seed) for frames in every]
+    fitted = [term for term in energy.terms if isinstance(term, Prior)]
+    notes = fit_priors(fitted, [kept for kept, _ in parts], report)
+    energies = [energy, *(energy.bound(frames.beads) for frames in every[1:])]
+    members, networks = [], []
+    for number, (one, (kept, held)) in enumerate(zip(energies, parts, strict=True)):
+        priors = Sum(*(term for term in one.terms if isinstance(term, Prior)))
+        own = Sum(*(term for term in one.terms if isinstance(term, Energy) and not isinstance(term, Prior)))
+        if not len(own.terms):
+            return History((), {}, "priors fitted; there is no network to train", notes)
+        report(0.0, f"noise frames of molecule {number + 1} of {len(every)}")
+        pool = min(pool_size(kept), max(4000, POOL // len(every)))
+        objective = local_objective(settings.objective, kept)
+        members.append(energy_objective(objective, priors, kept, held, settings.seed, pool))
+        networks.append(WithLogPartition(own))
+    notes = (*notes, NOT_TUNED) if settings.fine_tune else notes
+    module, label = nn.ModuleList(networks), "training the energy"
+    history = fit(module, SeveralObjectives(members), settings, folder=folder, label=label, report=report)
+    for words in history.notes:
+        report(1.0, words)
+        warnings.warn(words, stacklevel=2)
+    return dataclasses.replace(history, notes=(*notes, *history.notes))
+
+
+def _refuse_unlike(energy: Sum, every: Sequence[Frames], settings: EnergySettings) -> None:
+    if settings.objective == "likelihood":
+        raise ValueError("maximum likelihood samples one molecule, got several; choose another objective")
+    bound = [type(term).__name__ for term in energy.terms if not getattr(term, "transfers", False)]
+    if bound:
+        raise ValueError(f"{bound[0]} belongs to one molecule, got frames of {len(every)}; leave it out")
+    temperatures = sorted({frames.temperature for frames in every})
+    if len(temperatures) > 1:
+        raise ValueError(f"expected frames of one temperature, got {temperatures[0]:g} to {temperatures[-1]:g} K")
+    few = next((frames for frames in every if len(frames) < 10), None)
+    if few is not None:
+        raise ValueError(f"expected ten or more frames of each molecule to train from, got {len(few)}; map more frames")
