@@ -180,11 +180,10 @@ class Frames:
 
     def take_runs(self, indices: tuple[int, ...] | list[int] | np.ndarray) -> Frames:
         """The chosen runs, whole and in the given order."""
-        runs = self.runs
-        chosen = [runs[int(i)] for i in indices]
+        runs, chosen = self.runs, [int(i) for i in indices]
         if not chosen:
             raise ValueError("expected at least one run to take, got none")
-        return self._taken(chosen, self.provenance.of_runs([int(i) for i in indices], len(runs)))
+        return self._taken([runs[i] for i in chosen], self.provenance.of_runs(chosen, len(runs)))
 
     def after(self, count: int) -> Frames:
         """Without the first ``count`` frames of each run; of a shorter one half is kept."""
@@ -194,8 +193,7 @@ class Frames:
     def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
         """(kept, held out), by whole runs; about ``fraction`` of the frames are held out, at least one run of each.
 
-        A single run is cut in blocks with gaps between them, which then know that they are of one run. ``splits`` says
-        how, and what happens where runs are very unequal.
+        A single run is cut in blocks with gaps, which then know that they are of one run: ``splits`` says how.
         """
         known, count = self.provenance, len(self.lengths)
         origins = known.blocks_of if len(known.blocks_of) == count else tuple(range(count))
@@ -219,10 +217,9 @@ class Frames:
     def _taken(self, parts: Sequence[slice], provenance: Provenance) -> Frames:
         """These parts of the frames, a run each; a single one is not copied, nor are those of a mapped array."""
         known = {name: array for name in STORED if (array := getattr(self, name)) is not None}
-        arrays: dict[str, Any] = {name: disk_arrays.taken(array, parts) for name, array in known.items()}
-        lengths = tuple(part.stop - part.start for part in parts)
-        origins = splits.origins(self.runs, self.origins, parts)
-        return dataclasses.replace(self, **arrays, lengths=lengths, provenance=provenance, origins=origins)
+        more: dict[str, Any] = {name: disk_arrays.taken(array, parts) for name, array in known.items()}
+        more |= {"provenance": provenance, "origins": splits.origins(self.runs, self.origins, parts)}
+        return dataclasses.replace(self, lengths=tuple(part.stop - part.start for part in parts), **more)
 
     def with_provenance(self, **fields: Any) -> Frames:
         """The same frames with these fields of their provenance."""
