@@ -87,6 +87,7 @@ class Frames:
         weights: (T,) statistical weights of biased data, not negative, or None for equal weights.
         provenance: where the frames come from, and what that did to their order in time.
         extrapolation: (T, N) without a unit, how new each bead's surroundings are to the model, or None.
+        origins: of each run that was taken from other frames, where it began there (``splits.Origin``); not stored.
     """
 
     beads: Beads
@@ -98,6 +99,7 @@ class Frames:
     weights: np.ndarray | None = None
     provenance: Provenance = dataclasses.field(default_factory=Provenance)
     extrapolation: np.ndarray | None = None
+    origins: tuple[splits.Origin, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.positions.shape
@@ -178,11 +180,10 @@ class Frames:
 
     def take_runs(self, indices: tuple[int, ...] | list[int] | np.ndarray) -> Frames:
         """The chosen runs, whole and in the given order."""
-        runs = self.runs
-        chosen = [runs[int(i)] for i in indices]
+        runs, chosen = self.runs, [int(i) for i in indices]
         if not chosen:
             raise ValueError("expected at least one run to take, got none")
-        return self._taken(chosen, self.provenance.of_runs([int(i) for i in indices], len(runs)))
+        return self._taken([runs[i] for i in chosen], self.provenance.of_runs(chosen, len(runs)))
 
     def after(self, count: int) -> Frames:
         """Without the first ``count`` frames of each run; of a shorter one half is kept."""
@@ -192,8 +193,7 @@ class Frames:
     def split(self, fraction: float, seed: int = 0) -> tuple[Frames, Frames]:
         """(kept, held out), by whole runs; about ``fraction`` of the frames are held out, at least one run of each.
 
-        A single run is cut in blocks with gaps between them, which then know that they are of one run. ``splits`` says
-        how, and what happens where runs are very unequal.
+        A single run is cut in blocks with gaps, which then know that they are of one run: ``splits`` says how.
         """
         known, count = self.provenance, len(self.lengths)
         origins = known.blocks_of if len(known.blocks_of) == count else tuple(range(count))
@@ -217,9 +217,9 @@ class Frames:
     def _taken(self, parts: Sequence[slice], provenance: Provenance) -> Frames:
         """These parts of the frames, a run each; a single one is not copied, nor are those of a mapped array."""
         known = {name: array for name in STORED if (array := getattr(self, name)) is not None}
-        arrays: dict[str, Any] = {name: disk_arrays.taken(array, parts) for name, array in known.items()}
-        lengths = tuple(part.stop - part.start for part in parts)
-        return dataclasses.replace(self, **arrays, lengths=lengths, provenance=provenance)
+        more: dict[str, Any] = {name: disk_arrays.taken(array, parts) for name, array in known.items()}
+        more |= {"provenance": provenance, "origins": splits.origins(self.runs, self.origins, parts)}
+        return dataclasses.replace(self, lengths=tuple(part.stop - part.start for part in parts), **more)
 
     def with_provenance(self, **fields: Any) -> Frames:
         """The same frames with these fields of their provenance."""
@@ -271,7 +271,7 @@ class Frames:
         try:
             if manifest["format"] != FORMAT:
                 raise ValueError(f"expected frames of format {FORMAT}, got {manifest['format']}; update cgsurrogate")
-            arrays = {}
+            arrays: dict[str, Any] = {}
             for name, entry in manifest["arrays"].items():
                 path = folder / Path(entry["file"]).name
                 filesystem.verify(path, entry["sha256"], "restore it or make the frames again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Sequence
@@ -10,10 +11,28 @@ import numpy as np
 
 Part = tuple[slice, int]
 """Frames, and the number of the run that they are taken from."""
+Origin = tuple[int, int]
+"""A run, and a frame of it, both counted from 0."""
 BLOCKS = 3  # that are held out of a single run
 LEAST_BLOCK = 100  # frames of each, and of each that is kept
 FAR = 1.5  # times more or less than the share that was asked for
 SPARE = 0.05  # of the frames that are cut, left out at the cuts, together
+
+
+def origins(runs: Sequence[slice], known: Sequence[Origin], parts: Sequence[slice]) -> tuple[Origin, ...]:
+    """Where each part of the runs begins; in what the runs were taken from, where that is ``known``."""
+    ends, found = [run.stop for run in runs], []
+    for part in parts:
+        number = bisect.bisect_right(ends, part.start)
+        run, first = known[number] if len(known) == len(runs) else (number, 0)
+        found.append((run, first + part.start - runs[number].start))
+    return tuple(found)
+
+
+def named(runs: Sequence[slice], known: Sequence[Origin], frames: Sequence[int]) -> list[str]:
+    """Frames in words, by their numbers in what they were taken from."""
+    places = [origins(runs, known, [slice(frame, frame + 1)])[0] for frame in frames]
+    return [f"frame {frame} of run {run}" for run, frame in places]
 
 
 def divided(

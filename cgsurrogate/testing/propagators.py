@@ -109,9 +109,6 @@ def a_step_is_a_function_of_state_and_noise(kind: Kind) -> None:
     expect(_same(expected, came), "a rollout to go on from a stored state as if unbroken", "another one", DRAWS)
 
 
-# -- integrators ------------------------------------------------------------------------------------------------------
-
-
 def replicas_do_not_feel_each_other(kind: Kind) -> None:
     propagator, x = _made(kind)
     disturbed = x.clone()
@@ -119,9 +116,12 @@ def replicas_do_not_feel_each_other(kind: Kind) -> None:
     disturbed[2] = float("nan")
     ends = [roll(propagator, propagator.start(y, rng := generator()), 10, rng) for y in (x, disturbed)]
     alone = all(a is b is None or torch.equal(a[0], b[0]) for a, b in zip(*ends, strict=True))
-    remedy = "sum over beads, never over the batch"
+    remedy = "sum over beads, never over the batch, and let no size of a batch or draw depend on how others fare"
     expect(alone, "a replica to move as it does beside others", "another motion where its neighbours differ", remedy)
     expect(not torch.equal(ends[0].positions[1], ends[1].positions[1]), "motion from the start", "none", remedy)
+
+
+# -- integrators ------------------------------------------------------------------------------------------------------
 
 
 def the_energy_in_the_state_is_that_of_its_positions(kind: Kind) -> None:
@@ -248,10 +248,10 @@ PROPAGATORS: tuple[Law, ...] = (
     the_same_seed_gives_the_same_rollout_and_another_seed_another,
     a_step_leaves_its_input_alone,
     a_step_is_a_function_of_state_and_noise,
+    replicas_do_not_feel_each_other,
 )
 INTEGRATORS = (
     *PROPAGATORS,
-    replicas_do_not_feel_each_other,
     the_energy_in_the_state_is_that_of_its_positions,
     what_a_step_does_not_use_is_passed_on,
     it_goes_on_from_where_something_else_has_moved_it,

@@ -1,11 +1,12 @@
 """What training draws from: frames by weight, pairs of frames that lie a lag apart, and several molecules at once.
 
-Each has ``draw(rng)``, a random batch, and ``fixed()``, the same batches every time, to validate on.
+Each has ``draw(rng)``, a random batch, and ``fixed()``, the same batches every time, to validate on; ``names(rng)`` and
+``fixed_names()`` say which frames their members are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate.analysis.kinetics.one_step_relaxation import encoded
-from cgsurrogate.core import disk_arrays
+from cgsurrogate.core import disk_arrays, splits
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper
 from cgsurrogate.core.statistics import draw, systematic
@@ -22,16 +23,30 @@ HELD_OUT = 1536  # frames of a fixed sample
 COUNTED = 12  # jumps of each sequence, at random places, that count in the loss
 
 
+Name = Callable[[Sequence[int]], list[str]]
+
+
+def naming(frames: Frames) -> Name:
+    """Which frames of which runs numbers are, in what the frames were taken from."""
+    runs, origins = frames.runs, frames.origins
+    return lambda numbers: splits.named(runs, origins, numbers)
+
+
+def _numbered(numbers: Sequence[int]) -> list[str]:
+    return [f"frame {number}" for number in numbers]
+
+
 class WeightedFrames:
     """Frames drawn by their probability; ``fixed`` is one systematic sample of them in batches.
 
     Args:
         arrays: each (T, ...), in memory or on the disk; a batch has as many parts, (size, ...) float32 each.
         probabilities: (T,).
+        name: says which frames numbers are; numbers if None.
     """
 
-    def __init__(self, arrays: Sequence[Any], probabilities: np.ndarray, size: int = 128):
-        self.arrays, self.size = tuple(arrays), size
+    def __init__(self, arrays: Sequence[Any], probabilities: np.ndarray, size: int = 128, name: Name | None = None):
+        self.arrays, self.size, self.name = tuple(arrays), size, name or _numbered
         self.cumulative = torch.from_numpy(disk_arrays.running_sums(probabilities))
         self.check = systematic(self.cumulative, min(HELD_OUT, len(probabilities)))
 
@@ -41,6 +56,12 @@ class WeightedFrames:
 
     def fixed(self) -> list[tuple[Tensor, ...]]:
         return [self._batch(part) for part in self.check.split(2 * self.size)]
+
+    def names(self, rng: Generator) -> list[str]:
+        return self.name(draw(self.cumulative, self.size, rng).tolist())
+
+    def fixed_names(self) -> list[list[str]]:
+        return [self.name(part.tolist()) for part in self.check.split(2 * self.size)]
 
     def _batch(self, index: Tensor) -> tuple[Tensor, ...]:
         found = [disk_arrays.rows(array, index.numpy()) for array in self.arrays]
@@ -79,17 +100,25 @@ class LaggedPairs:
             self.cumulative, history = torch.from_numpy(disk_arrays.running_sums(frames.probabilities)), 1
         self.history = max(1, min(history, (max(frames.lengths) - 1) // self.high))
         self.batch = max(1, batch // min(self.history, COUNTED))
-        self.codes = encoded(stepper, frames)
+        self.codes, self.name = encoded(stepper, frames), naming(frames)
         self.begins, self.ends = torch.tensor([(run.start, run.stop) for run in frames.runs]).T.contiguous()
 
     def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        first, lag, sign = self._starts(rng)
-        if self.cumulative is not None:
-            later = draw(self.cumulative, self.batch, rng)
-            return self.codes[first], self.codes[later], lag.to(self.codes.dtype) * self.dt
-        index = first[:, None] + (sign * lag)[:, None] * torch.arange(self.history + 1)
+        index, lag = self._chosen(rng)
         now, later = (index[:, :-1], index[:, 1:]) if self.history > 1 else index.T
         return self.codes[now], self.codes[later], lag.to(self.codes.dtype) * self.dt
+
+    def names(self, rng: Generator) -> list[str]:
+        index, _ = self._chosen(rng)
+        pairs = zip(*(self.name(index[:, place].tolist()) for place in (0, -1)), strict=True)
+        return [f"{first} {'to' if self.history > 1 else 'and'} {last}" for first, last in pairs]
+
+    def _chosen(self, rng: Generator) -> tuple[Tensor, Tensor]:
+        """(B, H + 1) frames that follow one another, and the lag (B,) between them, in frames."""
+        first, lag, sign = self._starts(rng)
+        if self.cumulative is not None:
+            return torch.stack((first, draw(self.cumulative, self.batch, rng)), 1), lag
+        return first[:, None] + (sign * lag)[:, None] * torch.arange(self.history + 1), lag
 
     def _starts(self, rng: Generator) -> tuple[Tensor, ...]:
         """Frames, lags (in frames) and directions such that frame +- history x lag lies in the same run."""
@@ -112,6 +141,10 @@ class LaggedPairs:
         rng = Generator().manual_seed(0)
         return [self.draw(rng) for _ in range(self.batches)]
 
+    def fixed_names(self) -> list[list[str]]:
+        rng = Generator().manual_seed(0)
+        return [self.names(rng) for _ in range(self.batches)]
+
 
 class SeveralMolecules:
     """Batches of several molecules, each drawn from one of them at random: (now, later, lag, which of them).
@@ -129,3 +162,13 @@ class SeveralMolecules:
 
     def fixed(self) -> list[tuple[Tensor, ...]]:
         return [(*batch, torch.tensor(k)) for k, part in enumerate(self.parts, self.first) for batch in part.fixed()]
+
+    def names(self, rng: Generator) -> list[str]:
+        which = int(torch.randint(len(self.parts), (), generator=rng))
+        return self._of_molecule(which, self.parts[which].names(rng))
+
+    def fixed_names(self) -> list[list[str]]:
+        return [self._of_molecule(k, names) for k, part in enumerate(self.parts) for names in part.fixed_names()]
+
+    def _of_molecule(self, number: int, names: Sequence[str]) -> list[str]:
+        return [f"{name} of {'held-out ' if self.first else ''}molecule {number + 1}" for name in names]

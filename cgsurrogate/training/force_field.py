@@ -21,7 +21,7 @@ from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.core.statistics import systematic
 from cgsurrogate.geometry.torsion_moves import TorsionMoves
-from cgsurrogate.training.batches import WeightedFrames
+from cgsurrogate.training.batches import WeightedFrames, naming
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives import maximum_likelihood, self_contrast
 from cgsurrogate.training.objectives._base import BatchObjective
@@ -187,15 +187,16 @@ def energy_objective(
     contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed), pool=pool)
 
     def loss(module: WithLogPartition, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
+        more = local is not None and module.training and LOCAL_EVERY * float(torch.rand((), generator=rng)) <= 1
         value = contrast(module, batch, rng)
-        if local is None or not module.training or LOCAL_EVERY * torch.rand((), generator=rng) > 1:
+        if local is None or not more:
             return value
         return value + LOCAL_SHARE * local(module.networks, tuple(part[:LOCAL_BATCH] for part in batch), rng)
 
     return BatchObjective(
         loss,
-        WeightedFrames(arrays, kept.probabilities, BATCH),
-        WeightedFrames([held.positions], held.probabilities, BATCH),
+        WeightedFrames(arrays, kept.probabilities, BATCH, naming(kept)),
+        WeightedFrames([held.positions], held.probabilities, BATCH, naming(held)),
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from cgsurrogate.core.interrupts import Watch
+from cgsurrogate.training.objectives._base import Batch
 from cgsurrogate.training.state import TrainingState
 
 SAVE_SECONDS = 60.0
@@ -36,6 +37,8 @@ class Task(lightning.LightningModule):
         self.module = state.module
         self.state, self.settings, self.watch, self.report = state, state.settings, watch, report
         self.stored = state.resume()  # of the optimizer
+        self.batch: Batch = ()
+        self.skipped = False
 
     def run(self) -> None:
         """Train until the budget is used, nothing improves, or a signal comes."""
@@ -76,23 +79,25 @@ class Task(lightning.LightningModule):
         return None
 
     def training_step(self, tick: int, _index: int) -> torch.Tensor | None:
-        rng = self.state.rng(self.state.progress.step + self.state.progress.bad)
-        loss = self.state.objective.loss(self.module, self.state.objective.draw(rng), rng)
-        if not torch.isfinite(loss):
-            self.state.bad_batch()
-            return None
-        return loss
+        rng = self.state.batch_rng()
+        self.batch = self.state.objective.draw(rng)
+        loss = self.state.objective.loss(self.module, self.batch, rng)
+        self.skipped = not torch.isfinite(loss)
+        if self.skipped:
+            self.report(self.state.fraction, self.state.bad_batch(self.batch))
+        return None if self.skipped else loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         if not all(torch.isfinite(gradient).all() for gradient in gradients):
-            self.state.bad_batch()
-            for gradient in gradients:
-                gradient.zero_()
+            self.skipped = True
+            self.report(self.state.fraction, self.state.bad_batch(self.batch))
+            for weight in self.module.parameters():
+                weight.grad = None  # the optimizer passes over it
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         state = self.state
-        if outputs:
+        if outputs and not self.skipped:
             state.after_step(float(outputs["loss"]))
             if state.progress.step % self.settings.every == 0:
                 row = state.validate()

@@ -15,10 +15,11 @@ import torch
 from torch import Generator, nn
 
 from cgsurrogate.core import checked_files, filesystem
-from cgsurrogate.training.objectives._base import Objective
+from cgsurrogate.training.objectives._base import Batch, Objective
 from cgsurrogate.training.settings import TrainingSettings
 
-MAX_BAD_BATCHES = 10
+MAX_BAD_BATCHES, MAX_BAD_SHARE = 10, 0.05  # more than so many, and more than this share of all, end a training
+MOST_CULPRITS = 20  # that are kept
 RISE = 0.25  # share of what was learned
 CHECKPOINT, METRICS = "training.pt", "metrics.csv"
 
@@ -57,6 +58,7 @@ def overfitting(rows: Sequence[Mapping[str, float]], best: Mapping[str, float]) 
 class Progress:
     """All that a continued training needs besides weights and what the objective keeps.
 
+    ``bad`` batches were skipped, because of ``culprits``, in words, as far as that is known.
     ``running`` is the sum of the losses of the ``running_count`` steps since the last validation.
     """
 
@@ -68,6 +70,11 @@ class Progress:
     running: float = 0.0
     running_count: int = 0
     rows: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    culprits: list[str] = dataclasses.field(default_factory=list)
+
+
+def _because(culprits: Sequence[str]) -> str:
+    return f", because of {', '.join(culprits)} (counted from 0)" if culprits else ""
 
 
 class TrainingState:
@@ -111,6 +118,10 @@ class TrainingState:
             mixed = (mixed * 6364136223846793005 + part + 1442695040888963407) % (1 << 63)
         return Generator().manual_seed(mixed)
 
+    def batch_rng(self) -> Generator:
+        """Of the batch of this step, and of its loss."""
+        return self.rng(self.progress.step + self.progress.bad)
+
     # -- what happens around a step -------------------------------------------------------------------------------
     def after_step(self, loss: float) -> None:
         self.progress.step += 1
@@ -121,13 +132,26 @@ class TrainingState:
             for mean, now in zip(self.average.parameters(), self.module.parameters(), strict=True):
                 mean.lerp_(now, 1 - weight)
 
-    def bad_batch(self) -> None:
-        self.progress.bad += 1
-        if self.progress.bad > MAX_BAD_BATCHES:
+    def bad_batch(self, batch: Batch) -> str:
+        """Count a batch that is skipped, and say so; FloatingPointError where there are many."""
+        progress = self.progress
+        found = self.objective.blame(self.module, batch, self.batch_rng)
+        progress.bad += 1
+        progress.culprits += [name for name in found if name not in progress.culprits][:MOST_CULPRITS]
+        del progress.culprits[MOST_CULPRITS:]
+        if progress.bad > max(MAX_BAD_BATCHES, MAX_BAD_SHARE * (progress.step + progress.bad)):
             raise FloatingPointError(
-                f"{self.label}: the loss was not finite in {self.progress.bad} batches, last at step "
-                f"{self.progress.step}; check the input for outliers or lower the learning rate"
+                f"{self.label}: the loss was not finite in {progress.bad} of {progress.step + progress.bad} batches"
+                f"{_because(progress.culprits)}; "
+                + ("leave these out" if progress.culprits else "lower the learning rate, or look for outliers")
             )
+        return f"skipped a batch at step {progress.step}, whose loss was not finite{_because(found)}"
+
+    def skipped(self) -> tuple[str, ...]:
+        """A line on the batches that were skipped; none where none was."""
+        bad, every = self.progress.bad, self.progress.step + self.progress.bad
+        words = f"{bad} of {every} batches were skipped, whose loss was not finite{_because(self.progress.culprits)}"
+        return (words,) if bad else ()
 
     def validate(self) -> dict[str, float]:
         """A new row; the averaged weights are kept where they are the best, or where nothing is held out."""
@@ -143,6 +167,7 @@ class TrainingState:
                     float(self.objective.loss(self.average, batch, self.rng(-1, number)))
                     for number, batch in enumerate(batches)
                 ]
+            self._refuse_held_out(batches, losses)
             counts = [len(batch[0]) for batch in batches]
             row["held_out"] = sum(a * b for a, b in zip(losses, counts, strict=True)) / max(1, sum(counts))
         value = row.get("held_out", -math.inf)
@@ -154,6 +179,18 @@ class TrainingState:
         self._write_rows()
         return row
 
+    def _refuse_held_out(self, batches: Sequence[Batch], losses: Sequence[float]) -> None:
+        """FloatingPointError at the first validation where single frames make it infinite: it would stay so."""
+        bad = [number for number, loss in enumerate(losses) if not math.isfinite(loss)]
+        if not bad or self.progress.rows:
+            return
+        number = bad[0]
+        found = self.objective.blame(self.average, batches[number], lambda: self.rng(-1, number), number)
+        if found:
+            raise FloatingPointError(
+                f"{self.label}: the validation loss is not finite{_because(found)}; leave these out"
+            )
+
     def finish(self) -> History:
         rows = self.progress.rows
         if not rows or rows[-1]["step"] < self.progress.step:
@@ -164,7 +201,8 @@ class TrainingState:
                 f"{self.label}: the validation loss was never finite; are there outliers in the input?"
             )
         best = next(row for row in rows if row["step"] == self.progress.best_step)
-        return History(tuple(rows), best, self.reason or "budget used", overfitting(rows, best))
+        notes = (*overfitting(rows, best), *self.skipped())
+        return History(tuple(rows), best, self.reason or "budget used", notes)
 
     # -- files ----------------------------------------------------------------------------------------------------
     def _write_rows(self) -> None:

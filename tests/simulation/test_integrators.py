@@ -11,9 +11,10 @@ from torch import Tensor
 from wells import COLD, KT, STRENGTH, DoubleWell, Well, generator
 
 from cgsurrogate.core import registry, units
-from cgsurrogate.core.energy import forces
+from cgsurrogate.core.energy import Energy, Sum, forces
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.core.propagator import Propagator, State
+from cgsurrogate.testing import samples
 from cgsurrogate.testing.propagators import roll
 from cgsurrogate.testing.samples import Springs, zigzag
 
@@ -144,18 +145,49 @@ def test_without_friction_it_runs_backwards():
     assert (back.velocities + begin.velocities).abs().max() < 1e-8
 
 
+def total_energies(moves: Propagator, energy: Energy, masses, x: Tensor, time: float) -> Tensor:
+    """(S, B) kJ/mol after every step of Newton's equations."""
+    rng, mass, total = generator(1), torch.tensor(masses).double()[:, None], []
+    state = moves.start(x, rng)
+    for _ in range(round(time / moves.lag)):
+        state = moves.step(state, rng)
+        total.append(energy(state.positions).detach() + (mass * state.velocities**2).sum((1, 2)) / 2)
+    return torch.stack(total)
+
+
 def test_the_energy_error_falls_fourfold_when_the_step_halves():
     def error(timestep: float) -> float:
-        moves, rng, total = chain_newton(timestep), generator(1), []
-        state = moves.start(zigzag(4, batch=20), rng)
-        energy, masses = Springs(), torch.tensor(CHAIN).double()[:, None]
-        for _ in range(round(0.64 / moves.lag)):
-            state = moves.step(state, rng)
-            kinetic = (masses * state.velocities**2).sum((1, 2)) / 2
-            total.append(energy(state.positions) + kinetic)
-        return float(torch.stack(total).std(0).mean())
+        moves = chain_newton(timestep)
+        return float(total_energies(moves, Springs(), CHAIN, zigzag(4, batch=20), 0.64).std(0).mean())
 
     assert 3.6 < error(0.002) / error(0.001) < 4.4
+
+
+@pytest.mark.parametrize("network", [None, "residues", "schnet"])
+def test_newton_with_priors_and_networks_keeps_the_energy(network):
+    """Its error falls with the square of the step, and it does not drift: forces are the slope of the energy."""
+    frames = samples.frames()
+    beads, x = frames.beads, torch.from_numpy(frames.positions[:8]).double()
+    terms = [registry.build("priors", kind, beads) for kind in registry.kinds("priors")]
+    for prior in terms:
+        prior.fit(frames)
+    if network is not None:
+        torch.manual_seed(0)
+        terms.append(registry.build("networks", network, beads))
+        with torch.no_grad():
+            for weight in terms[-1].parameters():
+                weight.add_(0.05 * torch.randn(weight.shape))
+    energy = Sum(*terms).double().requires_grad_(False)
+
+    def went(timestep: float) -> Tensor:
+        moves = registry.build("integrators", "baoab", beads, energy, COLD, timestep=timestep, friction=0.0).double()
+        return total_energies(moves, energy, beads.masses, x, 0.12)
+
+    long, short = went(0.001), went(0.0005)
+    assert 3.5 < float((long.std(0) / short.std(0)).median()) < 4.5
+    middle = len(short) // 2
+    drift = (short[middle:].mean(0) - short[:middle].mean(0)).abs().mean() / (KT * 3 * len(beads))
+    assert drift < 1e-3  # kT a degree of freedom
 
 
 def test_overdamped_is_the_limit_of_high_friction():

@@ -123,6 +123,16 @@ def test_a_wrong_ratio_is_seen(monkeypatch, moves, owner, name):
     assert p_value(rolled(mixed(Still(), moves, 1, 30), exact(2 * REPLICAS), 1).positions) < 1e-12
 
 
+@pytest.mark.parametrize(("heat", "low", "high"), [(1.0, 0, 4.5), (1.05, 6, math.inf)])
+def test_a_temperature_that_is_five_percent_off_is_seen(heat, low, high):
+    """By the change of the energy of replicas that were in equilibrium, from which all that moves leave alone drops."""
+    still = Still()
+    still.temperature = heat * KELVIN
+    before = exact(16_000)
+    change = (Known()(rolled(mixed(still, "pivot", 1, 15), before, 1).positions) - Known()(before)) / KT
+    assert low <= abs(float(change.mean() / change.std())) * math.sqrt(len(change)) < high
+
+
 @SLOW
 @pytest.mark.parametrize("anew", [True, False])
 def test_noise_that_does_not_follow_the_moves_is_seen(anew):

@@ -23,12 +23,21 @@ class Parabola:
         self.x = torch.randn(count, 3, generator=rng)
         self.y = self.x.square().sum(1, keepdim=True) + 0.1 * torch.randn(count, 1, generator=rng)
 
+    def chosen(self, rng):
+        return torch.randint(len(self.x), (64,), generator=rng)
+
     def draw(self, rng):
-        chosen = torch.randint(len(self.x), (64,), generator=rng)
+        chosen = self.chosen(rng)
         return self.x[chosen], self.y[chosen]
 
     def fixed(self):
         return [(self.x, self.y)]
+
+    def names(self, rng):
+        return [f"point {k}" for k in self.chosen(rng).tolist()]
+
+    def fixed_names(self):
+        return [[f"point {k}" for k in range(len(self.x))]]
 
 
 def squared_error(module, batch, rng):

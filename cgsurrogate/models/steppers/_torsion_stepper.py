@@ -27,14 +27,12 @@ from cgsurrogate.core.propagator import State, Stepper
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.steppers import _lags
-from cgsurrogate.models.steppers._collisions import collision_distances, in_pieces
+from cgsurrogate.models.steppers._collisions import TRIALS, collision_distances, in_pieces, without_collisions
 from cgsurrogate.models.steppers._heads import EACH, waves
 
 SOFT = 0.2  # rad, circular standard deviation from which on a coordinate is soft; bond angles count twice
 BOUND = 8.0  # standard deviations of a stiff coordinate that are never left
 APART = 4  # bonds between two beads from which on they may collide
-TRIALS = 8  # proposals at once for a replica that collided
-ROUNDS = (True, True, False, False)  # whether the soft angles are kept in each; after the last it stays where it is
 ENOUGH = 100_000  # frames for means, scales and correlations
 
 Noise = tuple[Tensor, ...]  # (B, ...) each: all the randomness of one draw, that of the stiff coordinates last
@@ -251,18 +249,14 @@ class TorsionStepper(Stepper):
         soft = self._draw_soft(now, context, tuple(noise))
         positions = self.decode(self._completed(soft, context, rest), before)
         seeds = torch.randint(1 << 62, (len(now),), generator=rng, device=now.device)
-        bad = self._collides(positions).nonzero()[:, 0]
-        for count, kept in enumerate(ROUNDS):
-            if not len(bad):
-                break
-            *noise, rest = self._noise_of_each(seeds[bad] + count)
-            source = bad.repeat_interleave(TRIALS)
+
+        def again(members: Tensor, number: int, kept: bool) -> Tensor:
+            source = members.repeat_interleave(TRIALS)
+            *noise, rest = self._noise_of_each(seeds[members] + number)
             angles = soft[source] if kept else self._draw_soft(now[source], context[source], tuple(noise))
-            tried = self.decode(self._completed(angles, context[source], rest), before[source])
-            good = ~self._collides(tried).view(-1, TRIALS)
-            first = torch.arange(len(bad), device=bad.device) * TRIALS + good.byte().argmax(1)
-            positions[bad] = torch.where(good.any(1)[:, None, None], tried[first], before[bad])
-            bad = bad[~good.any(1)]
+            return self.decode(self._completed(angles, context[source], rest), before[source])
+
+        positions = without_collisions(positions, before, self._collides, again)
         return positions.to(state.positions.dtype), memory
 
     def _noise_of_each(self, seeds: Tensor) -> Noise:

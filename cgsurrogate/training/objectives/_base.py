@@ -6,10 +6,13 @@ import abc
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Generator, Tensor, nn
 
 Batch = tuple[Tensor, ...]
 Loss = Callable[[Any, Batch, Generator], Tensor]
+Fresh = Callable[[], Generator]
+NAMED = 5  # members of a batch that are named
 
 
 class Batches(Protocol):
@@ -20,6 +23,12 @@ class Batches(Protocol):
 
     def fixed(self) -> Sequence[Batch]:
         """The same batches every time, to validate on."""
+
+    def names(self, rng: Generator) -> list[str]:
+        """What each member of the batch is, in words, that ``draw`` gives from the same random numbers (as many)."""
+
+    def fixed_names(self) -> list[list[str]]:
+        """The same of ``fixed``."""
 
 
 class Objective(abc.ABC):
@@ -42,6 +51,17 @@ class Objective(abc.ABC):
     def held_out(self) -> Sequence[Batch]:
         """Batches that choose the best weights, the same every time; with none, the last weights are kept."""
         return ()
+
+    def blame(self, module: nn.Module, batch: Batch, fresh: Fresh, held_out: int | None = None) -> list[str]:
+        """Names of at most ``NAMED`` members of a batch that are enough to make the loss, or its slope, not finite.
+
+        None where it is not known, or where all are: then it is the weights.
+
+        Args:
+            fresh: makes the random numbers anew from which the batch was drawn, or its loss was made.
+            held_out: its number, where it is one of those that are held out.
+        """
+        return []
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -66,3 +86,38 @@ class BatchObjective(Objective):
 
     def held_out(self) -> Sequence[Batch]:
         return self.check.fixed()
+
+    def blame(self, module: nn.Module, batch: Batch, fresh: Fresh, held_out: int | None = None) -> list[str]:
+        rng = fresh()
+        names = self.train.names(rng) if held_out is None else self.check.fixed_names()[held_out]
+        drawn = rng.get_state()
+
+        def fine(chosen: Sequence[int]) -> bool:
+            some = tuple(part[list(chosen)] if part.dim() else part for part in batch)
+            rng.set_state(drawn)
+            with torch.enable_grad():
+                return finite_slope(self.loss(module, some, rng), module)
+
+        found = _culprits(fine, range(len(names)), NAMED)
+        everything = len(names) > NAMED and found == list(range(NAMED))
+        return [] if everything else [names[member] for member in found]
+
+
+def finite_slope(loss: Tensor, module: nn.Module) -> bool:
+    """Whether a loss and its slope with respect to the weights are finite."""
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    if not torch.isfinite(loss) or not weights or not loss.requires_grad:
+        return bool(torch.isfinite(loss))
+    slopes = torch.autograd.grad(loss, weights, allow_unused=True)
+    return all(bool(torch.isfinite(slope).all()) for slope in slopes if slope is not None)
+
+
+def _culprits(fine: Callable[[Sequence[int]], bool], members: Sequence[int], most: int) -> list[int]:
+    """The first members that are not fine by themselves, at most so many; found by halving."""
+    if most < 1 or fine(members):
+        return []
+    if len(members) == 1:
+        return list(members)
+    half = len(members) // 2
+    found = _culprits(fine, members[:half], most)
+    return found + _culprits(fine, members[half:], most - len(found))

@@ -20,7 +20,8 @@ from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.statistics import draw
 from cgsurrogate.simulation.monitor import Monitor
-from cgsurrogate.training.objectives._base import Batch, Objective
+from cgsurrogate.training.batches import naming
+from cgsurrogate.training.objectives._base import NAMED, Batch, Fresh, Objective
 from cgsurrogate.training.settings import TrainingSettings
 
 SETTINGS = TrainingSettings(rate=1e-3, betas=(0.8, 0.99), average=0.99, every=10)
@@ -45,6 +46,7 @@ class MaximumLikelihood(Objective):
         some = np.linspace(0, len(frames) - 1, min(len(frames), 200)).astype(int)
         self.monitor = Monitor(frames.beads, _positions(frames, some), frames.temperature)
         self.replicas: State | None = None
+        self.chosen = np.empty(0, int)  # the frames of the last batch
         self.mean_square: float | None = None  # of the gap, (kT)^2, over the latest updates
 
     @property
@@ -76,8 +78,15 @@ class MaximumLikelihood(Objective):
             self.mean_square = 0.9 * (square if self.mean_square is None else self.mean_square) + 0.1 * square
         return gap
 
+    def blame(self, module: nn.Module, batch: Batch, fresh: Fresh, held_out: int | None = None) -> list[str]:
+        """Frames of the batch that was drawn last whose energy is not finite; replicas are never at fault for long."""
+        with torch.no_grad():
+            bad = ~torch.isfinite(module(batch[0]))
+        return [] if bad.all() else naming(self.frames)(self.chosen[bad.numpy()][:NAMED].tolist())
+
     def _drawn(self, count: int, rng: Generator) -> Tensor:
-        return _positions(self.frames, np.sort(draw(self.cumulative, count, rng).numpy()))
+        self.chosen = np.sort(draw(self.cumulative, count, rng).numpy())
+        return _positions(self.frames, self.chosen)
 
     def _replaced(self, state: State, rng: Generator) -> State:
         """Replicas that went astray start anew from a frame: a single broken one would be all that the slope sees."""

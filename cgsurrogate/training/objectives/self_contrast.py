@@ -32,7 +32,7 @@ from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import watching
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.core.statistics import systematic
-from cgsurrogate.training.batches import WeightedFrames
+from cgsurrogate.training.batches import WeightedFrames, naming
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives._base import BatchObjective
 from cgsurrogate.training.objectives.noise_contrast import CLAMP, WithLogPartition
@@ -115,7 +115,7 @@ def _batches(networks: Energy, frames: Frames) -> WeightedFrames:
         x = torch.from_numpy(np.array(frames.positions[start : start + BLOCK], np.float32))
         before[start : start + BLOCK] = energies(networks, x).numpy()
     frames.release()
-    return WeightedFrames((frames.positions, before), frames.probabilities)
+    return WeightedFrames((frames.positions, before), frames.probabilities, name=naming(frames))
 
 
 def _rng(seed: int, number: int) -> Generator:
