@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 error, 2 usage, 3 input that cannot be used, 4 completed w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ from cgsurrogate.cli import (
 from cgsurrogate.core import interrupts, messages
 
 BAD_DATA, QUARANTINED, RESUMABLE = 3, 4, 5
+LONGEST_USAGE = 500  # characters, where an argument is repeated
 AGAIN = "what was finished is kept, the same command does the rest"
 
 
@@ -102,6 +104,7 @@ def main() -> None:
         else:
             code = _stopped(raised.signal or signal.SIGINT)
     except click.ClickException as error:
+        vars(error).update(message=messages.clean(error.message)[:LONGEST_USAGE])
         error.show()
         code = error.exit_code
     except BrokenPipeError:
@@ -126,10 +129,13 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, Stopped):
         return _fail(str(error), RESUMABLE if error.signal is None else 128 + error.signal, "Stopped")
-    text = str(error).strip() or type(error).__name__
+    said = messages.of_system(error) if isinstance(error, OSError) else str(error)
+    text = said.strip() or type(error).__name__
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | ValueError):
         return _fail(text, BAD_DATA)
     _log_traceback()
+    if "can't allocate memory" in text:  # as torch says it
+        return _fail("there is not enough memory for this; ask for a smaller model, or for fewer replicas", 1)
     expected = isinstance(error, Busy | FloatingPointError | RuntimeError | OSError | MemoryError)
     return _fail(text if expected else f"unexpected {type(error).__name__}: {text}; this is a fault of cgsurrogate", 1)
 
@@ -148,6 +154,7 @@ def _log_traceback() -> None:
     from cgsurrogate.cli import _options
 
     folder = _options.log_folder
-    if folder is not None and Path(folder).is_dir():
-        with open(Path(folder) / "log.txt", "a") as log:
-            traceback.print_exc(file=log)
+    with contextlib.suppress(OSError):  # the folder may be the fault
+        if folder is not None and Path(folder).is_dir():
+            with open(Path(folder) / "log.txt", "a") as log:
+                traceback.print_exc(file=log)

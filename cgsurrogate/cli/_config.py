@@ -16,7 +16,7 @@ from cgsurrogate.workflows.settings import StudySettings
 if TYPE_CHECKING:
     from cgsurrogate.data.molecules import Molecule
 
-SYSTEM, EARLIER = "cgsurrogate.system", "cgsurrogate.earlier"  # in the ``meta`` of a context
+SYSTEM, EARLIER, ORIGIN = "cgsurrogate.system", "cgsurrogate.earlier", "cgsurrogate.origin"  # in a context's ``meta``
 FILES = {"topology": "-s", "trajectories": "-f", "force_files": "--forces", "weight_files": "--weights"}
 KINDS = {"float": "number", "int": "whole number", "str": "text", "bool": "true or false", "tuple[str, ...]": "texts"}
 RUN = {field.name: KINDS[str(field.type).removesuffix(" | None")] for field in dataclasses.fields(StudySettings)}
@@ -43,21 +43,49 @@ def config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def trusted(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a command, where those of ``--config`` name no Python file that the user has not named.
+
+    Raises:
+        ValueError: they do.
+    """
+    from cgsurrogate.core import registry
+
+    context = click.get_current_context()
+
+    def known(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(known, value))
+        return registry.stored(value, context.meta[ORIGIN]) if isinstance(value, str) else value
+
+    stored = {key for key in options if context.get_parameter_source(key) is ParameterSource.DEFAULT_MAP}
+    return {key: known(value) if key in stored else value for key, value in options.items()}
+
+
 def molecules(options: dict[str, Any], name: str | None) -> tuple[Molecule, ...]:
-    """What the system file describes, with the options of the command line; nothing where there is no such file."""
+    """What the system file describes, with the options of the command line; nothing where there is no such file.
+
+    Raises:
+        ValueError: it names a Python file that the user has not named.
+    """
     context = click.get_current_context()
     system = context.meta.get(SYSTEM)
     if system is None:
         if name is not None:
             raise click.UsageError("--molecule chooses from a system file; give it with --config")
         return ()
+    from cgsurrogate.core import registry
     from cgsurrogate.data import system_file
 
     given = {key for key in options if context.get_parameter_source(key) is ParameterSource.COMMANDLINE}
     if twice := [flag for key, flag in {**FILES, "example": "--example"}.items() if key in given]:
         raise click.UsageError(f"give the input either with --config or with {twice[0]}, not both")
     wanted = {key: options[key] for key in given & set(_options.INPUTS)}
-    return tuple(system_file.with_options(one, wanted) for one in system.chosen(name))
+    described = tuple(system_file.with_options(one, wanted) for one in system.chosen(name))
+    if "mapping" in wanted:
+        return described
+    origin = context.meta[ORIGIN]
+    return tuple(dataclasses.replace(one, mapping=registry.stored(one.mapping, origin)) for one in described)
 
 
 def only(described: Sequence[Molecule]) -> Molecule | None:
@@ -115,6 +143,7 @@ def _loaded(context: click.Context, _option: click.Parameter, path: Path | None)
         return
     from cgsurrogate.data import system_file
 
+    context.meta[ORIGIN] = path
     if path.suffix.lower() == ".json":
         defaults = _earlier(context, path)
     else:

@@ -45,7 +45,7 @@ trust = click.option(
     metavar="FILE.py",
     expose_value=False,
     callback=_trusted,
-    help="Run this Python file where a stored model or stored frames name it as their kind.",
+    help="Run this Python file where a stored model, stored frames or a --config name it as their kind.",
 )
 
 

@@ -28,6 +28,7 @@ KELVIN = 300.0  # where none is given
 @_options.input_options
 @_options.setting(StudySettings, "--held-out", type=float, help="Share of the frames that would be held out.")
 @_options.seed
+@_options.trust
 @_options.quiet
 def command(frames: Path | None, molecule: str | None, held_out: float, seed: int, quiet: bool, **options: Any) -> None:
     """Say what a folder of FRAMES, or trajectories with -s and -f, hold, before anything is trained.
@@ -39,6 +40,7 @@ def command(frames: Path | None, molecule: str | None, held_out: float, seed: in
     from cgsurrogate import workflows
     from cgsurrogate.core.frames import Frames
 
+    options = _config.trusted(options)
     described = _config.molecules(options, molecule)
     given = options["topology"] is not None or bool(options["trajectories"]) or bool(described)
     if given == (frames is not None):

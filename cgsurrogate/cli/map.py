@@ -26,6 +26,7 @@ RECORD = "map.json"
 @_options.input_options
 @_options.out_folder
 @_options.force
+@_options.trust
 @_options.quiet
 def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options: Any) -> None:
     """Map all-atom trajectories (and their forces) to coarse-grained beads.
@@ -35,6 +36,7 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
     """
     from cgsurrogate.core import disk_arrays, filesystem, frame_sets
 
+    options = _config.trusted(options)
     described = _config.molecules(options, molecule)
     several = len(described) > 1
     every = described or (None,)

@@ -91,6 +91,7 @@ def command(out: Path, molecule: str | None, quiet: bool, **options: Any) -> Non
     from cgsurrogate.core import disk_arrays
     from cgsurrogate.workflows import study
 
+    options = _config.trusted(options)
     inputs = {name: options[name] for name in _options.INPUTS}
     settings = _options.settings_from(StudySettings, options)
     one = _config.only(_config.molecules(options, molecule))

@@ -7,6 +7,7 @@ whoever reads sees the old file or the new one, never half of either, also after
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -22,7 +23,6 @@ import numpy as np
 
 from cgsurrogate.core import messages
 
-CHECKED = b"cgsurrogate sha256 "  # before the digest of what follows
 LOCK = ".lock"
 CHECKSUM = "checksum"  # key of a JSON object: the sha256 of all others
 _verified: set[tuple[Any, ...]] = set()
@@ -36,11 +36,13 @@ def existing(path: str | os.PathLike[str], what: str) -> Path:
     """The path of a file that is there.
 
     Raises:
-        FileNotFoundError: it is not; ``what`` is "a topology", ...
+        FileNotFoundError: it is not; ``what`` is "a topology", ... ``PermissionError``: it may not be read.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected {what} at {path}, there is none")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
     return path
 
 
@@ -59,7 +61,8 @@ def matching(text: str) -> list[str]:
 
 def first_line(error: BaseException) -> str:
     """What a parser of others says in its first line, at most 200 characters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    said = messages.of_system(error) if isinstance(error, OSError) else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 @contextlib.contextmanager
@@ -73,6 +76,7 @@ def renaming(path: Path, ending: str = "") -> Iterator[Path]:
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{ending}")
     try:
+        temporary.touch()  # the writers of others do not say why they cannot
         yield temporary
         os.replace(temporary, path)
         descriptor = os.open(path.parent, os.O_RDONLY)
@@ -80,8 +84,13 @@ def renaming(path: Path, ending: str = "") -> Iterator[Path]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary)):  # none where a write fails
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _alive(process: str) -> bool:
@@ -233,26 +242,6 @@ def verify(path: Path, digest: str, remedy: str) -> None:
     if sha256(path) != digest:
         raise ValueError(f"{path} has changed since it was written (its sha256 is another one); {remedy}")
     _verified.add(version)
-
-
-def write_checked(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write bytes after a line with their sha256."""
-    with replacing(path) as handle:
-        handle.write(CHECKED + hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-
-
-def read_checked(path: str | os.PathLike[str], remedy: str) -> bytes:
-    """What ``write_checked`` wrote.
-
-    Raises:
-        ValueError: it is anything else; ``remedy`` says what to do.
-    """
-    head, _, content = existing(path, "a file").read_bytes().partition(b"\n")
-    if not head.startswith(CHECKED):
-        raise ValueError(f"{path} is damaged or of an older version; {remedy}")
-    if head[len(CHECKED) :] != hashlib.sha256(content).hexdigest().encode():
-        raise ValueError(f"{path} has changed since it was written (its sha256 is another one); {remedy}")
-    return content
 
 
 @contextlib.contextmanager

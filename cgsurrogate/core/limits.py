@@ -10,6 +10,8 @@ from pathlib import Path
 MOST_SEED = 2**32 - 1
 LARGEST_OPTION = 100_000  # of a kind that is built: a width, a number of layers
 LONGEST = 1e9  # ps, hours or minutes
+SHORTEST_STEP = 1e-6  # ps
+MOST_TEMPERATURES, MOST_MOVES = 1000, 1_000_000
 
 
 def above_zero(name: str, value: float | None, unit: str, most: float = LONGEST) -> None:

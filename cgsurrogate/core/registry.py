@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import math
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
@@ -194,10 +195,23 @@ def build(family: str, name: str, *arguments: Any, **options: Any) -> Any:
     return built
 
 
+def check(family: str, text: str) -> None:
+    """Refuse a kind that there is none of, or options that it cannot have, without building it.
+
+    Raises:
+        ValueError: see ``build``.
+    """
+    name, options = parse(text)
+    known = inspect.signature(builder(family, name))
+    _refuse_absurd(f"{family} {name!r}", options, known)
+
+
 def _refuse_absurd(what: str, options: Mapping[str, Any], known: inspect.Signature) -> None:
     """Numbers that are not finite, and sizes (options that are whole numbers) that no machine can build."""
     for key, value in options.items():
         size = key in known.parameters and type(known.parameters[key].default) is int
+        if size and isinstance(value, float) and math.isfinite(value):
+            raise ValueError(f"{what}: {key} must be a whole number, got {value}")
         most = LARGEST_OPTION if size else sys.float_info.max
         if isinstance(value, int | float) and not abs(value) <= most:
             raise ValueError(f"{what}: {key} must be finite and at most {most:,.6g}, got {value}")

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from cgsurrogate.core import limits, units
+
 
 def geometric(lowest: float, highest: float, number: int) -> tuple[float, ...]:
     """Temperatures in K with one ratio between neighbours: even acceptance where the heat capacity is constant."""
@@ -23,4 +25,7 @@ def parse(text: str, lowest: float) -> tuple[float, ...]:
         values = float(low) if low.strip() else lowest, float(high), int(number)
     except ValueError:
         raise ValueError(f"expected temperatures as lowest:highest:number, e.g. 300:450:6, got {text!r}") from None
+    for name, value in (("lowest", values[0]), ("highest", values[1])):
+        limits.above_zero(f"the {name} temperature", value, "K", units.HOTTEST)
+    limits.above_zero("the number of temperatures", values[2], "temperatures", limits.MOST_TEMPERATURES)
     return geometric(*values)

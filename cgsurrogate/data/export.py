@@ -69,7 +69,12 @@ def _write(path: Path, frames: Frames, runs: tuple[slice, ...]) -> None:
                 if not np.isfinite(xyz).all():
                     raise ValueError(f"positions are not finite in frames {start} to {stop}; nothing was written")
                 times = ((np.arange(start, stop) - run.start) * frames.dt).astype(np.float32)
-                handle.write(xyz * unit, **({} if kind == ".dcd" else {"time": times}))
+                try:
+                    handle.write(xyz * unit, **({} if kind == ".dcd" else {"time": times}))
+                except (OSError, RuntimeError) as error:  # its number is that of the writer, not of the system
+                    raise OSError(
+                        f"{path} cannot be written ({filesystem.first_line(error)}); is the disk full?"
+                    ) from None
 
 
 def chains(beads: Beads) -> tuple[int, ...]:

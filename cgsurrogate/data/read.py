@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import disk_arrays, filesystem, units
+from cgsurrogate.core import disk_arrays, filesystem, limits, units
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.data import atomic_forces, constraints, frame_weights, validation
@@ -88,6 +88,10 @@ class Input:
         if self.stride < 1:
             raise ValueError(f"expected a stride of at least 1 frame, got {self.stride}")
         units.thermal_energy(self.temperature)  # refuses what is no temperature
+        limits.above_zero("the time between frames", self.dt, "ps", 1e15)
+        for name, value in (("begin", self.begin), ("end", self.end)):
+            if value is not None and not abs(value) <= 1e15:
+                raise ValueError(f"expected {name} as a time in ps, at most 1e15, got {value}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

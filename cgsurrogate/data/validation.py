@@ -63,8 +63,12 @@ def spacing(name: str, times: np.ndarray | None, dt: float | None) -> float:
             f"{name}: frames are {middle:g} ps apart but {steps[frame]:g} ps between frames {frame} and {frame + 1}; "
             "split the file there, or give --dt if they are evenly spaced"
         )
-    if not SHORTEST <= middle <= limits.LONGEST:
-        raise ValueError(f"{name} states that its frames are {middle:g} ps apart; is it damaged? Give --dt in ps")
+    whole = float(np.ptp(times))  # one absurd time makes the slack as absurd
+    if not SHORTEST <= middle <= limits.LONGEST or whole > 10 * len(steps) * middle:
+        raise ValueError(
+            f"{name} states that its frames are {middle:g} ps apart and last {whole:g} ps; is it damaged? Give --dt in "
+            "ps"
+        )
     mean = float((times[-1] - times[0]) / (len(times) - 1))
     for digits in (0, 1, 2, 3, 4, 5, 6):  # times are stored in single precision
         if abs(round(mean, digits) - mean) <= 1e-4 * mean / max(1, len(steps)) ** 0.5:

@@ -6,22 +6,24 @@ from pathlib import Path
 
 import numpy as np
 
-from cgsurrogate.core.filesystem import first_line
+from cgsurrogate.core.filesystem import existing, first_line
 from cgsurrogate.core.frames import Beads
 
-FORMATS = (".pdb", ".pdb.gz", ".ent", ".cif", ".pdbx", ".mmcif", ".gro")  # text: others could hold code that is run
+FORMATS = (".pdb", ".ent", ".cif", ".pdbx", ".mmcif", ".gro")  # text: others could hold code that is run
 
 
 def bead_positions(beads: Beads, path: str | Path, chosen: np.ndarray | None = None) -> np.ndarray:
     """(n, 3) nm: the ``chosen`` beads, all by default, in the first model of a PDB, mmCIF or GRO file.
 
     Raises:
+        FileNotFoundError: no such file.
         ValueError: the file cannot be read, or lacks one of the beads.
     """
     import mdtraj
 
     if not str(path).lower().endswith(FORMATS):
-        raise ValueError(f"expected a structure file (PDB, mmCIF or GRO), got {path}")
+        raise ValueError(f"expected a structure file (PDB, mmCIF or GRO, not compressed), got {path}")
+    existing(path, "a structure file")  # mdtraj would fetch an address
     try:
         structure = mdtraj.load(str(path))
     except Exception as error:  # parsers raise whatever they meet

@@ -116,7 +116,11 @@ def _built(recipe: dict[str, Any], beads: Beads, origin: Path) -> Any:
     """A term of a stored model. No Python file is run that the user has not named."""
     if recipe["family"] not in FAMILIES:
         raise ValueError(f"{origin} names {recipe['family']!r}; expected one of {', '.join(FAMILIES)}")
-    return registry.build(recipe["family"], registry.stored(recipe["name"], origin), beads, **recipe["options"])
+    name = registry.stored(recipe["name"], origin)
+    try:
+        return registry.build(recipe["family"], name, beads, **recipe["options"])
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}") from None
 
 
 def _store(path: Path, tensors: dict[str, Any]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cgsurrogate.core.limits import above_zero, seed
+from cgsurrogate.core.limits import LONGEST, above_zero, seed
 from cgsurrogate.core.units import HOTTEST
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class SamplerSettings:
     independence: Frames | None = None
     temperatures: tuple[float, ...] | None = None
     exchange: float | None = None
+
+    def __post_init__(self) -> None:
+        above_zero("the lag", self.lag, "ps")
+        above_zero("the time between exchanges", self.exchange, "ps")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -116,7 +120,8 @@ class RunOptions:
     processes: int | str | None = None
 
     def __post_init__(self) -> None:
-        if self.max_hours is not None and (self.folder is None or not self.max_hours > 0):
+        if self.max_hours is not None and (self.folder is None or not 0 < self.max_hours <= LONGEST):
             raise ValueError(
-                f"max_hours must be above 0 and needs a folder, got {self.max_hours} and folder {self.folder}"
+                f"max_hours must be above 0, at most {LONGEST:g}, and needs a folder, got {self.max_hours} "
+                f"and folder {self.folder}"
             )

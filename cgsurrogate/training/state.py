@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, nn
 
-from cgsurrogate.core import filesystem
+from cgsurrogate.core import checked_files, filesystem
 from cgsurrogate.training.objectives._base import Batch, Objective
 from cgsurrogate.training.settings import TrainingSettings
 
@@ -224,22 +224,30 @@ class TrainingState:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        filesystem.write_checked(self.folder / CHECKPOINT, buffer.getvalue())
+        checked_files.write_checked(self.folder / CHECKPOINT, buffer.getvalue())
         self.saved_at = time.monotonic()
 
     def resume(self) -> dict[str, Any] | None:
-        """Go on from the files of the folder, if there are any; returns the state of the optimizer."""
+        """Go on from the files of the folder, if there are any; returns the state of the optimizer.
+
+        Raises:
+            ValueError: the file is damaged, or holds anything but such a state.
+        """
         if self.folder is None:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / CHECKPOINT
         if not path.exists():
             return None
-        stored = filesystem.read_checked(path, "remove it to train anew")
-        content = torch.load(io.BytesIO(stored), weights_only=True)
-        self.progress = Progress(**content["progress"])
-        self.module.load_state_dict(content["module"])
-        self.average.load_state_dict(content["average"])
-        self.objective.load_state_dict(content["objective"])
-        self.best = content["best"]
-        return content["optimizer"]
+        stored = checked_files.read_checked(path, "remove it to train anew")
+        try:
+            content = torch.load(io.BytesIO(stored), weights_only=True)
+            self.progress = Progress(**content["progress"])
+            self.module.load_state_dict(content["module"])
+            self.average.load_state_dict(content["average"])
+            self.objective.load_state_dict(content["objective"])
+            self.best = content["best"]
+            optimizer: dict[str, Any] = content["optimizer"]
+        except Exception:  # whatever its unpickler meets, or another model
+            raise ValueError(f"{path} is not the state of this training; remove it to train anew") from None
+        return optimizer

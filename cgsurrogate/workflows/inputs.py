@@ -124,7 +124,7 @@ def _one_ensemble(text: str, reference: Frames, topology: Path | None, dt: float
     from cgsurrogate.data.export import load_any
 
     mapping = reference.provenance.mapping
-    build = mapping_builder(registry.stored(mapping, "the reference")) if mapping else None
+    build = mapping_builder(registry.stored(mapping, "frames.json of the reference")) if mapping else None
     paths: list[str | Path] = list(text.split(",")) if not Path(text).exists() else [text]
     return load_any(paths, topology, like=reference, dt=dt, build=build, recover=recover)
 

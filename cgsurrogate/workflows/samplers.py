@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from cgsurrogate.core import registry
+from cgsurrogate.core import limits, registry
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, divisor_near
@@ -56,6 +56,8 @@ def make_propagator(
     name, options = registry.parse(sampler.integrator or INTEGRATOR)
     energy = model.module
     moves: Propagator = registry.build("integrators", name, model.beads, energy, kelvin, **options)
+    if moves.lag < limits.SHORTEST_STEP:
+        raise ValueError(f"a time step must be at least {limits.SHORTEST_STEP:g} ps, got {moves.lag:g}")
     if schedule := _schedule(energy, moves, sampler, every, frames, model.beads):
         moves = HybridSampler(moves, energy, schedule)
     return moves if rungs is None else _exchanging(moves, energy, sampler, every)
@@ -79,6 +81,8 @@ def parse_pivot(text: str | None) -> tuple[int, int | None] | None:
     parts = text.split(":")
     if len(parts) > 2 or not all(part.strip().isdigit() and int(part) for part in parts):
         raise ValueError(f"expected --pivot N or N:STEPS, whole numbers of at least 1, or 0 for none, got {text!r}")
+    if max(map(int, parts)) > limits.MOST_MOVES:
+        raise ValueError(f"expected --pivot N:STEPS of at most {limits.MOST_MOVES:,} each, got {text}")
     return int(parts[0]), int(parts[1]) if len(parts) == 2 else None
 
 

@@ -117,12 +117,17 @@ def _simulated(
     return frames
 
 
+def refuse_replicas(replicas: int, beads: Beads) -> None:
+    """Raise ``ValueError`` for more replicas than fit in memory."""
+    limits.memory(BEAD_BYTES * replicas * len(beads), f"{replicas:,} replicas")
+
+
 def _affordable(settings: SimulationSettings, model: Model, options: RunOptions) -> None:
     """Refuse more replicas than fit in memory, and more frames than fit on the disk."""
     assert settings.replicas is not None and settings.every is not None
     frames = settings.replicas * settings.time / settings.every
     folder = None if options.folder is None else Path(options.folder)
-    limits.memory(BEAD_BYTES * settings.replicas * len(model.beads), f"{settings.replicas:,} replicas")
+    refuse_replicas(settings.replicas, model.beads)
     limits.disk(FRAME_BYTES * frames * len(model.beads), f"{frames:.3g} frames", folder)
 
 

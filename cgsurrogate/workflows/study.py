@@ -28,7 +28,9 @@ from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.compare import draw_report
 from cgsurrogate.workflows.inspection import WEIGHTED, foresight
 from cgsurrogate.workflows.provenance import provenance
+from cgsurrogate.workflows.samplers import parse_pivot
 from cgsurrogate.workflows.settings import StudySettings
+from cgsurrogate.workflows.simulate import refuse_replicas
 from cgsurrogate.workflows.splits import Split, split
 from cgsurrogate.workflows.stability import simulate_stably, step_notes
 from cgsurrogate.workflows.study_folder import RECORD, grow, log, record_of, refuse_other, renamed, title, where
@@ -99,8 +101,15 @@ def run(
 
 def _refuse_unknown(held: Frames, settings: StudySettings) -> None:
     """Priors, variables, states and published metrics that there are none of, before an hour of training."""
-    for text in settings.priors:
-        registry.builder("priors", registry.parse(text)[0])
+    for family, texts in (
+        ("priors", settings.priors),
+        ("networks", (settings.network,)),
+        ("steppers", (settings.stepper,)),
+    ):
+        for text in texts:
+            registry.check(family, text)
+    parse_pivot(settings.pivot)
+    refuse_replicas(settings.replicas, held.beads)
     if settings.cvs or settings.states or settings.published:
         cvs = build_cvs(held, (*ComparisonSettings().cvs, *settings.cvs))
         states = state_definitions.parse_all(settings.states)

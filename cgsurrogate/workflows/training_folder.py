@@ -29,6 +29,9 @@ def claimed(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> I
         Busy: another process trains in it.
     """
     record = _record(settings, every)
+    unknown = next(iter(sorted(out.rglob(CHECKPOINT))), None) if not (out / RECORD).exists() else None
+    if unknown is not None and not (out / MODEL).exists():
+        raise ValueError(f"{unknown} is of a training that is not known ({RECORD} is missing); choose another folder")
     with filesystem.writing(out, MODEL, RECORD):
         stopped = (out / RECORD).exists() and not (out / MODEL).exists()  # a finished one is replaced, not continued
         before = _without_budget(filesystem.read_json(out / RECORD)) if stopped else {}

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cgsurrogate.core import filesystem
+from cgsurrogate.core import checked_files, filesystem
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
@@ -21,17 +21,17 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path):
 
 def test_one_changed_bit_anywhere_is_refused(tmp_path):
     path = tmp_path / "state"
-    filesystem.write_checked(path, b"some content")
+    checked_files.write_checked(path, b"some content")
     whole = path.read_bytes()
-    assert filesystem.read_checked(path, "") == b"some content"
+    assert checked_files.read_checked(path, "") == b"some content"
     for at in range(len(whole)):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(ValueError, match="do this"):
-            filesystem.read_checked(path, "do this")
+            checked_files.read_checked(path, "do this")
     for count in range(len(whole)):
         path.write_bytes(whole[:count])
         with pytest.raises(ValueError, match="do this"):
-            filesystem.read_checked(path, "do this")
+            checked_files.read_checked(path, "do this")
 
 
 def test_a_file_is_verified_again_when_it_has_changed(tmp_path):

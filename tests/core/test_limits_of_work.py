@@ -1,17 +1,22 @@
 """Numbers that cannot be meant are refused at once, wherever they are given."""
 
 import math
+import zipfile
 
 import pytest
 from known_molecule import BEADS, KELVIN, exact, known
 
 from cgsurrogate import workflows
-from cgsurrogate.core import limits, registry, units
+from cgsurrogate.core import limits, registry, temperatures, units
 from cgsurrogate.core.frames import Frames
+from cgsurrogate.data.formats import arrays
+from cgsurrogate.data.read import Input
 from cgsurrogate.models.model import Model
-from cgsurrogate.simulation.settings import SimulationSettings
+from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
+from cgsurrogate.workflows.samplers import make_propagator, parse_pivot
 from cgsurrogate.workflows.settings import StudySettings
+from cgsurrogate.workflows.simulate import refuse_replicas
 
 ABSURD = (math.nan, math.inf, -math.inf, 0, -1, 1e300)
 
@@ -60,3 +65,39 @@ def test_a_simulation_that_does_not_fit_is_refused_before_anything_is_written(tm
         with pytest.raises(ValueError, match=message):
             workflows.make_simulation(model, start, tmp_path / "s", settings)
         assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "ask, message",
+    [
+        (lambda: SamplerSettings(exchange=math.nan), "time between exchanges"),
+        (lambda: SamplerSettings(lag=math.inf), "the lag"),
+        (lambda: RunOptions("out", max_hours=math.inf), "max_hours"),
+        (lambda: temperatures.parse("300:400:100000000", 300.0), "number of temperatures"),
+        (lambda: temperatures.parse("300:1e300:4", 300.0), "highest temperature"),
+        (lambda: temperatures.parse("300:nan:4", 300.0), "highest temperature"),
+        (lambda: parse_pivot("99999999999:1"), "at most 1,000,000"),
+        (lambda: Input("t.pdb", ["a.xtc"], 300.0, dt=math.nan), "time between frames"),
+        (lambda: Input("t.pdb", ["a.xtc"], 300.0, dt=1e300), "time between frames"),
+        (lambda: Input("t.pdb", ["a.xtc"], 300.0, begin=math.nan), "expected begin"),
+        (lambda: registry.check("networks", "residues:width=1.5"), "width must be a whole number"),
+        (lambda: registry.check("networks", "residues:width=10000000"), "width must be finite"),
+        (lambda: refuse_replicas(10**9, BEADS), "of memory"),
+    ],
+)
+def test_other_numbers_that_cannot_be_meant(ask, message):
+    with pytest.raises(ValueError, match=message):
+        ask()
+
+
+def test_a_time_step_has_a_length():
+    with pytest.raises(ValueError, match="a time step must be at least"):
+        make_propagator(Model(known(), BEADS, KELVIN), SamplerSettings(integrator="baoab:timestep=1e-300"))
+
+
+def test_an_array_that_expands_as_no_coordinates_do_is_refused_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as held, held.open("x.npy", "w") as file:
+        for _ in range(300):
+            file.write(bytes(1 << 20))
+    with pytest.raises(ValueError, match=r"bomb\.npz: x.*unpacks to more than 100 times"):
+        arrays.load(tmp_path / "bomb.npz")

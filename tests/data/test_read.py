@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cgsurrogate.core import registry, units
-from cgsurrogate.data import examples
+from cgsurrogate.data import examples, validation
 from cgsurrogate.data.export import beads_from_topology, export, load_any, pdb_text
 from cgsurrogate.data.formats.sources import Reader, sources
 from cgsurrogate.data.read import Input, read
@@ -472,3 +472,10 @@ def test_runs_are_mapped_alike_whatever_number_is_read_at_once(monkeypatch, pept
     files[3].write_bytes(files[3].read_bytes()[:-40])
     with pytest.raises(ValueError, match=r"run3.xtc is cut short"):
         read(given, registry.builder("mappings", "ca"))
+
+
+def test_one_absurd_time_does_not_excuse_the_others():
+    times = np.arange(20) * 2.0
+    times[11] = 1e302
+    with pytest.raises(ValueError, match=r"t\.h5 states that its frames are 2 ps apart and last 1e"):
+        validation.spacing("t.h5", times, None)

@@ -53,6 +53,18 @@ def test_one_chain_of_a_gro_stays_one_across_its_box(peptide, tmp_path):
     assert found.n_chains == 1 and found.n_bonds == peptide.topology.n_bonds
 
 
+def test_capped_chains_of_a_gro_are_two(peptide, tmp_path):
+    both = mdtraj.Trajectory(
+        np.concatenate([peptide.xyz[:1], peptide.xyz[:1] + 4.77], axis=1), peptide.topology.join(peptide.topology)
+    )
+    both.save(str(tmp_path / "t.gro"))
+    found = load_topology(tmp_path / "t.gro")
+    assert found.n_chains == 2
+    assert {c.residue(0).name for c in found.chains} == {"ACE"} and len(BACKBONE(found).beads) == 2 * len(
+        BACKBONE(peptide.topology).beads
+    )
+
+
 def test_chains_are_told_apart_by_bonds_that_are_stated(peptide):
     joined = peptide.topology.join(peptide.topology)
     sent = topologies.packed(joined)

@@ -51,7 +51,7 @@ def test_a_file_of_another_molecule_and_none_are_refused(tmp_path, peptide, pept
     peptide.atom_slice(peptide.topology.select("resid 0 to 2")).save(str(tmp_path / "short.pdb"))
     with pytest.raises(ValueError, match=r"no atom .* in residue 4"):
         initial_structures.from_structure(peptide_frames.beads, tmp_path / "short.pdb")
-    with pytest.raises(ValueError, match="expected a structure file"):
+    with pytest.raises(FileNotFoundError, match="expected a structure file"):
         initial_structures.from_structure(peptide_frames.beads, tmp_path / "none.pdb")
     with pytest.raises((FileNotFoundError, ValueError), match="none"):
         workflows.starting_frames(Model(energy, peptide_frames.beads, 300.0, {}), str(tmp_path / "none"))

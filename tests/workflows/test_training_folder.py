@@ -48,6 +48,14 @@ def test_other_frames_are_refused(peptide_frames, tmp_path):
         workflows.make_stepper(peptide_frames, tmp_path / "m", StepperSettings(steps=3))
 
 
+def test_a_state_of_training_without_its_record_is_not_continued(peptide_frames, tmp_path):
+    stopped(tmp_path / "m", SHORT, peptide_frames)
+    (tmp_path / "m" / RECORD).unlink()
+    with pytest.raises(ValueError, match=f"{CHECKPOINT} is of a training that is not known"):
+        workflows.make_energy(peptide_frames, tmp_path / "m", SHORT)
+    assert [path.name for path in (tmp_path / "m").iterdir()] == [CHECKPOINT]
+
+
 def test_a_second_training_in_the_folder_is_turned_away(peptide_frames, tmp_path):
     (tmp_path / "m").mkdir()
     with filesystem.locked(tmp_path / "m"), pytest.raises(filesystem.Busy):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cgsurrogate.core import filesystem
+from cgsurrogate.data.formats import compressed
 
 _SPEC = re.compile(r"(?P<path>.*?\.np[yz])(?::(?P<name>[^:]+))?", re.IGNORECASE)
 
@@ -59,6 +60,12 @@ def _fits(path: Path, name: str) -> None:
     most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     with zipfile.ZipFile(path) as held:
         size = max((one.file_size for one in held.infolist() if one.filename in (name, f"{name}.npy")), default=0)
+        packed = max((one.compress_size for one in held.infolist() if one.filename in (name, f"{name}.npy")), default=0)
+    if size > max(compressed.FREE_OF_DOUBT, compressed.RATIO * packed):
+        raise ValueError(
+            f"{path}: {name} unpacks to more than {compressed.RATIO} times its size, as no coordinates do; is it the "
+            "right file? If it is, save it as .npy"
+        )
     if size > most:
         raise ValueError(
             f"{path}: {name} has {size / 1e9:.3g} GB when unpacked, more than half of the memory; save it as .npy, "

@@ -48,6 +48,7 @@ class Refused(ValueError):
 
 
 MAGIC = {
+    b"\x89HDF": "hdf5",
     b"CDF\x01": "netcdf",
     b"CDF\x02": "netcdf",
     b"CDF\x05": "netcdf",

@@ -116,6 +116,7 @@ def _of_file(path: Path, atoms: int, length_unit: str | None, recover: bool) -> 
         unit = stated or length_unit
         if positions and unit is None:
             raise ValueError(f"{path} does not say the unit of its positions; give it with --length-unit nm or A")
+        scale = _scale(unit, path if stated else None) if positions and unit else 1.0
     except ValueError:
         if folder:
             folder.cleanup()
@@ -127,7 +128,7 @@ def _of_file(path: Path, atoms: int, length_unit: str | None, recover: bool) -> 
         found.get("times"),
         found["kind"],
         path=Path(found["path"]),
-        scale=unit_names.length(unit) if positions and unit else 1.0,
+        scale=scale,
         positions=positions,
         forces=found.get("forces"),
         force_unit=found.get("force_unit"),
@@ -135,6 +136,14 @@ def _of_file(path: Path, atoms: int, length_unit: str | None, recover: bool) -> 
         left_out=found.get("left_out", ""),
         length_unit=stated if positions else None,
     )
+
+
+def _scale(unit: str, origin: Path | None) -> float:
+    """nm in one unit of length, which the file ``origin`` states; None where the user does."""
+    try:
+        return unit_names.length(unit)
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}" if origin else str(error)) from None
 
 
 def _unpacked(path: Path) -> tuple[Path, tempfile.TemporaryDirectory[str]]:

@@ -15,14 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import bead_types
+from cgsurrogate.core import bead_types, messages
 from cgsurrogate.core.filesystem import first_line
 from cgsurrogate.data.formats.headers import Refused
+from cgsurrogate.data.formats.whole_files import PICKLED
 
 EXPECTED = "PDB, mmCIF, GRO, PSF or prmtop"
 CHAINS_STATED = (".pdb", ".cif", ".mmcif", ".pdbx")
 JOINED = 0.3  # nm, C to N of two residues in a structure: no longer bond lasts, and no two ends come nearer
 LAST_OXYGENS = {"OXT", "OT1", "OT2", "OC1", "OC2", "O1", "O2"}
+FIRST_CAPS, LAST_CAPS = {"ACE", "FOR"}, {"NME", "NMA", "NHE", "NH2"}
 VIRTUAL = "VS"
 Place = tuple[np.ndarray, np.ndarray | None] | None
 """Positions (A, 3) nm and the cell (3, 3) nm of the first frame."""
@@ -35,7 +37,7 @@ def load(path: Path) -> Any:
         Refused: not a topology.
     """
     ending = path.suffix.lower()
-    if ending in (".h5", ".hdf5", ".lh5"):
+    if ending in PICKLED:
         raise Refused(f"{path}: a topology inside HDF5 is not read; give a PDB or another topology with -s")
     try:
         topology, stated, place = _parsed(path, ending)
@@ -105,6 +107,7 @@ def _in_chains(topology: Any, stated: bool, place: Place) -> Any:
     elif place is not None:
         gone = {pair for pair in _between(topology) if _apart(topology, pair, *place)}
         begins = {topology.atom(pair[1]).residue.index for pair in gone}
+        begins |= {after.index for before, after in itertools.pairwise(residues) if _between_caps(before, after)}
     if not begins:
         return topology
     sent = packed(topology)
@@ -136,6 +139,13 @@ def _apart(topology: Any, pair: tuple[int, int], xyz: np.ndarray, cell: np.ndarr
     if cell is not None and np.linalg.det(cell) > 0:
         between = between - np.round(between @ np.linalg.inv(cell)) @ cell
     return bool(np.linalg.norm(between) > JOINED)
+
+
+def _between_caps(before: Any, after: Any) -> bool:
+    """Whether a chain ends here in one by its caps: nothing follows the last one, and nothing precedes the first."""
+    if before.chain.index != after.chain.index or not (_polymer(before) and _polymer(after)):
+        return False
+    return before.name in LAST_CAPS or after.name in FIRST_CAPS
 
 
 def _polymer(residue: Any) -> bool:
@@ -176,6 +186,8 @@ def unpacked(sent: dict[str, Any]) -> Any:
     """The inverse of ``packed``."""
     import mdtraj
 
+    texts = ("names", "residue_names", "segments", "chain_names")
+    sent = sent | {key: [text and messages.clean(text) for text in sent[key]] for key in texts}
     made = mdtraj.Topology()
     chains = [made.add_chain(name) for name in sent["chain_names"]]
     columns = (_plain(sent[name]) for name in ("residue_names", "chain_of_residue", "numbers", "segments"))

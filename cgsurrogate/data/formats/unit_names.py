@@ -42,7 +42,7 @@ def energy(text: str) -> float:
             return ENERGY[first]
         case [first] if first in PARTICLE:
             return PARTICLE[first]
-    raise ValueError(f"expected a unit of energy (kJ/mol, kcal/mol, eV or hartree), got {text!r}")
+    raise ValueError(f"expected a unit of energy (kJ/mol, kcal/mol, eV or hartree), got {text[:40]!r}")
 
 
 def force(text: str) -> float:
@@ -60,7 +60,7 @@ def force(text: str) -> float:
                 return energy(" ".join(first)) / LENGTH[of]
             except ValueError:
                 pass
-    raise ValueError(f"expected a unit of force ({', '.join(FORCES)}), got {text!r}")
+    raise ValueError(f"expected a unit of force ({', '.join(FORCES)}), got {text[:40]!r}")
 
 
 def likely_force(rms: float) -> tuple[str, bool]:
@@ -84,7 +84,7 @@ def _one(text: str, known: dict[str, float], what: str, expected: str) -> float:
     words = _words(text)
     if len(words) == 1 and words[0] in known:
         return known[words[0]]
-    raise ValueError(f"expected a unit of {what} ({expected}), got {text!r}")
+    raise ValueError(f"expected a unit of {what} ({expected}), got {text[:40]!r}")
 
 
 def _words(text: str) -> list[str]:

@@ -12,15 +12,17 @@ import numpy as np
 from cgsurrogate.data.formats.headers import Header, Refused, cut
 
 TEXT = (".pdb", ".cif", ".mmcif", ".pdbx", ".gro")  # formats that bring their own topology
+PICKLED = (".lh5", ".h5", ".hdf5")  # through PyTables, which runs what is pickled in their attributes
 _kept: dict[tuple[Any, ...], Any] = {}  # the last file
 
 
 def is_known(path: Path) -> bool:
-    """Whether mdtraj reads such files."""
+    """Whether mdtraj reads such files, without running code that they hold."""
     import mdtraj  # noqa: F401
     from mdtraj.formats.registry import FormatRegistry
 
-    return path.suffix.lower() in FormatRegistry.loaders
+    ending = path.suffix.lower()
+    return ending in FormatRegistry.loaders and ending not in PICKLED
 
 
 def _load(path: Path, atoms: int) -> Any:

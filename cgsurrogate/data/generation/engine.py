@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cgsurrogate.core import filesystem, units
+from cgsurrogate.core import checked_files, units
 from cgsurrogate.data.generation import systems, tempering
 from cgsurrogate.data.generation.protocol import Protocol
 from cgsurrogate.data.generation.systems import WANDERING, Molecule
@@ -45,7 +45,7 @@ def save_states(path: Path, states: Sequence[State]) -> None:
     }
     content = io.BytesIO()
     np.savez(content, **arrays)
-    filesystem.write_checked(path, content.getvalue())
+    checked_files.write_checked(path, content.getvalue())
 
 
 def load_states(path: Path) -> list[State]:
@@ -54,7 +54,7 @@ def load_states(path: Path) -> list[State]:
     Raises:
         ValueError: it is anything else.
     """
-    content = filesystem.read_checked(path, "delete this folder of reference data, and make it again")
+    content = checked_files.read_checked(path, "delete this folder of reference data, and make it again")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         fields = [field.name for field in dataclasses.fields(State)]
         return [State(*(arrays[f"{name}-{k}"] for name in fields)) for k in range(len(arrays.files) // len(fields))]

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.core import disk_arrays, filesystem
+from cgsurrogate.core import checked_files, disk_arrays
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import watching
@@ -133,7 +133,7 @@ def _samples(
     """Those of a round, or those that it has stored."""
     path = None if folder is None else folder / "samples.npy"
     if path is not None and path.exists():
-        stored = io.BytesIO(filesystem.read_checked(path, "remove it to sample anew"))
+        stored = io.BytesIO(checked_files.read_checked(path, "remove it to sample anew"))
         return torch.from_numpy(np.load(stored, allow_pickle=False))
     with watching() as watch:
 
@@ -148,7 +148,7 @@ def _samples(
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.save(buffer, samples.numpy(), allow_pickle=False)
-        filesystem.write_checked(path, buffer.getvalue())
+        checked_files.write_checked(path, buffer.getvalue())
     return samples
 
 
