@@ -21,13 +21,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 OFTEN = 0.3  # s between checkpoints
+LATE = 6.0  # s for which a command that was asked to stop may go on to its usual end
 ORPHANS = 30.0  # s for which a process may outlive its command, on a busy machine
 PATIENCE = 600.0  # s after which a command is taken to hang
+GENTLE = (signal.SIGTERM, signal.SIGINT)
 IMPORTED = (
     "cgsurrogate.cli",
     "cgsurrogate.comparison.compare",
@@ -45,48 +47,60 @@ UNLIKE = ("log.txt", ".lock")  # files that need not be the same; "seconds" and 
 FRAMES, CHAIN = "../inputs/frames", "../inputs/force-field"
 TRAJECTORIES = "-s ../inputs/topology.pdb -f ../inputs/run0.xtc -f ../inputs/run1.xtc -T 300"
 SIMULATE = f"simulate {CHAIN} --start {FRAMES} -q -o out"
-INPUTS = (
-    "example alanine-dipeptide -o .",
-    "map -s topology.pdb -f run0.xtc -f run1.xtc -T 300 --stride 4 -q -o frames",
-    "train energy frames --steps 60 --network residues:width=8 --no-fine-tune -q -o force-field",
-    "train stepper frames --steps 60 -q -o stepper",
-    "simulate stepper --start frames --replicas 8 --time 4000 -q -o simulation",
-    "compare frames simulation --training frames -q -o comparison",
-)
+INPUTS = {  # by the file or folder that says that they are there
+    "topology.pdb": "example alanine-dipeptide -o .",
+    "frames": "map -s topology.pdb -f run0.xtc -f run1.xtc -T 300 --stride 4 -q -o frames",
+    "few": "map -s topology.pdb -f run0.xtc -f run1.xtc -T 300 --stride 20 -q -o few",
+    "force-field": "train energy frames --steps 60 --network residues:width=8 --no-fine-tune -q -o force-field",
+    "stepper": "train stepper frames --steps 60 -q -o stepper",
+    "simulation": "simulate stepper --start frames --replicas 8 --time 400 -q -o simulation",
+    "comparison": "compare few simulation -q -o comparison",
+}
 RUN = "run"  # its length depends on the speed of the machine, so its ends are not compared
 STAGES = {
     "map": f"map {TRAJECTORIES} -q -o out",
     "train-energy": f"train energy {FRAMES} --steps 60 --network residues:width=8 -q -o out",
     "train-stepper": f"train stepper {FRAMES} --steps 40 -q -o out",
+    "overdamped": f"{SIMULATE} --replicas 8 --time 0.2 --every 0.004 --integrator overdamped",
     "baoab": f"{SIMULATE} --replicas 8 --time 2 --every 0.04",
     "pivot": f"{SIMULATE} --replicas 8 --time 1.6 --every 0.08 --pivot 2:10",
+    "independence": f"{SIMULATE} --replicas 8 --time 0.4 --every 0.02 --independence {FRAMES}",
     "tempering": f"{SIMULATE} --replicas 6 --time 2 --every 0.1 --tempering 300:400:3",
-    "rollout": f"simulate ../inputs/stepper --start {FRAMES} --replicas 8 --time 20000 -q -o out",
+    "rollout": f"simulate ../inputs/stepper --start {FRAMES} --replicas 8 --time 1500 -q -o out",
     "processes": f"{SIMULATE} --replicas 8 --time 2 --every 0.04 --processes 2",
-    "compare": f"compare {FRAMES} ../inputs/simulation --training {FRAMES} -q -o out",
+    "compare": "compare ../inputs/few ../inputs/simulation -q -o out",
     "report": "report ../inputs/comparison -o out",
+    "export": f"export {FRAMES} --split-runs -o out/trajectory.xtc",
     RUN: f"run {TRAJECTORIES} --minutes 0.1 -q -o out",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Stop:
-    """A signal, ``after`` so many seconds or at the ``change`` of that number in the output folder, from 1."""
+    """A signal, ``after`` so many seconds, or when the output folder changes.
+
+    That is at the ``change`` of that number, from 1, or when the file ``made`` is there; if it is there before, never.
+    """
 
     number: signal.Signals = signal.SIGKILL
     after: float | None = None
     change: int | None = None
+    made: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class End:
-    """How a command ended. ``changes`` counts those that were seen in its folder, where they were looked for."""
+    """How a command ended, and how long after it was stopped; None where it ended before.
+
+    ``changes`` counts those that were seen in its folder, where they were looked for.
+    """
 
     code: int
     seconds: float
     said: str
     changes: int
     process: int
+    late: float | None = None
 
 
 class Shell:
@@ -112,12 +126,12 @@ class Shell:
     def run(self, words: str, folder: Path, stop: Stop | None = None, watch: bool = False) -> End:
         """One command in ``folder``, to its end or until it is stopped. Its output folder is watched, or not."""
         assert self.server.stdin is not None
-        said = folder.with_name(f"{folder.name}.said")
+        said = folder.with_name(f"{folder.name}.{self.server.pid}.said")
         request = {"words": words.split(), "folder": str(folder), "said": str(said)}
         self.server.stdin.write(json.dumps(request).encode() + b"\n")
         self.server.stdin.flush()
-        process, began, changes, sent = int(self._hear()), time.monotonic(), 0, False
-        watch = watch or (stop is not None and stop.change is not None)
+        process, began, changes, sent = int(self._hear()), time.monotonic(), 0, 0.0
+        watch = watch or (stop is not None and stop.after is None)
         before = look(folder / "out") if watch else {}
         while not self._ready(0.001 if watch else 0.01):
             if watch and (now := look(folder / "out")) != before:
@@ -126,11 +140,11 @@ class Shell:
             if passed > PATIENCE:
                 os.kill(process, signal.SIGKILL)
                 raise TimeoutError(f"{words} hangs; it said: {said.read_text()}")
-            if stop is not None and not sent and _due(stop, passed, changes):
+            if stop is not None and not sent and _due(stop, passed, changes, folder / "out"):
                 os.kill(process, stop.number)
-                sent = True
-        code, seconds = int(self._hear()), time.monotonic() - began
-        return End(code, seconds, said.read_text(), changes, process)
+                sent = time.monotonic()
+        code, ended = int(self._hear()), time.monotonic()
+        return End(code, ended - began, said.read_text(), changes, process, ended - sent if sent else None)
 
     def _ready(self, seconds: float) -> bool:
         return bool(select.select([self.server.stdout], [], [], seconds)[0])
@@ -142,7 +156,9 @@ class Shell:
         return line
 
 
-def _due(stop: Stop, passed: float, changes: int) -> bool:
+def _due(stop: Stop, passed: float, changes: int, out: Path) -> bool:
+    if stop.made is not None:
+        return (out / stop.made).exists()
     if stop.change is not None:
         return changes >= stop.change
     return passed >= (stop.after or 0.0)
@@ -157,6 +173,7 @@ def serve() -> None:
 
     lightning_task.SAVE_SECONDS = OFTEN
     simulate.RunOptions = functools.partial(simulate.RunOptions, checkpoint_every=OFTEN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, GENTLE)  # until a command can be ended by them
     print("ready", flush=True)
     while line := sys.stdin.readline():
         process = os.fork()
@@ -178,6 +195,9 @@ def _become(words: list[str], folder: str, said: str) -> None:
     os.dup2(written, 1)
     os.dup2(written, 2)
     sys.argv = ["cgsurrogate", *words]
+    for number in GENTLE:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, GENTLE)
     cli.main()
 
 
@@ -244,13 +264,18 @@ def _walk(value: Any) -> Iterator[bytes]:
         yield value.numpy().tobytes() if hasattr(value, "numpy") else repr(value).encode()
 
 
-def prepare(shell: Shell, folder: Path) -> None:
-    """The inputs of all stages, in ``folder/inputs``."""
+def prepare(shell: Shell, folder: Path, stages: Iterable[str]) -> None:
+    """The inputs of these stages, in ``folder/inputs``, where they are not there yet."""
     inputs = folder / "inputs"
-    inputs.mkdir(parents=True)
-    for words in INPUTS:
-        end = shell.run(words, inputs)
-        assert not end.code, f"{words}: {end.said}"
+    inputs.mkdir(parents=True, exist_ok=True)
+    needed = {name for stage in stages for name in INPUTS if f"../inputs/{name}" in STAGES[stage]}
+    for name, words in reversed(INPUTS.items()):
+        if name in needed:
+            needed |= INPUTS.keys() & words.split()
+    for name, words in INPUTS.items():
+        if name in needed and not (inputs / name).exists():
+            end = shell.run(words, inputs)
+            assert not end.code, f"{words}: {end.said}"
 
 
 def met(end: End, stop: Stop) -> bool:
@@ -259,6 +284,8 @@ def met(end: End, stop: Stop) -> bool:
     Else it was done, or the signal came before or after all work, where nothing is caught; a shell calls that 143, too.
     """
     gentle = stop.number != signal.SIGKILL
+    lost = gentle and end.late is not None and ("Exception ignored" in end.said or (not end.code and end.late > LATE))
+    assert not lost, f"{stop.number.name} was lost, and the command went on for {end.late} s: {end.said}"
     if not end.code or (gentle and end.code == -stop.number and "Traceback" not in end.said):
         return False
     expected = -stop.number if stop.number == signal.SIGKILL else 128 + stop.number
@@ -287,10 +314,14 @@ def disturbed(shell: Shell, words: str, folder: Path, plan: Sequence[Stop]) -> t
         How many stops met it at work, and the seconds for which a process outlived it, at most.
     """
     folder.mkdir()
-    count, longest = 0, 0.0
+    count, longest, kept = 0, 0.0, dict[str, str]()
     for number, stop in enumerate(plan):
+        if stop.made is not None and (folder / "out" / stop.made).exists():
+            continue
         end = shell.run(words, folder, stop)
         count += met(end, stop)
+        if not end.code:
+            break
         kept = finished(folder / "out")
         if number % 2 == 0:
             longest = max(longest, orphaned(end.process))

@@ -24,3 +24,12 @@ def hasty(folder, end, tell):
     if isinstance(end, int):
         os.kill(os.getpid(), end)
     raise end
+
+
+def deaf(folder, tell):
+    """Is asked to stop too late for its block, and has more to do."""
+    with watching() as watch:
+        tell("works")
+        while not watch.requested:
+            time.sleep(0.05)
+    (folder / "more").touch()

@@ -31,7 +31,7 @@ from cgsurrogate.cli import (
     train,
     view,
 )
-from cgsurrogate.core import messages
+from cgsurrogate.core import interrupts, messages
 
 BAD_DATA, QUARANTINED, RESUMABLE = 3, 4, 5
 AGAIN = "what was finished is kept, the same command does the rest"
@@ -83,40 +83,41 @@ for _module in (
     group.add_command(_module.command)
 
 
-class Terminated(BaseException):
-    """SIGTERM came while nothing was at work that can save itself."""
-
-
-def _terminate(_number: int, _frame: object) -> None:
-    raise Terminated
-
-
 def main() -> None:
     """Run the command line; a fault of the input is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on a busy machine are slower than one
     messages.plain_warnings()
-    signal.signal(signal.SIGTERM, _terminate)  # what can be continued notes it instead, and saves
+    raised = interrupts.Raised()
     try:
-        group.main(standalone_mode=False)
+        with interrupts.raising() as raised:  # what can be continued notes a signal instead, and saves
+            group.main(standalone_mode=False)
         code = 0
     except click.exceptions.Exit as end:
         code = end.exit_code
-    except Terminated:
-        code = _fail(f"stopped by SIGTERM; {AGAIN}", 143, "Stopped")
+    except interrupts.Terminated:
+        code = _stopped(signal.SIGTERM)
     except (click.exceptions.Abort, KeyboardInterrupt) as end:
         if isinstance(end.__context__, EOFError):  # click takes the end of any file for the end of its own input
             code = _fail("a file is empty or cut short", BAD_DATA)
         else:
-            code = _fail(f"stopped by SIGINT; {AGAIN}", 130, "Stopped")
+            code = _stopped(raised.signal or signal.SIGINT)
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except BrokenPipeError:
         code = 1
     except Exception as error:
-        code = _explain(error)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # from here on it ends the process without a traceback
+        if raised.signal is None or isinstance(error, interrupts.Stopped):
+            code = _explain(error)
+        else:  # it came of clearing up
+            code = _stopped(raised.signal)
+    for number in (signal.SIGTERM, signal.SIGINT):  # from here on they end the process without a traceback
+        signal.signal(number, signal.SIG_DFL)
     sys.exit(code)
+
+
+def _stopped(number: int) -> int:
+    return _fail(f"stopped by {signal.Signals(number).name}; {AGAIN}", 128 + number, "Stopped")
 
 
 def _explain(error: Exception) -> int:

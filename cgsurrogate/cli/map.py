@@ -43,11 +43,19 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
         "files": {str(path): _version(path) for one in every for path in _config.files(options, one)},
     }
     manifest = frame_sets.MANIFEST if several else "frames.json"
-    _options.fresh(out, manifest, force, out / RECORD, record)
-    if (out / manifest).exists() and not force:
-        click.echo(f"already done: {out}")
+
+    def done() -> bool:
+        _options.fresh(out, manifest, force, out / RECORD, record)
+        found = (out / manifest).exists() and not force
+        if found:
+            click.echo(f"already done: {out}")
+        return found
+
+    if done():
         return
     with filesystem.writing(out, manifest), _whole(out), progress(quiet) as update, disk_arrays.kept_in(out):
+        if done():  # meanwhile, by another process
+            return
         (out / manifest).unlink(missing_ok=True)
         filesystem.write_json(out / RECORD, record)
         for one in every:

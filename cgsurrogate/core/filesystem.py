@@ -23,6 +23,7 @@ import numpy as np
 from cgsurrogate.core import messages
 
 CHECKED = b"cgsurrogate sha256 "  # before the digest of what follows
+LOCK = ".lock"
 CHECKSUM = "checksum"  # key of a JSON object: the sha256 of all others
 _verified: set[tuple[Any, ...]] = set()
 
@@ -255,16 +256,20 @@ def read_checked(path: str | os.PathLike[str], remedy: str) -> bytes:
 
 
 @contextlib.contextmanager
-def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold the folder for one writer; a second one gets ``Busy`` at once. The lock ends with the process."""
-    path = Path(folder) / ".lock"
+def locked(folder: str | os.PathLike[str], stem: str = "") -> Iterator[None]:
+    """Hold the folder, or files of it by their stem, for one writer; a second one gets ``Busy`` at once.
+
+    The lock ends with the process.
+    """
+    path = Path(folder) / f"{'.' if stem else ''}{stem}{LOCK}"
     with open(path, "a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not path.exists() or path.stat().st_ino != os.fstat(handle.fileno()).st_ino:
                 raise BlockingIOError  # the file was removed by its last owner between open and lock
         except BlockingIOError:
-            raise Busy(f"another process is writing to {folder}; wait for it or choose another folder") from None
+            what, remedy = (Path(folder) / stem, "name") if stem else (folder, "folder")
+            raise Busy(f"another process is writing to {what}; wait for it or choose another {remedy}") from None
         try:
             yield
         finally:
@@ -273,7 +278,7 @@ def locked(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(folder: str | os.PathLike[str], *own: str) -> Iterator[Path]:
-    """Hold a folder that is made where there is none, and goes again if nothing was put into it.
+    """Hold a folder that is made where there is none, with those above, and goes again if nothing was put into it.
 
     Raises:
         ValueError: it holds something else than ``own``, names of files.
@@ -281,10 +286,12 @@ def writing(folder: str | os.PathLike[str], *own: str) -> Iterator[Path]:
     """
     folder = Path(folder)
     refuse_foreign(folder, *own)
+    made = [path for path in folder.parents if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with locked(folder):
             yield folder
     finally:
         with contextlib.suppress(OSError):
-            folder.rmdir()
+            for path in (folder, *made):
+                path.rmdir()

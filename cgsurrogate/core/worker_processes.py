@@ -6,7 +6,9 @@ comes back, so any executor could run it. Asked to stop, it saves and raises ``S
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
 import multiprocessing
 import os
 import signal
@@ -19,7 +21,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from cgsurrogate.core.filesystem import Busy
-from cgsurrogate.core.interrupts import Stopped, Watch
+from cgsurrogate.core.interrupts import INSIST, Stopped, Terminated, Watch, terminate
 from cgsurrogate.core.messages import plain_warnings
 from cgsurrogate.core.registry import UserFiles
 
@@ -102,18 +104,23 @@ def _prepare(_: UserFiles, messages: Any, asked: connection.Connection) -> None:
 def _end(asked: connection.Connection) -> None:
     """Stop the task when the process that watches asks for it or is no more: either closes the connection."""
     connection.wait([asked])
-    os.kill(os.getpid(), signal.SIGTERM)
-    connection.wait([multiprocessing.parent_process().sentinel], PATIENCE)  # type: ignore[union-attr]
-    while signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # still saving
+    parent: Any = multiprocessing.parent_process()
+    until, sent = monotonic() + PATIENCE, -math.inf
+    while True:
+        if monotonic() - sent > INSIST:  # a library may have lost the one before
+            os.kill(os.getpid(), signal.SIGTERM)
+            sent = monotonic()
+        alone = connection.wait([parent.sentinel], 0) or monotonic() > until
+        if alone and signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # all is saved
+            os._exit(1)  # nobody else will end this process
         sleep(0.2)
-    os._exit(1)  # nobody else will end this process
 
 
 def _work(name: str, packed: bytes) -> None:
     """One task, in a process that works."""
     until = monotonic() + PATIENCE
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
+        signal.signal(signal.SIGTERM, terminate)
         task: Task = copy.deepcopy(ForkingPickler.loads(packed))  # out of memory that all processes share
         while not _own["asked"].poll():
             try:
@@ -124,5 +131,9 @@ def _work(name: str, packed: bytes) -> None:
                     raise
                 sleep(0.2)
         raise Stopped(f"{name} was not begun", signal.SIGTERM)
+    except Terminated:
+        raise Stopped(f"stopped by SIGTERM; what {name} had saved is kept", signal.SIGTERM) from None
     finally:
+        with contextlib.suppress(Terminated):  # a signal that came just before
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

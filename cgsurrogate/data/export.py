@@ -35,6 +35,10 @@ def export(frames: Frames, path: str | Path, *, split_runs: bool = False) -> lis
 
     Returns:
         The files: trajectories, then the PDB.
+
+    Raises:
+        ValueError: another ending, or positions that are not finite.
+        Busy: another process writes files of this stem.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -43,10 +47,11 @@ def export(frames: Frames, path: str | Path, *, split_runs: bool = False) -> lis
     made = {path: frames.runs}
     if split_runs:
         made = {path.with_name(f"{path.stem}.{i}{path.suffix}"): (run,) for i, run in enumerate(frames.runs)}
-    for name, runs in made.items():
-        _write(name, frames, runs)
     pdb = path.with_suffix(".pdb")
-    filesystem.write_text(pdb, pdb_text(frames.beads, np.asarray(frames.positions[0])))
+    with filesystem.locked(path.parent, path.stem):
+        for name, runs in made.items():
+            _write(name, frames, runs)
+        filesystem.write_text(pdb, pdb_text(frames.beads, np.asarray(frames.positions[0])))
     return [*made, pdb]
 
 

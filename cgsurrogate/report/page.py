@@ -50,8 +50,7 @@ def write_report(
         training: rows of metrics.csv (step, seconds, train, held_out) of each model, by name.
         provenance: inputs with hashes, versions, the command; shown as it is, nested.
     """
-    out = Path(out)
-    out = out if out.suffix.lower() in (".html", ".htm") else out / "report.html"
+    out = page_path(out)
     drawings = figures.draw_all(comparison, out.parent / "figures", training)
     warned = comparison.warnings
     notes = [(e.name, n) for e in comparison.ensembles for n in e.notes if not any(n in w for w in warned)]
@@ -81,6 +80,12 @@ def write_report(
     }
     bare = html.render("report.html", images=dict.fromkeys((d.name for d in drawings), ""), **values)
     return html.write(out, "report.html", images=images(drawings, MOST - len(bare.encode())), **values)
+
+
+def page_path(out: str | Path) -> Path:
+    """Of the page in a folder, or of a file that ends in .html."""
+    out = Path(out)
+    return out if out.suffix.lower() in (".html", ".htm") else out / "report.html"
 
 
 def sections(comparison: Comparison, drawings: Sequence[figures.Drawing]) -> list[Section]:

@@ -22,6 +22,8 @@ from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import State
 from cgsurrogate.simulation import checkpoint
 
+PARTS, CHUNKS = "parts", "chunks"
+TURNED, TURNED_LABELS = "turned.npy", "turned-labels.npy"
 PIECE_BYTES = 256 << 20  # memory for making runs of blocks
 
 Blocks = tuple[list[np.ndarray], list[tuple[int, int]]]
@@ -98,8 +100,8 @@ class Folder(Sink):
         self.checkpoint = folder / checkpoint.CHECKPOINT
         self.saved: dict[str, Tensor] | None = None
         checkpoint.claim(folder, settings)
-        (folder / "chunks").mkdir(exist_ok=True)
-        for left in [*folder.glob(".*.tmp"), *(folder / "chunks").glob(".*.tmp")]:  # of a writer that was killed
+        (folder / CHUNKS).mkdir(exist_ok=True)
+        for left in [*folder.glob(".*.tmp"), *(folder / CHUNKS).glob(".*.tmp")]:  # of a writer that was killed
             left.unlink()
         if self.checkpoint.exists():
             self.saved, self.progress = checkpoint.read(self.checkpoint)
@@ -137,11 +139,11 @@ class Folder(Sink):
         return [self._block(*entry) for entry in self.progress.labels]
 
     def _store(self, name: str, block: np.ndarray) -> list[Any]:
-        path = self.folder / "chunks" / name
+        path = self.folder / CHUNKS / name
         return [name, len(block), filesystem.write_npy(path, block)]
 
     def _block(self, name: str, count: int, digest: str) -> np.ndarray:
-        path = self.folder / "chunks" / name
+        path = self.folder / CHUNKS / name
         if not path.exists() or filesystem.sha256(path) != digest:
             raise ValueError(f"{path} is not what was written; remove {self.folder} and simulate again")
         block = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -161,7 +163,7 @@ def assembled(
 
     What the parts have written is removed. ``progress`` is that of all of them together.
     """
-    turned, turned_labels = folder / "turned.npy", folder / "turned-labels.npy"
+    turned, turned_labels = folder / TURNED, folder / TURNED_LABELS
     if not turned.exists():  # whole or absent, so the blocks are no longer needed once it is there
         runs = [part.progress.runs(part.replicas) for part in parts]
         if finish:
@@ -169,16 +171,25 @@ def assembled(
             filesystem.write_npy(turned_labels, runs_of_labels(list(zip(labels, runs, strict=True))))
         write_runs([(part.blocks(), own) for part, own in zip(parts, runs, strict=True)], turned)
     for part in parts:
-        shutil.rmtree(part.folder / "chunks", ignore_errors=True)
+        shutil.rmtree(part.folder / CHUNKS, ignore_errors=True)
     whole = make(np.load(turned, mmap_mode="r", allow_pickle=False), progress)
     if finish:
         finish(whole, np.load(turned_labels, allow_pickle=False), folder)
     else:
         whole.save(folder)
-    of_parts = (path for part in parts for path in (part.checkpoint, part.folder / checkpoint.SETTINGS))
-    for path in (turned, turned_labels, *of_parts):
-        path.unlink(missing_ok=True)
+    remove(leftovers(folder))
     return Frames.load(folder)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What the frames of a simulation are made of, and goes when they are there."""
+    names = (PARTS, CHUNKS, TURNED, TURNED_LABELS, checkpoint.CHECKPOINT, checkpoint.SETTINGS)
+    return [path for name in names if (path := folder / name).exists()]
+
+
+def remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_runs(parts: Sequence[Blocks], path: Path) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,12 +30,11 @@ from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.core.worker_processes import cores, run_tasks
 from cgsurrogate.simulation import checkpoint
-from cgsurrogate.simulation.frame_store import Folder, assembled
+from cgsurrogate.simulation.frame_store import PARTS, Folder, assembled
 from cgsurrogate.simulation.run import Unstable, advance, finished, refuse_lost, simulate
 from cgsurrogate.simulation.settings import Limits, RunOptions, SimulationSettings, StepReport
 from cgsurrogate.simulation.specification import Specification, specify
 
-PARTS = "parts"
 AUTO = "auto"
 
 
@@ -82,6 +80,8 @@ def simulate_parts(
         return done
     folder.mkdir(parents=True, exist_ok=True)
     with filesystem.locked(folder):
+        if (done := finished(folder, whole.named, options.report, held=True)) is not None:
+            return done
         checkpoint.claim(folder, whole.named)
         parts = {folder / PARTS / str(k): spec for k, spec in enumerate(_cut(whole, number))}
         tasks = {f"part {p.name}": partial(_advance, spec, p, options.checkpoint_every) for p, spec in parts.items()}
@@ -91,8 +91,6 @@ def simulate_parts(
         progress, end = _joined(opened)
         refuse_lost(whole, progress)
         frames = assembled(folder, opened, progress, whole.make(end, known), whole.finish(end))
-        shutil.rmtree(folder / PARTS)
-        (folder / checkpoint.SETTINGS).unlink()
         return frames
 
 

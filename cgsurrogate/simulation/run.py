@@ -25,7 +25,7 @@ from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.core.statistics import systematic
 from cgsurrogate.simulation import checkpoint, identity
-from cgsurrogate.simulation.frame_store import Folder, Memory, Sink
+from cgsurrogate.simulation.frame_store import Folder, Memory, Sink, leftovers, remove
 from cgsurrogate.simulation.settings import RunOptions, SimulationSettings, StepReport
 from cgsurrogate.simulation.specification import Specification, specify
 
@@ -91,20 +91,28 @@ def simulate(
         return done
     folder.mkdir(parents=True, exist_ok=True)
     with filesystem.locked(folder):
+        if (done := finished(folder, spec.named, options.report, held=True)) is not None:
+            return done
         store = Folder(folder, spec.named)
         with interrupts.watching(options.max_hours) as asked:
             end = advance(spec, store, options.report, options.checkpoint_every, asked)
         return spec.collected(store, end, known)
 
 
-def finished(folder: Path, named: dict[str, Any], report: StepReport | None) -> Frames | None:
-    """The frames of a folder that is complete; ValueError if they are those of another simulation."""
-    if not (folder / MANIFEST).exists():
+def finished(folder: Path, named: dict[str, Any], report: StepReport | None, held: bool = False) -> Frames | None:
+    """The frames of a folder that is complete; ValueError if they are those of another simulation.
+
+    What they were made of, where a process was killed at the very end, is removed where the folder is ``held`` by this
+    process; elsewhere such a folder is not taken for complete.
+    """
+    left = leftovers(folder)
+    if not (folder / MANIFEST).exists() or (left and not held):
         return None
     done = Frames.load(folder)
     identity.refuse_other(folder, done.provenance.simulation, named)
     if report:
         report(named["time"], named["time"], 0.0, None, "already complete")
+    remove(left)
     return done
 
 

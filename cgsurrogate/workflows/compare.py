@@ -88,7 +88,22 @@ def _with_scores(comparison: Comparison, surrogates: dict[str, Frames]) -> Compa
 def make_report(
     folder: Path, out: Path, *, models: list[Path], provenance: dict[str, Any] | None = None, title: str | None = None
 ) -> Path:
-    """Draw a stored comparison into ``out``: report.html and figures/."""
+    """Draw a stored comparison into ``out``: report.html and figures/.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no complete comparison in ``folder``.
+        Busy: another process writes to ``out``.
+    """
+    from cgsurrogate.report.page import page_path
+
+    with filesystem.writing(page_path(out).parent, *filesystem.OWNERS):
+        return draw_report(folder, out, models=models, provenance=provenance, title=title)
+
+
+def draw_report(
+    folder: Path, out: Path, *, models: list[Path], provenance: dict[str, Any] | None = None, title: str | None = None
+) -> Path:
+    """As ``make_report``, for who holds the folder already."""
     from cgsurrogate.comparison.comparison import Comparison
     from cgsurrogate.report.page import write_report
 

@@ -25,6 +25,7 @@ from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
+from cgsurrogate.workflows.compare import draw_report
 from cgsurrogate.workflows.inspection import WEIGHTED, foresight
 from cgsurrogate.workflows.provenance import provenance
 from cgsurrogate.workflows.settings import StudySettings
@@ -76,16 +77,13 @@ def run(
     if fewer is None and (out / "report.html").exists():
         report("run", 1.0, "already done")
         return Comparison.load(out / "comparison")
-    frames, made = None, None
-    if not (out / "reference" / MANIFEST).exists():
-        frames = load(lambda done, total: report("reading", done / total if total else None, f"{done:,} frames"))
-        made = split(frames, settings.held_out, settings.seed)  # refuses what cannot be split, or compared as wished,
-        _refuse_unknown(made.held, settings)  # before anything is written
-    out.mkdir(parents=True, exist_ok=True)
-    with filesystem.locked(out):
+    with filesystem.writing(out, RECORD, "metrics.json"):
         if fewer is not None:
             grow(out, fewer, settings.minutes)
-        if frames is not None and made is not None:
+        if not (out / "reference" / MANIFEST).exists():
+            frames = load(lambda done, total: report("reading", done / total if total else None, f"{done:,} frames"))
+            made = split(frames, settings.held_out, settings.seed)  # refuses what cannot be split, or compared as
+            _refuse_unknown(made.held, settings)  # wished, before anything is written
             lines = _before(made, settings.seed, report)
             _keep(frames, made, lines, out, {**record, **provenance(), **where(sources)})
         report("reading", 1.0, "")
@@ -124,12 +122,12 @@ def _before(made: Split, seed: int, report: Update) -> list[str]:
 
 
 def _keep(frames: Frames, made: Split, lines: list[str], out: Path, record: dict[str, Any]) -> None:
-    """Write the frames and their two parts; the record of the run comes last."""
+    """Write the two parts of the frames, and the frames; the record, which says whose folder it is, comes first."""
+    filesystem.write_json(out / RECORD, record)
+    filesystem.write_text(out / PLAN, "\n".join(lines) + "\n")
     made.kept.save(out / "training")
     made.held.save(out / "held-out")
-    frames.save(out / "reference")
-    filesystem.write_text(out / PLAN, "\n".join(lines) + "\n")
-    filesystem.write_json(out / RECORD, record)
+    frames.save(out / "reference")  # last, as its manifest says that all is there
     log(out, f"read {len(frames)} frames of {len(frames.beads)} beads in {len(frames.lengths)} runs")
     for line in [*frames.provenance.left_out, *lines]:
         log(out, line)
@@ -176,7 +174,7 @@ def draw(out: Path, report: Update = silent) -> None:
     """Write report.html and figures/ of a compared run, anew where they are there."""
     record = filesystem.read_json(out / RECORD)
     report("drawing", 0.0, "")
-    workflows.make_report(
+    draw_report(
         out / "comparison",
         out,
         models=[out / FOLDERS[name][0] for name in BRANCHES],

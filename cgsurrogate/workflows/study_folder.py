@@ -35,7 +35,7 @@ def refuse_other(out: Path, record: dict[str, Any]) -> float | None:
         The minutes that the folder had, where there are more now; else None.
     """
     if not (out / RECORD).exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(not _of_killed(path) for path in out.iterdir())):
             raise ValueError(f"{out} exists and is not a run folder; choose another folder with -o")
         return None
     before = filesystem.read_json(out / RECORD)
@@ -50,6 +50,11 @@ def refuse_other(out: Path, record: dict[str, Any]) -> float | None:
         more = "; only --minutes may grow" if minutes is not None else ""
         raise ValueError(f"{out} was made differently ({words(changed)}); choose another folder with -o{more}")
     return None
+
+
+def _of_killed(path: Path) -> bool:
+    """Whether a run that was killed at its very beginning leaves such a file."""
+    return path.name == filesystem.LOCK or path.name.startswith(f".{RECORD}.")
 
 
 def title(record: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from cgsurrogate.cli import group
+from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Frames
 
 
@@ -58,10 +59,20 @@ def test_a_map_that_fails_leaves_nothing(files, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_with_a_line_and_its_code(number, files, tmp_path):
+@pytest.mark.parametrize(
+    "number, otherwise",
+    [
+        (signal.SIGTERM, "finally: pass"),
+        (signal.SIGINT, "finally: pass"),
+        (signal.SIGTERM, "finally: raise ValueError('while it clears up')"),
+        (signal.SIGINT, "except BaseException: time.sleep(60)"),
+    ],
+)
+def test_a_signal_ends_with_a_line_and_its_code(number, otherwise, files, tmp_path):
+    """Also where what it meets raises something else, or catches it."""
     (tmp_path / "slow.py").write_text(
-        "import pathlib, time\ndef build(topology):\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
+        "import pathlib, time\ndef build(topology):\n    pathlib.Path('begun').touch()\n"
+        f"    try: time.sleep(60)\n    {otherwise}\n"
     )
     words = [sys.executable, "-m", "cgsurrogate", *files, "--mapping", "./slow.py"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ)
@@ -73,3 +84,24 @@ def test_a_signal_ends_with_a_line_and_its_code(number, files, tmp_path):
     assert process.returncode == 128 + number
     assert said.strip().splitlines()[-1].startswith(f"Stopped: stopped by {number.name}")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "report comparison",
+        "report comparison -o out",
+        "compare frames frames -o out",
+        "export frames -o out/a.xtc",
+        "map",
+    ],
+)
+def test_where_another_process_writes_nothing_is_touched(words, files, peptide_frames, tmp_path):
+    peptide_frames.save("frames")
+    folder = tmp_path / ("out" if "out" in words or words == "map" else "comparison")
+    folder.mkdir()
+    with filesystem.locked(folder, "a" if "export" in words else ""):
+        before = {path.name for path in folder.iterdir()}
+        code, said = call(files if words == "map" else words.split())
+        assert code and "another process is writing to" in said
+        assert before == {path.name for path in folder.iterdir()}

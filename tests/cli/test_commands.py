@@ -29,13 +29,15 @@ def commands(command=group, path=()):
 
 def call(capsys, *arguments):
     """Exit code, standard output and error of one command, run in this process."""
-    old = sys.argv
+    old, handlers = sys.argv, {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
     sys.argv = ["cgsurrogate", *map(str, arguments)]
     try:
         with pytest.raises(SystemExit) as end:
             main()
     finally:
         sys.argv = old
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
     captured = capsys.readouterr()
     return end.value.code or 0, captured.out, captured.err
 

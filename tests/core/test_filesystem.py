@@ -65,3 +65,23 @@ def test_a_folder_to_which_nothing_was_written_goes_again(tmp_path):
         with pytest.raises(filesystem.Busy), filesystem.writing(folder):
             pass
     assert (tmp_path / "new" / "result").exists()
+
+
+def test_folders_that_were_made_above_go_too_and_others_stay(tmp_path):
+    with pytest.raises(ZeroDivisionError), filesystem.writing(tmp_path / "a" / "b" / "c"):
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ZeroDivisionError), filesystem.writing(tmp_path / "a" / "b" / "c"):
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+
+
+def test_files_of_one_stem_have_one_writer_and_others_theirs(tmp_path):
+    with filesystem.locked(tmp_path, "one"):
+        with filesystem.locked(tmp_path, "other"), filesystem.locked(tmp_path):
+            pass
+        with pytest.raises(filesystem.Busy, match="one; wait for it or choose another name"):
+            with filesystem.locked(tmp_path, "one"):
+                pass
+    assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import multiprocessing
 import signal
 
 import pytest
-from tasks import hasty, patient
+from tasks import deaf, hasty, patient
 
 from cgsurrogate.core.interrupts import Stopped, Watch
 from cgsurrogate.core.worker_processes import run_tasks
@@ -33,4 +33,16 @@ def test_one_that_ends_lets_the_others_save(tmp_path, end, kind, words):
     with pytest.raises(kind, match=words):
         run_tasks(tasks, hear, watch, "all of it")
     assert (tmp_path / "saved").exists()
+    assert not multiprocessing.active_children()
+
+
+def test_asked_to_stop_too_late_for_a_block_it_does_no_more(tmp_path):
+    watch = Watch()
+
+    def hear(*_):
+        watch.deadline = 0.0
+
+    with pytest.raises(Stopped, match="all of it is saved"):
+        run_tasks({"deaf": functools.partial(deaf, tmp_path)}, hear, watch, "all of it")
+    assert not (tmp_path / "more").exists()
     assert not multiprocessing.active_children()

@@ -1,6 +1,11 @@
 """Reading, checking and writing trajectories."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import mdtraj
 import numpy as np
@@ -283,6 +288,27 @@ def test_a_parser_that_dies_is_one_line(monkeypatch, peptide, xtc):
     monkeypatch.setattr("cgsurrogate.data.formats.parsing._idle", [])
     text = refusal(peptide.topology, xtc)
     assert "SIGSEGV" in text and "t.xtc" in text
+
+
+def test_a_parser_ends_soon_after_its_command_was_killed(tmp_path):
+    """In the middle of a file: a pipe into which nobody writes."""
+    os.mkfifo(tmp_path / "endless.xtc")
+    words = """if True:
+        import pathlib, sys
+        from cgsurrogate.data.formats.parsing import Parser
+        with Parser() as parser:
+            print(parser._process.pid, flush=True)
+            parser.found("header", pathlib.Path(sys.argv[1]), kind="xtc", recover=False, all_atoms=3)
+    """
+    words = [sys.executable, "-c", words, str(tmp_path / "endless.xtc")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as command:
+        parser = int(command.stdout.readline())
+        time.sleep(2)  # the parser is then at the file, or will find nobody when it begins
+        command.kill()
+    until = time.monotonic() + 20
+    while Path(f"/proc/{parser}/cmdline").exists() and Path(f"/proc/{parser}/cmdline").read_bytes():
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from known_molecule import KELVIN, exact, mixed
 from walks import Walk, asked, dying, several
 from wells import KT, ONE, DoubleWell, exchanging
 
+from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.core.temperatures import geometric
@@ -93,6 +95,8 @@ def test_going_on_after_a_kill_is_bitwise_the_same(tmp_path, name, number):
         ("walk", "cgsurrogate.core.frames.Frames.save"),
         ("exchange", f"{LADDER}.assemble"),
         ("exchange", "cgsurrogate.core.frames.Frames.save"),
+        ("walk", f"{STORE}.remove"),
+        ("exchange", f"{STORE}.remove"),
     ],
 )
 def test_a_kill_while_the_frames_are_assembled(tmp_path, monkeypatch, name, where, number):
@@ -106,6 +110,23 @@ def test_a_kill_while_the_frames_are_assembled(tmp_path, monkeypatch, name, wher
     with dying(type(propagator(name)), 0):
         run(name, tmp_path / "parts", number)
     assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
+@processes
+def test_frames_that_another_process_finishes_just_before_are_taken(tmp_path, monkeypatch, number):
+    made = []
+
+    @contextlib.contextmanager
+    def late(folder):
+        monkeypatch.undo()
+        run("walk", folder, number)
+        made.append((folder / "positions.npy").stat().st_mtime_ns)
+        with filesystem.locked(folder):
+            yield
+
+    monkeypatch.setattr(filesystem, "locked", late)
+    run("walk", tmp_path / "run", number)
+    assert made == [(tmp_path / "run" / "positions.npy").stat().st_mtime_ns]
 
 
 @processes

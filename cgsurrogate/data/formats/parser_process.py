@@ -14,6 +14,8 @@ import json
 import os
 import struct
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -29,6 +31,7 @@ ENDINGS = {"xtc": ".xtc", "trr": ".trr"}  # by which mdtraj knows its parsers
 CHUNK_BYTES = 1 << 20  # small, so that one piece is mapped while the next one is parsed
 MEMORY = 16 << 30  # bytes of address space; a damaged header may ask for more than there is
 
+LOOK = 0.5  # s between looks at whether the process that asks is still there
 END = b'{"end": true}'  # of an answer
 
 # (n, A, 3) nm or, of forces and some formats, in the unit of the file; cell vectors as rows (n, 3, 3) in the same unit
@@ -189,11 +192,21 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
+def _end_with(parent: int) -> None:
+    """End this process soon after the one that started it, also in the middle of a file."""
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os._exit(1)
+
+
 def main() -> None:
+    """Arguments of the program: the number of the connection, and the process that started this one."""
     from cgsurrogate.data.formats.headers import Refused
 
     _limit_memory()
-    pipe = Connection(int(sys.argv[1]))
+    number, parent = map(int, sys.argv[1:])
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    pipe = Connection(number)
     answers = {"header": header, "topology": topology, "unpack": unpack}
     while True:
         try:

@@ -45,7 +45,7 @@ class Parser:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(PROGRAM), str(there.fileno())],
+            [sys.executable, "-P", str(PROGRAM), str(there.fileno()), str(os.getpid())],
             env=environment,
             pass_fds=[there.fileno()],
             stdin=SILENT,
