@@ -98,12 +98,14 @@ def _by_mass(mass: float) -> str:
 
 
 def times(trajectory: Any) -> np.ndarray | None:
-    """(frames,) ps, or None where the trajectory does not know its spacing."""
+    """(frames,) ps, or None where neither the trajectory knows its spacing nor each frame its time, as those of TNG."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         step, start = float(trajectory.dt), float(trajectory[0].time)
-    unknown = any("no dt information" in str(one.message) for one in said)
-    return None if unknown else start + step * np.arange(len(trajectory))
+        if not any("no dt information" in str(one.message) for one in said):
+            return start + step * np.arange(len(trajectory))
+        stated = "time" in trajectory[0].data
+        return np.array([float(frame.time) for frame in trajectory]) if stated else None
 
 
 def cell(step: Any) -> np.ndarray | None:

@@ -224,6 +224,9 @@ def main() -> None:
             pipe.send_bytes(END)
         except Refused as error:
             pipe.send_bytes(json.dumps({"line": str(error)}).encode())
+        except ImportError as error:
+            line = f"{request['path']} needs a package that is not installed: {str(error).strip().splitlines()[0]}"
+            pipe.send_bytes(json.dumps({"line": line}).encode())
         except MemoryError:
             pipe.send_bytes(json.dumps({"error": f"it asks for more than {MEMORY >> 30} GB of memory"}).encode())
         except Exception as error:  # every fault of a parser becomes one line in the parent

@@ -13,6 +13,7 @@ from cgsurrogate.data.formats.headers import Header, Refused, cut
 
 TEXT = (".pdb", ".cif", ".mmcif", ".pdbx", ".gro")  # formats that bring their own topology
 PICKLED = (".lh5", ".h5", ".hdf5")  # through PyTables, which runs what is pickled in their attributes
+GSD = ".gsd"  # of HOOMD: its own topology, numbers of steps where mdtraj wants times, and no units
 _kept: dict[tuple[Any, ...], Any] = {}  # the last file
 
 
@@ -32,7 +33,7 @@ def _load(path: Path, atoms: int) -> Any:
     key = (str(path), stamp.st_size, stamp.st_mtime_ns, atoms)
     if key not in _kept:
         _kept.clear()
-        own = path.suffix.lower() in TEXT
+        own = path.suffix.lower() in (*TEXT, GSD)
         _kept[key] = mdtraj.load(str(path), **({} if own or not atoms else {"top": _any_topology(atoms)}))
     return _kept[key]
 
@@ -65,8 +66,8 @@ def header(path: Path, atoms: int, folder: str | None) -> tuple[Header, Path]:
     found = _load(path, atoms)
     times = np.asarray(found.time, float)
     counted = np.array_equal(times, np.arange(found.n_frames))  # what mdtraj makes up where a file has no times
-    clock = None if counted else times
-    return Header(found.n_frames, found.n_atoms, clock, kind="whole", left_out=left_out), path
+    clock, unit = None if counted or name == GSD else times, None if name == GSD else "nm"
+    return Header(found.n_frames, found.n_atoms, clock, kind="whole", left_out=left_out, length_unit=unit), path
 
 
 def _ends(path: Path) -> bool:
