@@ -53,7 +53,7 @@ def test_a_rotation_changes_its_dihedral_by_the_amount_and_nothing_else(peptide)
     for number in range(len(pivot)):
         move = torch.full((len(x),), number)
         amount = torch.linspace(-2, 2, len(x), dtype=torch.float64)
-        turned = pivot.rotate(x, move, amount)
+        turned, turn = pivot.rotate(x, move, amount)
         after = coordinates(beads, turned)
         change = {name: (after[name] - before[name] + math.pi) % (2 * math.pi) - math.pi for name in before}
         expected = torch.zeros_like(change["dihedrals"])
@@ -63,6 +63,13 @@ def test_a_rotation_changes_its_dihedral_by_the_amount_and_nothing_else(peptide)
             torch.testing.assert_close(value, wanted, rtol=0, atol=1e-6)
         moved = (turned - x).norm(dim=2) > 1e-12
         assert 2 * moved.sum(1).max() <= x.shape[1] and not moved[:, pivot.rows[number, 1:3]].any()
+        v = torch.randn(x.shape, generator=generator(number), dtype=x.dtype)
+        torch.testing.assert_close(turn(v).norm(dim=2), v.norm(dim=2))  # the kinetic energy stays
+        side = pivot.sides[number]
+        arms = [(part[:, None] - part[:, :, None])[:, side][:, :, side] for part in (x, turned)]
+        as_vectors = torch.zeros_like(x)
+        as_vectors[:, side] = arms[0][:, 0]
+        torch.testing.assert_close(turn(as_vectors)[:, side], arms[1][:, 0])  # velocities turn as the beads do
 
 
 def test_an_angle_opens_by_the_amount():
@@ -70,7 +77,7 @@ def test_an_angle_opens_by_the_amount():
     assert len(pivot) == 5 and pivot.dihedrals == 2  # three broad angles
     for number in range(2, 5):
         move, amount = torch.full((9,), number), torch.linspace(-0.5, 0.5, 9, dtype=torch.float64)
-        turned = pivot.rotate(x, move, amount)
+        turned, _ = pivot.rotate(x, move, amount)
         torch.testing.assert_close(pivot.measure(turned, move) - pivot.measure(x, move), amount)
         assert torch.equal(turned[:, pivot.rows[number, 0]], x[:, pivot.rows[number, 0]])
         bonds = ZMatrix(BEADS).to_internal(turned)[0]
@@ -90,7 +97,7 @@ def test_only_terms_that_a_rotation_can_change_are_asked(peptide):
     assert {type(term).__name__ for term in left_out} >= {"BondPrior"}
     assert {type(term).__name__ for term in kept} >= {"DihedralPrior", "RepulsionPrior", "Known"}
     for _ in range(5):
-        moved, _, _ = pivot.double().propose(x, generator(1))
+        moved, *_ = pivot.double().propose(x, generator(1))
         for term in left_out:
             torch.testing.assert_close(term(moved), term(x), rtol=1e-6, atol=1e-4)
 
@@ -118,7 +125,7 @@ def test_values_are_drawn_from_the_density_that_the_ratio_uses():
 
 def test_the_ratio_is_that_of_the_ways_there_and_back():
     pivot, x, rng = PivotMove(BEADS, known(), KELVIN), exact(20_000), generator(3)
-    moved, ratio, kind = pivot.propose(x, rng)
+    moved, ratio, kind, _ = pivot.propose(x, rng)
     drawn = kind == 0
     assert 0.45 < drawn.double().mean() < 0.55
     density, every = pivot.log_density.reshape(-1, GRID), torch.arange(5)
@@ -195,11 +202,12 @@ def test_few_frames_make_no_block_moves():
 # with dynamics
 
 
-def test_moves_leave_velocities_alone_and_forces_follow():
+def test_moves_keep_the_kinetic_energy_and_forces_follow():
     moves, rng = mixed(integrator("baoab"), "pivot", 5), generator(8)
     state = moves.step(moves.start(exact(8), rng), rng)
     again = moves.mixed(state, rng)
-    assert torch.equal(again.velocities, state.velocities) and not torch.equal(again.positions, state.positions)
+    assert not torch.equal(again.velocities, state.velocities) and not torch.equal(again.positions, state.positions)
+    torch.testing.assert_close(again.velocities.norm(dim=2), state.velocities.norm(dim=2))
     felt = moves.integrator.start(again.positions, generator(1))
     assert torch.equal(again.memory, felt.memory) and torch.equal(again.energy, felt.energy)
     assert moves.lag == pytest.approx(0.015)

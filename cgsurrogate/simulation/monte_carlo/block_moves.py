@@ -59,13 +59,20 @@ class BlockMove(Move):
         new = self.model.redrawn(old, inside, rng)
         within = torch.rand(now.shape, generator=rng, dtype=x.dtype, device=device)
         later = pivot.low[self.places] + (new + within) * (pivot.span[self.places] / CELLS)
-        ratio = self.model.log_likelihood(old) - self.model.log_likelihood(new)
+        ratio, turns = self.model.log_likelihood(old) - self.model.log_likelihood(new), []
         for number in range(length):
             column = begin[:, None] + number
             move, one, two = self.places[column[:, 0]], now.gather(1, column)[:, 0], later.gather(1, column)[:, 0]
-            x = pivot.rotate(x, move, two - one)
+            x, turn = pivot.rotate(x, move, two - one)
+            turns.append(turn)
             ratio = ratio + pivot.log_volume(move, one, two)
-        return Proposal(x, ratio, torch.zeros(count, dtype=torch.int64, device=device))
+
+        def turned(v: Tensor) -> Tensor:
+            for turn in turns:
+                v = turn(v)
+            return v
+
+        return Proposal(x, ratio, torch.zeros(count, dtype=torch.int64, device=device), turned)
 
     def measure(self, x: Tensor) -> Tensor:
         """(B, N, 3) nm -> (B, D) radian."""

@@ -21,17 +21,25 @@ def measured(values: Callable[[Tensor], Tensor], positions: np.ndarray) -> Tenso
     return torch.cat([values(torch.from_numpy(np.array(piece, np.float32))) for piece in pieces])
 
 
+Turn = Callable[[Tensor], Tensor]
+"""Turns vectors (B, N, 3), one for each bead, as a proposal turned the part of the molecule that the bead is in."""
+
+
 class Proposal(NamedTuple):
     """Positions (B, N, 3) nm; (B,) log of what stands beside the Boltzmann factor in the acceptance,
 
         min(1, exp(-(U' - U) / kT) ratio),
 
-    -inf or nan where nothing can be accepted; and (B,) which of the ``kinds`` of the move it is.
+    -inf or nan where nothing can be accepted; (B,) which of the ``kinds`` of the move it is; and, of a move that turns
+    parts of a molecule, how velocities turn with them. They need not, since they do not depend on positions; but at
+    a long time step those along a stiff bond are smaller than those across it, and a bond that turned without them
+    would be heated.
     """
 
     positions: Tensor
     log_ratio: Tensor
     kind: Tensor
+    turn: Turn | None = None
 
 
 class Move(nn.Module, abc.ABC):

@@ -30,7 +30,7 @@ from cgsurrogate.core.frames import Beads
 from cgsurrogate.geometry.internal_coordinates import angle, dihedral, rotated
 from cgsurrogate.geometry.molecule import Molecule
 from cgsurrogate.models.evaluation.evaluator import terms_of
-from cgsurrogate.simulation.monte_carlo.move import Move, Proposal
+from cgsurrogate.simulation.monte_carlo.move import Move, Proposal, Turn
 
 GRID = 360
 UNIFORM = 0.02  # share of uniform draws
@@ -140,7 +140,8 @@ class PivotMove(Move):
         now = self.measure(x, move)
         later = torch.where(drawn, self.draw(move, u[2], u[4]), now + step)
         ratio = self.log_ratio(move, now, later, drawn)
-        return Proposal(self.rotate(x, move, later - now), ratio, torch.where(drawn, 0, 1))
+        moved, turn = self.rotate(x, move, later - now)
+        return Proposal(moved, ratio, torch.where(drawn, 0, 1), turn)
 
     def draw(self, move: Tensor, cell: Tensor, within: Tensor) -> Tensor:
         """(B,) radian from the density of each rotation (B,), by two uniform numbers: the cell, and where in it."""
@@ -178,15 +179,20 @@ class PivotMove(Move):
         turn = dihedral(b - a, c - b, d - c)
         return turn if self.dihedrals == len(self) else torch.where(move < self.dihedrals, turn, angle(a - b, d - b))
 
-    def rotate(self, x: Tensor, move: Tensor, amount: Tensor) -> Tensor:
-        """(B, N, 3) nm with the side of each rotation (B,) moved so that its coordinate grows by (B,) radian."""
+    def rotate(self, x: Tensor, move: Tensor, amount: Tensor) -> tuple[Tensor, Turn]:
+        """(B, N, 3) nm with the side of each rotation (B,) moved so that its coordinate grows by (B,) radian; and what
+        turns other vectors in the same way."""
         a, b, c, d = self._corners(x, move)
         axis = c - b
         if self.dihedrals < len(self):
             axis = torch.where((move < self.dihedrals)[:, None], axis, torch.linalg.cross(a - b, d - b))
         axis, amount = (axis / axis.norm(dim=1, keepdim=True))[:, None], (amount * self.sign[move].to(x))[:, None, None]
-        turned = rotated(x - b[:, None], axis, amount.cos(), amount.sin()) + b[:, None]
-        return torch.where(self.sides[move][:, :, None], turned, x)
+        side, cosine, sine = self.sides[move][:, :, None], amount.cos(), amount.sin()
+
+        def turn(v: Tensor) -> Tensor:
+            return torch.where(side, rotated(v, axis, cosine, sine), v)
+
+        return turn(x - b[:, None]) + b[:, None], turn
 
     def _corners(self, x: Tensor, move: Tensor) -> tuple[Tensor, ...]:
         """Four times (B, 3)."""

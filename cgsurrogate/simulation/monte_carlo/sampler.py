@@ -43,9 +43,10 @@ class Tally(NamedTuple):
 class HybridSampler(Propagator):
     """Steps of an integrator, with Monte Carlo moves in between; a step is the longest period of the moves.
 
-    TorsionMoves leave the Boltzmann distribution of positions at the temperature of each replica invariant. They leave
-    velocities alone, which must not depend on positions in equilibrium (``Propagator.moved``). So what the integrator
-    leaves invariant, the whole does. Positions jump, so **the chain has no physical time**: ``lag`` counts dynamics.
+    Moves leave the Boltzmann distribution of positions at the temperature of each replica invariant. Velocities turn
+    with the parts that a move turns, or stay; they must not depend on positions in equilibrium (``Propagator.moved``).
+    So what the integrator leaves invariant, the whole does. Positions jump, so **the chain has no physical time**:
+    ``lag`` counts dynamics.
 
     Args:
         integrator: of the energy; steps each replica at its own ``State.temperature``.
@@ -98,34 +99,43 @@ class HybridSampler(Propagator):
 
     @torch.no_grad()
     def mixed(self, state: State, rng: Generator, step: int = 0) -> State:
-        """The state after the moves that are due at a step; all but velocities and counts follows the positions."""
+        """The state after the moves that are due at a step; all but counts follows the positions."""
         assert state.counts is not None
-        x, counts = state.positions, state.counts.clone()
+        x, v, counts = state.positions, state.velocities, state.counts.clone()
         kelvin = x.new_full((len(x),), self.temperature) if state.temperature is None else state.temperature
         beta = 1 / (units.BOLTZMANN * kelvin.double())
         for group, energies in zip(self.schedule, self.energies, strict=True):
             if step % group.period == 0:
-                x = self._attempts(group, energies, x, beta, counts, rng)
-        return self.integrator.moved(state, x)._replace(counts=counts)
+                x, v = self._attempts(group, energies, (x, v), beta, counts, rng)
+        return self.integrator.moved(state._replace(velocities=v), x)._replace(counts=counts)
 
     def _attempts(
-        self, group: Attempts, energies: Any, x: Tensor, beta: Tensor, counts: Tensor, rng: Generator
-    ) -> Tensor:
-        """Positions (B, N, 3) after the attempts of one group; adds to ``counts``."""
+        self,
+        group: Attempts,
+        energies: Any,
+        at: tuple[Tensor, Tensor | None],
+        beta: Tensor,
+        counts: Tensor,
+        rng: Generator,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Positions and velocities (B, N, 3) after the attempts of one group; adds to ``counts``."""
+        x, v = at
         rows, energy = torch.arange(len(x), device=x.device), energies(x).double()
         for _ in range(group.number):
             which = int(torch.randint(len(group.moves), (), generator=rng, device=x.device)) if group.moves[1:] else 0
             move = group.moves[which]
-            proposed, ratio, kind = move.propose(x, rng)
+            proposed, ratio, kind, turn = move.propose(x, rng)
             value = energies(proposed).double()
             chance = torch.rand(len(x), generator=rng, dtype=torch.float64, device=x.device)
             accepted = chance.log() < beta * (energy - value) + ratio  # False where that is nan
             x = torch.where(accepted[:, None, None], proposed, x)
+            if v is not None and turn is not None:
+                v = torch.where(accepted[:, None, None], turn(v), v)
             energy = torch.where(accepted, value, energy)
             column = 2 * (self.kinds.index(move.kinds[0]) + kind)
             counts[rows, column] += accepted
             counts[rows, column + 1] += 1
-        return x
+        return x, v
 
     def tallies(self, state: State) -> dict[str, Tally]:
         """By the name of the kind of move."""
