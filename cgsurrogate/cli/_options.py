@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,13 @@ trust = click.option(
     callback=_trusted,
     help="Run this Python file where a stored model, stored frames or a --config name it as their kind.",
 )
+
+
+def finite(options: dict[str, Any]) -> None:
+    """Refuse numbers that are none, which comparisons would let pass."""
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise click.UsageError(f"--{name.replace('_', '-')} must be a finite number, got {value}")
 
 
 def setting(settings: type[Any], *flags: str, **more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

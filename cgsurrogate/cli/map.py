@@ -37,6 +37,7 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
     from cgsurrogate.core import disk_arrays, filesystem, frame_sets
 
     options = _config.trusted(options)
+    _options.finite(options)
     described = _config.molecules(options, molecule)
     several = len(described) > 1
     every = described or (None,)

@@ -105,3 +105,9 @@ def test_where_another_process_writes_nothing_is_touched(words, files, peptide_f
         code, said = call(files if words == "map" else words.split())
         assert code and "another process is writing to" in said
         assert before == {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("option", ["--dt", "-T"])
+def test_a_number_that_is_none_is_refused_before_anything_is_written(option, files, tmp_path):
+    code, said = call([*files, option, "nan"])
+    assert code and "finite number" in said and not (tmp_path / "out").exists()
