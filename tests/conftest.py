@@ -1,7 +1,11 @@
 """Small molecules and short synthetic trajectories that the tests share."""
 
 import os
+import signal
 from pathlib import Path
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there: many threads on small arrays are slower
 

@@ -126,10 +126,7 @@ def read_sampled(given: Input, build: Callable[[Any], Mapping], report: Report =
     structure = load_topology(given.topology) if isinstance(given.topology, str | Path) else given.topology
     arrays_ = [*given.forces, *frame_weights.arrays_of((*given.weights, *given.energies, *given.bias))]
     ordered = _in_order(given.trajectories, arrays_) if files else given.trajectories
-    with ThreadPoolExecutor(1) as pool:  # the process that parses reads headers meanwhile
-        found = pool.submit(_runs, given, ordered, structure)
-        mapping = _built(build, structure, given.topology)
-        runs = found.result()
+    mapping, runs = _mapping_and_runs(given, build, ordered, structure)
     step = validation.runs(runs, structure.n_atoms, given.dt)
     windows = [_window(run, step, given) for run in runs]
     noise, about = dict[str, Any](), dict[str, Any]()
@@ -186,6 +183,17 @@ def _kept(values: list[np.ndarray] | None, windows: list[range]) -> np.ndarray |
     if values is None:
         return None
     return np.concatenate([part[_slice(window)] for part, window in zip(values, windows, strict=True)])
+
+
+def _mapping_and_runs(
+    given: Input, build: Callable[[Any], Mapping], ordered: Sequence[Any], structure: Any
+) -> tuple[Mapping, list[Source]]:
+    with ThreadPoolExecutor(1) as pool:  # the process that parses reads headers meanwhile
+        found = pool.submit(_runs, given, ordered, structure)
+        try:
+            return _built(build, structure, given.topology), found.result()
+        finally:
+            del found  # an error in it would keep this frame, and with it what was unpacked
 
 
 def _runs(given: Input, ordered: Sequence[Any], structure: Any) -> list[Source]:

@@ -131,7 +131,7 @@ def test_rmsd_to_the_medoid_to_a_file_and_to_an_array_agree(tmp_path, peptide, p
     medoid = registry.build("cvs", "rmsd", peptide_frames)(peptide_frames)[:, 0]
     others = [registry.build("cvs", "rmsd", peptide_frames, to=k)(peptide_frames).mean() for k in range(0, 40, 7)]
     assert medoid.mean() <= min(others) + 1e-6 and medoid.min() < 1e-3
-    with pytest.raises(ValueError, match="expected a structure file"):
+    with pytest.raises(FileNotFoundError, match="expected a structure file"):
         registry.build("cvs", "rmsd", peptide_frames, to=str(tmp_path / "none.pdb"))
     with pytest.raises(ValueError, match="expected a structure of shape"):
         registry.build("cvs", "rmsd", peptide_frames, to=np.zeros((3, 3)))

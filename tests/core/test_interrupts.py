@@ -10,14 +10,6 @@ from cgsurrogate.core import interrupts
 from cgsurrogate.core.interrupts import Terminated, raising, watching
 
 
-@pytest.fixture(autouse=True)
-def not_ignored():
-    """A shell starts what it runs in the background with SIGINT ignored, and then nothing would be raised."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @contextlib.contextmanager
 def heard(*numbers):
     """Signals that come to whoever listens outside of a block."""

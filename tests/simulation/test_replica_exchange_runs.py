@@ -223,8 +223,8 @@ def test_neither_timescales_nor_lagged_pairs_are_made_of_them(peptide_frames, tm
 @pytest.mark.parametrize(
     ("text", "words"),
     [*((text, "lowest:highest:number") for text in ("300:450", "a:b:c", "300:450:6:7", "300:450:2.5", "", "300::6")),
-     ("450:300:6", "lower to a higher"), ("300:300:6", "lower"), ("300:450:1", "at least 2"), ("-5:450:3", "lower"),
-     ("300:inf:3", "lower"), ("300:nan:3", "lower")],
+     ("450:300:6", "lower to a higher"), ("300:300:6", "lower"), ("300:450:1", "at least 2"), ("-5:450:3", "above 0"),
+     ("300:inf:3", "at most"), ("300:nan:3", "at most")],
 )  # fmt: skip
 def test_text_that_is_no_ladder(text, words):
     with pytest.raises(ValueError, match=words):
