@@ -120,8 +120,8 @@ def _work(name: str, packed: bytes) -> None:
     """One task, in a process that works."""
     until = monotonic() + PATIENCE
     try:
-        signal.signal(signal.SIGTERM, terminate)
         task: Task = copy.deepcopy(ForkingPickler.loads(packed))  # out of memory that all processes share
+        signal.signal(signal.SIGTERM, terminate)  # not before: the process that shares it waits for the end of loading
         while not _own["asked"].poll():
             try:
                 task(lambda *told: _own["messages"].put((name, told)))
