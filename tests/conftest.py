@@ -35,6 +35,14 @@ def dipeptide_pdb() -> Path:
     return DATA / "ala2.pdb"
 
 
+@pytest.fixture(scope="module")
+def short_preparation():
+    """All-atom runs are heated for 0.4 ps only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cgsurrogate.data.generation.engine.HOT_PS", 0.4)
+        yield
+
+
 @pytest.fixture(scope="session")
 def peptide(peptide_pdb):
     """An mdtraj trajectory of one frame of Ace-Ala5-NMe."""

@@ -22,14 +22,8 @@ app = pytest.importorskip("openmm.app")
 pytest.importorskip("PeptideBuilder")
 
 SHORT = Protocol(runs=1, nanoseconds=0.0016, every=0.4, chunk=0.8)
+pytestmark = pytest.mark.usefixtures("short_preparation")
 LADDER = dataclasses.replace(SHORT, tempering=(300.0, 310.0, 321.0))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_preparation():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cgsurrogate.data.generation.engine.HOT_PS", 0.4)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +198,11 @@ def test_a_ladder_goes_on_where_it_stopped(tmp_path):
     last = Path("systems", "ACE-A-NME-run0", "00003.state")
     states = [load_states(tmp_path / part / last)[0] for part in ("parts", "whole")]
     assert (states[0].exchanges[0] == states[1].exchanges[0]).all()
+
+
+def test_runs_that_move_together_are_asked_for_together(tmp_path):
+    """Two molecules share a system, so one of them alone cannot go on."""
+    given = [Peptide("GK"), Peptide("A", "ace-nme")]
+    generate(given, tmp_path, SHORT, platform="CPU")
+    with pytest.raises(ValueError, match=r"begun with ACE-A-NME-run0 as well"):
+        generate(given[:1], tmp_path, SHORT, platform="CPU")

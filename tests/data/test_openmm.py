@@ -21,14 +21,8 @@ from cgsurrogate.data.read import Input, read
 
 openmm = pytest.importorskip("openmm")
 
+pytestmark = pytest.mark.usefixtures("short_preparation")
 SHORT = Protocol(runs=2, nanoseconds=0.0024, every=0.4, chunk=0.8, forcefield=("amber14-all.xml", "implicit/obc2.xml"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_preparation():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cgsurrogate.data.generation.engine.HOT_PS", 0.4)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -182,8 +182,11 @@ def _groups(
     """Those on the disk that have wanted runs, and new ones for runs that are in none."""
     known, groups, taken = {run.key: run for run in every}, [], set()
     for path in sorted((out / SYSTEMS).glob(f"*/{MEMBERS}"), key=filesystem.natural):
-        runs = tuple(known[key] for key in filesystem.read_json(path)["runs"] if key in known)
-        taken |= {run.key for run in runs}
+        keys = filesystem.read_json(path)["runs"]
+        if fewer := [key for key in keys if key not in known]:
+            raise ValueError(f"{out} was begun with {fewer[0]} as well, which moves with others; ask for it again")
+        runs = tuple(known[key] for key in keys)
+        taken |= set(keys)
         if any(run in wanted for run in runs):
             groups.append(Group(path.parent, runs))
     waiting = [run for run in wanted if run.key not in taken]
