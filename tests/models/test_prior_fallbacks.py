@@ -153,7 +153,8 @@ def test_a_fit_of_other_frames_starts_from_the_types_again():
 def test_groups_of_means(means, width, periodic, expected):
     values = np.random.default_rng(1).normal(means, width, (4000, len(means)))
     values = (values + np.pi) % (2 * np.pi) - np.pi if periodic else values
-    found = _grouping.groups(values, np.full(4000, 1 / 4000), periodic, 1e-3)
+    moments = _grouping.moments_of(values, np.full(4000, 1 / 4000), periodic)
+    found = _grouping.groups(*moments, periodic, 1e-3)
     assert found.tolist() == expected
 
 

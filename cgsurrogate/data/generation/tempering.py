@@ -72,13 +72,3 @@ def langevin(protocol: Protocol) -> Any:
     made.addConstrainPositions()
     made.addComputePerDof("v", "v + (x-free)/dt")
     return made
-
-
-def too_rare(acceptance: np.ndarray, kelvins: np.ndarray) -> str:
-    """A sentence where neighbours hardly exchange, else nothing. ``acceptance`` (K - 1,) may hold nan."""
-    known = np.where(np.isnan(acceptance), 1.0, acceptance)
-    least = int(np.argmin(known))
-    if known[least] >= 0.1:
-        return ""
-    pair = f"{kelvins[least]:.0f} and {kelvins[least + 1]:.0f} K"
-    return f"{pair} exchanged in {known[least]:.0%} of attempts: use more temperatures, or a lower highest one"

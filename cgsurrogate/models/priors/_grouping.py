@@ -17,19 +17,13 @@ import numpy as np
 APART, STIFF_APART = 2.0, 1.0  # standard deviations of a term, pooled over the terms of the kind
 
 
-def groups(values: np.ndarray, share: np.ndarray, periodic: bool, least: float) -> np.ndarray:
+def groups(means: np.ndarray, variances: np.ndarray, periodic: bool, least: float) -> np.ndarray:
     """The group of each term, numbered from 0 in the order of their first terms, (M,).
 
     Args:
-        values: (T, M) of the coordinate in T frames, radian if ``periodic``.
-        share: (T,) probabilities of the frames.
+        means, variances: (M,) of the coordinate of each term (``moments_of``), radian if ``periodic``.
         least: standard deviation below which no term counts as narrower.
     """
-    return parted(*(circular_moments(values, share) if periodic else moments(values, share)), periodic, least)
-
-
-def parted(means: np.ndarray, variances: np.ndarray, periodic: bool, least: float) -> np.ndarray:
-    """As ``groups``, from the mean and the variance of each term, (M,)."""
     width = max(float(np.mean(variances)) ** 0.5, least)
     apart = (APART if periodic else STIFF_APART) * width
     order = np.argsort(means)
@@ -42,6 +36,11 @@ def parted(means: np.ndarray, variances: np.ndarray, periodic: bool, least: floa
             found[found == found.max()] = 0
     first = list(dict.fromkeys(found.tolist()))
     return np.array([first.index(group) for group in found.tolist()])
+
+
+def moments_of(values: np.ndarray, share: np.ndarray, periodic: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (M,) of each term, from (T, M) of the coordinate and the probabilities (T,) of the frames."""
+    return circular_moments(values, share) if periodic else moments(values, share)
 
 
 def moments(values: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -71,11 +71,7 @@ class KindPrior(Prior):
     def library(self) -> Library:
         if len(self.packed):
             return Library.unpacked(self.packed)
-        index = self.index.cpu().numpy()
-        keys = _library.keys(self.beads, self.rows, ends=False)
-        first = {int(kind): k for k, kind in reversed(list(enumerate(index)))}
-        count = np.bincount(index, minlength=len(self.names))
-        return Library(tuple(keys[first[k]] for k in range(len(self.names))), tuple(self.names), tuple(count.tolist()))
+        return Library.of(_library.keys(self.beads, self.rows, ends=False), self.index.cpu().numpy(), self.names)
 
     def _take_library(self, library: Library, index: np.ndarray) -> None:
         """The kinds of several molecules, of which ``index`` (M,) are those of the terms of this one."""
@@ -121,10 +117,7 @@ class KindPrior(Prior):
             self.set_kinds(own)
             return
         keys = [key for b in pool.blocks for key in _library.keys(b.molecule.beads, b.rows, ends=self.ends)]
-        first = {int(kind): k for k, kind in reversed(list(enumerate(pool.index)))}
-        count = np.bincount(pool.index, minlength=pool.kinds)
-        chosen = tuple(keys[first[k]] for k in range(pool.kinds))
-        self._take_library(Library(chosen, tuple(pool.names), tuple(count.tolist())), own)
+        self._take_library(Library.of(keys, pool.index, pool.names), own)
 
     def _measured(self, frames: Frames, most: int) -> Block:
         """Values (T, M) float64 in some frames, and the probabilities (T,) of these, which sum to one."""
@@ -135,15 +128,21 @@ class KindPrior(Prior):
                 block = np.array(frames.positions[chosen[start : start + CHUNK]], np.float32)
                 parts.append(self.coordinates(torch.from_numpy(block)).double().numpy())
         found = np.concatenate(parts)
-        names = kind_names([(Molecule.of(self.beads), row) for row in self.rows], self.kinds_by_type())
-        if len(found) < 2 and names:
-            few = f"expected two or more frames to fit from, got {len(found)}; add frames"
-            raise ValueError(f"{self.what} {names[0]}: {few}")
         bad = np.flatnonzero(~np.isfinite(found).all(0))
+        if len(self.rows) and len(found) < 2:
+            few = f"expected two or more frames to fit from, got {len(found)}; add frames"
+            raise ValueError(f"{self._called(0)}: {few}")
         if len(bad):
-            name = f"{self.what} {names[int(self.kinds_by_type()[bad[0]])]}"
-            raise ValueError(f"{name}: its values are not finite; do two of these beads lie on one point?")
+            raise ValueError(
+                f"{self._called(bad[0])}: its values are not finite; do two of these beads lie on one point?"
+            )
         return Block(Molecule.of(self.beads), self.rows, found, weights)
+
+    def _called(self, term: int) -> str:
+        """The name of a term by the types of its beads, for a message."""
+        index = self.kinds_by_type()
+        names = kind_names([(Molecule.of(self.beads), row) for row in self.rows], index)
+        return f"{self.what} {names[int(index[term])]}"
 
     def _thinned(self, frames: Frames, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Frame numbers and their probabilities, which sum to one."""

@@ -72,6 +72,13 @@ class Library:
     names: tuple[str, ...]
     counts: tuple[int, ...]
 
+    @classmethod
+    def of(cls, keys: Sequence[Key], index: np.ndarray, names: Sequence[str]) -> Library:
+        """From the key and the kind (M,) of each term, and the name of each kind."""
+        first = {int(kind): k for k, kind in reversed(list(enumerate(index)))}
+        count = np.bincount(index, minlength=len(names))
+        return cls(tuple(keys[first[k]] for k in range(len(names))), tuple(names), tuple(count.tolist()))
+
     def find(self, wanted: Sequence[Key]) -> tuple[np.ndarray, dict[str, str]]:
         """(M,) the kind of each term, and what is taken for those of residues that were not fitted at all.
 

@@ -100,12 +100,11 @@ class MarginalPrior(KindPrior):
         """Part kinds whose terms have means apart; words on those that one fit could not have spanned."""
         if not self.parted or pool.frames < LEAST_FRAMES:
             return []
-        moments = _grouping.circular_moments if self.periodic else _grouping.moments
         index, refined, count, bad = pool.index, np.empty(len(pool.index), int), 0, dict[int, float]()
         for kind, name in enumerate(self.names):
-            parts = [moments(values, share) for values, share in pool.columns(kind)]
+            parts = [_grouping.moments_of(values, share, self.periodic) for values, share in pool.columns(kind)]
             means, variances = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
-            found = _grouping.parted(means, variances, self.periodic, self.kernel)
+            found = _grouping.groups(means, variances, self.periodic, self.kernel)
             refined[index == kind] = count + found
             count += int(found.max()) + 1
             if found.max() > 0:

@@ -37,10 +37,6 @@ class Pool:
         return kind_names(self.labelled, self.index)
 
     @property
-    def kinds(self) -> int:
-        return int(self.index.max(initial=-1)) + 1
-
-    @property
     def frames(self) -> int:
         return sum(len(block.values) for block in self.blocks)
 
