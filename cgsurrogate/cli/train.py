@@ -93,6 +93,12 @@ def energy(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opti
 @_options.out_folder
 @_options.setting(StepperSettings, "--lag", type=float, help="Time of one jump in ps; chosen from the data by default.")
 @_options.setting(StepperSettings, "--stepper", help="Kind, with options as name:key=value.")
+@_options.setting(
+    StepperSettings,
+    "--reweight-starts/--no-reweight-starts",
+    help="Runs that were started out of equilibrium: learn their pairs with the weights of a reversible Markov model, "
+    "or as they are and forwards in time only.",
+)
 @minutes
 @steps
 @_options.seed

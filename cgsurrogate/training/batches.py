@@ -77,6 +77,9 @@ class LaggedPairs:
 
     With ``history`` H > 1 the batches are sequences, (B / H, H, D) each, in which every frame is a lag after the one
     before, and ``later`` is ``now`` moved by one place.
+
+    ``weights`` (T,) say how often pairs begin in each frame: those of ``equilibrium_weights`` make pairs of runs that
+    were started out of equilibrium a sample of it, which may then be used backwards as well.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class LaggedPairs:
         reversible: bool = True,
         history: int = 1,
         batches: int = 16,
+        weights: np.ndarray | None = None,
     ):
         self.batches, self.dt, self.reversible = batches, frames.dt, reversible
         low, high = stepper.lags if lags is None else lags
@@ -98,10 +102,11 @@ class LaggedPairs:
         self.cumulative = None
         if frames.weights is not None and np.ptp(frames.weights) > 0:
             self.cumulative, history = torch.from_numpy(disk_arrays.running_sums(frames.probabilities)), 1
+        self.begun = None if weights is None else torch.from_numpy(disk_arrays.running_sums(weights))
         self.history = max(1, min(history, (max(frames.lengths) - 1) // self.high))
         self.batch = max(1, batch // min(self.history, COUNTED))
         self.codes, self.name = encoded(stepper, frames), naming(frames)
-        self.begins, self.ends = torch.tensor([(run.start, run.stop) for run in frames.runs]).T.contiguous()
+        self.ends = torch.tensor([run.stop for run in frames.runs])
 
     def draw(self, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:
         index, lag = self._chosen(rng)
@@ -125,16 +130,17 @@ class LaggedPairs:
         found: list[Tensor] = []
         count = 2 * self.batch
         while sum(len(part) for part in found) < self.batch:
-            now = torch.randint(len(self.codes), (count,), generator=rng)
+            if self.begun is None:
+                first = torch.randint(len(self.codes), (count,), generator=rng)
+            else:
+                first = draw(self.begun, count, rng)
             share = torch.rand(count, generator=rng)
             lag = ((self.low - 0.4) * ((self.high + 0.4) / (self.low - 0.4)) ** share).round().long()
             lag = lag.clamp(self.low, self.high)
             back = torch.rand(count, generator=rng) < (0.5 if self.reversible else 0.0)
-            sign = 1 - 2 * back.long()
-            last = now + sign * self.history * lag
-            run = torch.searchsorted(self.ends, now, right=True)
-            good = (last < self.ends[run]) & (last >= self.begins[run])
-            found.append(torch.stack([now, lag, sign], 1)[good])
+            last = first + self.history * lag
+            good = last < self.ends[torch.searchsorted(self.ends, first, right=True)]
+            found.append(torch.stack([torch.where(back, last, first), lag, 1 - 2 * back.long()], 1)[good])
         return torch.cat(found)[: self.batch].unbind(1)
 
     def fixed(self) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -90,6 +90,8 @@ class StepperSettings(TrainingSettings):
     Args:
         stepper: kind, as ``name:key=value,key=value``.
         lag: main lag in ps; None keeps the stepper's own, or chooses one from the lengths of the runs.
+        reweight_starts: give pairs of runs that were started out of equilibrium the weights of a reversible Markov
+            model, so that they are learned in both directions of time; else forwards only, as they are.
         held_out_fraction: share of the frames, in whole runs, that only validate.
     """
 
@@ -98,6 +100,7 @@ class StepperSettings(TrainingSettings):
     every: int = 100
     stepper: str = "autoregressive"
     lag: float | None = None
+    reweight_starts: bool = True
     held_out_fraction: float = 0.1
 
     def __post_init__(self) -> None:

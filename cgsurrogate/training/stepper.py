@@ -13,9 +13,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.analysis.kinetics.connectivity import Connectivity, connectivity
+from cgsurrogate.analysis.kinetics.equilibrium_weights import EquilibriumWeights, equilibrium_weights, torsions
 from cgsurrogate.analysis.kinetics.one_step_relaxation import one_step_relaxation, projection, slow_processes
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper, supported_lags
+from cgsurrogate.geometry import measures
 from cgsurrogate.training.batches import COUNTED, LaggedPairs, SeveralMolecules
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives._base import BatchObjective
@@ -25,6 +27,7 @@ from cgsurrogate.training.state import History
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
 MANY = 10  # molecules, of which some are held out whole
 CHECKED = 16  # batches to validate on, of all molecules
+RUN_PER_LAG = 5  # how often the lag of the Markov model of weights fits into a run; shorter lags remember the start
 HISTORY = 32  # frames of a sequence over which a memory is trained
 FORGET = 0.1  # share of the jumps that are learned with an empty memory, as a rollout begins
 
@@ -100,7 +103,8 @@ def train_stepper(
 ) -> History:
     """Calibrate and train ``stepper`` in place; the weights that were best on the held-out runs are kept.
 
-    Every pair is used backwards in time as well where the runs are at equilibrium (see ``check``).
+    Every pair is used backwards in time as well where the runs are at equilibrium (see ``check``), or can be weighted
+    so that they are.
 
     Args:
         others: frames of other molecules that learn together with the first, for steppers that ``transfers``. Each
@@ -128,12 +132,14 @@ def train_stepper(
             report(fraction, words)
             warnings.warn(words, stacklevel=3)
 
-    note(0.0, _by_molecule([one.words for one in found]))
-    equilibrium = [one.equilibrium for one in found]
-    learned = [_to_learn(s, train, e) for s, (train, _), e in zip(steppers, parts, equilibrium, strict=True)]
+    uses = [
+        _use(s, train, one, settings.reweight_starts) for s, (train, _), one in zip(steppers, parts, found, strict=True)
+    ]
+    note(0.0, _by_molecule([(*one.words, *use.words) for one, use in zip(found, uses, strict=True)]))
+    learned = [_to_learn(s, train, use) for s, (train, _), use in zip(steppers, parts, uses, strict=True)]
     new, share = [stepper.bound(f.beads) for f in held], max(1, CHECKED // len(held or learning))
-    checked = [_to_check(s, (f, f), True, share) for s, f in zip(new, held, strict=True)] or [
-        _to_check(s, two, e, share) for s, two, e in zip(steppers, parts, equilibrium, strict=True)
+    checked = [_to_check(s, (f, f), Use(True), share) for s, f in zip(new, held, strict=True)] or [
+        _to_check(s, two, use, share) for s, two, use in zip(steppers, parts, uses, strict=True)
     ]
     objective = BatchObjective(pair_loss, learned[0], checked[0])
     if others:
@@ -168,16 +174,49 @@ def held_out_molecules(every: Sequence[Frames], settings: StepperSettings) -> tu
     return [f for k, f in enumerate(every) if k not in held], [f for k, f in enumerate(every) if k in held]
 
 
-def _to_learn(stepper: Stepper, frames: Frames, equilibrium: bool) -> LaggedPairs:
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """How pairs of frames are used: also backwards in time or not, and with which weights."""
+
+    reversible: bool
+    weights: EquilibriumWeights | None = None
+    words: tuple[str, ...] = ()
+
+    def of(self, frames: Frames) -> dict[str, Any]:
+        """What ``LaggedPairs`` is told."""
+        return {"reversible": self.reversible, "weights": None if self.weights is None else self.weights(frames)}
+
+
+def _use(stepper: Stepper, frames: Frames, found: Connectivity, reweight: bool) -> Use:
+    """Runs out of equilibrium are weighted by their transitions over a fifth of a run, where these say how."""
+    if found.equilibrium:
+        return Use(True)
+    plain = "pairs of frames are used as they are, forwards in time only"
+    if not reweight:
+        return Use(False, words=(plain,))
+    try:
+        turns = len(measures.torsion_quads(frames.beads)[1])
+        project = torsions if turns else projection(stepper, frames)
+        weights = equilibrium_weights(frames, max(1, max(frames.lengths) // RUN_PER_LAG), project)
+    except ValueError as error:
+        return Use(False, words=(f"{plain}: {error}",))
+    words = (
+        "pairs of frames have the weights of a reversible Markov model of the runs, which are worth "
+        f"{weights.effective:.0%} of the frames"
+    )
+    lost = 1 - weights.kept
+    return Use(True, weights, (f"{words}; {lost:.0%} lie in states that are not left and entered" if lost else words,))
+
+
+def _to_learn(stepper: Stepper, frames: Frames, use: Use) -> LaggedPairs:
     lags, history = _own_lags(stepper, frames), HISTORY if stepper.memory else 1
-    return LaggedPairs(stepper, frames, lags, batch=512, reversible=equilibrium, history=history)
+    return LaggedPairs(stepper, frames, lags, batch=512, history=history, **use.of(frames))
 
 
-def _to_check(stepper: Stepper, parts: tuple[Frames, Frames], equilibrium: bool, batches: int) -> LaggedPairs:
+def _to_check(stepper: Stepper, parts: tuple[Frames, Frames], use: Use, batches: int) -> LaggedPairs:
     """Of the second of the parts, at the lags that the first supports."""
     lags, history = _own_lags(stepper, parts[0]), HISTORY if stepper.memory else 1
-    more: dict[str, Any] = {"reversible": equilibrium, "history": history, "batches": batches}
-    return LaggedPairs(stepper, parts[1], lags, batch=1024, **more)
+    return LaggedPairs(stepper, parts[1], lags, batch=1024, history=history, batches=batches, **use.of(parts[1]))
 
 
 def _refuse_unlike(stepper: Stepper, every: Sequence[Frames]) -> None:

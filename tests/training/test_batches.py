@@ -64,3 +64,17 @@ def test_pairs_never_cross_runs_and_lie_a_lag_apart(both):
     run = np.repeat(np.arange(4), frames.lengths)
     assert np.array_equal(run[now.long()], run[later.long()])
     assert torch.equal((later - now).abs()[:, 0], lag / frames.dt) and (later < now).any() and (later > now).any()
+
+
+def test_weighted_pairs_begin_by_weight_and_are_used_in_both_directions(both):
+    frames = both[0]
+    stepper = registry.build("steppers", "autoregressive", frames.beads)
+    stepper.calibrate(frames)
+    weights = np.zeros(len(frames))
+    weights[[3, 5]] = 1.0, 3.0
+    pairs = LaggedPairs(stepper, frames, (2.0, 10.0), batch=4000, weights=weights)
+    pairs.codes = torch.arange(len(frames), dtype=torch.float32)[:, None]
+    now, later, _ = pairs.draw(Generator().manual_seed(0))
+    earlier, back = torch.minimum(now, later)[:, 0], (later < now)[:, 0]
+    assert set(earlier.tolist()) == {3.0, 5.0}
+    assert abs((earlier == 5).double().mean() - 0.75) < 0.03 and abs(back.double().mean() - 0.5) < 0.03

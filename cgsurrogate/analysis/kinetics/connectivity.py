@@ -13,6 +13,8 @@ STATES = 50
 APART = (
     0.15  # total variation between sampled and stationary populations from which on runs are called out of equilibrium
 )
+DRIFT, RUNS = 1e-3, 8  # p-value below which they are so as well, told from that many runs or more
+BEGINNING = 0.1  # share of a run that is its beginning
 SHARE = 0.02  # of the frames, that a group of states must hold to be worth a word
 
 
@@ -20,15 +22,17 @@ SHARE = 0.02  # of the frames, that a group of states must hold to be worth a wo
 class Connectivity:
     """``groups`` (G,) share of the frames in sets of states between which no run passes, falling; ``returning`` share
     of the frames in the largest set of states that all reach one another; ``apart`` total variation, from 0 to 1,
-    between how often its states were seen and the stationary distribution of the transitions that were seen."""
+    between how often its states were seen and the stationary distribution of the transitions that were seen;
+    ``drift`` p-value of no difference between the beginning of the runs and the rest."""
 
     groups: tuple[float, ...]
     returning: float
     apart: float
+    drift: float = 1.0
 
     @property
     def equilibrium(self) -> bool:
-        return self.apart < APART
+        return self.apart < APART and self.drift > DRIFT
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -48,8 +52,12 @@ class Connectivity:
             )
         if not self.equilibrium:
             said.append(
-                f"the training runs are not at equilibrium (populations are {self.apart:.0%} off those that their own "
-                "transitions lead to): pairs of frames are used forwards in time only"
+                "the training runs are not at equilibrium: "
+                + (
+                    f"populations are {self.apart:.0%} off those that their own transitions lead to"
+                    if self.apart >= APART
+                    else f"the beginning of the runs differs from the rest (p = {self.drift:.1g})"
+                )
             )
         return tuple(said)
 
@@ -64,7 +72,26 @@ def connectivity(values: np.ndarray, frames: Frames, rng: np.random.Generator, l
     counts = markov_model.transition_counts(labels, frames, lag, len(found))[0].astype(float)
     inside = markov_model.connected(counts)
     returning = float(seen[inside].sum())
-    return Connectivity(_groups(counts, seen), returning, _distance(counts[np.ix_(inside, inside)], seen[inside]))
+    apart = _distance(counts[np.ix_(inside, inside)], seen[inside])
+    return Connectivity(_groups(counts, seen), returning, apart, _drift(values, frames))
+
+
+def _drift(values: np.ndarray, frames: Frames) -> float:
+    """p-value of no mean difference, in any column, between the beginning of the runs and the rest: Student's t over
+    runs, which are independent, multiplied by the number of columns. 1 for fewer than ``RUNS`` runs."""
+    from scipy.stats import ttest_1samp
+
+    runs = [run for run in frames.runs if run.stop - run.start > 1]
+    if len(runs) < RUNS:
+        return 1.0
+    cuts = [max(run.start + 1, run.start + round(BEGINNING * (run.stop - run.start))) for run in runs]
+    differences = np.array(
+        [values[cut : run.stop].mean(0) - values[run.start : cut].mean(0) for run, cut in zip(runs, cuts, strict=True)]
+    )
+    differences = differences[:, np.ptp(differences, axis=0) > 0]
+    if not differences.shape[1]:
+        return 1.0
+    return float(min(1.0, np.min(ttest_1samp(differences, 0.0).pvalue) * differences.shape[1]))
 
 
 def _groups(counts: np.ndarray, seen: np.ndarray) -> tuple[float, ...]:
