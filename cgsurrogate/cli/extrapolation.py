@@ -29,13 +29,17 @@ def command(model: Path, frames: Path, worst: int, quiet: bool) -> None:
     """
     import numpy as np
 
+    from cgsurrogate.core.frames import Frames
     from cgsurrogate.models import extrapolation_scores
     from cgsurrogate.models.model import Model
+    from cgsurrogate.models.residue_extrapolation import ResidueExtrapolation
 
     _options.one_thread()
     extrapolation = Model.load(model).extrapolation
     if extrapolation is None:
         raise ValueError(f"{model} does not say what its training frames cover; train it again")
+    if isinstance(extrapolation, ResidueExtrapolation):
+        extrapolation = extrapolation.bound(Frames.load(frames).beads)
     with progress(quiet) as update:
         scored = extrapolation_scores.add_extrapolation(
             frames, extrapolation, lambda fraction: update("scoring", fraction)

@@ -17,14 +17,16 @@ import numpy as np
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import MANIFEST, STORED, Beads, Frames
 from cgsurrogate.models.extrapolation import CHANNELS, Extrapolation
+from cgsurrogate.models.residue_extrapolation import ResidueExtrapolation
 
+AnyExtrapolation = Extrapolation | ResidueExtrapolation
 FILE = "extrapolation.npy"
 PIECE = 5000  # frames at a time
 OFTEN, FAR = 3.0, 1.5  # times the share by chance, and times the limit, from which on a warning is due
 
 
 def add_extrapolation(
-    folder: str | Path, extrapolation: Extrapolation, report: Callable[[float], None] = lambda fraction: None
+    folder: str | Path, extrapolation: AnyExtrapolation, report: Callable[[float], None] = lambda fraction: None
 ) -> Frames:
     """Score every frame of a folder and note it there; frames that have its scores are left alone.
 
@@ -54,7 +56,9 @@ def add_extrapolation(
     return Frames.load(folder)
 
 
-def _write(path: Path, frames: Frames, extrapolation: Extrapolation, report: Callable[[float], None]) -> dict[str, Any]:
+def _write(
+    path: Path, frames: Frames, extrapolation: AnyExtrapolation, report: Callable[[float], None]
+) -> dict[str, Any]:
     """All scores into a file, piece by piece; the summary of them."""
     kind, shape = np.dtype(STORED["extrapolation"]), frames.positions.shape[:2]
     edges = np.asarray(extrapolation.about["edges"])
@@ -82,7 +86,7 @@ def _write(path: Path, frames: Frames, extrapolation: Extrapolation, report: Cal
     }
 
 
-def _worst(frames: Frames, extrapolation: Extrapolation, index: int) -> dict[str, Any]:
+def _worst(frames: Frames, extrapolation: AnyExtrapolation, index: int) -> dict[str, Any]:
     """Which bead of which frame of which replica it is."""
     scores = extrapolation.channels(frames.positions[index : index + 1])[:, 0]  # (channels, N)
     channel, bead = np.unravel_index(int(scores.argmax()), scores.shape)

@@ -15,7 +15,9 @@ from cgsurrogate.core import filesystem, registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.core.propagator import Stepper
+from cgsurrogate.models import residue_extrapolation
 from cgsurrogate.models.extrapolation import Extrapolation
+from cgsurrogate.models.residue_extrapolation import ResidueExtrapolation
 
 MODEL, WEIGHTS, FORMAT = "model.json", "weights.safetensors", 2
 EXTRAPOLATION = "extrapolation.safetensors"
@@ -34,7 +36,7 @@ class Model:
     beads: Beads
     temperature: float
     info: dict[str, Any] = dataclasses.field(default_factory=dict)
-    extrapolation: Extrapolation | None = None
+    extrapolation: Extrapolation | ResidueExtrapolation | None = None
 
     @property
     def is_stepper(self) -> bool:
@@ -98,7 +100,7 @@ class Model:
             module = Sum(*built) if content["kind"] == "energy" else built[0]
             _fill(module, _restore(folder, content["weights"]))
             found = content.get("extrapolation", content.get("novelty"))  # its name of before
-            known = None if found is None else Extrapolation.build(beads, _restore(folder, found), found["about"])
+            known = None if found is None else _extrapolation(beads, folder, found)
         except (KeyError, TypeError, json.JSONDecodeError, safetensors.SafetensorError, RuntimeError) as error:
             raise ValueError(f"{folder} is not a model that this version can read: {error}") from None
         if isinstance(module, Stepper):
@@ -121,6 +123,12 @@ def _built(recipe: dict[str, Any], beads: Beads, origin: Path) -> Any:
         return registry.build(recipe["family"], name, beads, **recipe["options"])
     except ValueError as error:
         raise ValueError(f"{origin}: {error}") from None
+
+
+def _extrapolation(beads: Beads, folder: Path, entry: dict[str, Any]) -> Extrapolation | ResidueExtrapolation:
+    of_residues = entry["about"].get("kind") == residue_extrapolation.KIND
+    kind = ResidueExtrapolation if of_residues else Extrapolation
+    return kind.build(beads, _restore(folder, entry), entry["about"])
 
 
 def _store(path: Path, tensors: dict[str, Any]) -> dict[str, str]:

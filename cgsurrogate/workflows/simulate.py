@@ -16,6 +16,7 @@ from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.core.provenance import DRAWS, Provenance
 from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import Model
+from cgsurrogate.models.residue_extrapolation import ResidueExtrapolation
 from cgsurrogate.simulation.checkpoint import SETTINGS
 from cgsurrogate.simulation.settings import REPLICAS, RunOptions, SamplerSettings, SimulationSettings, StepReport
 from cgsurrogate.simulation.temperature_ladder import ALL
@@ -149,7 +150,8 @@ def _of_molecule(model: Model, beads: Beads) -> Model:
             f"the starting frames have other beads ({len(beads)}) than the model ({len(model.beads)}); "
             "map them with the mapping that the model was trained with"
         )
-    return dataclasses.replace(model, module=module.bound(beads), beads=beads, extrapolation=None)
+    known = model.extrapolation.bound(beads) if isinstance(model.extrapolation, ResidueExtrapolation) else None
+    return dataclasses.replace(model, module=module.bound(beads), beads=beads, extrapolation=known)
 
 
 def steps_per_second(propagator: Propagator, start: Frames, replicas: int, seconds: float = 3.0) -> float:

@@ -14,8 +14,9 @@ from cgsurrogate.core.energy import Energy, Prior
 from cgsurrogate.core.fingerprints import sketch
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator
-from cgsurrogate.models.extrapolation import fit_extrapolation
+from cgsurrogate.models.extrapolation import Extrapolation, fit_extrapolation
 from cgsurrogate.models.model import MODEL, Model, compose
+from cgsurrogate.models.residue_extrapolation import ResidueExtrapolation, fit_residue_extrapolation
 from cgsurrogate.simulation.monte_carlo.block_moves import pivot_moves
 from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
@@ -71,10 +72,12 @@ def _make_energy(every: Sequence[Frames], out: Path, settings: EnergySettings, r
         )
     fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
     info = {"training": _about(history, *every), "priors": fitted, **_closest(every)}
-    extrapolation = None
+    report(1.0, "what the training frames cover")
+    extrapolation: Extrapolation | ResidueExtrapolation
     if len(every) == 1:
-        report(1.0, "what the training frames cover")
         extrapolation = fit_extrapolation(training_part(frames, settings), frames, settings.seed)
+    else:
+        extrapolation = fit_residue_extrapolation(every, settings.seed)
     model = Model(energy, frames.beads, frames.temperature, info, extrapolation)
     _forget(out, "round-*/samples.npy")  # first: a folder with a model is not looked at again
     model.save(out)
@@ -127,7 +130,8 @@ def _make_stepper(every: Sequence[Frames], out: Path, settings: StepperSettings,
     history = train_stepper(built, frames, settings, others=others, folder=out, report=report)
     physical = all(f.time_ordered for f in every)  # not so for those of a biased simulation
     info = {"training": _about(history, *every), "physical_time": physical, **_closest(every)}
-    model = Model(built, frames.beads, frames.temperature, info)
+    extrapolation = fit_residue_extrapolation(every, settings.seed) if others else None
+    model = Model(built, frames.beads, frames.temperature, info, extrapolation)
     model.save(out)
     return model
 
