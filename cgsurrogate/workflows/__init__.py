@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         with_speeds,
     )
     from cgsurrogate.workflows.inspection import foresight, inspect, inspect_files
+    from cgsurrogate.workflows.reweighting import make_reweighted
     from cgsurrogate.workflows.samplers import make_propagator
     from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
     from cgsurrogate.workflows.splits import contents, make_split, split
@@ -37,6 +38,7 @@ __all__ = [
     "make_energy",
     "make_propagator",
     "make_report",
+    "make_reweighted",
     "make_simulation",
     "make_split",
     "make_stepper",
@@ -49,7 +51,7 @@ __all__ = [
 ]
 
 
-FILES = ("compare", "corrections", "inputs", "inspection", "samplers", "simulate", "splits", "train")
+FILES = ("compare", "corrections", "inputs", "inspection", "reweighting", "samplers", "simulate", "splits", "train")
 
 
 def __getattr__(name: str) -> Any:

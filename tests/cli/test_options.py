@@ -35,6 +35,7 @@ BEHIND = {  # command -> the function behind it
     "map": "data.read.read",  # and then the method save of the frames
     "inspect": "workflows.inspect",
     "split": "workflows.make_split",
+    "reweight": "workflows.make_reweighted",
     "train energy": "workflows.make_energy",
     "train stepper": "workflows.make_stepper",
     "simulate": "workflows.make_simulation",

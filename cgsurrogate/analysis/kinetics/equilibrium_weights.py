@@ -27,7 +27,8 @@ class EquilibriumWeights(Result):
     """``of_state`` (S,) the weight of a frame in each of the ``states`` of what ``project`` makes of it.
 
     ``kept`` is the share of the frames in the states that all reach one another; others weigh nothing. ``effective`` is
-    the effective share of the frames, of Kish (1965).
+    the effective share of the frames, of Kish (1965). ``slowest`` is the implied timescale in ps of the slowest process
+    and ``passages`` how often runs went through it, there and back.
     """
 
     project: Callable[[Frames], np.ndarray]
@@ -35,6 +36,8 @@ class EquilibriumWeights(Result):
     of_state: np.ndarray
     kept: float
     effective: float
+    slowest: float
+    passages: tuple[int, int]
 
     def __call__(self, frames: Frames) -> np.ndarray:
         """(T,) weights of frames of the same molecule, of these runs or of others that were begun alike."""
@@ -65,14 +68,14 @@ def equilibrium_weights(
         ValueError: no run is longer than the lag, no two states are connected, or the weights would rest on a few
             frames only.
     """
-    values = project(frames)
-    states = markov_model.states(values, np.random.default_rng(seed))
-    labels = states(values)
+    places = project(frames)
+    states = markov_model.states(places, np.random.default_rng(seed))
+    labels = states(places)
     counts = markov_model.transition_counts(labels, frames, lag, len(states))[0]
     inside = markov_model.connected(counts)
     if len(inside) < 2:
         raise ValueError("the runs pass between no two states and back")
-    _, stationary = markov_model.transition_matrix(counts[np.ix_(inside, inside)])
+    matrix, stationary = markov_model.transition_matrix(counts[np.ix_(inside, inside)])
     begun = counts[inside].sum(1)  # pairs that begin in each state, which weights are for
     of_state = np.zeros(len(states))
     of_state[inside] = stationary / begun * begun.sum()
@@ -80,4 +83,23 @@ def equilibrium_weights(
     effective = kish(own) / len(own)
     if effective < FEW:
         raise ValueError(f"their weights would make {effective:.1%} of the frames count; add runs from other states")
-    return EquilibriumWeights(project, states, of_state, float((own > 0).mean()), float(effective))
+    values, vectors = markov_model.spectrum(matrix, stationary)
+    side = np.zeros(len(states), int)
+    side[inside] = np.sign(vectors[:, 1] * stationary)
+    slowest = float(markov_model.timescales(values, lag * frames.dt, 1)[0])
+    kept = float((own > 0).mean())
+    return EquilibriumWeights(project, states, of_state, kept, float(effective), slowest, _passages(side[labels], frames))
+
+
+def _passages(side: np.ndarray, frames: Frames) -> tuple[int, int]:
+    """How often runs go from one ``side`` (T,) to the other, -1 and 1, and back; 0 is neither.
+
+    A passage counts where both sides are held for two frames, so that a glance across is none.
+    """
+    there = back = 0
+    for run in frames.runs:
+        own = side[run]
+        held = own[1:][(own[1:] == own[:-1]) & (own[1:] != 0)]
+        steps = np.diff(held)
+        there, back = there + int((steps > 0).sum()), back + int((steps < 0).sum())
+    return there, back
