@@ -158,7 +158,7 @@ def topology(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(request: dict[str, Any]) -> dict[str, Any]:
-    """Columns of a table, ``values`` (T, K), with their ``times`` (T,) in ps or None. Without ``names`` its ``unit``."""
+    """Columns of a table, ``values`` (T, K), with their ``times`` (T,) in ps or None; without ``names`` its unit."""
     from cgsurrogate.data.formats import colvar, xvg
 
     path, names = Path(request["path"]), request["names"]
