@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +53,7 @@ def command(out: Path, molecule: str | None, force: bool, quiet: bool, **options
 
     if done():
         return
-    with filesystem.writing(out, manifest), _whole(out), progress(quiet) as update, disk_arrays.kept_in(out):
+    with filesystem.writing(out, manifest), filesystem.whole(out), progress(quiet) as update, disk_arrays.kept_in(out):
         if done():  # meanwhile, by another process
             return
         (out / manifest).unlink(missing_ok=True)
@@ -81,18 +78,6 @@ def _version(path: Path) -> list[int]:
     """Size and time of the last change of a file."""
     found = path.stat() if path.exists() else None
     return [] if found is None else [found.st_size, found.st_mtime_ns]
-
-
-@contextlib.contextmanager
-def _whole(out: Path) -> Iterator[None]:
-    """What is put into the folder is there as a whole or, after a fault, not at all."""
-    before = set(out.iterdir())
-    try:
-        yield
-    except BaseException:
-        for path in set(out.iterdir()) - before:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        raise
 
 
 def _say(frames: Frames, folder: Path) -> None:

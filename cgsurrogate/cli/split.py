@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -31,9 +33,8 @@ def command(frames: Path, held_out: float, out: tuple[Path, Path], seed: int, fo
         _by_molecule(frames, held_out, out, seed, force)
         return
     data = Frames.load(frames)
-    for folder in out:
-        _options.fresh(folder, "frames.json", force)
-    made = workflows.make_split(data, out, held_out, seed)
+    with _written(out, "frames.json", force):
+        made = workflows.make_split(data, out, held_out, seed)
     for folder, part in zip(out, (made.kept, made.held), strict=True):
         click.echo(f"{folder}: {workflows.contents(part)}")
     for note in made.notes:
@@ -44,9 +45,23 @@ def _by_molecule(folder: Path, held_out: float, out: tuple[Path, Path], seed: in
     from cgsurrogate.core.frame_sets import MANIFEST, FrameSet
 
     parts = FrameSet.load(folder).split(held_out, seed)
-    for target in out:
-        _options.fresh(target, MANIFEST, force)
+    with _written(out, MANIFEST, force):
+        for target, part in zip(out, parts, strict=True):
+            part.save(target)
     for target, part in zip(out, parts, strict=True):
-        part.save(target)
         shown = ", ".join(list(part)[:8]) + (", ..." if len(part) > 8 else "")
         click.echo(f"{target}: {len(part)} molecule{'s' * (len(part) != 1)}: {shown}")
+
+
+@contextlib.contextmanager
+def _written(out: tuple[Path, Path], manifest: str, force: bool) -> Iterator[None]:
+    """Hold both folders for one writer; after a fault neither has anything of what was written."""
+    from cgsurrogate.core import filesystem
+
+    with contextlib.ExitStack() as held:
+        for folder in out:
+            _options.fresh(folder, manifest, force)
+            held.enter_context(filesystem.writing(folder, manifest))
+            _options.fresh(folder, manifest, force)  # meanwhile, by another process
+            held.enter_context(filesystem.whole(folder))
+        yield

@@ -22,7 +22,11 @@ def without_burn_in(
 
     Args:
         values: (T, D) of the projection on slow coordinates, whose first ``labels`` are given.
-        wanted: ps to drop from each replica; None: as long as the replicas remember their first frames.
+        wanted: ps to drop from each replica, of one shorter than twice that the first half; None: as long as the
+            replicas remember their first frames.
+
+    Raises:
+        ValueError: no replica is longer than what is wanted.
     """
     if frames.weights is not None or frames.provenance.exchange is not None:
         return frames, values, ()
@@ -30,6 +34,9 @@ def without_burn_in(
     notes = [_of_frozen(found, frames)] if found.frozen else []
     simulated = frames.provenance.simulation is not None
     count = (found.burn_in if simulated else 0) if wanted is None else round(wanted / frames.dt)
+    if count >= max(frames.lengths):
+        longest = max(frames.lengths) * frames.dt
+        raise ValueError(f"a burn-in of {wanted:g} ps leaves nothing of runs of at most {longest:g} ps; give less")
     if simulated and found.remembered:
         notes.append(_of_memory(found, labels))
     if not count:
@@ -59,6 +66,8 @@ def _of_dropped(frames: Frames, kept: Frames, count: int, why: bool) -> str:
     share = 1 - len(kept) / len(frames)
     unit = "" if frames.provenance.physical_time else " of its own time"
     reason = ", in which they still remember the frames that they started from" if why else ", as asked"
+    if short := sum(length < 2 * count for length in frames.lengths):
+        reason += f"; of {short} that are shorter than twice that, only the first half"
     return (
         f"the first {count * frames.dt:.4g} ps{unit} of each of its {len(frames.lengths)} replicas ({share:.1%} of its"
         f" frames) were dropped{reason}"

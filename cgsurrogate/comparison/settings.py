@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cgsurrogate.core import limits
+
 if TYPE_CHECKING:
     from cgsurrogate.analysis.cvs._base import CV
     from cgsurrogate.comparison.published._base import PublishedBenchmark
@@ -97,11 +99,11 @@ class ComparisonSettings:
 
     def __post_init__(self) -> None:
         try:
-            good = self.burn_in_time is None or 0 <= self.burn_in_time < math.inf
+            good = self.burn_in_time is None or 0 <= self.burn_in_time <= limits.LONGEST
         except ValueError:
             good = False
         if not good:
-            raise ValueError(f"expected --burn-in auto, or ps from 0 up, got {self.burn_in!r}")
+            raise ValueError(f"expected --burn-in auto, or ps from 0 to {limits.LONGEST:g}, got {self.burn_in!r}")
         Tolerances.parse(self.tolerances)
 
     @property

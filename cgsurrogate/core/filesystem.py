@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -284,3 +285,16 @@ def writing(folder: str | os.PathLike[str], *own: str) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             for path in (folder, *made):
                 path.rmdir()
+
+
+@contextlib.contextmanager
+def whole(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """What is put into a folder is there as a whole or, after a fault, not at all."""
+    folder = Path(folder)
+    before = set(folder.iterdir())
+    try:
+        yield
+    except BaseException:
+        for path in set(folder.iterdir()) - before:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise

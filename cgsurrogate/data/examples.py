@@ -101,17 +101,22 @@ def write_example(name: str, out: str | Path) -> list[Path]:
 
     Raises:
         ValueError: no such example, or ``out`` holds other files of these names.
+        Busy: another process writes to ``out``.
     """
     entry, out = find(name), Path(out)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; give another folder")
     wanted = [entry.topology, *entry.trajectories, *entry.forces, entry.folder / MANIFEST]
-    for source in wanted:
-        there = out / source.name
-        if there.exists() and filesystem.sha256(there) != filesystem.sha256(source):
-            raise ValueError(f"{there} exists and is another file; choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
-    for source in wanted:
-        with source.open("rb") as reading, filesystem.replacing(out / source.name) as writing:
-            shutil.copyfileobj(reading, writing)
+    with filesystem.writing(out, *filesystem.OWNERS):
+        for source in wanted:
+            there = out / source.name
+            if there.exists() and filesystem.sha256(there) != filesystem.sha256(source):
+                raise ValueError(f"{there} exists and is another file; choose another folder")
+        new = [out / source.name for source in wanted if not (out / source.name).exists()]
+        try:
+            for source in wanted:
+                with source.open("rb") as reading, filesystem.replacing(out / source.name) as writing:
+                    shutil.copyfileobj(reading, writing)
+        except BaseException:
+            for path in new:
+                path.unlink(missing_ok=True)
+            raise
     return [out / source.name for source in wanted]

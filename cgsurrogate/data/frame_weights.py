@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.core import filesystem
-from cgsurrogate.data.formats import arrays, colvar, unit_names, xvg
+from cgsurrogate.data.formats import arrays, tables, unit_names
 from cgsurrogate.data.formats.sources import Source
 
 
@@ -62,15 +62,15 @@ def _values(
         named = " and ".join(sorted(map(str, declared)))
         raise ValueError(f"files of {what} are declared with different units ({named}); treat all the same")
     (unit,) = declared
-    tables = [is_colvar for _, is_colvar, _ in split]
-    if not any(tables):
+    columnar = [is_table for _, is_table, _ in split]
+    if not any(columnar):
         plain = [spec for spec, _, _ in split]
         tail = arrays.load(plain[0]).shape[-1:] if windows else ()
         parts = arrays.split(plain, [run.frames for run in runs], tail, what)
-    elif not all(tables) or len(specs) != len(runs):
+    elif not all(columnar) or len(specs) != len(runs):
         raise ValueError(
-            f"{len(runs)} runs need a table of {what} each, as COLVAR:column, got {len(specs)} files, {sum(tables)} of "
-            "them tables"
+            f"{len(runs)} runs need a table of {what} each, as COLVAR:column, got {len(specs)} files, "
+            f"{sum(columnar)} of them tables"
         )
     else:
         parts = []
@@ -78,7 +78,7 @@ def _values(
             path, _, names = str(spec).rpartition(":")
             times = run.times if by_time else None
             wanted = names.split(",") if windows else [names]
-            columns = colvar.at_frames(Path(path), wanted, run.name, run.frames, times)
+            columns = tables.at_frames(Path(path), wanted, run.name, run.frames, times)
             parts.append(columns if windows else columns[:, 0])
     return [np.asarray(part, float) for part in parts], unit
 
@@ -114,13 +114,10 @@ def _parts(spec: Any, what: str) -> tuple[Any, bool, str | None]:
     if not colon:
         path, name = text, ""
     path = str(filesystem.existing(path, f"{what} (.npy, .npz:name, COLVAR:column or .xvg:legend)"))
-    if not colvar.is_colvar(path) and not xvg.is_xvg(path):
-        raise ValueError(
-            f"{path} is no COLVAR file of PLUMED, which begins with {colvar.HEADER!r}, no .xvg file and no array"
-        )
+    tables.known(Path(path))
     if not name:
         raise ValueError(f"say which column of {path}, as {path}:bias:kJ/mol")
-    return text, True, unit or (xvg.unit(path) if xvg.is_xvg(path) else None)
+    return text, True, unit or tables.unit(Path(path))
 
 
 def _is_energy(text: str) -> bool:

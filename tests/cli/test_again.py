@@ -59,6 +59,23 @@ def test_a_map_that_fails_leaves_nothing(files, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_split_or_an_example_that_fails_leaves_nothing(peptide_frames, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    peptide_frames.save("frames")
+    saved, written = Frames.save, filesystem.replacing
+
+    def full(of, *rest):
+        if "b" in str(rest[:1]) or "run" in str(of):
+            raise OSError(28, "No space left on device")
+        return saved(of, *rest) if rest else written(of)
+
+    monkeypatch.setattr(Frames, "save", full)
+    assert call(["split", "frames", "-o", "a", "b"])[0] == 1
+    monkeypatch.setattr(filesystem, "replacing", full)
+    assert call(["example", "alanine-dipeptide", "-o", "c"])[0] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
 @pytest.mark.parametrize(
     "number, otherwise",
     [
@@ -94,6 +111,9 @@ def test_a_signal_ends_with_a_line_and_its_code(number, otherwise, files, tmp_pa
         "compare frames frames -o out",
         "export frames -o out/a.xtc",
         "map",
+        "split frames -o other out",
+        "split frames -o out other",
+        "example alanine-dipeptide -o out",
     ],
 )
 def test_where_another_process_writes_nothing_is_touched(words, files, peptide_frames, tmp_path):
@@ -105,6 +125,7 @@ def test_where_another_process_writes_nothing_is_touched(words, files, peptide_f
         code, said = call(files if words == "map" else words.split())
         assert code and "another process is writing to" in said
         assert before == {path.name for path in folder.iterdir()}
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("option", ["--dt", "-T"])

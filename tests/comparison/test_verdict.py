@@ -1,6 +1,7 @@
 """The verdict: exact level, honest amounts, and chains whose answers are known."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -232,7 +233,32 @@ def test_amounts_are_right_for_damages_of_known_size(truth):
 def test_a_bond_that_is_too_wide_differs_though_its_mean_is_right(truth):
     reference, own = half(truth)
     found = judged(reference, damages.widened(own, (2, 3), 4.0))
-    assert next(f.mark for f in found.findings if f.name == "bond lengths") == DIFFERS
+    lengths = next(f for f in found.findings if f.name == "bond lengths")
+    assert lengths.mark == DIFFERS and lengths.low < 0 < lengths.high
+    assert lengths.text.startswith("by how widely they are spread; ")
+    assert "bond lengths, by how widely they are spread (p = " in found.head
+
+
+def test_a_state_visited_often_and_briefly_differs_by_that_and_says_so(truth):
+    """Its population is right, and the interval of that holds 1."""
+    reference, own = half(truth)
+    rng = np.random.default_rng(3)
+
+    def inside(frames: Frames, lasting: int) -> np.ndarray:
+        """A tenth of the frames, in visits of so many."""
+        found = np.zeros(len(frames), bool)
+        for start in range(0, len(frames), 10 * lasting):
+            at = start + int(rng.integers(8 * lasting))
+            found[at : at + lasting] = True
+        return found
+
+    question = Question(named={"mine": (inside(reference, 20), inside(own, 5))})
+    found = judge(reference, own, (10.0, 10.0), np.random.default_rng(0), question, permutations=500)
+    mine = next(f for f in found.findings if f.name == "mine")
+    assert mine.mark == DIFFERS and mine.low < 1 < mine.high
+    often = re.match(r"by how often it is visited, x (\S+) \((\S+) to (\S+)\); ", mine.text)
+    assert often and 1 < float(often[2]) < float(often[1]) < float(often[3])
+    assert 2 < float(often[1]) < 5 and f"mine, {often[0].removesuffix('; ')} (p " in found.head
 
 
 def test_states_of_the_user_are_judged(truth):

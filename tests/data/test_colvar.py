@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cgsurrogate.core import registry, units
+from cgsurrogate.data.formats import parsing
 from cgsurrogate.data.frame_weights import file_of
 from cgsurrogate.data.read import Input, read
 
@@ -100,3 +101,20 @@ def test_a_row_too_many_is_explained(peptide_pdb, atoms, tmp_path):
         read(Input(peptide_pdb, [tmp_path / "x.npy"], 300, 1.0, weights=[f"{tmp_path}/COLVAR:b:kJ/mol"]), CA)
     with pytest.raises(ValueError, match="2 runs need a table of weights each, as COLVAR:column"):
         read(Input(peptide_pdb, [tmp_path / "x.npy"] * 2, 300, 1.0, weights=[f"{tmp_path}/COLVAR:b:kJ/mol"]), CA)
+
+
+def test_a_table_is_parsed_in_a_process_of_its_own_and_what_ends_that_is_one_line(run, peptide_pdb, monkeypatch):
+    """The limit of memory is that of the parser; here it dies, as beyond that limit."""
+    given = [f"{write(run.with_name('COLVAR'), [0.0], b=[1.0])}:b:kJ/mol"]
+    fatal = run.with_name("parser_process.py")
+    fatal.write_text(
+        parsing.PROGRAM.read_text().replace("path, names = Path", "os.kill(os.getpid(), 11)\n    path, names = Path")
+    )
+    monkeypatch.setattr(parsing, "PROGRAM", fatal)
+    monkeypatch.setattr(parsing, "_idle", [])
+    with pytest.raises(ValueError, match=r"COLVAR crashes its parser \(SIGSEGV\)"):
+        read(Input(peptide_pdb, [run], 300, weights=given), CA)
+    for _, process, pipe in parsing._idle:
+        process.kill()
+        process.wait()
+        pipe.close()

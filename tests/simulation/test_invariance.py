@@ -76,11 +76,13 @@ def test_monte_carlo_moves_between_the_steps_of_an_integrator_or_none(kind, move
 
 
 @pytest.mark.parametrize(
-    ("moves", "period"), [("none", 1), ("none", 5), ("pivot", 1), pytest.param("all", 5, marks=SLOW)]
+    ("moves", "often", "period"),
+    [("none", 1, 1), ("none", 1, 5), ("pivot", 1, 1), ("all", 3, 5), pytest.param("all", 1, 5, marks=SLOW)],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_replica_exchange(kind, moves, period):
-    inner = integrator(kind) if moves == "none" else mixed(integrator(kind), moves, 1)
+def test_replica_exchange(kind, moves, often, period):
+    """Alone, and with moves each so many steps, of which "all" is a chain of three kinds."""
+    inner = integrator(kind) if moves == "none" else mixed(integrator(kind), moves, often)
     check_exchange(ReplicaExchange(inner, known(), (KELVIN, HEAT * KELVIN), period).double())
 
 

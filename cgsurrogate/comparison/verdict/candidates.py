@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cgsurrogate.comparison import damages
-from cgsurrogate.comparison.verdict import learned, observables, permutation, visits
+from cgsurrogate.comparison.verdict import learned, observables, permutation, visits, words
 from cgsurrogate.comparison.verdict.learned import Landscape
 from cgsurrogate.comparison.verdict.observables import BlockMeans
 from cgsurrogate.comparison.verdict.permutation import (
@@ -46,6 +46,7 @@ class Candidate:
         visits: to the state that it is about.
         told: amount with interval, where it is known as it is; ``bound`` is then the smallest amount that shows.
         loosest: of the worst of many figures, amount with interval and name of the one that is known least.
+        others: of members that the amount is not of, by name: what they found, in words.
         shown: whether it is a finding even where it does not differ.
     """
 
@@ -65,6 +66,7 @@ class Candidate:
     visits: visits.Visits | None = None
     told: tuple[float, float, float] | None = None
     loosest: tuple[tuple[float, float, float], str] | None = None
+    others: Mapping[str, str] = dataclasses.field(default_factory=dict)
     shown: bool = True
 
     def amount(self, share: float) -> float:
@@ -105,11 +107,12 @@ def _worst(
     size = np.where(unit_of > 0, spread / np.where(unit_of > 0, unit_of, 1), 0.0)
     members = [Member(title, np.abs(z).max(1))]
     names = np.array(blocks.names)[chosen]
-    note, widened = f"worst: {names[k]}", math.nan
+    note, widened, others = f"worst: {names[k]}", math.nan, dict[str, str]()
     if width:
         wide, wide_spread = standardised(blocks.values[:, blocks.of(width)])
         zw = labels.differences(wide)
         members.append(Member(f"{title}, widths", np.abs(zw).max(1)))
+        others[members[-1].name] = words.by_other("how widely they are spread")
         w = int(np.argmax(np.abs(zw[0])))
         error = math.sqrt(sum(1 / count for count in labels.counts))
         widened = math.sqrt(float(((np.abs(zw[0]) + ENDS * error) * wide_spread).max()))
@@ -125,7 +128,7 @@ def _worst(
         family, title, tuple(members), unit,
         share=float(z[0, k] * size[k]), error=float(size[k]) * error, per=typical,
         bound=float(bounds[least]), widened=widened, tolerance=UNITS[unit], note=note,
-        loosest=((center, center - half, center + half), f"known least: {names[least]}"),
+        loosest=((center, center - half, center + half), f"known least: {names[least]}"), others=others,
     )  # fmt: skip
 
 
@@ -218,7 +221,8 @@ def populations(
         if seen is None:
             continue
         members = [Member(f"visits to {called}", visits.deviances(seen, labels))]
-        members += _by_filter(blocks, [name], labels, rng, f"population of {called}")
+        others = {members[0].name: words.by_other("how often it is visited", seen.often())}
+        others |= _by_filter(members, blocks, [name], labels, rng, f"population of {called}")
         note = f"{seen.seen[1]:.3g} visits against {seen.seen[0]:.3g} of the reference"
         note += f", population {100 * seen.populations[1]:.2g} % against {100 * seen.populations[0]:.2g} %"
         if inside.ndim == 2:
@@ -230,12 +234,13 @@ def populations(
                 drawn = np.stack([visits.deviances(one, labels) for one in known.values()], 1)
                 members.append(Member(f"visits of one residue to {called}", drawn.max(1)))
                 worst = list(known.values())[int(drawn[0].argmax())]
+                others[members[-1].name] = words.by_other(f"how often {worst.name} is visited", worst.often())
                 note += f"; most unlike {worst.name}: {100 * worst.populations[1]:.2g} % against"
                 note += f" {100 * worst.populations[0]:.2g} %"
-            members += _by_filter(blocks, list(known), labels, rng, f"population of one residue in {called}")
+            others |= _by_filter(members, blocks, list(known), labels, rng, f"population of one residue in {called}")
         found.append(
             Candidate("populations", called, tuple(members), "x", "visits", tolerance="populations", note=note,
-                      visits=seen)
+                      visits=seen, others=others)
         )  # fmt: skip
     return found
 
@@ -246,11 +251,16 @@ def part(name: str, residue: int) -> str:
 
 
 def _by_filter(
-    blocks: BlockMeans, names: list[str], labels: Labels, rng: np.random.Generator, title: str
-) -> list[Member]:
-    """The population by a matched filter; of several states, the one that is most unlike."""
-    every = [scores for n in names if (scores := filtered(blocks.values, blocks.directions[n], rng)) is not None]
+    members: list[Member], blocks: BlockMeans, names: list[str], labels: Labels, rng: np.random.Generator, title: str
+) -> dict[str, str]:
+    """One more member: the population by a matched filter; of several states, the one that is most unlike. In words."""
+    every = {n: one for n in names if (one := filtered(blocks.values, blocks.directions[n], rng)) is not None}
     if not every:
-        return []
-    signed = labels.differences(permutation.standardised(np.stack(every, 1))[0])
-    return [Member(title, np.abs(signed).max(1))]
+        return {}
+    signed = labels.differences(permutation.standardised(np.stack(list(every.values()), 1))[0])
+    members.append(Member(title, np.abs(signed).max(1)))
+    name, scores = list(every.items())[int(np.abs(signed[0]).argmax())]
+    _, share, error = amounts(scores, labels, title)
+    ends = [float(2.0 ** np.clip(one, -8, 8)) for one in (share, share - ENDS * error, share + ENDS * error)]
+    seen = f"torsions and distances that go with {name} (a matched filter of its population)"
+    return {title: words.by_other(seen, (ends[0], ends[1], ends[2]))}

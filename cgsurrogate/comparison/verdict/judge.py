@@ -131,10 +131,12 @@ def _decided(found: Mapping[str, Sequence[Candidate]], pair: Pair, question: Que
         for one in found[name]:
             if name in tested:
                 critical = tested[name].critical_p(level)
-                alone = min(tested[name].members[m.name] for m in one.members)
+                by = min(one.members, key=lambda m: tested[name].members[m.name]).name
+                alone = tested[name].members[by]
                 p = max(adjusted[name], min(1.0, alone * adjusted[name] / tested[name].p))
                 if one.shown or p <= LEVEL:
-                    findings.append(_finding(one, getattr(question.tolerances, one.tolerance), p, critical, pair))
+                    made = _finding(one, getattr(question.tolerances, one.tolerance), p, critical, pair)
+                    findings.append(_explained(made, one.others.get(by, "")))
             else:
                 findings.append(Finding(one.name, name, UNKNOWN, one.unit, text=blocked[name], need=_need(name, pair)))
     findings += _absent(found, blocked, pair)
@@ -206,6 +208,14 @@ def _finding(one: Candidate, tolerance: float, p: float, critical: float, pair: 
     if mark != DIFFERS and one.loosest is not None:
         (value, low, high), note = one.loosest
     return Finding(one.name, one.family, mark, one.unit, value, low, high, smallest, tolerance, p, note, need)
+
+
+def _explained(finding: Finding, by: str) -> Finding:
+    """A difference that its interval does not show tells by which other figure it is certain."""
+    none = 1.0 if finding.unit == "x" else 0.0
+    if finding.mark != DIFFERS or not by or not finding.low <= none <= finding.high:
+        return finding
+    return dataclasses.replace(finding, text=f"{by}; {finding.text}")
 
 
 def _as_told(one: Candidate, told: tuple[float, float, float], tolerance: float, p: float, pair: Pair) -> Finding:

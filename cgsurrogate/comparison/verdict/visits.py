@@ -51,18 +51,25 @@ class Visits:
         The interval is that of so many events (Clopper and Pearson 1934, half-way between its two forms), fewer by
         their overdispersion and by the spread of their lengths (a compound Poisson process).
         """
+        value = self.populations[1] / self.populations[0] if self.populations[0] > 0 else math.inf
+        often, low, high = self._often(self.dispersion * self.uneven, coverage)
+        longer = value / often if min(self.seen) > 0 else 1.0
+        return value, low * longer, high * longer
+
+    def often(self, coverage: float = 0.90) -> tuple[float, float, float]:
+        """How often the surrogate visits it over how often the reference does, likewise; of this ``deviances`` tell."""
+        return self._often(self.dispersion, coverage)
+
+    def _often(self, worth: float, coverage: float) -> tuple[float, float, float]:
+        """The ratio of visits a time, where so many of them are worth a single independent one."""
         from scipy.stats import beta
 
-        first, second = (n / (self.dispersion * self.uneven) for n in self.seen)
-        times = self.times[0] / self.times[1]
-        value = self.populations[1] / self.populations[0] if self.populations[0] > 0 else math.inf
-        scale = times
-        if min(self.seen) > 0:
-            scale *= value / (self.seen[1] / self.seen[0] * times)
-        tail = (1 - coverage) / 2
+        first, second = (n / worth for n in self.seen)
+        times, tail = self.times[0] / self.times[1], (1 - coverage) / 2
         low = beta.ppf(tail, second + 0.5, first + 0.5) if second > 0 else 0.0
         high = beta.ppf(1 - tail, second + 0.5, first + 0.5) if first > 0 else 1.0
-        return value, _odds(float(low)) * scale, _odds(float(high)) * scale
+        value = second / first if first > 0 else math.inf
+        return value * times, _odds(float(low)) * times, _odds(float(high)) * times
 
     def detectable(self, critical: float) -> tuple[float, float]:
         """Factors below and above 1 that are found in 80 of 100 cases; 0 where only absence is, nan where nothing is.

@@ -36,6 +36,14 @@ def other_way(fewer: float) -> str:
     return "; the other way only its absence" if fewer == 0 else f"; the other way x {short(fewer)}"
 
 
+def by_other(what: str, amounts: tuple[float, float, float] | None = None) -> str:
+    """By what a difference is certain where the interval of a row does not show it: "by ..., x 2.1 (1.6 to 2.7)"."""
+    if amounts is None:
+        return f"by {what}"
+    value, low, high = amounts
+    return f"by {what}, x {short(value)} ({short(low)} to {short(high)})"
+
+
 def head(judged: Judgement) -> str:
     """What differs, what agrees and what cannot be judged, a sentence each."""
     differing = sorted(judged.of(DIFFERS), key=lambda f: f.p)
@@ -70,9 +78,11 @@ def _joined(texts: Iterable[str], count: int) -> str:
 
 def _differing(f: Finding) -> str:
     text = f"{f.name} {amount(f.value, f.unit, signed=True)}" if math.isfinite(f.value) else f.name
-    if f.family == "surfaces" and ":" in f.text and not f.text.startswith("worst"):  # a place, with both amounts
+    if f.text.startswith("by "):  # what its amount does not show
+        text = f"{f.name}, {f.text.partition(';')[0]}"
+    elif f.family == "surfaces" and ":" in f.text and not f.text.startswith("worst"):  # a place, with both amounts
         text = f.text.partition(";")[0]
-    if f.family == "populations":
+    elif f.family == "populations":
         text = (
             f"{f.name} never visited"
             if f.value == 0

@@ -157,6 +157,17 @@ def topology(request: dict[str, Any]) -> dict[str, Any]:
         return topologies.packed(topologies.load(Path(request["path"])))
 
 
+def table(request: dict[str, Any]) -> dict[str, Any]:
+    """Columns of a table, ``values`` (T, K), with their ``times`` (T,) in ps or None; without ``names`` its unit."""
+    from cgsurrogate.data.formats import colvar, xvg
+
+    path, names = Path(request["path"]), request["names"]
+    if not names:
+        return {"unit": xvg.unit(path)}
+    times, values = (xvg if xvg.is_xvg(path) else colvar).columns(path, names)
+    return {"times": times, "values": values}
+
+
 def unpack(request: dict[str, Any]) -> dict[str, Any]:
     """Write what a compressed file holds to another one."""
     from cgsurrogate.data.formats import compressed
@@ -207,7 +218,7 @@ def main() -> None:
     number, parent = map(int, sys.argv[1:])
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     pipe = Connection(number)
-    answers = {"header": header, "topology": topology, "unpack": unpack}
+    answers = {"header": header, "topology": topology, "table": table, "unpack": unpack}
     while True:
         try:
             request = json.loads(pipe.recv_bytes())

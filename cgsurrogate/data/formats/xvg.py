@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cgsurrogate.data.formats import unit_names
+from cgsurrogate.data.formats.headers import Refused
 
 LEGEND = re.compile(r'@\s*s(\d+)\s+legend\s+"(.*)"')
 AXIS = re.compile(r'@\s*(x|y)axis\s+label\s+"([^"]*?)\(([^()]*)\)[^"]*"')
@@ -31,20 +32,20 @@ def columns(path: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Times (T,) in ps and the columns (T, K) whose legends are ``names``.
 
     Raises:
-        ValueError: no such legend, or something that is no table of numbers.
+        Refused: no such legend, or something that is no table of numbers.
     """
     head = _head(path)
     legends = {m[2]: int(m[1]) + 1 for m in map(LEGEND.match, head) if m}
     for name in names:
         if name not in legends:
-            raise ValueError(f"{path} has no column {name!r}; it has {', '.join(legends)[:200] or 'no legends'}")
+            raise Refused(f"{path} has no column {name!r}; it has {', '.join(legends)[:200] or 'no legends'}")
     clock = next((m[3] for m in map(AXIS.match, head) if m and m[1] == "x"), "ps")
     try:
         table = np.loadtxt(path, comments=("#", "@", "&"), ndmin=2, usecols=[0, *(legends[name] for name in names)])
     except (ValueError, IndexError) as error:
-        raise ValueError(f"{path} cannot be read as a table of numbers ({str(error)[:150]})") from None
+        raise Refused(f"{path} cannot be read as a table of numbers ({str(error)[:150]})") from None
     if not len(table):
-        raise ValueError(f"{path} holds no rows")
+        raise Refused(f"{path} holds no rows")
     return table[:, 0] * unit_names.time(clock), table[:, 1:]
 
 
