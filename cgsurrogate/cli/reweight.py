@@ -13,14 +13,16 @@ from cgsurrogate.cli import _options
 @click.argument("frames", type=_options.PATH)
 @_options.out_folder
 @click.option("--to", type=_options.PATH, help="Frames whose populations they get, in place of their own equilibrium.")
-@click.option("--lag", type=click.FloatRange(min=0, min_open=True), help="ps, of the Markov model; a fifth of a run by default.")
+@click.option(
+    "--lag", type=click.FloatRange(min=0, min_open=True), help="ps, of the Markov model; a fifth of a run by default."
+)
 @_options.seed
 @_options.force
 def command(frames: Path, out: Path, to: Path | None, lag: float | None, seed: int, force: bool) -> None:
     """Weight FRAMES of short runs, many from one structure, as their equilibrium has them.
 
-    A reversible Markov model of the transitions in the runs says how much of each state there is in the long run. The
-    weighted frames are for `train energy` and `compare`; they have no order in time, so keep FRAMES for `train stepper`.
+    A reversible Markov model of the transitions in the runs says how much of each state there is in the long run.
+    Weighted frames are for `train energy` and `compare`. They have no order in time: keep FRAMES for `train stepper`.
     """
     from cgsurrogate import workflows
     from cgsurrogate.core import filesystem

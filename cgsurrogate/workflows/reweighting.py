@@ -63,11 +63,13 @@ def _to_equilibrium(frames: Frames, lag: float | None, seed: int) -> tuple[Frame
 def _words(found: own.EquilibriumWeights, lag: float) -> list[str]:
     there, back = found.passages
     words = [
-        f"{_worth(found.effective)}; Markov model of {len(found.states)} states at a lag of {lag:g} ps, slowest process "
-        f"{found.slowest:.3g} ps, gone through {there} times there and {back} times back"
+        f"{_worth(found.effective)}; Markov model of {len(found.states)} states at a lag of {lag:g} ps, slowest "
+        f"process {found.slowest:.3g} ps, gone through {there} times there and {back} times back"
     ]
     if found.kept < 1:
-        words.append(f"{1 - found.kept:.1%} of the frames lie in states that are not both left and entered, and get no weight")
+        words.append(
+            f"{1 - found.kept:.1%} of the frames lie in states that are not both left and entered, and get no weight"
+        )
     if min(there, back) < FEW:
         words.append(
             "these runs do not tell how much there is on both sides of the slowest process: it was gone through fewer "

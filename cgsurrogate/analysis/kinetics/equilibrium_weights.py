@@ -88,7 +88,9 @@ def equilibrium_weights(
     side[inside] = np.sign(vectors[:, 1] * stationary)
     slowest = float(markov_model.timescales(values, lag * frames.dt, 1)[0])
     kept = float((own > 0).mean())
-    return EquilibriumWeights(project, states, of_state, kept, float(effective), slowest, _passages(side[labels], frames))
+    return EquilibriumWeights(
+        project, states, of_state, kept, float(effective), slowest, _passages(side[labels], frames)
+    )
 
 
 def _passages(side: np.ndarray, frames: Frames) -> tuple[int, int]:
