@@ -133,13 +133,13 @@ CONVERGENCE_TABLE = (
 
 def profiles(comparison: Comparison) -> str:
     """Below the profiles, by whether there is a kernel estimate."""
-    kernel = any(s.kernel is not None for s in comparison.reference.surfaces.values() if len(s.labels) == 1)
-    return PROFILES.format(kT=comparison.reference.sample.kT, line=KERNEL if kernel else HISTOGRAM)
+    kernel = any(s.kernel is not None for s in comparison.basis.surfaces.values() if len(s.labels) == 1)
+    return PROFILES.format(kT=comparison.basis.sample.kT, line=KERNEL if kernel else HISTOGRAM)
 
 
 def surfaces(comparison: Comparison, name: str) -> str:
     """Below a surface over two variables."""
-    kernel = comparison.reference.surfaces[name].kernel is not None
+    kernel = comparison.basis.surfaces[name].kernel is not None
     contours = "the kernel estimate" if kernel else "the histogram smoothed by one bin"
     noise = any(e.role == "floor" and name in e.surfaces for e in comparison.others)
-    return SURFACES.format(kT=comparison.reference.sample.kT, contours=contours, noise=NOISE if noise else "")
+    return SURFACES.format(kT=comparison.basis.sample.kT, contours=contours, noise=NOISE if noise else "")

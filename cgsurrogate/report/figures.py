@@ -60,7 +60,7 @@ def _groups(comparison: Comparison, training: Mapping[str, Any]) -> Iterator[Gro
 
 
 def _surfaces(comparison: Comparison) -> Iterator[Group]:
-    ensembles, kT = comparison.ensembles, comparison.reference.sample.kT
+    ensembles, kT = comparison.ensembles, comparison.basis.sample.kT
     flat, torsions, maps, angles = kinds(comparison)
     profiles = captions.profiles(comparison)
     if flat:
@@ -100,10 +100,10 @@ def _places(comparison: Comparison, which: str) -> np.ndarray | None:
 
 
 def _contact_map(comparison: Comparison) -> Iterator[Group]:
-    found = comparison.reference.contact_map
+    found = comparison.basis.contact_map
     if found is None:
         return
-    if contact_maps.has_contacts(comparison.reference):
+    if contact_maps.has_contacts(comparison.basis):
         caption = captions.CONTACTS.format(cutoff=found.cutoff)
         yield "contacts", "structure", "Contact maps", caption, contact_maps.contact_figures(comparison.ensembles)
     made = contact_maps.chain_figure(comparison.ensembles)
@@ -113,6 +113,6 @@ def _contact_map(comparison: Comparison) -> Iterator[Group]:
 def kinds(comparison: Comparison) -> tuple[list[str], list[str], list[str], list[str]]:
     """Names of the reference's surfaces: (profiles, torsions, surfaces over two variables, Ramachandran surfaces)."""
     found: tuple[list[str], list[str], list[str], list[str]] = ([], [], [], [])
-    for name, surface in comparison.reference.surfaces.items():
+    for name, surface in comparison.basis.surfaces.items():
         found[2 * (len(surface.labels) == 2) + all(surface.periodic)].append(name)
     return found

@@ -129,7 +129,7 @@ def _transitions(comparison: Comparison, which: str, field: str, title: str, cap
     if not drawn:
         return None
     names = drawn[0].states[which].names
-    known = comparison.reference.states.get(which)
+    known = comparison.basis.states.get(which)
     rows = []
     for i in range(len(names)):
         for j in range(len(names)):
@@ -211,7 +211,7 @@ def time_scalings(ensembles: Sequence[Ensemble]) -> list[str]:
 def convergence(comparison: Comparison) -> Table | None:
     """How much each ensemble was sampled: independent frames, their rate, halves against their limit, round trips."""
     drawn = [(e, e.convergence) for e in comparison.ensembles if e.convergence is not None]
-    known = comparison.reference.convergence
+    known = comparison.basis.convergence
     pace = known.per_second if known is not None else math.nan
     rows = []
     for one, own in drawn:

@@ -75,14 +75,14 @@ def _of_training(frames: Frames) -> list[str]:
 
 def _with_scores(comparison: Comparison, surrogates: dict[str, Frames]) -> Comparison:
     """The comparison with the extrapolation score of simulated frames beside that of held-out frames."""
-    reference, others = comparison.reference, []
+    basis, others = comparison.basis, []
     for one in comparison.others:
         found = extrapolation_scores.check(surrogates[one.name]) if one.name in surrogates else None
         if found:
             one = dataclasses.replace(one, geometry={**one.geometry, "extrapolation": found[0]})
-            reference = dataclasses.replace(reference, geometry={**reference.geometry, "extrapolation": found[1]})
+            basis = dataclasses.replace(basis, geometry={**basis.geometry, "extrapolation": found[1]})
         others.append(one)
-    return dataclasses.replace(comparison, reference=reference, others=tuple(others))
+    return dataclasses.replace(comparison, basis=basis, others=tuple(others))
 
 
 def make_report(

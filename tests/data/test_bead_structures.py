@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cgsurrogate.data.generation import sequences
-from cgsurrogate.data.generation.bead_structures import bead_structure
+from cgsurrogate.data.bead_structures import of_file, of_sequence
 from cgsurrogate.data.generation.sequences import Peptide
 from cgsurrogate.data.mapping import builder
 from cgsurrogate.geometry import measures
@@ -22,11 +22,11 @@ def test_beads_are_those_of_the_peptide_with_all_its_hydrogens(caps):
         peptide = Peptide(sequence, caps)
         topology = mdtraj.Topology.from_openmm(sequences.structure(peptide, field)[0])
         for mapping in ("ca", "backbone", "backbone_sidechain", "heavy"):
-            assert bead_structure(peptide, builder(mapping))[0] == builder(mapping)(topology).beads, (mapping, sequence)
+            assert of_sequence(peptide, builder(mapping))[0] == builder(mapping)(topology).beads, (mapping, sequence)
 
 
 def test_it_stands_extended_and_left_handed():
-    beads, x = bead_structure(Peptide("GAVKW"), builder("backbone"))
+    beads, x = of_sequence(Peptide("GAVKW"), builder("backbone"))
     assert x.shape == (len(beads), 3) and np.abs(x.mean(0)).max() < 1e-6
     quads = measures.backbone_torsions(beads)
     for (kind, residue), quad in quads.items():
@@ -38,3 +38,22 @@ def test_it_stands_extended_and_left_handed():
         assert np.cross(n - ca, c - ca) @ (cb - ca) > 0
     lengths = np.linalg.norm(x[[i for i, _ in beads.bonds]] - x[[j for _, j in beads.bonds]], axis=1)
     assert lengths.min() > 0.11 and lengths.max() < 0.17  # nm
+
+
+def test_a_structure_file_has_the_beads_that_mapping_it_gives(peptide, peptide_pdb):
+    mapping = builder("backbone")(peptide.topology)
+    beads, x = of_file(peptide_pdb, builder("backbone"))
+    wanted = mapping.positions(peptide.xyz)[0]
+    assert beads == mapping.beads
+    np.testing.assert_allclose(x, wanted - wanted.mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text, said", [("", "cannot be read"), ("ATOM      1  N   ALA A   1      xx", "cannot be read"), (None, "there is none")]
+)
+def test_what_is_no_structure_is_refused(tmp_path, text, said):
+    path = tmp_path / "a.pdb"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        of_file(path, builder("backbone"))

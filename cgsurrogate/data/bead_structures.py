@@ -1,6 +1,6 @@
-"""Beads of a peptide and where they stand, from its sequence alone: heavy atoms are built, hydrogens only counted.
+"""Beads of a molecule and where they stand: from a structure file, or of a peptide from its sequence alone.
 
-The beads are those that ``cgsurrogate map`` gives of an all-atom simulation of the same peptide. The mass of a bead
+Of a sequence heavy atoms are built, hydrogens only counted. The beads are those that ``cgsurrogate map`` gives of an all-atom simulation of the same peptide. The mass of a bead
 holds its hydrogens, so these are added to the topology as bonded atoms; no bead stands on one, so that each has the
 place of its heavy atom.
 """
@@ -8,13 +8,18 @@ place of its heavy atom.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cgsurrogate.core.filesystem import existing, first_line
+from cgsurrogate.data import validation
+from cgsurrogate.data.formats import topologies
 from cgsurrogate.data.generation import sequences
 from cgsurrogate.data.generation.sequences import Peptide
 from cgsurrogate.data.mapping import Mapping
+from cgsurrogate.geometry.structure_files import FORMATS
 
 if TYPE_CHECKING:
     from cgsurrogate.core.frames import Beads
@@ -44,7 +49,7 @@ HYDROGENS = {  # of side chains at pH 7: heavy atom and how many
 CAPS = {"ACE": {"CH3": 3}, "NME": {"N": 1, "C": 3}}
 
 
-def bead_structure(peptide: Peptide, build: Callable[[Any], Mapping]) -> tuple[Beads, np.ndarray]:
+def of_sequence(peptide: Peptide, build: Callable[[Any], Mapping]) -> tuple[Beads, np.ndarray]:
     """The beads of an extended peptide, and their positions (N, 3) nm about their centre.
 
     Args:
@@ -54,7 +59,38 @@ def bead_structure(peptide: Peptide, build: Callable[[Any], Mapping]) -> tuple[B
         RuntimeError: PeptideBuilder is not installed.
     """
     topology, positions = all_atoms(peptide)
+    return _mapped(build(topology), positions)
+
+
+def of_file(path: Path, build: Callable[[Any], Mapping]) -> tuple[Beads, np.ndarray]:
+    """The beads of the protein in a PDB, mmCIF or GRO file, and their positions (N, 3) nm in its first model.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it cannot be read, has no protein, or its atoms are too far apart.
+    """
+    import mdtraj
+
+    existing(path, "a structure file")
+    topology = topologies.load(path)
+    try:
+        positions = np.asarray(mdtraj.load(str(path)).xyz[0], np.float32)
+    except Exception as error:  # parsers raise whatever they meet
+        raise ValueError(f"{path} cannot be read as a structure ({first_line(error)})") from None
     mapping = build(topology)
+    beads, x = _mapped(mapping, positions)
+    labels = [f"{name} {residue + 1}" for name, residue in zip(beads.residue_names, beads.residues, strict=True)]
+    validation.finite(str(path), x[None], range(1), labels, "positions")
+    validation.scale(str(path), x, np.array(beads.bonds, int).reshape(-1, 2), labels)
+    return beads, x
+
+
+def is_structure(path: Path) -> bool:
+    """Whether the name is that of a structure file."""
+    return path.suffix.lower() in FORMATS
+
+
+def _mapped(mapping: Mapping, positions: np.ndarray) -> tuple[Beads, np.ndarray]:
     x = mapping.positions(positions[None])[0]
     return mapping.beads, x - x.mean(0)
 
