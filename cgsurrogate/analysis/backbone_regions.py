@@ -12,6 +12,7 @@ Chem. Soc. 129, 1179 (2007); Best, Buchete and Hummer, Biophys. J. 95, L07 (2008
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def measure(frames: Frames, cut: Blocks, rng: np.random.Generator) -> BackboneRe
         return None
     rows = []
     for quads in residues.quads:
-        angles = measures.evaluate(frames, 2, lambda x, quads=quads: measures.dihedrals(x, quads))
+        angles = measures.evaluate(frames, 2, functools.partial(measures.dihedrals, quads=quads))
         labels = region(angles[:, 0], angles[:, 1])
         visited = events.visits(labels, len(REGIONS), frames) if frames.time_ordered else None
         histogram = populations.state_histogram(labels, len(REGIONS), frames, cut)

@@ -24,6 +24,7 @@ from cgsurrogate.cli import (
     inspect,
     kinds,
     map,
+    predict,
     reference,
     report,
     run,
@@ -68,6 +69,7 @@ def group() -> None:
 
 for _module in (
     run,
+    predict,
     example,
     reference,
     inspect,

@@ -1,8 +1,8 @@
 """Beads of a molecule and where they stand: from a structure file, or of a peptide from its sequence alone.
 
-Of a sequence heavy atoms are built, hydrogens only counted. The beads are those that ``cgsurrogate map`` gives of an all-atom simulation of the same peptide. The mass of a bead
-holds its hydrogens, so these are added to the topology as bonded atoms; no bead stands on one, so that each has the
-place of its heavy atom.
+Of a sequence heavy atoms are built, hydrogens only counted. The beads are those that ``cgsurrogate map`` gives of an
+all-atom simulation of the same peptide. The mass of a bead holds its hydrogens, so these are added to the topology as
+bonded atoms; no bead stands on one, so that each has the place of its heavy atom.
 """
 
 from __future__ import annotations

@@ -10,7 +10,17 @@ import numpy as np
 
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.report import captions
-from cgsurrogate.report.plots import contact_maps, drawing, kinetics, network, panels, populations, ramachandran, style
+from cgsurrogate.report.plots import (
+    contact_maps,
+    drawing,
+    kinetics,
+    network,
+    panels,
+    populations,
+    ramachandran,
+    regions,
+    style,
+)
 from cgsurrogate.report.plots.drawing import Drawing, Made, save
 from cgsurrogate.report.tables import described_states
 
@@ -32,7 +42,7 @@ def draw_all(
             for number, (figure, data) in enumerate(group):
                 name = drawing.unused(stem if number == 0 else f"{stem}_{number + 1}", drawings)
                 width = float(figure.get_size_inches()[0])
-                said = (title, caption) if number == 0 else (f"{title} (continued)", "")
+                said = (title, captions.worded(caption, comparison)) if number == 0 else (f"{title} (continued)", "")
                 drawings[name] = Drawing(name, section, *said, width, *save(figure, folder / name, data))
     return tuple(drawings.values())
 
@@ -43,6 +53,9 @@ def _groups(comparison: Comparison, training: Mapping[str, Any]) -> Iterator[Gro
         made = panels.distances(ensembles)
         yield "distances", "distances", "Distances beside the noise floor", captions.DISTANCES, [made]
     yield from _surfaces(comparison)
+    if regions.known(ensembles):
+        made = regions.figure(ensembles)
+        yield "backbone_regions", "regions", "Helix and strand", captions.REGIONS, [made]
     for which in sets:
         title, made = f"Populations, {kinetics.called(which)}", populations.figure(ensembles, which)
         yield f"populations_{drawing.slug(which)}", f"states {which}", title, captions.POPULATIONS, [made]

@@ -13,6 +13,7 @@ from cgsurrogate.report import captions, marks, numbers
 from cgsurrogate.report.plots import drawing, kinetics
 
 ALIKE = 1.5  # counts of transitions can be compared where frames are about as far apart
+MOST_REGIONS = 12  # rows of helix and strand content; a longer table is folded away
 MOST_OPEN = 6  # rows; a longer table of kinetics is folded away
 FORCE_FIELD = "force-field time"
 CALLED = {"floor": "training runs"}  # a role that is called otherwise on the page
@@ -94,6 +95,24 @@ def _p_value(p: float) -> str:
     if not math.isfinite(p):
         return ""
     return "p < 0.01" if p < 0.01 else f"p = {p:.2f}"
+
+
+def regions(comparison: Comparison) -> Table | None:
+    """Helix and strand content of each residue, a row a residue and region."""
+    drawn = [(e, e.regions) for e in drawing.shown(comparison.ensembles) if e.regions is not None]
+    if not drawn:
+        return None
+    first, rows = drawn[0][1], []
+    for r, residue in enumerate(first.residues):
+        for k, region in enumerate(first.regions):
+            cells = []
+            for _, own in drawn:
+                value, low, high = numbers.at(own.shares, r, k)
+                bounds = numbers.interval(low, high, 100)
+                cells.append(Cell(numbers.percent(value), f"{bounds}\u00a0%".replace(" ", "\u00a0") if bounds else ""))
+            rows.append((Cell(residue, region), tuple(cells)))
+    head = _head([e for e, _ in drawn])
+    return Table("Helix and strand of each residue", "", head, tuple(rows), len(rows) > MOST_REGIONS)
 
 
 def geometry(comparison: Comparison) -> Table | None:
@@ -222,7 +241,7 @@ def convergence(comparison: Comparison) -> Table | None:
             Cell(numbers.seconds(own.wall_seconds)),
             Cell(
                 numbers.digits(own.per_second),
-                f"{numbers.digits(ratio)} \u00d7 the reference" if math.isfinite(ratio) else "",
+                f"{numbers.digits(ratio)} \u00d7 the {comparison.basis.name}" if math.isfinite(ratio) else "",
             ),
             _halves(own.halves, own.halves_floor),
             Cell(f"{own.round_trips:,.0f}" if math.isfinite(own.round_trips) else numbers.DASH),

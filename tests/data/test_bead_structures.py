@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cgsurrogate.data.generation import sequences
 from cgsurrogate.data.bead_structures import of_file, of_sequence
+from cgsurrogate.data.generation import sequences
 from cgsurrogate.data.generation.sequences import Peptide
 from cgsurrogate.data.mapping import builder
 from cgsurrogate.geometry import measures
@@ -49,7 +49,8 @@ def test_a_structure_file_has_the_beads_that_mapping_it_gives(peptide, peptide_p
 
 
 @pytest.mark.parametrize(
-    "text, said", [("", "cannot be read"), ("ATOM      1  N   ALA A   1      xx", "cannot be read"), (None, "there is none")]
+    "text, said",
+    [("", "cannot be read"), ("ATOM      1  N   ALA A   1      xx", "cannot be read"), (None, "there is none")],
 )
 def test_what_is_no_structure_is_refused(tmp_path, text, said):
     path = tmp_path / "a.pdb"
