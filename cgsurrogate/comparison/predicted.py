@@ -18,8 +18,7 @@ LENGTHS = {"Rg": "radius of gyration (nm)", "end-to-end": "end-to-end distance (
 
 
 def figures(one: Ensemble) -> dict[str, float]:
-    """Mean content of helix, strand, ... over the residues, mean lengths (nm), and the slowest timescale (ps) with its
-    95 % interval where the time is physical; nan where unknown."""
+    """Mean content of helix, strand, ... over the residues, and mean lengths (nm)."""
     found: dict[str, float] = {}
     if one.regions is not None:
         mean = one.regions.shares.value.mean(0)
@@ -27,8 +26,7 @@ def figures(one: Ensemble) -> dict[str, float]:
     for name, label in LENGTHS.items():
         if (surface := one.surfaces.get(name)) is not None:
             found[label] = average(surface)
-    value, low, high = slowest(one)
-    return found | {"slowest timescale (ps)": value, "from (ps)": low, "to (ps)": high}
+    return found
 
 
 def average(surface: Surface) -> float:

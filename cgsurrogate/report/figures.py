@@ -55,7 +55,7 @@ def _groups(comparison: Comparison, training: Mapping[str, Any]) -> Iterator[Gro
     yield from _surfaces(comparison)
     if regions.known(ensembles):
         made = regions.figure(ensembles)
-        yield "backbone_regions", "regions", "Helix and strand", captions.REGIONS, [made]
+        yield "backbone_regions", "regions", "Regions of (\u03c6, \u03c8)", captions.REGIONS, [made]
     for which in sets:
         title, made = f"Populations, {kinetics.called(which)}", populations.figure(ensembles, which)
         yield f"populations_{drawing.slug(which)}", f"states {which}", title, captions.POPULATIONS, [made]

@@ -58,7 +58,11 @@ def write_report(
     warned = comparison.warnings
     notes = [(e.name, n) for e in comparison.ensembles for n in e.notes if not any(n in w for w in warned)]
     settings = {key: value for key, value in comparison.settings.items() if key not in ELSEWHERE}
-    told = lines({**(provenance or {}), **({"comparison": settings} if settings else {})})
+    described = lines({"comparison": settings}) if settings else []
+    told = lines(provenance or {})
+    told += [
+        (deep, captions.worded(key, comparison), captions.worded(text, comparison)) for deep, key, text in described
+    ]
     values: dict[str, Any] = {
         "title": title or ("Surrogates beside their reference" if comparison.reference else "Surrogates side by side"),
         "comparison": comparison,
@@ -127,17 +131,21 @@ def contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("prediction", "Prediction", values["lead"]),
         ("verdict", "Verdict", comparison.reference),
         ("judged", "What was judged", values["judged"]),
-        ("distances", "Distances", comparison.reference or values["distances"]),
+        ("distances", "Distances", comparison.reference),
         ("player", "Trajectories", values["player"]["ensembles"]),
     ]
-    last = [("notes", "Notes", values["notes"]), ("provenance", "Provenance", values["provenance"])]
+    last = [("distances", "Distances", comparison.reference is None and values["distances"])]
+    last += [("notes", "Notes", values["notes"]), ("provenance", "Provenance", values["provenance"])]
     middle = [(s.key, s.title, True) for s in values["sections"]]
     return [(key, heading) for key, heading, there in (*first, *middle, *last) if there]
 
 
 def _worded(table: Any, comparison: Comparison) -> Any:
-    """A table whose caption has the name of what the others are held against; None stays None."""
-    return table and dataclasses.replace(table, caption=captions.worded(table.caption, comparison))
+    """A table that names no reference where there is none; None stays None."""
+    if table is None or comparison.reference is not None:
+        return table
+    head = tuple((name, "" if small == "surrogate" else small) for name, small in table.head)
+    return dataclasses.replace(table, caption=captions.worded(table.caption, comparison), head=head)
 
 
 def size(ensemble: Ensemble) -> str:

@@ -13,7 +13,6 @@ from cgsurrogate.report import captions, marks, numbers
 from cgsurrogate.report.plots import drawing, kinetics
 
 ALIKE = 1.5  # counts of transitions can be compared where frames are about as far apart
-MOST_REGIONS = 12  # rows of helix and strand content; a longer table is folded away
 MOST_OPEN = 6  # rows; a longer table of kinetics is folded away
 FORCE_FIELD = "force-field time"
 CALLED = {"floor": "training runs"}  # a role that is called otherwise on the page
@@ -112,7 +111,7 @@ def regions(comparison: Comparison) -> Table | None:
                 cells.append(Cell(numbers.percent(value), f"{bounds}\u00a0%".replace(" ", "\u00a0") if bounds else ""))
             rows.append((Cell(residue, region), tuple(cells)))
     head = _head([e for e, _ in drawn])
-    return Table("Helix and strand of each residue", "", head, tuple(rows), len(rows) > MOST_REGIONS)
+    return Table("Helix and strand of each residue", "", head, tuple(rows), len(rows) > MOST_OPEN)
 
 
 def geometry(comparison: Comparison) -> Table | None:

@@ -65,7 +65,11 @@ def _with_notes(
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
     cut = tuple(f"{name}: {line}" for name, one in every.items() for line in one.provenance.left_out)
-    trained = tuple(f"{name}: training: {line}" for name, one in surrogates.items() for line in _of_training(one))
+    trained = tuple(
+        f"{name}: training: {line}"
+        for name, one in surrogates.items()
+        for line in _of_training(one, comparison.reference is not None)
+    )
     said = {name: extrapolation_scores.words(frames) for name, frames in surrogates.items()}
     new = tuple(f"{name}: {one.text}" for name, one in said.items() if one and one.warn)
     return dataclasses.replace(
@@ -75,10 +79,10 @@ def _with_notes(
     )
 
 
-def _of_training(frames: Frames) -> list[str]:
-    """What the training of the model warned of; a check of single jumps is told from the rates of the rollout."""
+def _of_training(frames: Frames, judged: bool) -> list[str]:
+    """What the training of the model warned of; a check of single jumps is told from the rates that are judged."""
     apart = "; this tells of single jumps, while the rates of the whole rollout are judged in the verdict"
-    return [f"{line}{apart * (ONE_STEP in line)}" for line in frames.provenance.training_notes]
+    return [f"{line}{apart * (judged and ONE_STEP in line)}" for line in frames.provenance.training_notes]
 
 
 def _with_scores(comparison: Comparison, surrogates: dict[str, Frames]) -> Comparison:

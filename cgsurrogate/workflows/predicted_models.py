@@ -121,10 +121,11 @@ def facts(model: Model, beads: Beads, instead: tuple[str, ...]) -> dict[str, str
     least, most = found.lengths
     count, own = len(found.trained), len(found.sequence)
     told = {
-        "learned from": f"{count} molecule{'s' * (count > 1)} of {_range(least, most)} residues, caps counted"
-        + (f"; {frames:,} frames at {model.temperature:g} K" if frames else f", at {model.temperature:g} K"),
+        "learned from": f"{count} molecule{'s' * (count > 1)} of {_range(least, most)} residues"
+        + (f", {frames:,} frames" if frames else "")
+        + f" at {model.temperature:g} K",
         "this sequence": "is among them" if found.known else "is not among them",
-        "its length": f"{own}, as there" if found.as_long else f"{own}, outside of what it learned from",
+        "its length": f"{own} residues, {'as there' if found.as_long else 'outside of what it learned from'}",
         "its residues": f"{', '.join(found.residues)} not in training" if found.residues else "all in training",
         "its neighbours": _neighbours(found),
     }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cgsurrogate.comparison import predicted
-from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.comparison import Comparison, Ensemble
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frame_sets import FrameSet
 from cgsurrogate.core.frames import Frames
@@ -79,8 +79,7 @@ def table(made: dict[str, Comparison]) -> str:
     """CSV with a row for each ensemble of each molecule: mean helix and strand content, lengths, slowest timescale."""
     text = io.StringIO()
     rows = [
-        {"molecule": name, "ensemble": one.name}
-        | {key: f"{value:.4g}" for key, value in predicted.figures(one).items()}
+        {"molecule": name, "ensemble": one.name} | {key: f"{value:.4g}" for key, value in _figures(one).items()}
         for name, comparison in made.items()
         for one in comparison.ensembles
         if one.role in ("reference", "surrogate")
@@ -92,12 +91,17 @@ def table(made: dict[str, Comparison]) -> str:
     return text.getvalue()
 
 
+def _figures(one: Ensemble) -> dict[str, float]:
+    times = zip(("slowest timescale (ps)", "from (ps)", "to (ps)"), predicted.slowest(one), strict=True)
+    return predicted.figures(one) | dict(times)
+
+
 def _words(name: str, comparison: Comparison) -> str:
     """What both models say of a molecule, for a terminal."""
     lines = [name]
     for one in comparison.ensembles:
         if one.role in ("reference", "surrogate"):
-            found = {key: value for key, value in predicted.figures(one).items() if math.isfinite(value)}
+            found = {key: value for key, value in _figures(one).items() if math.isfinite(value)}
             lines.append(f"  {one.name}: {', '.join(f'{key} {value:.3g}' for key, value in found.items())}")
     lines += [f"  {text}" for text in predicted.disagreements(comparison)]
     if comparison.reference is not None:

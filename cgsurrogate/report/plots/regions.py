@@ -33,7 +33,7 @@ def region(ax: Axes, number: int, ensembles: Sequence[Ensemble]) -> Axes:
     residues = drawn[0][1].residues
     contact_maps.residue_ticks(ax, residues, "x")
     ax.set_xlim(-0.5, len(residues) - 0.5)
-    ax.set_ylim(0, 100)
+    ax.set_ylim(-4, 104)
     ax.set_ylabel("share of frames (%)")
     ax.set_title(drawn[0][1].regions[number])
     return ax
