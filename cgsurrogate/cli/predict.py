@@ -63,18 +63,15 @@ def command(molecule: str, out: Path, quiet: bool, **options: Any) -> None:
     gives a folder each in OUT, and one table. The same command again goes on where it was stopped.
     """
     from cgsurrogate.workflows import predicted_models, predictions
-    from cgsurrogate.workflows.predict import Sources
 
     wanted = _molecules(molecule, options.pop("caps"))
-    chosen = predicted_models.chosen(*(options.pop(name) for name in ("source", "stepper", "force_field")))
+    sources = predicted_models.chosen(*(options.pop(name) for name in ("source", "stepper", "force_field")))
     reference = options.pop("reference")
     settings = _options.settings_from(PredictionSettings, options)
     _options.one_thread()
     _options.log_folder = out
     with progress(quiet) as update:
-        said = predictions.predict_all(
-            wanted, out, Sources(*chosen), settings, reference=reference, report=update, say=_warn
-        )
+        said = predictions.predict_all(wanted, out, sources, settings, reference=reference, report=update, say=_warn)
     click.echo(said)
 
 

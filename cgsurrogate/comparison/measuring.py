@@ -156,10 +156,14 @@ class Measurement:
                     published={} if name == self.basis else self._of_papers(name),
                     sample=sample,
                     track=track,
-                    notes=(*self.of_starts[name], *dynamics.notes[name]),
+                    notes=tuple(map(self._worded, (*self.of_starts[name], *dynamics.notes[name]))),
                 )
             )
         return self._with_judgements(made) if self.judged else made
+
+    def _worded(self, note: str) -> str:
+        """A note, with the name of the basis where that is no reference."""
+        return note.replace("the reference", f"the {self.basis}")
 
     def _with_judgements(self, made: list[Ensemble]) -> list[Ensemble]:
         """Each ensemble with what the verdict says of it, against the reference and against the training runs."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 RULE = re.compile(r"\|?[\s:|-]+\|?$")  # the line below the head of a table
-MARKS = re.compile(r"(\*\*|__|`)")
+MARKS = re.compile(r"\*\*|__|`|(?<!\S)\*(?=\S)|(?<=\S)\*(?!\w)")
 LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 

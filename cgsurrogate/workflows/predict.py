@@ -28,10 +28,10 @@ from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.workflows import predicted_models
 from cgsurrogate.workflows.compare import draw_report, make_comparison
-from cgsurrogate.workflows.predicted_models import FORCE_FIELD, STEPPER
+from cgsurrogate.workflows.predicted_models import FORCE_FIELD, STEPPER, Sources
 from cgsurrogate.workflows.provenance import provenance
 from cgsurrogate.workflows.settings import PredictionSettings
-from cgsurrogate.workflows.simulate import refuse_replicas
+from cgsurrogate.workflows.simulate import of_molecule, refuse_replicas
 from cgsurrogate.workflows.stability import simulate_stably
 from cgsurrogate.workflows.study_folder import log
 
@@ -39,14 +39,6 @@ RECORD, START = "predict.json", "start"
 SIMULATIONS = {STEPPER: "stepper-rollout", FORCE_FIELD: "force-field-simulation"}
 FRAMES_PER_REPLICA = 100  # of the force field
 Update = Callable[[str, float | None, str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Sources:
-    """What a prediction is made with: folders of models by name, and their card (``predicted_models.chosen``)."""
-
-    folders: dict[str, Path]
-    card: str = ""
 
 
 def predict(
@@ -179,16 +171,13 @@ def _branch(name: str, out: Path, folder: Path, settings: PredictionSettings, re
         workflows.make_simulation(model, start, simulation, asked, report=told)
     else:
         sampler = SamplerSettings(pivot=settings.pivot if can_pivot(start.beads) else None)
-        asked = SimulationSettings(
-            settings.time,
-            settings.time / FRAMES_PER_REPLICA,
-            replicas=settings.replicas,
-            seed=settings.seed,
-            sampler=sampler,
-        )
+        unit = workflows.make_propagator(of_molecule(model, start.beads), sampler).lag
+        every = unit * max(1, round(settings.time / FRAMES_PER_REPLICA / unit))
+        time = every * max(1, round(settings.time / every))
+        asked = SimulationSettings(time, every, replicas=settings.replicas, seed=settings.seed, sampler=sampler)
         record = simulation.with_name(f"{simulation.name}.json")
         if not record.exists():
-            filesystem.write_json(record, {"time": settings.time})
+            filesystem.write_json(record, {"time": time, "every": every})
         for line in simulate_stably(model, start, simulation, asked, record, report=told):
             log(out, f"{name}: {line}")
     told(1.0, "")

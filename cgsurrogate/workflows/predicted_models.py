@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +24,16 @@ USUAL, MAPPING, CARD = "peptides", "backbone", "card.md"
 NAMED = 4  # pairs of neighbours in a table
 
 
-def chosen(
-    source: str | None, stepper: Path | None = None, force_field: Path | None = None
-) -> tuple[dict[str, Path], str]:
-    """The folders of the models, by ``STEPPER`` and ``FORCE_FIELD``, and the card of ``source`` ("" without one).
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """What a prediction is made with: folders of models by ``STEPPER`` and ``FORCE_FIELD``, and their card, if any."""
+
+    folders: dict[str, Path]
+    card: str = ""
+
+
+def chosen(source: str | None, stepper: Path | None = None, force_field: Path | None = None) -> Sources:
+    """Models by the name of a pretrained one, or by their folders.
 
     Args:
         source: name or folder of a pretrained model; None: ``USUAL``, unless one of the models is named.
@@ -46,7 +53,7 @@ def chosen(
             )
         card = clean((home / CARD).read_text()) if (home / CARD).exists() else ""
     made = found | named
-    return {name: made[name] for name in FOLDERS if name in made}, card
+    return Sources({name: made[name] for name in FOLDERS if name in made}, card)
 
 
 def load(folders: dict[str, Path]) -> dict[str, Model]:
@@ -61,12 +68,17 @@ def load(folders: dict[str, Path]) -> dict[str, Model]:
             raise ValueError(
                 f"expected a {name} in {folders[name]}, got a {FORCE_FIELD if name == STEPPER else STEPPER}"
             )
+    refuse_unlike(models)
+    return models
+
+
+def refuse_unlike(models: dict[str, Model]) -> None:
+    """Raise ``ValueError`` for models of two temperatures or two mappings."""
     for what, of in (("temperature", lambda m: m.temperature), ("mapping", mapping)):
         values = {name: of(model) for name, model in models.items()}
         if len(set(values.values())) > 1:
             said = ", ".join(f"{value} ({name})" for name, value in values.items())
             raise ValueError(f"expected models of one {what}, got {said}")
-    return models
 
 
 def identity(folders: dict[str, Path]) -> dict[str, str]:
@@ -94,8 +106,7 @@ def bound(models: dict[str, Model], beads: Beads) -> dict[str, tuple[str, ...]]:
     for name, model in models.items():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            if model.beads != beads:
-                of_molecule(model, beads)
+            of_molecule(model, beads)
         said[name] = tuple(dict.fromkeys(str(one.message) for one in caught))
     return said
 

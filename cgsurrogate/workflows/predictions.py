@@ -15,7 +15,9 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.core.frame_sets import FrameSet
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data.generation.sequences import Peptide
-from cgsurrogate.workflows.predict import Sources, Update, predict
+from cgsurrogate.workflows import predicted_models
+from cgsurrogate.workflows.predict import RECORD, Update, predict, starting_structure
+from cgsurrogate.workflows.predicted_models import Sources
 from cgsurrogate.workflows.settings import PredictionSettings
 
 TABLE = "predictions.csv"
@@ -42,9 +44,11 @@ def predict_all(
     known = _references(reference, wanted)
     single = isinstance(wanted, Path) or len(wanted) == 1
     listed: Sequence[Peptide | Path] = [wanted] if isinstance(wanted, Path) else wanted
-    if not single and (out / "predict.json").exists():
+    if not single and (out / RECORD).exists():
         raise ValueError(f"{out} holds one prediction, got several sequences; choose another folder with -o")
     made: dict[str, Comparison] = {}
+    if not isinstance(wanted, Path) and not single:
+        _refuse_unknown(wanted, sources)
     for molecule in listed:
         name = molecule.stem if isinstance(molecule, Path) else molecule.name
         told = report if single else functools.partial(_named, name, report)
@@ -55,6 +59,16 @@ def predict_all(
     pages = [out / "report.html"] if single else [out / name / "report.html" for name in made]
     lines = [_words(name, comparison) for name, comparison in made.items()]
     return "\n".join([*lines, *(f"report: {page}" for page in pages), f"table: {out / TABLE}"])
+
+
+def _refuse_unknown(wanted: Sequence[Peptide], sources: Sources) -> None:
+    """Name the first peptide that the models cannot be of, before any is simulated."""
+    models = predicted_models.load(sources.folders)
+    for peptide in wanted:
+        try:
+            predicted_models.bound(models, starting_structure(peptide, models).beads)
+        except ValueError as error:
+            raise ValueError(f"{peptide.name}: {error}") from None
 
 
 def _named(name: str, report: Update, label: str, fraction: float | None, text: str = "") -> None:
@@ -98,12 +112,14 @@ def _figures(one: Ensemble) -> dict[str, float]:
 
 def _words(name: str, comparison: Comparison) -> str:
     """What both models say of a molecule, for a terminal."""
-    lines = [name]
-    for one in comparison.ensembles:
-        if one.role in ("reference", "surrogate"):
-            found = {key: value for key, value in _figures(one).items() if math.isfinite(value)}
-            lines.append(f"  {one.name}: {', '.join(f'{key} {value:.3g}' for key, value in found.items())}")
-    lines += [f"  {text}" for text in predicted.disagreements(comparison)]
+    shown = [one for one in comparison.ensembles if one.role in ("reference", "surrogate")]
+    found = [_figures(one) for one in shown]
+    rows = [[name, *(one.name for one in shown)]]
+    for key in dict.fromkeys(key for one in found for key in one):
+        rows.append([key, *(f"{one[key]:.3g}" if math.isfinite(one.get(key, math.nan)) else "-" for one in found)])
+    wide = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, wide, strict=True)).rstrip() for row in rows]
+    lines += predicted.disagreements(comparison)
     if comparison.reference is not None:
-        lines += ["", comparison.summary(), ""]
-    return "\n".join(lines)
+        lines += ["", comparison.summary()]
+    return "\n".join([*lines, ""])
