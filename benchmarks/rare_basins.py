@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Generator
 
-from cgsurrogate.comparison.compare import build_cvs
+from cgsurrogate.comparison.variables import build_cvs
 from cgsurrogate.core import statistics
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper

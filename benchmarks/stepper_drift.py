@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cgsurrogate.comparison.compare import build_cvs, compare
+from cgsurrogate.comparison.compare import compare
 from cgsurrogate.comparison.settings import CVS, ComparisonSettings
+from cgsurrogate.comparison.variables import build_cvs
 from cgsurrogate.core.frames import Frames
 
 PARTS = 10

@@ -246,3 +246,15 @@ class ContactMap(Result):
     fluctuation: Estimate
     pair_edges: np.ndarray
     pairs: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class BackboneRegions(Result):
+    """Share of the frames that each of R residues ("ALA 2") spends in each of K regions of (phi, psi), (R, K).
+
+    What is in none of the regions is the rest.
+    """
+
+    residues: tuple[str, ...]
+    regions: tuple[str, ...]
+    shares: Estimate

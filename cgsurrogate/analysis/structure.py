@@ -20,7 +20,9 @@ LONG, SHORT = 1.5, 0.5  # a bond is broken beyond these multiples of its mean le
 class Structure:
     """The terms of a molecule with their mean and spread in the reference; measures any ensemble against them."""
 
-    def __init__(self, reference: Frames) -> None:
+    def __init__(self, reference: Frames, called: str = "reference") -> None:
+        """``called`` names it in what is said of others."""
+        self.called = called
         beads = reference.beads
         self.beads = beads
         self.bonds = Molecule.of(beads).bonds
@@ -87,9 +89,9 @@ class Structure:
         rms = np.sqrt(second)
         k = int(np.argmax(rms))
         own = np.sqrt(max(second[k] - first[k] ** 2, 0))
-        worst = f"{self._name(terms[k])}: mean {first[k]:+.2f}, spread {own:.2f} reference standard deviations"
+        worst = f"{self._name(terms[k])}: mean {first[k]:+.2f}, spread {own:.2f} {self.called} standard deviations"
         return {
-            "unit": "reference standard deviations",
+            "unit": f"{self.called} standard deviations",
             "edges": SIGMAS,
             "probability": table / len(terms),
             "worst": worst,
@@ -114,7 +116,7 @@ class Structure:
             else "none of the wrong chirality"
         )
         return {
-            "unit": "triple product, positive as in the reference",
+            "unit": f"triple product, positive as in the {self.called}",
             "edges": CHIRALITIES,
             "probability": table / len(self.centres),
             "worst": worst,
@@ -136,7 +138,7 @@ class Structure:
     def _approach(self, frames: Frames) -> dict[str, Any]:
         least, pair = self._closest(frames)
         table = _pool(least[:, None], frames.probabilities, self.approach_edges)
-        worst = f"{self._name(np.array(pair))}: {least.min():.3f} nm (reference {self.approach:.3f} nm)"
+        worst = f"{self._name(np.array(pair))}: {least.min():.3f} nm ({self.called} {self.approach:.3f} nm)"
         return {
             "unit": "nm",
             "edges": self.approach_edges,

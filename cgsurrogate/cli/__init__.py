@@ -24,6 +24,7 @@ from cgsurrogate.cli import (
     inspect,
     kinds,
     map,
+    predict,
     reference,
     report,
     reweight,
@@ -69,6 +70,7 @@ def group() -> None:
 
 for _module in (
     run,
+    predict,
     example,
     reference,
     inspect,

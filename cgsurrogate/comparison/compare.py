@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import zlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
-
-from cgsurrogate.analysis import convergence
-from cgsurrogate.analysis.contact_map import ContactMapEstimator
-from cgsurrogate.analysis.cvs._base import CV
-from cgsurrogate.analysis.free_energy.divergences import JENSEN_SHANNON, POPULATIONS
-from cgsurrogate.analysis.kinetics import state_definitions
-from cgsurrogate.analysis.structure import Structure
-from cgsurrogate.comparison import baselines, burn_in, sentences, warnings
-from cgsurrogate.comparison.comparison import Comparison, Ensemble
-from cgsurrogate.comparison.dynamics import MICRO, Columns, Dynamics
-from cgsurrogate.comparison.judgement import Judgement
-from cgsurrogate.comparison.settings import ComparisonSettings, Tolerances
-from cgsurrogate.comparison.thermodynamics import Thermodynamics
-from cgsurrogate.comparison.variables import build_cvs, build_published
-from cgsurrogate.comparison.verdict.broken import with_broken
-from cgsurrogate.comparison.verdict.judge import Question, judge
-from cgsurrogate.comparison.verdict.times import with_times
-from cgsurrogate.core import registry
+from cgsurrogate.comparison import baselines
+from cgsurrogate.comparison.comparison import Comparison
+from cgsurrogate.comparison.measuring import REFERENCE, TRAINING, Measurement, Report
+from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.core.statistics import Blocks, blocks, groups
 
-REFERENCE, TRAINING = "reference", "training runs"
 MARKOV, SHUFFLED = "Markov state model", "independent draws"
-SAMPLE = 300
-Report = Callable[[str], None]
 
 
 def compare(
@@ -54,11 +32,25 @@ def compare(
         report: called with a line of text before each stage.
     """
     settings = settings or ComparisonSettings()
-    rows = {"surrogate": surrogates, "floor": {}, "baseline": dict(others or {})}
+    rows = {"reference": {REFERENCE: reference}, "surrogate": surrogates, "floor": {}, "baseline": dict(others or {})}
     if training is not None:
         rows["floor"] = {TRAINING: training}
         rows["baseline"] = {**_baselines(training, surrogates, settings, report), **rows["baseline"]}
-    return _Work(reference, rows, settings, report).comparison()
+    return Measurement(rows, settings, report).comparison()
+
+
+def side_by_side(
+    surrogates: Mapping[str, Frames],
+    *,
+    settings: ComparisonSettings | None = None,
+    report: Report = lambda text: None,
+) -> Comparison:
+    """Measure ensembles of which none is a reference beside each other: no verdict on any of them.
+
+    Collective variables, states and estimators come from the first, so its frames should have physical time; grids
+    span the frames of all. Distances are those of the others to the first, beside a floor made of its halves.
+    """
+    return Measurement({"surrogate": surrogates}, settings or ComparisonSettings(), report).comparison()
 
 
 def _baselines(
@@ -72,217 +64,3 @@ def _baselines(
     if settings.draws:
         made[SHUFFLED] = baselines.shuffled(training, seed=settings.seed)
     return made
-
-
-class _Work:
-    """One comparison while it is made: what is taken from the reference, and what is measured so far."""
-
-    def __init__(
-        self,
-        reference: Frames,
-        rows: Mapping[str, Mapping[str, Frames]],
-        settings: ComparisonSettings,
-        report: Report,
-    ) -> None:
-        self.reference, self.settings, self.report = reference, settings, report
-        self.tolerances = Tolerances.parse(settings.tolerances)
-        self.frames, self.roles = {REFERENCE: reference}, {REFERENCE: "reference"}
-        for role, group in rows.items():
-            for name, frames in group.items():
-                self._add_row(name, role, frames)
-        report("projection (TICA) of the reference")
-        cvs = build_cvs(reference, settings.cvs)
-        tica = next((cv for cv in cvs if cv.name == "tica"), None)
-        self.projection = tica or registry.build("cvs", "tica", reference)
-        self.cvs: tuple[CV, ...] = tuple(dict.fromkeys((self.projection, *cvs)))
-        self.states = state_definitions.parse_all(settings.states)
-        state_definitions.check_variables(self.states, [label for cv in self.cvs for label in cv.labels])
-        self.published = build_published(reference, settings.published)
-        self.projected = {name: self.projection(frames) for name, frames in self.frames.items()}
-        self.of_starts = {name: self._drop_burn_in(name) for name in self.frames}
-        self.cut = {name: self._blocks(name) for name in self.frames}
-        training = TRAINING if TRAINING in self.frames else None
-        self.thermodynamics = Thermodynamics(self.frames, self.cut, training, self.rng)
-        self.dynamics = Dynamics(self.frames, self.cut, self.rng)
-        self.columns = {name: Columns() for name in self.frames}
-
-    def _add_row(self, name: str, role: str, frames: Frames) -> None:
-        if name in self.frames:
-            raise ValueError(f"expected a name of its own for every ensemble, got {name!r} twice; rename one")
-        _same_molecule(name, frames, self.reference)
-        self.frames[name], self.roles[name] = frames, role
-
-    def _drop_burn_in(self, name: str) -> tuple[str, ...]:
-        """Of a surrogate; what is said of it in words."""
-        if self.roles[name] != "surrogate":
-            return ()
-        frames, values, wanted = self.frames[name], self.projected[name], self.settings.burn_in_time
-        try:
-            self.frames[name], self.projected[name], notes = burn_in.without_burn_in(
-                frames, values, self.projection.labels, wanted, self.rng(name, "burn-in")
-            )
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        return notes
-
-    def rng(self, *names: str) -> np.random.Generator:
-        """One stream a purpose, so that a result does not depend on what else is compared."""
-        return np.random.default_rng([self.settings.seed, *(zlib.crc32(name.encode()) for name in names)])
-
-    def comparison(self) -> Comparison:
-        """Everything measured."""
-        for cv in self.cvs:
-            self._add_surfaces(cv)
-        self._add_kinetics()
-        ensembles = self._ensembles()
-        settings = self._notes()
-        return Comparison(
-            ensembles[0],
-            tuple(ensembles[1:]),
-            sentences.sentences(ensembles),
-            warnings.warnings(ensembles, self.frames, self.cut[REFERENCE].enough, settings["splits"]),
-            settings,
-        )
-
-    def _add_surfaces(self, cv: CV) -> None:
-        self.report(f"surfaces of {', '.join(cv.labels[:3])}{' ...' if len(cv.labels) > 3 else ''}")
-        own = cv is self.projection
-        values = self.projected if own else {name: cv(frames) for name, frames in self.frames.items()}
-        self.thermodynamics.add(cv, values)
-        self._keep(cv, values, described=not own and not cv.average)
-
-    def _keep(self, cv: CV, values: Mapping[str, np.ndarray], described: bool) -> None:
-        """Keep what the conditions of a state ask for, and of the reference what describes its metastable states."""
-        asked = {condition.variable.lower() for state in self.states for condition in state.conditions}
-        for name in self.frames:
-            for k, label in enumerate(cv.labels):
-                if label.lower() in asked or (described and name == REFERENCE):
-                    self.columns[name].add(label, values[name][:, k], cv)
-
-    def _add_kinetics(self) -> None:
-        self.report("timescales and states")
-        columns = self.columns
-        self.dynamics.of_projection(self.projection, self.projected, columns[REFERENCE], self.settings.macrostates)
-        self.dynamics.of_definitions(self.states, columns, self.projected)
-        for kind, histograms in self.dynamics.histograms.items():
-            self.thermodynamics.add_distances(kind, [histograms], (JENSEN_SHANNON if kind == MICRO else POPULATIONS,))
-
-    def _ensembles(self) -> list[Ensemble]:
-        self.report("bonds, contacts and fluctuations")
-        structure, contacts = Structure(self.reference), ContactMapEstimator(self.reference)
-        ends = convergence.ends(self.projected[REFERENCE][:, 0], self.reference)
-        made = []
-        for name, frames in self.frames.items():
-            thermodynamics, dynamics, cut = self.thermodynamics, self.dynamics, self.cut[name]
-            sample, track = self._sample(name, frames)
-            made.append(
-                Ensemble(
-                    name=name,
-                    role=self.roles[name],
-                    frames_count=len(frames),
-                    surfaces=thermodynamics.surfaces[name],
-                    distances=thermodynamics.distances[name],
-                    further=thermodynamics.further[name],
-                    timescales=dynamics.timescales[name],
-                    states=dynamics.states[name],
-                    convergence=convergence.measure(
-                        frames, self.projected[name], cut, thermodynamics.halves[name], ends
-                    ),
-                    geometry=structure.measure(frames),
-                    contact_map=contacts.measure(frames, cut, self.rng(name, "contact map")),
-                    published={} if name == REFERENCE else self._of_papers(name),
-                    sample=sample,
-                    track=track,
-                    notes=(*self.of_starts[name], *dynamics.notes[name]),
-                )
-            )
-        return self._with_judgements(made)
-
-    def _with_judgements(self, made: list[Ensemble]) -> list[Ensemble]:
-        """Each ensemble with what the verdict says of it, against the reference and against the training runs."""
-        known = {one.name: one for one in made}
-
-        def judged(one: Ensemble, against: str) -> Judgement:
-            found = with_times(self._judged(one.name, against), known[against], one, self.tolerances.rates)
-            return with_broken(found, known[against], one)
-
-        return [
-            one
-            if one.name == REFERENCE
-            else dataclasses.replace(
-                one,
-                judgement=judged(one, REFERENCE),
-                learned=judged(one, TRAINING) if self._was_trained(one.name) else None,
-            )
-            for one in made
-        ]
-
-    def _was_trained(self, name: str) -> bool:
-        return self.roles[name] == "surrogate" and TRAINING in self.frames
-
-    def _judged(self, name: str, known: str) -> Judgement:
-        """One ensemble held against another, by the joint test."""
-        called = "training runs" if known == TRAINING else "held-out runs" if TRAINING in self.frames else "reference"
-        self.report(f"verdict: {name} against the {called}")
-        named = {state: (self.dynamics.named[known][state], own) for state, own in self.dynamics.named[name].items()}
-        return judge(
-            self.frames[known],
-            self.frames[name],
-            (self._inefficiency(known), self._inefficiency(name)),
-            self.rng(name, known, "verdict"),
-            Question(called, self.thermodynamics.drawn, named, self.tolerances),
-        )
-
-    def _of_papers(self, name: str) -> dict[str, dict[str, float]]:
-        if self.published:
-            self.report(f"published benchmarks: {name}")
-        return {benchmark.name: dict(benchmark(self.frames[name])) for benchmark in self.published}
-
-    def _sample(self, name: str, frames: Frames) -> tuple[Frames, np.ndarray]:
-        """Evenly spaced frames of the longest run, and their first two columns of the projection."""
-        run = max(frames.runs, key=lambda r: r.stop - r.start)
-        stride = max(1, -(-(run.stop - run.start) // SAMPLE))
-        index = np.arange(run.start, run.stop, stride)
-        positions = np.asarray(frames.positions[index], np.float32)
-        track = np.asarray(self.projected[name][index][:, :2], float)
-        if track.shape[1] < 2:
-            track = np.pad(track, ((0, 0), (0, 1)))
-        return Frames(frames.beads, positions, (len(index),), frames.dt * stride, frames.temperature), track
-
-    def _notes(self) -> dict[str, Any]:
-        """What people should know of how it was made; JSON can hold it."""
-        notes = {
-            "seed": self.settings.seed,
-            "temperature": self.reference.temperature,
-            "collective variables": [note for cv in self.cvs for note in cv.notes],
-            **self.thermodynamics.settings(),
-        }
-        about = {benchmark.name: benchmark.about() for benchmark in self.published}
-        further = {"states": self.dynamics.described, "published": about}
-        return notes | {name: value for name, value in further.items() if value}
-
-    def _blocks(self, name: str) -> Blocks:
-        frames = self.frames[name]
-        if name == TRAINING:
-            ratio = self.reference.dt / frames.dt
-            return blocks(frames.lengths, max(1.0, self._inefficiency(REFERENCE) * ratio))
-        return blocks(frames.lengths, self._inefficiency(name), groups(frames))
-
-    def _inefficiency(self, name: str) -> float:
-        return convergence.inefficiency(self.frames[name], self.projected[name])
-
-
-def _same_molecule(name: str, frames: Frames, reference: Frames) -> None:
-    own, other = frames.beads, reference.beads
-    if len(own) != len(other):
-        raise ValueError(
-            f"expected {len(other)} beads as in the reference, got {len(own)} in {name!r};"
-            " map both with the same mapping"
-        )
-    named = (zip(b.residue_names, b.names, strict=True) for b in (own, other))
-    for k, pair in enumerate(zip(*named, strict=True)):
-        if pair[0] != pair[1]:
-            raise ValueError(
-                f"bead {k} is {' '.join(pair[1])} in the reference but {' '.join(pair[0])} in {name!r};"
-                " map both with the same mapping"
-            )

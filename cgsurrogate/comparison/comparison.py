@@ -33,22 +33,29 @@ METRICS, SURFACES, SAMPLES = "metrics.json", "surfaces.npz", "samples"
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
-    """Every ensemble measured with the reference's own collective variables, grids and estimators.
+    """Every ensemble measured with the same collective variables, grids and estimators.
 
     Attributes:
+        basis: the ensemble that these come from: the reference; without one, the first of the others' equals.
+        others: those that are measured against it.
         verdict: what is said of each surrogate in words; an ensemble's ``judgement`` holds what was judged.
         settings: seed, how each floor was made; JSON can hold it.
     """
 
-    reference: Ensemble
+    basis: Ensemble
     others: tuple[Ensemble, ...]
     verdict: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
+    def reference(self) -> Ensemble | None:
+        """The ensemble that all others are judged by; None where they only stand beside each other."""
+        return self.basis if self.basis.role == "reference" else None
+
+    @property
     def ensembles(self) -> tuple[Ensemble, ...]:
-        return (self.reference, *self.others)
+        return (self.basis, *self.others)
 
     def metrics(self) -> dict[str, Any]:
         """Every figure; plain numbers, text, lists and None for nan. Large arrays are named by their key in the npz."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.analysis.results import (
+    BackboneRegions,
     ContactMap,
     Convergence,
     Result,
@@ -69,6 +70,7 @@ class Ensemble(Result):
         track: (len(sample), 2) values of the first two TICs of ``sample``.
         convergence: how well it has sampled.
         contact_map: contacts, fluctuations and pair distances.
+        regions: helix and strand content of each residue; None where the beads have no phi and psi.
         states: kinetics between named states, by the name of the set ("metastable", or "named" by the user).
         further: other divergences, by divergence and then by metric, each with a floor of its own: "KL divergence",
             "Wasserstein", "free-energy error", "populations".
@@ -89,6 +91,7 @@ class Ensemble(Result):
     notes: tuple[str, ...] = ()
     convergence: Convergence | None = None
     contact_map: ContactMap | None = None
+    regions: BackboneRegions | None = None
     states: dict[str, StateKinetics] = dataclasses.field(default_factory=dict)
     further: dict[str, dict[str, Distance]] = dataclasses.field(default_factory=dict)
     published: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)

@@ -32,7 +32,7 @@ class Surfaces:
 
     @classmethod
     def of(cls, cv: CV, values: np.ndarray) -> Surfaces:
-        """On grids over the (T, columns) values of the reference."""
+        """On grids over (T, columns) values."""
         shown = cv.shown or len(cv.labels)
         columns: dict[str, tuple[int, ...]] = {cv.labels[k]: (k,) for k in range(shown)}
         columns |= {f"{cv.labels[a]} / {cv.labels[b]}": (a, b) for a, b in cv.pairs}
@@ -55,9 +55,20 @@ class Thermodynamics:
         drawn: the surfaces of each collective variable, as they were added.
     """
 
-    def __init__(self, frames: Mapping[str, Frames], cut: Mapping[str, Blocks], training: str | None, rng: Rng) -> None:
-        """``frames`` and ``cut`` of every ensemble, the reference first; ``training`` names what makes the floor."""
-        self.frames, self.cut, self.training, self.rng = frames, cut, training, rng
+    def __init__(
+        self,
+        frames: Mapping[str, Frames],
+        cut: Mapping[str, Blocks],
+        training: str | None,
+        rng: Rng,
+        *,
+        pooled: bool = False,
+    ) -> None:
+        """``frames`` and ``cut`` of every ensemble, the reference first; ``training`` names what makes the floor.
+
+        ``pooled``: grids span the values of all ensembles, not those of the first.
+        """
+        self.frames, self.cut, self.training, self.rng, self.pooled = frames, cut, training, rng, pooled
         self.reference = next(iter(frames))
         self.surfaces: dict[str, dict[str, Surface]] = {name: {} for name in frames}
         self.distances: dict[str, dict[str, Distance]] = {name: {} for name in frames}
@@ -72,7 +83,7 @@ class Thermodynamics:
         Args:
             values: (T, columns) of every ensemble.
         """
-        drawn = Surfaces.of(cv, values[self.reference])
+        drawn = Surfaces.of(cv, np.concatenate(list(values.values())) if self.pooled else values[self.reference])
         self.drawn.append(drawn)
         histograms: dict[str, dict[str, surfaces.BlockHistogram]] = {}
         for surface_name, columns in drawn.columns.items():

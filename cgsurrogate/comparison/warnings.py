@@ -57,6 +57,12 @@ def warnings(
                 f"{one.name} is at {own_temperature:g} K, the reference at {reference.temperature:g} K; each has free"
                 " energies at its own temperature"
             )
+    return tuple(dict.fromkeys([*found, *of_each(ensembles)]))
+
+
+def of_each(ensembles: Sequence[Ensemble]) -> tuple[str, ...]:
+    """What a reader must know of every ensemble, whatever it is held against."""
+    found: list[str] = []
     for one in ensembles:
         found += _halves(one)
         found += [f"{one.name}: {note}" for note in one.notes]

@@ -129,17 +129,45 @@ CONVERGENCE_TABLE = (
     "that distance between random halves; beyond it (triangle), the runs have not come to equilibrium (the worst "
     "measure is shown). Round trips: from one end of the slowest coordinate to the other and back, over all replicas."
 )
+REGIONS = (
+    "Share of the frames in which the backbone of a residue is in a region of (\u03c6, \u03c8), with 95 % intervals. "
+    "In degrees: helix, \u03c6 from \u2212160 to \u221220 and \u03c8 from \u2212120 to 50; strand, \u03c6 from "
+    "\u2212180 to \u221290, and polyproline II, from \u221290 to \u221220, both with \u03c8 from 50 to 240; "
+    "left-handed, \u03c6 from 0 to 160."
+)
+UNJUDGED = (  # what a caption says where there is no reference
+    ("reference and surrogates", "each"),
+    (
+        "red is too high (visited too rarely), blue too low (too often)",
+        "red is higher (visited more rarely), blue lower",
+    ),
+    (" (grey area: the reference)", ""),
+    ("Grey area: the reference. ", ""),
+    ("; grey: runs of the training data that were set aside for this", ""),
+    (" The reference is in neither.", ""),
+    ("an independent all-atom sample", "a second sample of the {name}"),
+    ("independent all-atom samples", "such samples"),
+    ("reference", "{name}"),
+)
+
+
+def worded(text: str, comparison: Comparison) -> str:
+    """A caption, with the name of what the others are held against where that is no reference."""
+    if comparison.reference is None:
+        for there, here in UNJUDGED:
+            text = text.replace(there, here.format(name=comparison.basis.name))
+    return text
 
 
 def profiles(comparison: Comparison) -> str:
     """Below the profiles, by whether there is a kernel estimate."""
-    kernel = any(s.kernel is not None for s in comparison.reference.surfaces.values() if len(s.labels) == 1)
-    return PROFILES.format(kT=comparison.reference.sample.kT, line=KERNEL if kernel else HISTOGRAM)
+    kernel = any(s.kernel is not None for s in comparison.basis.surfaces.values() if len(s.labels) == 1)
+    return PROFILES.format(kT=comparison.basis.sample.kT, line=KERNEL if kernel else HISTOGRAM)
 
 
 def surfaces(comparison: Comparison, name: str) -> str:
     """Below a surface over two variables."""
-    kernel = comparison.reference.surfaces[name].kernel is not None
+    kernel = comparison.basis.surfaces[name].kernel is not None
     contours = "the kernel estimate" if kernel else "the histogram smoothed by one bin"
     noise = any(e.role == "floor" and name in e.surfaces for e in comparison.others)
-    return SURFACES.format(kT=comparison.reference.sample.kT, contours=contours, noise=NOISE if noise else "")
+    return SURFACES.format(kT=comparison.basis.sample.kT, contours=contours, noise=NOISE if noise else "")

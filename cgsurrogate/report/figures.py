@@ -10,7 +10,17 @@ import numpy as np
 
 from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.report import captions
-from cgsurrogate.report.plots import contact_maps, drawing, kinetics, network, panels, populations, ramachandran, style
+from cgsurrogate.report.plots import (
+    contact_maps,
+    drawing,
+    kinetics,
+    network,
+    panels,
+    populations,
+    ramachandran,
+    regions,
+    style,
+)
 from cgsurrogate.report.plots.drawing import Drawing, Made, save
 from cgsurrogate.report.tables import described_states
 
@@ -32,7 +42,7 @@ def draw_all(
             for number, (figure, data) in enumerate(group):
                 name = drawing.unused(stem if number == 0 else f"{stem}_{number + 1}", drawings)
                 width = float(figure.get_size_inches()[0])
-                said = (title, caption) if number == 0 else (f"{title} (continued)", "")
+                said = (title, captions.worded(caption, comparison)) if number == 0 else (f"{title} (continued)", "")
                 drawings[name] = Drawing(name, section, *said, width, *save(figure, folder / name, data))
     return tuple(drawings.values())
 
@@ -43,6 +53,9 @@ def _groups(comparison: Comparison, training: Mapping[str, Any]) -> Iterator[Gro
         made = panels.distances(ensembles)
         yield "distances", "distances", "Distances beside the noise floor", captions.DISTANCES, [made]
     yield from _surfaces(comparison)
+    if regions.known(ensembles):
+        made = regions.figure(ensembles)
+        yield "backbone_regions", "regions", "Regions of (\u03c6, \u03c8)", captions.REGIONS, [made]
     for which in sets:
         title, made = f"Populations, {kinetics.called(which)}", populations.figure(ensembles, which)
         yield f"populations_{drawing.slug(which)}", f"states {which}", title, captions.POPULATIONS, [made]
@@ -60,7 +73,7 @@ def _groups(comparison: Comparison, training: Mapping[str, Any]) -> Iterator[Gro
 
 
 def _surfaces(comparison: Comparison) -> Iterator[Group]:
-    ensembles, kT = comparison.ensembles, comparison.reference.sample.kT
+    ensembles, kT = comparison.ensembles, comparison.basis.sample.kT
     flat, torsions, maps, angles = kinds(comparison)
     profiles = captions.profiles(comparison)
     if flat:
@@ -100,10 +113,10 @@ def _places(comparison: Comparison, which: str) -> np.ndarray | None:
 
 
 def _contact_map(comparison: Comparison) -> Iterator[Group]:
-    found = comparison.reference.contact_map
+    found = comparison.basis.contact_map
     if found is None:
         return
-    if contact_maps.has_contacts(comparison.reference):
+    if contact_maps.has_contacts(comparison.basis):
         caption = captions.CONTACTS.format(cutoff=found.cutoff)
         yield "contacts", "structure", "Contact maps", caption, contact_maps.contact_figures(comparison.ensembles)
     made = contact_maps.chain_figure(comparison.ensembles)
@@ -113,6 +126,6 @@ def _contact_map(comparison: Comparison) -> Iterator[Group]:
 def kinds(comparison: Comparison) -> tuple[list[str], list[str], list[str], list[str]]:
     """Names of the reference's surfaces: (profiles, torsions, surfaces over two variables, Ramachandran surfaces)."""
     found: tuple[list[str], list[str], list[str], list[str]] = ([], [], [], [])
-    for name, surface in comparison.reference.surfaces.items():
+    for name, surface in comparison.basis.surfaces.items():
         found[2 * (len(surface.labels) == 2) + all(surface.periodic)].append(name)
     return found

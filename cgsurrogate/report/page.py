@@ -13,6 +13,7 @@ from cgsurrogate.comparison.comparison import Comparison, Ensemble
 from cgsurrogate.report import captions, figures, html, marks, player, tables, verdict
 from cgsurrogate.report.player import write_player
 from cgsurrogate.report.plots import kinetics
+from cgsurrogate.report.prediction import Prediction, lead
 
 __all__ = ["write_player", "write_report"]
 
@@ -42,6 +43,7 @@ def write_report(
     training: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     provenance: Mapping[str, Any] | None = None,
     title: str | None = None,
+    prediction: Prediction | None = None,
 ) -> Path:
     """Write the page, and every figure with its numbers into ``figures/`` beside it. Returns the path of the page.
 
@@ -49,35 +51,40 @@ def write_report(
         out: a folder, for ``report.html`` in it, or a file that ends in .html.
         training: rows of metrics.csv (step, seconds, train, held_out) of each model, by name.
         provenance: inputs with hashes, versions, the command; shown as it is, nested.
+        prediction: what is known of the models and of the molecule, where the surrogates are a prediction.
     """
     out = page_path(out)
     drawings = figures.draw_all(comparison, out.parent / "figures", training)
     warned = comparison.warnings
     notes = [(e.name, n) for e in comparison.ensembles for n in e.notes if not any(n in w for w in warned)]
     settings = {key: value for key, value in comparison.settings.items() if key not in ELSEWHERE}
-    told = lines({**(provenance or {}), **({"comparison": settings} if settings else {})})
-    judged, packed, found = verdict.judged(comparison), player.payload(comparison), sections(comparison, drawings)
-    values = {
-        "title": title or "Surrogates beside their reference",
+    described = lines({"comparison": settings}) if settings else []
+    told = lines(provenance or {})
+    told += [
+        (deep, captions.worded(key, comparison), captions.worded(text, comparison)) for deep, key, text in described
+    ]
+    values: dict[str, Any] = {
+        "title": title or ("Surrogates beside their reference" if comparison.reference else "Surrogates side by side"),
         "comparison": comparison,
+        "lead": lead(prediction, comparison) if prediction else None,
         "entries": verdict.entries(comparison),
         "made": verdict.made(comparison),
-        "judged": judged,
+        "judged": verdict.judged(comparison),
         "learned": verdict.learned(comparison),
         "captions": captions,
         "called": tables.CALLED,
         "trained": any(one.learned is not None for one in comparison.others),
-        "distances": tables.distances(comparison),
-        "further": tables.further(comparison),
+        "distances": _worded(tables.distances(comparison), comparison),
+        "further": [_worded(one, comparison) for one in tables.further(comparison)],
         "words": marks.WORDS,
         "plates": [d for d in drawings if d.section == "distances"],
-        "sections": found,
-        "contents": contents(found, judged is not None, bool(packed["ensembles"]), bool(notes), bool(told)),
+        "sections": sections(comparison, drawings),
         "size": size,
         "notes": notes,
-        "player": packed,
+        "player": player.payload(comparison),
         "provenance": told,
     }
+    values["contents"] = contents(values)
     bare = html.render("report.html", images=dict.fromkeys((d.name for d in drawings), ""), **values)
     return html.write(out, "report.html", images=images(drawings, MOST - len(bare.encode())), **values)
 
@@ -96,11 +103,12 @@ def sections(comparison: Comparison, drawings: Sequence[figures.Drawing]) -> lis
         return [d for name in names for d in drawings if d.section == name]
 
     def held(*made: tables.Table | None) -> list[tables.Table]:
-        return [one for one in made if one is not None]
+        return [_worded(one, comparison) for one in made if one is not None]
 
     states = [tables.populations(comparison, which) for which in sets]
     moves = [made(comparison, which) for which in sets for made in (tables.first_passage, tables.rates)]
     found = [
+        Section("regions", "Helix and strand", (), of("regions"), held(tables.regions(comparison))),
         Section("surfaces", "Free energies", (), of("surfaces"), ()),
         Section("states", "States", (), of(*(f"states {which}" for which in sets)), held(*states)),
         Section(
@@ -116,12 +124,28 @@ def sections(comparison: Comparison, drawings: Sequence[figures.Drawing]) -> lis
     return [section for section in found if not section.empty]
 
 
-def contents(found: Sequence[Section], judged: bool, playing: bool, notes: bool, told: bool) -> list[tuple[str, str]]:
-    """(name, heading) of every part of the page."""
-    first = [("verdict", "Verdict"), *[("judged", "What was judged")] * judged, ("distances", "Distances")]
-    first += [("player", "Trajectories")] * playing
-    last = [("notes", "Notes")] * notes + [("provenance", "Provenance")] * told
-    return [*first, *((s.key, s.title) for s in found), *last]
+def contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, heading) of every part of the page that has anything in it."""
+    comparison: Comparison = values["comparison"]
+    first = [
+        ("prediction", "Prediction", values["lead"]),
+        ("verdict", "Verdict", comparison.reference),
+        ("judged", "What was judged", values["judged"]),
+        ("distances", "Distances", comparison.reference),
+        ("player", "Trajectories", values["player"]["ensembles"]),
+    ]
+    last = [("distances", "Distances", comparison.reference is None and values["distances"])]
+    last += [("notes", "Notes", values["notes"]), ("provenance", "Provenance", values["provenance"])]
+    middle = [(s.key, s.title, True) for s in values["sections"]]
+    return [(key, heading) for key, heading, there in (*first, *middle, *last) if there]
+
+
+def _worded(table: Any, comparison: Comparison) -> Any:
+    """A table that names no reference where there is none; None stays None."""
+    if table is None or comparison.reference is not None:
+        return table
+    head = tuple((name, "" if small == "surrogate" else small) for name, small in table.head)
+    return dataclasses.replace(table, caption=captions.worded(table.caption, comparison), head=head)
 
 
 def size(ensemble: Ensemble) -> str:

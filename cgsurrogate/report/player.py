@@ -24,8 +24,8 @@ MOST_BYTES = 500_000  # of coordinates in one page, as base64
 
 def payload(comparison: Comparison) -> dict[str, Any]:
     """What the player's script needs, as plain values: chain, trajectories, tracks and drawn surfaces."""
-    sample = comparison.reference.sample
-    over_two = (n for n, s in comparison.reference.surfaces.items() if len(s.labels) == 2 and not any(s.periodic))
+    sample = comparison.basis.sample
+    over_two = (n for n, s in comparison.basis.surfaces.items() if len(s.labels) == 2 and not any(s.periodic))
     name = next(over_two, "")  # TIC 1 / TIC 2
     shown = [e for e in drawing.shown(comparison.ensembles) if len(e.sample)][:MOST_ENSEMBLES]
     known = [e.surfaces[name] for e in shown if name in e.surfaces]

@@ -96,6 +96,24 @@ def _p_value(p: float) -> str:
     return "p < 0.01" if p < 0.01 else f"p = {p:.2f}"
 
 
+def regions(comparison: Comparison) -> Table | None:
+    """Helix and strand content of each residue, a row a residue and region."""
+    drawn = [(e, e.regions) for e in drawing.shown(comparison.ensembles) if e.regions is not None]
+    if not drawn:
+        return None
+    first, rows = drawn[0][1], []
+    for r, residue in enumerate(first.residues):
+        for k, region in enumerate(first.regions):
+            cells = []
+            for _, own in drawn:
+                value, low, high = numbers.at(own.shares, r, k)
+                bounds = numbers.interval(low, high, 100)
+                cells.append(Cell(numbers.percent(value), f"{bounds}\u00a0%".replace(" ", "\u00a0") if bounds else ""))
+            rows.append((Cell(residue, region), tuple(cells)))
+    head = _head([e for e, _ in drawn])
+    return Table("Helix and strand of each residue", "", head, tuple(rows), len(rows) > MOST_OPEN)
+
+
 def geometry(comparison: Comparison) -> Table | None:
     """Frames that are broken or too close, and the worst term, by every check of the surrogates and baselines."""
     drawn = [e for e in drawing.shown(comparison.others) if e.geometry]
@@ -129,7 +147,7 @@ def _transitions(comparison: Comparison, which: str, field: str, title: str, cap
     if not drawn:
         return None
     names = drawn[0].states[which].names
-    known = comparison.reference.states.get(which)
+    known = comparison.basis.states.get(which)
     rows = []
     for i in range(len(names)):
         for j in range(len(names)):
@@ -211,7 +229,7 @@ def time_scalings(ensembles: Sequence[Ensemble]) -> list[str]:
 def convergence(comparison: Comparison) -> Table | None:
     """How much each ensemble was sampled: independent frames, their rate, halves against their limit, round trips."""
     drawn = [(e, e.convergence) for e in comparison.ensembles if e.convergence is not None]
-    known = comparison.reference.convergence
+    known = comparison.basis.convergence
     pace = known.per_second if known is not None else math.nan
     rows = []
     for one, own in drawn:
@@ -222,7 +240,7 @@ def convergence(comparison: Comparison) -> Table | None:
             Cell(numbers.seconds(own.wall_seconds)),
             Cell(
                 numbers.digits(own.per_second),
-                f"{numbers.digits(ratio)} \u00d7 the reference" if math.isfinite(ratio) else "",
+                f"{numbers.digits(ratio)} \u00d7 the {comparison.basis.name}" if math.isfinite(ratio) else "",
             ),
             _halves(own.halves, own.halves_floor),
             Cell(f"{own.round_trips:,.0f}" if math.isfinite(own.round_trips) else numbers.DASH),

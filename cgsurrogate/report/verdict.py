@@ -91,9 +91,6 @@ def entries(comparison: Comparison) -> list[Entry]:
 
 
 def _surrogate(one: Ensemble, comparison: Comparison) -> Entry:
-    failed = tuple(
-        (marks.broken(check), _failed(name, check, one)) for name, check in one.geometry.items() if marks.broken(check)
-    )
     if one.judgement is None:
         said = " ".join(summary.said_of(one, comparison.ensembles, comparison.verdict))
         answers = [Answer(OLDER, "unknown", "not judged", said)]
@@ -101,7 +98,13 @@ def _surrogate(one: Ensemble, comparison: Comparison) -> Entry:
         answers = [_answer(f"Does it agree with the {one.judgement.against}?", one.judgement)]
     if one.learned is not None:
         answers.append(_answer("Did it learn its training data?", one.learned))
-    return Entry(one.name, one.role, tuple(answers), failed)
+    return Entry(one.name, one.role, tuple(answers), failures(one))
+
+
+def failures(one: Ensemble) -> tuple[tuple[str, str], ...]:
+    """The (state, text) of every check of its structures that fails."""
+    checks = ((name, check, marks.broken(check)) for name, check in one.geometry.items())
+    return tuple((state, _failed(name, check, one)) for name, check, state in checks if state)
 
 
 def _answer(question: str, judgement: Judgement) -> Answer:

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cgsurrogate.analysis.kinetics.one_step_relaxation import ONE_STEP
 from cgsurrogate.comparison.comparison import METRICS, Comparison
@@ -17,11 +17,14 @@ from cgsurrogate.models import extrapolation_scores
 from cgsurrogate.workflows.corrections import describe
 from cgsurrogate.workflows.settings import Report, silent
 
+if TYPE_CHECKING:
+    from cgsurrogate.report.prediction import Prediction
+
 CURVES = "metrics.csv"
 
 
 def make_comparison(
-    reference: Frames,
+    reference: Frames | None,
     surrogates: dict[str, Frames],
     out: Path,
     *,
@@ -33,15 +36,20 @@ def make_comparison(
     """Compare, and store the numbers in ``out``, with what simulations say of themselves among the warnings.
 
     Args:
+        reference: None to measure the surrogates side by side, without a verdict.
         training: frames that the surrogates learned from.
         about: what else to note in the settings of the comparison, e.g. ``provenance``.
     """
-    from cgsurrogate.comparison.compare import compare
+    from cgsurrogate.comparison.compare import compare, side_by_side
 
     with filesystem.writing(out, METRICS):
         told = functools.partial(report, None)
-        comparison = compare(reference, surrogates, training=training, settings=settings, report=told)
-        comparison = _with_notes(comparison, {"reference": reference, **surrogates}, surrogates, about or {})
+        if reference is None:
+            comparison, every = side_by_side(surrogates, settings=settings, report=told), surrogates
+        else:
+            comparison = compare(reference, surrogates, training=training, settings=settings, report=told)
+            every = {"reference": reference, **surrogates}
+        comparison = _with_notes(comparison, every, surrogates, about or {})
         comparison.save(out)
     return comparison
 
@@ -57,7 +65,11 @@ def _with_notes(
     )
     corrected = tuple(f"{name}: corrected: {line}" for name, one in surrogates.items() if (line := describe(one)))
     cut = tuple(f"{name}: {line}" for name, one in every.items() for line in one.provenance.left_out)
-    trained = tuple(f"{name}: training: {line}" for name, one in surrogates.items() for line in _of_training(one))
+    trained = tuple(
+        f"{name}: training: {line}"
+        for name, one in surrogates.items()
+        for line in _of_training(one, comparison.reference is not None)
+    )
     said = {name: extrapolation_scores.words(frames) for name, frames in surrogates.items()}
     new = tuple(f"{name}: {one.text}" for name, one in said.items() if one and one.warn)
     return dataclasses.replace(
@@ -67,22 +79,21 @@ def _with_notes(
     )
 
 
-def _of_training(frames: Frames) -> list[str]:
-    """What the training of the model warned of; a check of single jumps is told from the rates of the rollout."""
+def _of_training(frames: Frames, judged: bool) -> list[str]:
+    """What the training of the model warned of; a check of single jumps is told from the rates that are judged."""
     apart = "; this tells of single jumps, while the rates of the whole rollout are judged in the verdict"
-    return [f"{line}{apart * (ONE_STEP in line)}" for line in frames.provenance.training_notes]
+    return [f"{line}{apart * (judged and ONE_STEP in line)}" for line in frames.provenance.training_notes]
 
 
 def _with_scores(comparison: Comparison, surrogates: dict[str, Frames]) -> Comparison:
-    """The comparison with the extrapolation score of simulated frames beside that of held-out frames."""
-    reference, others = comparison.reference, []
-    for one in comparison.others:
-        found = extrapolation_scores.check(surrogates[one.name]) if one.name in surrogates else None
-        if found:
-            one = dataclasses.replace(one, geometry={**one.geometry, "extrapolation": found[0]})
-            reference = dataclasses.replace(reference, geometry={**reference.geometry, "extrapolation": found[1]})
-        others.append(one)
-    return dataclasses.replace(comparison, reference=reference, others=tuple(others))
+    """The comparison with the extrapolation score of simulated frames, beside that of held-out frames in the basis."""
+    made = []
+    found = {name: known for name, frames in surrogates.items() if (known := extrapolation_scores.check(frames))}
+    for one in comparison.ensembles:
+        own, held = found.get(one.name), next(iter(found.values()), None)
+        drawn = own[0] if own else held[1] if held and one is comparison.reference else None
+        made.append(dataclasses.replace(one, geometry={**one.geometry, "extrapolation": drawn}) if drawn else one)
+    return dataclasses.replace(comparison, basis=made[0], others=tuple(made[1:]))
 
 
 def make_report(
@@ -101,9 +112,15 @@ def make_report(
 
 
 def draw_report(
-    folder: Path, out: Path, *, models: list[Path], provenance: dict[str, Any] | None = None, title: str | None = None
+    folder: Path,
+    out: Path,
+    *,
+    models: list[Path],
+    provenance: dict[str, Any] | None = None,
+    title: str | None = None,
+    prediction: Prediction | None = None,
 ) -> Path:
-    """As ``make_report``, for who holds the folder already."""
+    """As ``make_report``, for who holds the folder already, also of a prediction."""
     from cgsurrogate.comparison.comparison import Comparison
     from cgsurrogate.report.page import write_report
 
@@ -113,4 +130,6 @@ def draw_report(
         if path.exists():
             with open(path, newline="") as handle:
                 curves[model.name] = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(handle)]
-    return write_report(Comparison.load(folder), out, training=curves, provenance=provenance or {}, title=title)
+    return write_report(
+        Comparison.load(folder), out, training=curves, provenance=provenance or {}, title=title, prediction=prediction
+    )

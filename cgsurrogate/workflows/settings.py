@@ -56,3 +56,27 @@ class StudySettings:
         limits.seed(self.seed)
         if not 0 < self.held_out < 1:
             raise ValueError(f"--held-out must lie between 0 and 1, got {self.held_out}")
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionSettings:
+    """What ``cgsurrogate predict`` can be told beside its molecules and models.
+
+    Attributes:
+        jumps: of each replica of the time-stepper.
+        time: ps of each replica of the force field, of its own time.
+        replicas: of each, simulated side by side.
+        pivot: pivot moves of the force field, N:STEPS; "0" for plain dynamics.
+        seed: of all that is random.
+    """
+
+    jumps: int = 500
+    time: float = 10.0
+    replicas: int = 100
+    pivot: str = "10:5"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        limits.above_zero("--jumps", self.jumps, "jumps", 1e9)
+        limits.above_zero("--time", self.time, "ps", 1e9)
+        limits.seed(self.seed)

@@ -62,8 +62,7 @@ def make_simulation(
         processes, max_hours: as in ``RunOptions``; see ``parallel`` for what several processes need of a script.
     """
     filesystem.refuse_foreign(out, MANIFEST, SETTINGS)
-    if start.beads != model.beads:
-        model = _of_molecule(model, start.beads)
+    model = of_molecule(model, start.beads)
     running: dict[str, Any] = {"processes": processes, "max_hours": max_hours}
     options = RunOptions(out, _told(report), **running)
     if settings.correct is None:
@@ -142,8 +141,10 @@ def _told(report: Report) -> StepReport:
     return told
 
 
-def _of_molecule(model: Model, beads: Beads) -> Model:
-    """The model of another molecule, if its weights do not belong to one."""
+def of_molecule(model: Model, beads: Beads) -> Model:
+    """The model of another molecule, if its weights do not belong to one; the same where it is of these beads."""
+    if model.beads == beads:
+        return model
     module: Any = model.module
     if not all(term.transfers for term in getattr(module, "terms", [module])):
         raise ValueError(

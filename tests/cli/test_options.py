@@ -19,7 +19,7 @@ from cgsurrogate.data.generation.protocol import Protocol
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.inspection import Inspection
-from cgsurrogate.workflows.settings import StudySettings
+from cgsurrogate.workflows.settings import PredictionSettings, StudySettings
 
 README = Path(__file__).parents[2] / "README.md"
 READING = ("data.read.read", "workflows.mapping_builder", "workflows.load_example", "cli._options.fresh")
@@ -27,11 +27,13 @@ LOADING = (
     *("core.frames.Frames.load", "models.model.Model.load", "workflows.starting_frames", "workflows.load_reference"),
     *("workflows.load_ensembles", "workflows.with_speed", "workflows.with_speeds", "testing.family_of"),
     "core.registry.trust",
+    "workflows.predicted_models.chosen",
 )
 BEHIND = {  # command -> the function behind it
     "run": "workflows.study.run",
     "example": "data.examples.write_example",
     "reference": "data.generation.openmm.generate",
+    "predict": "workflows.predictions.predict_all",
     "map": "data.read.read",  # and then the method save of the frames
     "inspect": "workflows.inspect",
     "split": "workflows.make_split",
@@ -55,6 +57,7 @@ VALUES = {  # of options whose text is parsed before the function is called
     "--weights": "a=b.npy",
     "--config": "system.toml",
     "--molecule": "second",
+    "predict --caps": "ace-nme",
     "reference --every": "4",
     "reference --sequence": "GPAV",
     "reference --sequences": "peptides.txt",
@@ -72,6 +75,8 @@ BASES = {  # in place of the examples
     "reference --sequences": ["reference", "--sequence", "AK", "-o", "RUN"],
     "reference --sequence": ["reference", "--sequence", "AK", "-o", "RUN"],
     "reference --caps": ["reference", "--sequence", "AK", "-o", "RUN"],
+    "predict": ["predict", "GPAV", "-o", "RUN", "--stepper", "mine"],
+    "predict --from": ["predict", "GPAV", "-o", "RUN", "--stepper", "mine"],
     "kinds": ["kinds", "--check", "mine.py"],
 }
 SYSTEM = """
@@ -83,6 +88,7 @@ TWO = f"[molecules.first]{SYSTEM}[molecules.second]{SYSTEM}dt = 2"
 SETTINGS = {
     "reference": (Protocol,),
     "run": (StudySettings,),
+    "predict": (PredictionSettings,),
     "train energy": (EnergySettings,),
     "train stepper": (StepperSettings,),
     "simulate": (SimulationSettings, SamplerSettings),

@@ -181,7 +181,7 @@ def test_a_bare_comparison_still_makes_a_page(example, tmp_path):
     """Nothing but a profile without errors or kernel, and no surrogate at all: no section is empty."""
     flat = dataclasses.replace(example.reference.surfaces["TIC 1"], error=np.full(60, np.nan), kernel=None)
     bare = dataclasses.replace(example.reference, surfaces={"TIC 1": flat}, **PARTS)
-    made = dataclasses.replace(example, reference=bare, others=(), verdict=(), settings={})
+    made = dataclasses.replace(example, basis=bare, others=(), verdict=(), settings={})
     path = page.write_report(made, tmp_path)
     text = path.read_text()
     assert "No surrogate was judged" in text
@@ -197,7 +197,7 @@ def test_each_part_may_be_absent_alone_and_for_some_only(example, part):
     for lacking in (slice(0, 1), slice(1, 2), slice(0, None)):
         ensembles = list(example.ensembles)
         ensembles[lacking] = [dataclasses.replace(e, **{part: PARTS[part]}) for e in ensembles[lacking]]
-        made = dataclasses.replace(example, reference=ensembles[0], others=tuple(ensembles[1:]))
+        made = dataclasses.replace(example, basis=ensembles[0], others=tuple(ensembles[1:]))
         found = page.sections(made, [])
         assert not any(section.empty for section in found)
         assert tables.distances(made)

@@ -84,6 +84,30 @@ def parse(text: str, caps: str = "none") -> Peptide:
     return Peptide(sequence, caps)
 
 
+def heavy_atoms(peptide: Peptide) -> Any:
+    """A chain of Biopython: extended, without hydrogens.
+
+    Raises:
+        RuntimeError: PeptideBuilder is not installed.
+    """
+    try:
+        import PeptideBuilder
+    except ImportError:
+        raise RuntimeError(
+            "structures of sequences need PeptideBuilder; install it with: pip install 'cgsurrogate[sequences]'"
+        ) from None
+    capped = peptide.caps == "ace-nme"
+    sequence = f"G{peptide.sequence}G" if capped else peptide.sequence  # of glycines at the ends caps are made
+    with np.errstate(invalid="ignore"):  # where it looks at an angle that glycine does not have
+        built = PeptideBuilder.make_structure(sequence, [PHI] * len(sequence), [PSI] * len(sequence))
+    chain = next(built.get_chains())
+    if capped:
+        _cap(chain)
+    else:
+        PeptideBuilder.add_terminal_OXT(built)
+    return chain
+
+
 def structure(peptide: Peptide, forcefield: Any) -> tuple[Any, Any]:
     """(topology, positions) of OpenMM: extended, with hydrogens for pH 7.
 
@@ -91,24 +115,11 @@ def structure(peptide: Peptide, forcefield: Any) -> tuple[Any, Any]:
         RuntimeError: PeptideBuilder is not installed.
         ValueError: the force field has no parameters for it.
     """
-    try:
-        import PeptideBuilder
-        from Bio import PDB
-    except ImportError:
-        raise RuntimeError(
-            "structures of sequences need PeptideBuilder; install it with: pip install 'cgsurrogate[openmm]'"
-        ) from None
+    chain = heavy_atoms(peptide)
     import openmm
+    from Bio import PDB
     from openmm import app
 
-    capped = peptide.caps == "ace-nme"
-    sequence = f"G{peptide.sequence}G" if capped else peptide.sequence  # of glycines at the ends caps are made
-    with np.errstate(invalid="ignore"):  # where it looks at an angle that glycine does not have
-        chain = PeptideBuilder.make_structure(sequence, [PHI] * len(sequence), [PSI] * len(sequence))
-    if capped:
-        _cap(next(chain.get_chains()))
-    else:
-        PeptideBuilder.add_terminal_OXT(chain)
     text = io.StringIO()
     libraries: Any = PDB
     writer = libraries.PDBIO()

@@ -56,16 +56,16 @@ def maps(group: Sequence[Ensemble], name: str, kT: float, floor: Ensemble | None
         surfaces.difference_map(grid[2, 0], reference, floor.surfaces[name], 3 * kT)
         grid[2, 0].set_title(f"noise: {style.short(floor.name, 14)}", fontsize=8.5)
         group = [*group, floor]
+    minus = f"minus {style.short(group[0].name, 14)}\n(kJ/mol)"
     _bar(figure, grid[0], "free energy\n(kJ/mol)", "max")
     _bar(figure, grid[1], "standard error\n(kJ/mol)", "max")
     if noisy:
-        _bar(figure, grid[2], "minus reference\n(kJ/mol)", "both")
+        _bar(figure, grid[2], minus, "both")
     elif rows == 3:
         grid[2, 0].set_axis_off()
         grid[1, 0].tick_params(labelbottom=True)
         scale = grid[2, 0].inset_axes((0.05, 0.42, 0.85, 0.07))
-        label = "minus reference\n(kJ/mol)"
-        figure.colorbar(grid[2, 1].images[0], cax=scale, label=label, extend="both", orientation="horizontal")
+        figure.colorbar(grid[2, 1].images[0], cax=scale, label=minus, extend="both", orientation="horizontal")
     for (row, column), ax in np.ndenumerate(grid):  # axes are named at the left and at the foot only
         if row < rows - 1 and not (row == 1 and column == 0 and rows == 3 and not noisy):
             ax.set_xlabel("")

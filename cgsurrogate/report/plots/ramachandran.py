@@ -25,7 +25,7 @@ def worst(comparison: Comparison, names: Sequence[str], most: int) -> list[str]:
     others = [e for e in comparison.others if e.role == "surrogate"] or list(comparison.others)
 
     def far(name: str) -> float:
-        known = [e.surfaces[name].probability.ravel() for e in (comparison.reference, *others) if name in e.surfaces]
+        known = [e.surfaces[name].probability.ravel() for e in (comparison.basis, *others) if name in e.surfaces]
         return max((float(jensen_shannon(p, known[0])) for p in known[1:]), default=0.0)
 
     chosen = sorted(names, key=far, reverse=True)[:most]
