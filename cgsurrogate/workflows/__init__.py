@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         with_speeds,
     )
     from cgsurrogate.workflows.inspection import foresight, inspect, inspect_files
+    from cgsurrogate.workflows.pretrained import pretrained_model, started
     from cgsurrogate.workflows.samplers import make_propagator
     from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
     from cgsurrogate.workflows.splits import contents, make_split, split
@@ -41,7 +42,9 @@ __all__ = [
     "make_split",
     "make_stepper",
     "mapping_builder",
+    "pretrained_model",
     "split",
+    "started",
     "starting_frames",
     "steps_per_second",
     "with_speed",
@@ -49,7 +52,7 @@ __all__ = [
 ]
 
 
-FILES = ("compare", "corrections", "inputs", "inspection", "samplers", "simulate", "splits", "train")
+FILES = ("compare", "corrections", "inputs", "inspection", "pretrained", "samplers", "simulate", "splits", "train")
 
 
 def __getattr__(name: str) -> Any:
