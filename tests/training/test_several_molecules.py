@@ -86,6 +86,16 @@ def test_a_kind_that_only_the_second_molecule_has_serves_a_third():
         assert value(wrong.bound(new.beads), new)[0].mean() / new.kT > 20
 
 
+def test_beads_that_merely_never_met_are_no_wall_in_another_molecule():
+    """Only the second molecule is compact, and its residues are others; the third has those of the first, compact."""
+    straight, compact = chain("AAAAAA"), chain("VVVVVV", seed=1)
+    x = straight.positions.copy()
+    x += 0.3 * np.arange(6, dtype=np.float32)[:, None] * np.array([1, 0, 0], np.float32)
+    energy = fitted(dataclasses.replace(straight, positions=x), compact, priors=("repulsion",))
+    new = chain("AAAAAA", seed=2)
+    assert value(energy.bound(new.beads), new)[0].median() / new.kT < 0.1
+
+
 def test_what_nothing_fitted_is_like_is_refused_by_name():
     frames = chain("AAAAAA")
     strange = dataclasses.replace(frames.beads, names=("XY",) * 6, types=(registry_other(),) * 6)
