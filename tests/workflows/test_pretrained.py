@@ -82,14 +82,14 @@ def test_kinds_and_options_are_those_of_the_start(folder, frames, tmp_path):
     assert workflows.started(made, start) == made
     assert workflows.started(dataclasses.replace(SHORT, rate=1e-5, stepper="graph:width=24"), start).rate == 1e-5
     for wrong in ("graph:width=25", "graph:memory=1", "autoregressive:width=8"):
-        with pytest.raises(ValueError, match="stepper .*pretrained model has"):
+        with pytest.raises(ValueError, match=r"stepper .*pretrained model has"):
             workflows.started(dataclasses.replace(SHORT, stepper=wrong), start)
     with pytest.raises(ValueError, match="pretrained model has"):
         workflows.started(SHORT, start, said=["stepper"])
     energy = workflows.pretrained_model(folder / "force-field", "energy")
     assert workflows.started(EnergySettings(), energy).network.startswith("residues:width=8")
     for wrong in ({"network": "schnet"}, {"priors": ("bonds",)}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))} .*pretrained model has"):
+        with pytest.raises(ValueError, match=rf"{next(iter(wrong))} .*pretrained model has"):
             workflows.make_energy(frames, tmp_path / "m", EnergySettings(steps=1, **wrong), start=energy)
     assert not (tmp_path / "m").exists()
 
