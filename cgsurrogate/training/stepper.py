@@ -114,6 +114,7 @@ def train_stepper(
     """
     every, seed = (frames, *others), settings.seed
     _refuse_unlike(stepper, every)
+    settings = settings if trained is None else settings.gentle()
     learning, held = held_out_molecules(every, settings)
     parts = [(f, f) if held else f.split(settings.held_out_fraction, seed) for f in learning]
     with torch.random.fork_rng(devices=[]):

@@ -15,7 +15,6 @@ from cgsurrogate.models import pretrained
 from cgsurrogate.models.model import Model
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 
-GENTLE = 0.25  # of the usual learning rate: few data should not undo what many have taught
 TEMPERATURE = 0.01  # K
 Settings = TypeVar("Settings", EnergySettings, StepperSettings)
 KINDS = {StepperSettings: ("stepper",), EnergySettings: ("network", "priors")}  # settings that name what is built
@@ -35,7 +34,7 @@ def pretrained_model(name: str | Path, kind: str) -> Model:
 
 
 def started(settings: Settings, start: Model, said: Collection[str] = ()) -> Settings:
-    """The settings with the kinds and options of the model, and a smaller learning rate unless one was chosen.
+    """The settings with the kinds and options of the model.
 
     Args:
         said: the names of settings that count as asked for although they are the defaults.
@@ -56,8 +55,6 @@ def started(settings: Settings, start: Model, said: Collection[str] = ()) -> Set
             )
         texts = tuple(map(_text, specs))
         implied[field] = texts if isinstance(wanted, tuple) else texts[0]
-    if settings.rate == usual.rate:
-        implied["rate"] = GENTLE * usual.rate
     return dataclasses.replace(settings, **implied)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from cgsurrogate.core import registry
-from cgsurrogate.core.energy import Energy, Prior
+from cgsurrogate.core.energy import Energy, Prior, Sum
 from cgsurrogate.core.fingerprints import sketch
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, Stepper
@@ -70,12 +70,13 @@ def _make_energy(
         name, options = registry.parse(text)
         recipes.append((family, name, options))
     energy = compose(frames.beads, recipes)
+    trained = None if start is None else start.module
+    assert trained is None or isinstance(trained, Sum)
     if len(every) > 1:
-        history = train_energy_together(energy, every, settings, folder=out, report=report)
+        history = train_energy_together(energy, every, settings, trained=trained, folder=out, report=report)
     else:
-        history = train_energy(
-            energy, frames, settings, sampler=lambda: _sampler(energy, frames, settings), folder=out, report=report
-        )
+        how: dict[str, Any] = {"trained": trained, "folder": out, "report": report}
+        history = train_energy(energy, frames, settings, sampler=lambda: _sampler(energy, frames, settings), **how)
     fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
     info = {**_about(history, every, start), "priors": fitted, **_closest(every)}
     extrapolation = None

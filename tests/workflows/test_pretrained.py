@@ -16,7 +16,6 @@ from cgsurrogate.models import pretrained
 from cgsurrogate.models.model import MODEL, WEIGHTS, Model
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.training.state import METRICS
-from cgsurrogate.workflows.pretrained import GENTLE
 from cgsurrogate.workflows.training_folder import RECORD, finished
 
 KIND = "graph:" + ",".join(f"{key}={value}" for key, value in SMALL.items())
@@ -63,24 +62,22 @@ def test_the_result_is_never_worse_than_the_start_on_the_validation_part(kind, f
     assert len(found) == 4 and found[0] == min(found) < min(found[1:])
     assert made.info["training"]["best"]["step"] == 0
     assert made.info["training"]["best"]["held_out"] == pytest.approx(found[0])
-    x = torch.from_numpy(frames.positions[:20].copy())
-    bound = start.module.bound(frames.beads)
-    if kind == "stepper":
-        code, lag = bound.encode(x), torch.full((20,), bound.lag)
-        with torch.no_grad():
-            assert torch.equal(bound.log_density(code, code, lag), made.module.log_density(code, code, lag))
-    else:
-        with torch.no_grad():
-            assert torch.equal(bound.terms[-1](x), made.module.terms[-1](x))
+    if kind == "energy":
+        assert "begins with" in made.info["training"]["reason"]
+        return
+    bound, x = start.module.bound(frames.beads), torch.from_numpy(frames.positions[:20].copy())
+    code, lag = bound.encode(x), torch.full((20,), bound.lag)
+    with torch.no_grad():
+        assert torch.equal(bound.log_density(code, code, lag), made.module.log_density(code, code, lag))
 
 
 def test_kinds_and_options_are_those_of_the_start(folder, frames, tmp_path):
     start = workflows.pretrained_model(folder, "stepper")
     made = workflows.started(SHORT, start)
     name, options = registry.parse(made.stepper)
-    assert name == "graph" and options.items() >= SMALL.items() and made.rate == GENTLE * SHORT.rate
+    assert name == "graph" and options.items() >= SMALL.items()
     assert workflows.started(made, start) == made
-    assert workflows.started(dataclasses.replace(SHORT, rate=1e-5, stepper="graph:width=24"), start).rate == 1e-5
+    assert workflows.started(dataclasses.replace(SHORT, stepper="graph:width=24"), start) == made
     for wrong in ("graph:width=25", "graph:memory=1", "autoregressive:width=8"):
         with pytest.raises(ValueError, match=r"stepper .*pretrained model has"):
             workflows.started(dataclasses.replace(SHORT, stepper=wrong), start)
