@@ -89,11 +89,7 @@ def train_energy(
         report=lambda fraction, text: report(share * fraction, text),
         start=trained is not None,
     )
-    for words in history.notes:
-        report(share, words)
-        warnings.warn(words, stacklevel=2)
-    reason = "; ".join(filter(None, (begun.words, history.reason)))
-    history = dataclasses.replace(history, reason=reason, notes=(*notes, *history.notes))
+    history = told(history, begun, notes, lambda words: report(share, words))
     if not then or sampler is None:
         return history
 
@@ -105,6 +101,15 @@ def train_energy(
     else:
         more = _tell_from_samples(networks, sampler(), (kept, held), rest, folder, tell)
     return dataclasses.replace(history, reason=f"{history.reason}; then {more}")
+
+
+def told(history: History, begun: energy_start.Begun, notes: tuple[str, ...], say: Callable[[str], None]) -> History:
+    """A history with what was begun with and the concerns of before; its own are said."""
+    for words in history.notes:
+        say(words)
+        warnings.warn(words, stacklevel=3)
+    reason = "; ".join(filter(None, (begun.words, history.reason)))
+    return dataclasses.replace(history, reason=reason, notes=(*notes, *history.notes))
 
 
 def divided(energy: Sum) -> tuple[Sum, Sum]:

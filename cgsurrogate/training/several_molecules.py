@@ -6,8 +6,6 @@ them. What is learned beside contrast (forces or denoising) is as for one molecu
 
 from __future__ import annotations
 
-import dataclasses
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.training.force_field import divided, energy_objective, local_objective, prepared
+from cgsurrogate.training.force_field import divided, energy_objective, local_objective, prepared, told
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives._base import Batch, BatchObjective, Objective
 from cgsurrogate.training.objectives.noise_contrast import WithLogPartition, pool_size
@@ -88,11 +86,7 @@ def train_energy_together(
     module, label = nn.ModuleList(networks), "training the energy"
     objectives = SeveralObjectives(members)
     history = fit(module, objectives, settings, folder=folder, label=label, report=report, start=trained is not None)
-    for words in history.notes:
-        report(1.0, words)
-        warnings.warn(words, stacklevel=2)
-    reason = "; ".join(filter(None, (begun.words, history.reason)))
-    return dataclasses.replace(history, reason=reason, notes=(*notes, *history.notes))
+    return told(history, begun, notes, lambda words: report(1.0, words))
 
 
 def _refuse_unlike(energy: Sum, every: Sequence[Frames], settings: EnergySettings) -> None:

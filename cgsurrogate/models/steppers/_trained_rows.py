@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +21,6 @@ from cgsurrogate.models.steppers import _kind_statistics
 from cgsurrogate.models.steppers._coordinate_types import Chain, Vocabulary, lookup
 from cgsurrogate.models.steppers._heads import ENOUGH
 from cgsurrogate.models.steppers._residue_graph import HEARD, Layout
-
-if TYPE_CHECKING:
-    from cgsurrogate.models.steppers.graph import Graph
 
 MOST_NEW = 0.5  # share of the kinds of the molecules of which nothing like it is known; above it these are other beads
 ROWS = {  # what the first dimension of a weight counts; all others are copied whole
@@ -147,8 +144,8 @@ class Taken:
     frames: int
 
     @classmethod
-    def of_molecules(cls, trained: Graph, molecules: Sequence[Graph], every: Sequence[Frames]) -> Taken:
-        """From the frames of each molecule, of which there are as many.
+    def of_molecules(cls, trained: Any, molecules: Sequence[Any], every: Sequence[Frames]) -> Taken:
+        """From a trained ``Graph``, and those of the molecules of these frames.
 
         Raises:
             ValueError: they are of other beads than the trained ones.
@@ -176,7 +173,7 @@ class Taken:
         return cls(tables, of, _new_angles(room, samples), sum(len(s.natural) for s in samples))
 
     @torch.no_grad()
-    def fill(self, stepper: Graph, trained: Graph) -> None:
+    def fill(self, stepper: Any, trained: Any) -> None:
         """Copy the weights, into networks that were made of the tables."""
         for kind, angles in self.angles.items():
             stepper.heads.set_centres(kind, angles)
