@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
@@ -23,6 +24,14 @@ steps = _options.setting(
     "--steps",
     type=click.IntRange(min=1),
     help="Budget of steps; with it alone, the same command gives the same weights to the byte on the same machine.",
+)
+
+begin_with = click.option(
+    "--from",
+    "start",
+    metavar="MODEL",
+    help="Begin with a pretrained model: peptides, which comes with the package, or a folder. Kinds and options are "
+    "its own.",
 )
 
 
@@ -51,10 +60,11 @@ def command() -> None:
 )
 @minutes
 @steps
+@begin_with
 @_options.seed
 @_options.force
 @_options.quiet
-def energy(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **options: Any) -> None:
+def energy(frames: tuple[Path, ...], out: Path, start: str | None, force: bool, quiet: bool, **options: Any) -> None:
     """Fit priors and train a network on top of them: an energy that `simulate` runs.
 
     Noise contrast sets the populations; force matching (with forces) or denoising (without) the local slopes; then what
@@ -66,9 +76,9 @@ def energy(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opti
     from cgsurrogate import workflows
     from cgsurrogate.core.frame_sets import FrameSet
 
-    settings = EnergySettings(**options)
+    begun, settings = _started(start, "energy", EnergySettings(**options))
     data = [one for path in frames for one in FrameSet.load(path).values()]
-    if _done(out, settings, data, force):
+    if _done(out, settings, data, begun, force):
         return
     _options.one_thread()
     with progress(quiet) as update:
@@ -77,6 +87,7 @@ def energy(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opti
             out,
             settings,
             others=data[1:],
+            start=begun,
             report=lambda fraction, text: update("force field", fraction, text),
         )
     click.echo(f"{'prior term':<44}{'misfit':>8}")
@@ -101,10 +112,11 @@ def energy(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opti
 )
 @minutes
 @steps
+@begin_with
 @_options.seed
 @_options.force
 @_options.quiet
-def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **options: Any) -> None:
+def stepper(frames: tuple[Path, ...], out: Path, start: str | None, force: bool, quiet: bool, **options: Any) -> None:
     """Learn the distribution of the conformation a lag ahead: a stepper that `simulate` rolls out.
 
     Several FRAMES, or the folder that `map --config` made of several molecules, mapped alike, learn together with
@@ -114,9 +126,9 @@ def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opt
     from cgsurrogate import workflows
     from cgsurrogate.core.frame_sets import FrameSet
 
-    settings = StepperSettings(**options)
+    begun, settings = _started(start, "stepper", StepperSettings(**options))
     data = [one for path in frames for one in FrameSet.load(path).values()]
-    if _done(out, settings, data, force):
+    if _done(out, settings, data, begun, force):
         return
     _options.one_thread()
     with progress(quiet) as update:
@@ -125,6 +137,7 @@ def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opt
             out,
             settings,
             others=data[1:],
+            start=begun,
             report=lambda fraction, text: update("time-stepper", fraction, text),
         )
     _tell(model)
@@ -133,11 +146,22 @@ def stepper(frames: tuple[Path, ...], out: Path, force: bool, quiet: bool, **opt
     click.echo(f"time-stepper: lag {module.lag:g} ps ({low:g} to {high:g}): {out}")
 
 
-def _done(out: Path, settings: TrainingSettings, data: list[Any], force: bool) -> bool:
+def _started(name: str | None, kind: str, settings: Any) -> tuple[Any, Any]:
+    """The pretrained model to begin with, if there is one, and the settings that follow from it."""
+    if name is None:
+        return None, settings
+    from cgsurrogate import workflows
+
+    model, context = workflows.pretrained_model(name, kind), click.get_current_context()
+    said = [one for one in context.params if context.get_parameter_source(one) is ParameterSource.COMMANDLINE]
+    return model, workflows.started(settings, model, said)
+
+
+def _done(out: Path, settings: TrainingSettings, data: list[Any], start: Any, force: bool) -> bool:
     """Whether the folder holds what this command makes, which is then said; refuse another model there."""
     from cgsurrogate.workflows import training_folder
 
-    if not force and training_folder.finished(out, settings, data):
+    if not force and training_folder.finished(out, settings, data, start):
         click.echo(f"already done: {out}")
         return True
     _options.fresh(out, "model.json", force)

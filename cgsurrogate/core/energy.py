@@ -129,6 +129,18 @@ class Sum(Energy):
         return Sum(*(term for term in self.terms if isinstance(term, Energy) and term.stiff == stiff))
 
 
+class Difference(Energy):
+    """One energy without another; no energy of its own that could be stored."""
+
+    def __init__(self, whole: Energy, part: Energy):
+        super().__init__()
+        self.whole, self.part = whole, part
+
+    def forward(self, positions: Tensor) -> Tensor:
+        value: Tensor = self.whole(positions) - self.part(positions)
+        return value
+
+
 def forces(energy: Energy, positions: Tensor, *, create_graph: bool = False) -> tuple[Tensor, Tensor]:
     """Energies (B,) kJ/mol and forces (B, N, 3) kJ/mol/nm = -dE/dx.
 

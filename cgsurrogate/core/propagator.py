@@ -86,6 +86,22 @@ class Stepper(Propagator):
     def calibrate(self, frames: Frames) -> None:
         """Set means, scales and ranges from training frames; must come before training. See ``transfers``."""
 
+    def begin_from(self, trained: Stepper, frames: Frames, *others: Frames) -> None:
+        """Take what a trained stepper of the same kind and options knows, in place of ``calibrate``.
+
+        This one is of the molecule of ``frames``. One that ``transfers`` takes what is new there from the frames.
+
+        Raises:
+            ValueError: the trained one belongs to another molecule.
+        """
+        try:
+            self.load_state_dict(trained.state_dict())
+        except RuntimeError:
+            raise ValueError(
+                f"a stepper of the kind {type(self).__name__} belongs to one molecule, and this is another; start from "
+                "one of the kind graph"
+            ) from None
+
     def bound(self, beads: Beads) -> Stepper:
         """The stepper of another molecule, which shares all weights with this one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,6 +53,19 @@ class Model:
         """Fingerprints of some of the frames that it was trained on; none where it does not know."""
         return tuple(self.info.get("training", {}).get("fingerprints", ()))
 
+    @property
+    def digest(self) -> str:
+        """sha256 of its recipes and weights: the same for the same energy or stepper, wherever it is stored."""
+        made = hashlib.sha256(json.dumps(self._recipes()).encode())
+        for name, value in sorted(self.module.state_dict().items()):
+            made.update(name.encode())
+            made.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return made.hexdigest()
+
+    def _recipes(self) -> list[dict[str, Any]]:
+        terms: Iterable[Any] = self.module.terms if isinstance(self.module, Sum) else [self.module]
+        return [dataclasses.asdict(term.spec) for term in terms]
+
     def _repr_html_(self) -> str:
         kind = "time-stepper" if self.is_stepper else "force field"
         count = sum(p.numel() for p in self.module.parameters())
@@ -61,11 +75,10 @@ class Model:
         """Write all that ``load`` needs to give the same numbers."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        terms: Iterable[Any] = self.module.terms if isinstance(self.module, Sum) else [self.module]
         content: dict[str, Any] = {
             "format": FORMAT,
             "kind": "stepper" if self.is_stepper else "energy",
-            "recipes": [dataclasses.asdict(term.spec) for term in terms],
+            "recipes": self._recipes(),
             "temperature": self.temperature,
             "beads": dataclasses.asdict(self.beads),
             "weights": _store(folder / WEIGHTS, self.module.state_dict()),

@@ -16,11 +16,12 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate.core import disk_arrays
-from cgsurrogate.core.energy import Energy, Prior, Sum, forces
+from cgsurrogate.core.energy import Difference, Energy, Prior, Sum, forces
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.core.statistics import systematic
 from cgsurrogate.geometry.torsion_moves import TorsionMoves
+from cgsurrogate.training import energy_start
 from cgsurrogate.training.batches import WeightedFrames, naming
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives import maximum_likelihood, self_contrast
@@ -48,6 +49,7 @@ def train_energy(
     settings: EnergySettings = EnergySettings(),
     *,
     sampler: Sampler | None = None,
+    trained: Sum | None = None,
     folder: Path | None = None,
     report: Report = silent,
 ) -> History:
@@ -57,6 +59,8 @@ def train_energy(
         settings: its ``network`` and ``priors`` are those that ``energy`` was made of, and are not read here.
         sampler: for ``fine_tune``, and for the objective ``likelihood``, whose sampler must soon be in equilibrium, as
             with moves between states.
+        trained: an energy of the same kinds of terms, of any molecule, to begin with what is good of it for these
+            frames (``energy_start``).
         folder: as for ``fit``; each part of the training has files of its own in it.
 
     Raises:
@@ -67,9 +71,8 @@ def train_energy(
     if len(frames) < 10:
         raise ValueError(f"expected ten or more frames to train from, got {len(frames)}; map more frames")
     kept, held = frames.split(settings.held_out_fraction, settings.seed)
-    fitted = [term for term in energy.terms if isinstance(term, Prior)]
-    networks = Sum(*(term for term in energy.terms if isinstance(term, Energy) and not isinstance(term, Prior)))
-    notes = fit_priors(fitted, [kept], report)
+    begun, notes, settings = prepared(energy, trained, [(kept, held)], settings, report)
+    priors, networks = divided(energy)
     if not len(networks.terms):
         return History((), {}, "priors fitted; there is no network to train", notes)
     then = "likelihood" if settings.objective == "likelihood" else "self-contrast" if settings.fine_tune else ""
@@ -78,17 +81,15 @@ def train_energy(
     share = FIRST_SHARE[then]
     first, rest = settings.split(share) if then else (settings, settings)
     history = fit(
-        WithLogPartition(networks),
-        energy_objective(objective, Sum(*fitted), kept, held, settings.seed),
+        WithLogPartition(networks, begun.log_partitions[0]),
+        energy_objective(objective, priors, kept, held, settings.seed, marginals=begun.marginals[0]),
         first,
         folder=folder,
         label=f"training the energy ({objective})",
         report=lambda fraction, text: report(share * fraction, text),
+        start=trained is not None,
     )
-    for words in history.notes:
-        report(share, words)
-        warnings.warn(words, stacklevel=2)
-    history = dataclasses.replace(history, notes=(*notes, *history.notes))
+    history = told(history, begun, notes, lambda words: report(share, words))
     if not then or sampler is None:
         return history
 
@@ -100,6 +101,38 @@ def train_energy(
     else:
         more = _tell_from_samples(networks, sampler(), (kept, held), rest, folder, tell)
     return dataclasses.replace(history, reason=f"{history.reason}; then {more}")
+
+
+def told(history: History, begun: energy_start.Begun, notes: tuple[str, ...], say: Callable[[str], None]) -> History:
+    """A history with what was begun with and the concerns of before; its own are said."""
+    for words in history.notes:
+        say(words)
+        warnings.warn(words, stacklevel=3)
+    reason = "; ".join(filter(None, (begun.words, history.reason)))
+    return dataclasses.replace(history, reason=reason, notes=(*notes, *history.notes))
+
+
+def divided(energy: Sum) -> tuple[Sum, Sum]:
+    """(priors, networks)."""
+    terms = [term for term in energy.terms if isinstance(term, Energy)]
+    return (
+        Sum(*(term for term in terms if isinstance(term, Prior))),
+        Sum(*(term for term in terms if not isinstance(term, Prior))),
+    )
+
+
+def prepared(
+    energy: Sum, trained: Sum | None, parts: energy_start.Parts, settings: EnergySettings, report: Report
+) -> tuple[energy_start.Begun, tuple[str, ...], EnergySettings]:
+    """Fit the priors, and choose what to begin with; concerns, and the settings of the training that follows."""
+    fitted = [term for term in energy.terms if isinstance(term, Prior)]
+    notes = fit_priors(fitted, [kept for kept, _ in parts], report)
+    if trained is None:
+        every = [energy, *(energy.bound(kept.beads) for kept, _ in parts[1:])]
+        return energy_start.Begun(every, [None] * len(parts), [0.0] * len(parts), False, ""), notes, settings
+    begun = energy_start.begin(energy, trained, parts, settings.seed)
+    report(0.0, begun.words)
+    return begun, notes, settings.gentle() if begun.pretrained else settings
 
 
 def fit_priors(priors: list[Prior], every: Sequence[Frames], report: Report) -> tuple[str, ...]:
@@ -164,7 +197,13 @@ def local_objective(objective: str, frames: Frames) -> str:
 
 
 def energy_objective(
-    objective: str, priors: Sum, kept: Frames, held: Frames, seed: int, pool: int | None = None
+    objective: str,
+    priors: Sum,
+    kept: Frames,
+    held: Frames,
+    seed: int,
+    pool: int | None = None,
+    marginals: Sum | None = None,
 ) -> BatchObjective:
     """Noise contrast and, in some steps of training, what the objective (``force`` or ``denoise``) adds to it.
 
@@ -172,6 +211,7 @@ def energy_objective(
         priors: fitted; they are taken off the forces, and the network learns what is left.
         kept, held: frames to learn from, and to validate on.
         pool: number of noise frames.
+        marginals: those that were fitted to the frames, where ``priors`` has others.
     """
     moves = TorsionMoves(kept.beads)
     arrays = [kept.positions]
@@ -183,7 +223,9 @@ def energy_objective(
         local = ForceMatching(moves, sample, torch.from_numpy(np.array(arrays[1][chosen])))
     elif objective == "denoise":
         local = Denoising(moves, priors, sample, kept.kT)
-    rest = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
+    rest: Energy = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
+    if marginals is not None:
+        rest = Difference(priors, marginals)
     contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed), pool=pool)
 
     def loss(module: WithLogPartition, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:

@@ -8,6 +8,7 @@ What is validated and kept is the moving average of the weights.
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ def fit(
     folder: Path | None = None,
     label: str = "training",
     report: Report = silent,
+    start: bool = False,
 ) -> History:
     """Train ``module`` in place; on return it holds the averaged weights that were best on the held-out data.
 
@@ -43,6 +45,7 @@ def fit(
         folder: where ``metrics.csv`` and ``training.pt`` (all that continuing needs) go; None keeps nothing.
         label: names the training in messages.
         report: called with the used fraction of the budget and a line of text.
+        start: the weights have been learned before, and are kept where training makes none that are better.
 
     Raises:
         Stopped: a signal came; with a ``folder`` the same call continues.
@@ -56,6 +59,8 @@ def fit(
             logging.getLogger(name).setLevel(logging.ERROR)
         state = TrainingState(module, objective, settings, folder, label)
         task = Task(state, watch, report)
+        if start and not state.progress.rows:
+            report(0.0, f"validation loss {state.validate().get('held_out', math.nan):.5g} to begin with")
         if not state.finished():
             task.run()
         if watch.requested:

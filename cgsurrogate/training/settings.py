@@ -8,6 +8,7 @@ from typing import Any, Self
 from cgsurrogate.core import limits
 
 MINUTES = 10.0  # the budget where none is given
+GENTLE = 0.25  # of the learning rate where pretrained weights learn on: few data should not undo what many have taught
 OBJECTIVES = ("auto", "force", "denoise", "likelihood")
 
 
@@ -48,6 +49,10 @@ class TrainingSettings:
         first = None if self.steps is None else max(1, round(share * self.steps))
         rest = None if self.steps is None or first is None else max(1, self.steps - first)
         return self.within(minutes[0], first), self.within(minutes[1], rest)
+
+    def gentle(self) -> Self:
+        """The same settings for pretrained weights."""
+        return dataclasses.replace(self, rate=GENTLE * self.rate)
 
     def within(self, minutes: float | None, steps: int | None, **changes: Any) -> Self:
         """The same settings with another budget, and what else changes."""

@@ -6,8 +6,6 @@ them. What is learned beside contrast (forces or denoising) is as for one molecu
 
 from __future__ import annotations
 
-import dataclasses
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.core.energy import Energy, Prior, Sum
+from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.training.force_field import energy_objective, fit_priors, local_objective
+from cgsurrogate.training.force_field import divided, energy_objective, local_objective, prepared, told
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives._base import Batch, BatchObjective, Objective
 from cgsurrogate.training.objectives.noise_contrast import WithLogPartition, pool_size
@@ -58,10 +56,13 @@ def train_energy_together(
     every: Sequence[Frames],
     settings: EnergySettings = EnergySettings(),
     *,
+    trained: Sum | None = None,
     folder: Path | None = None,
     report: Report = silent,
 ) -> History:
     """Fit and train ``energy``, which is that of the first molecule, in place, from the frames of all.
+
+    ``trained`` is as for ``train_energy``.
 
     Raises:
         ValueError: a term that belongs to one molecule; frames of several temperatures; the objective ``likelihood``,
@@ -69,27 +70,23 @@ def train_energy_together(
     """
     _refuse_unlike(energy, every, settings)
     parts = [frames.split(settings.held_out_fraction, settings.seed) for frames in every]
-    fitted = [term for term in energy.terms if isinstance(term, Prior)]
-    notes = fit_priors(fitted, [kept for kept, _ in parts], report)
-    energies = [energy, *(energy.bound(frames.beads) for frames in every[1:])]
+    begun, notes, settings = prepared(energy, trained, parts, settings, report)
     members, networks = [], []
-    for number, (one, (kept, held)) in enumerate(zip(energies, parts, strict=True)):
-        priors = Sum(*(term for term in one.terms if isinstance(term, Prior)))
-        own = Sum(*(term for term in one.terms if isinstance(term, Energy) and not isinstance(term, Prior)))
+    for number, (one, (kept, held)) in enumerate(zip(begun.energies, parts, strict=True)):
+        priors, own = divided(one)
         if not len(own.terms):
             return History((), {}, "priors fitted; there is no network to train", notes)
         report(0.0, f"noise frames of molecule {number + 1} of {len(every)}")
         pool = min(pool_size(kept), max(4000, POOL // len(every)))
         objective = local_objective(settings.objective, kept)
-        members.append(energy_objective(objective, priors, kept, held, settings.seed, pool))
-        networks.append(WithLogPartition(own))
+        marginals = begun.marginals[number]
+        members.append(energy_objective(objective, priors, kept, held, settings.seed, pool, marginals))
+        networks.append(WithLogPartition(own, begun.log_partitions[number]))
     notes = (*notes, NOT_TUNED) if settings.fine_tune else notes
     module, label = nn.ModuleList(networks), "training the energy"
-    history = fit(module, SeveralObjectives(members), settings, folder=folder, label=label, report=report)
-    for words in history.notes:
-        report(1.0, words)
-        warnings.warn(words, stacklevel=2)
-    return dataclasses.replace(history, notes=(*notes, *history.notes))
+    objectives = SeveralObjectives(members)
+    history = fit(module, objectives, settings, folder=folder, label=label, report=report, start=trained is not None)
+    return told(history, begun, notes, lambda words: report(1.0, words))
 
 
 def _refuse_unlike(energy: Sum, every: Sequence[Frames], settings: EnergySettings) -> None:

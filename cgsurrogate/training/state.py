@@ -158,7 +158,7 @@ class TrainingState:
         row: dict[str, float] = {
             "step": self.progress.step,
             "seconds": round(self.seconds, 3),
-            "train": self.progress.running / max(1, self.progress.running_count),
+            "train": self._train_loss(),
         }
         batches = self.objective.held_out()
         if batches:
@@ -178,6 +178,15 @@ class TrainingState:
         self.progress.rows.append(row)
         self._write_rows()
         return row
+
+    def _train_loss(self) -> float:
+        """The mean since the last validation; before the first step that of one batch."""
+        if self.progress.running_count:
+            return self.progress.running / self.progress.running_count
+        rng = self.batch_rng()
+        batch = self.objective.draw(rng)
+        with torch.no_grad():
+            return float(self.objective.loss(self.average, batch, rng))
 
     def _refuse_held_out(self, batches: Sequence[Batch], losses: Sequence[float]) -> None:
         """FloatingPointError at the first validation where single frames make it infinite: it would stay so."""

@@ -98,6 +98,7 @@ def train_stepper(
     settings: StepperSettings = StepperSettings(),
     *,
     others: Sequence[Frames] = (),
+    trained: Stepper | None = None,
     folder: Path | None = None,
     report: Report = silent,
 ) -> History:
@@ -109,19 +110,20 @@ def train_stepper(
     Args:
         others: frames of other molecules that learn together with the first, for steppers that ``transfers``. Each
             molecule learns only those of the lags that its own runs support.
+        trained: a stepper of the same kind and options to begin with. The lags are its own, and its weights are kept
+            where training makes none that are better on the held-out runs.
         folder: as for ``fit``.
         report: called with the used fraction of the budget and a line of text; concerns about the data come this way
             (and as Python warnings).
     """
     every, seed = (frames, *others), settings.seed
     _refuse_unlike(stepper, every)
-    if settings.lag is not None:
-        stepper.lag = float(settings.lag)
+    settings = settings if trained is None else settings.gentle()
     learning, held = held_out_molecules(every, settings)
     parts = [(f, f) if held else f.split(settings.held_out_fraction, seed) for f in learning]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the networks are made, with random weights, in calibrate
-        stepper.calibrate(*(train for train, _ in parts))
+        _begin(stepper, [train for train, _ in parts], settings, trained)
         steppers = [stepper, *(stepper.bound(f.beads) for f in learning[1:])]
     found = [check(s, f) for s, f in zip(steppers, learning, strict=True)]
     notes: list[str] = []
@@ -146,10 +148,32 @@ def train_stepper(
         several = SeveralMolecules(checked, len(steppers) if held else 0)
         objective = BatchObjective(molecule_loss, SeveralMolecules(learned), several)
     module = nn.ModuleList([*steppers, *new]) if others else stepper
-    history = fit(module, objective, settings, folder=folder, label="stepper", report=report)
+    history = fit(module, objective, settings, folder=folder, label="stepper", report=report, start=trained is not None)
     note(1.0, history.notes)
     note(1.0, _by_molecule([kinetics(s, f, seed) for s, f in zip(steppers, learning, strict=True)]))
     return dataclasses.replace(history, notes=tuple(notes))
+
+
+def _begin(stepper: Stepper, every: Sequence[Frames], settings: StepperSettings, trained: Stepper | None) -> None:
+    """Calibrate, or take what a trained stepper knows and a lag that it and the runs of all molecules support.
+
+    Raises:
+        ValueError: there is none, or the one that was asked for is not among its lags.
+    """
+    if trained is None:
+        if settings.lag is not None:
+            stepper.lag = float(settings.lag)
+        stepper.calibrate(*every)
+        return
+    stepper.begin_from(trained, *every)
+    (low, high), limits = stepper.lags, [supported_lags(frames) for frames in every]
+    shortest, longest = max(low, *(short for short, _ in limits)), min(high, *(long for _, long in limits))
+    if shortest > longest * (1 + 1e-6):
+        raise ValueError(
+            f"the pretrained stepper knows lags from {low:g} to {high:g} ps, the frames support {shortest:g} to "
+            f"{longest:g} ps (from the time between frames to a quarter of the longest run); train without --from"
+        )
+    stepper.lag = min(max(stepper.lag, shortest), longest) if settings.lag is None else float(settings.lag)
 
 
 def _by_molecule(concerns: Sequence[Sequence[str]]) -> list[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         with_speeds,
     )
     from cgsurrogate.workflows.inspection import foresight, inspect, inspect_files
+    from cgsurrogate.workflows.pretrained import pretrained_model, started
     from cgsurrogate.workflows.reweighting import make_reweighted
     from cgsurrogate.workflows.samplers import make_propagator
     from cgsurrogate.workflows.simulate import make_simulation, starting_frames, steps_per_second
@@ -43,7 +44,9 @@ __all__ = [
     "make_split",
     "make_stepper",
     "mapping_builder",
+    "pretrained_model",
     "split",
+    "started",
     "starting_frames",
     "steps_per_second",
     "with_speed",
@@ -51,7 +54,18 @@ __all__ = [
 ]
 
 
-FILES = ("compare", "corrections", "inputs", "inspection", "reweighting", "samplers", "simulate", "splits", "train")
+FILES = (
+    "compare",
+    "corrections",
+    "inputs",
+    "inspection",
+    "pretrained",
+    "reweighting",
+    "samplers",
+    "simulate",
+    "splits",
+    "train",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from cgsurrogate.core import registry
-from cgsurrogate.core.energy import Energy, Prior
+from cgsurrogate.core.energy import Energy, Prior, Sum
 from cgsurrogate.core.fingerprints import sketch
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.core.propagator import Propagator
+from cgsurrogate.core.propagator import Propagator, Stepper
 from cgsurrogate.models.extrapolation import Extrapolation, fit_extrapolation
 from cgsurrogate.models.model import MODEL, Model, compose
 from cgsurrogate.models.residue_extrapolation import ResidueExtrapolation, fit_residue_extrapolation
@@ -27,6 +27,7 @@ from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.training.several_molecules import train_energy_together
 from cgsurrogate.training.state import CHECKPOINT, History
 from cgsurrogate.training.stepper import train_stepper
+from cgsurrogate.workflows import pretrained
 from cgsurrogate.workflows.settings import Report, silent
 from cgsurrogate.workflows.training_folder import claimed
 
@@ -37,12 +38,13 @@ def make_energy(
     settings: EnergySettings = EnergySettings(),
     *,
     others: Sequence[Frames] = (),
+    start: Model | None = None,
     report: Report = silent,
 ) -> Model:
     """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped.
 
     With ``others``, frames of other molecules, all learn together; the model is that of the first, and simulates any
-    molecule of the same kinds of residues.
+    molecule of the same kinds of residues. ``start`` is a force field to begin with.
 
     Raises:
         ValueError: the folder holds something else, or a stopped training with other settings or on other frames.
@@ -50,11 +52,16 @@ def make_energy(
         Stopped: a signal came; the same call continues.
     """
     every = (frames, *others)
-    with claimed(out, settings, every):
-        return _make_energy(every, out, settings, report)
+    if start is not None:
+        pretrained.refuse_unlike(start, every)
+        settings = pretrained.started(settings, start)
+    with claimed(out, settings, every, start):
+        return _make_energy(every, out, settings, start, report)
 
 
-def _make_energy(every: Sequence[Frames], out: Path, settings: EnergySettings, report: Report) -> Model:
+def _make_energy(
+    every: Sequence[Frames], out: Path, settings: EnergySettings, start: Model | None, report: Report
+) -> Model:
     frames = every[0]
     if (out / MODEL).exists():  # a finished one is replaced, not continued
         _forget(out, MODEL, CHECKPOINT, "likelihood/*", "round-*/*")
@@ -64,14 +71,15 @@ def _make_energy(every: Sequence[Frames], out: Path, settings: EnergySettings, r
         name, options = registry.parse(text)
         recipes.append((family, name, options))
     energy = compose(frames.beads, recipes)
+    trained = None if start is None else start.module
+    assert trained is None or isinstance(trained, Sum)
     if len(every) > 1:
-        history = train_energy_together(energy, every, settings, folder=out, report=report)
+        history = train_energy_together(energy, every, settings, trained=trained, folder=out, report=report)
     else:
-        history = train_energy(
-            energy, frames, settings, sampler=lambda: _sampler(energy, frames, settings), folder=out, report=report
-        )
+        how: dict[str, Any] = {"trained": trained, "folder": out, "report": report}
+        history = train_energy(energy, frames, settings, sampler=lambda: _sampler(energy, frames, settings), **how)
     fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
-    info = {"training": _about(history, *every), "priors": fitted, **_closest(every)}
+    info = {**_about(history, every, start), "priors": fitted, **_closest(every)}
     report(1.0, "what the training frames cover")
     extrapolation: Extrapolation | ResidueExtrapolation
     if len(every) == 1:
@@ -107,19 +115,26 @@ def make_stepper(
     settings: StepperSettings = StepperSettings(),
     *,
     others: Sequence[Frames] = (),
+    start: Model | None = None,
     report: Report = silent,
 ) -> Model:
     """Train a time-stepper on lagged pairs and store it in ``out``; continues where it was stopped.
 
     With ``others``, frames of other molecules, all learn together (``--stepper graph``); the model is that of the
-    first, and simulates any molecule of which it knows all residues. Raises as ``make_energy``.
+    first, and simulates any molecule of which it knows all residues. ``start`` is a time-stepper to begin with, whose
+    weights are kept where training makes none that are better. Raises as ``make_energy``.
     """
     every = (frames, *others)
-    with claimed(out, settings, every):
-        return _make_stepper(every, out, settings, report)
+    if start is not None:
+        pretrained.refuse_unlike(start, every)
+        settings = pretrained.started(settings, start)
+    with claimed(out, settings, every, start):
+        return _make_stepper(every, out, settings, start, report)
 
 
-def _make_stepper(every: Sequence[Frames], out: Path, settings: StepperSettings, report: Report) -> Model:
+def _make_stepper(
+    every: Sequence[Frames], out: Path, settings: StepperSettings, start: Model | None, report: Report
+) -> Model:
     frames, others = every[0], every[1:]
     mixed = next((f.out_of_order for f in every if f.weights is None and not f.time_ordered), None)
     if mixed is not None:
@@ -127,23 +142,31 @@ def _make_stepper(every: Sequence[Frames], out: Path, settings: StepperSettings,
     torch.manual_seed(settings.seed)
     name, options = registry.parse(settings.stepper)
     built = registry.build("steppers", name, frames.beads, **options)
-    history = train_stepper(built, frames, settings, others=others, folder=out, report=report)
+    trained = None if start is None else start.module
+    assert trained is None or isinstance(trained, Stepper)
+    history = train_stepper(built, frames, settings, others=others, trained=trained, folder=out, report=report)
     physical = all(f.time_ordered for f in every)  # not so for those of a biased simulation
-    info = {"training": _about(history, *every), "physical_time": physical, **_closest(every)}
+    info = {**_about(history, every, start), "physical_time": physical, **_closest(every)}
     extrapolation = fit_residue_extrapolation(every, settings.seed) if others else None
     model = Model(built, frames.beads, frames.temperature, info, extrapolation)
     model.save(out)
     return model
 
 
-def _about(history: History, *every: Frames) -> dict[str, Any]:
+def _about(history: History, every: Sequence[Frames], start: Model | None) -> dict[str, Any]:
+    """What was learned from, which mapping it has, and what was begun with."""
     notes: dict[str, Any] = {"notes": list(history.notes)} if history.notes else {}
-    if len(every) > 1:
-        notes["molecules"] = [_sequence(f.beads) for f in every]
+    notes["molecules"] = [_sequence(f.beads) for f in every]
+    if start is not None:
+        before = {name: start.info.get("training", {}).get(name) for name in ("molecules", "frames")}
+        notes["start"] = {"sha256": start.digest, **{name: value for name, value in before.items() if value}}
+    mappings = {f.provenance.mapping for f in every}
+    mapping = mappings.pop() if len(mappings) == 1 else ""
     counts = {"frames": sum(map(len, every)), "runs": sum(len(f.lengths) for f in every)}
     known = sorted(one for f in every for one in sketch(f))
     best = {name: value for name, value in history.best.items() if name != "seconds"}  # the same on every machine
-    return {"best": best, "reason": history.reason, **counts, **notes, "fingerprints": known}
+    training = {"best": best, "reason": history.reason, **counts, **notes, "fingerprints": known}
+    return {"training": training, **({"mapping": mapping} if mapping else {})}
 
 
 def _sequence(beads: Beads) -> str:

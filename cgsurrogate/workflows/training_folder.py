@@ -12,7 +12,7 @@ from cgsurrogate.core import disk_arrays, filesystem
 from cgsurrogate.core.differences import differences, words
 from cgsurrogate.core.fingerprints import digest
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.models.model import MODEL
+from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.training.settings import TrainingSettings
 from cgsurrogate.training.state import CHECKPOINT
 
@@ -21,14 +21,16 @@ BUDGET = ("minutes", "steps")  # may change: a training that goes on may be give
 
 
 @contextlib.contextmanager
-def claimed(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> Iterator[None]:
-    """Hold the folder for one training with these settings on these frames.
+def claimed(
+    out: Path, settings: TrainingSettings, every: Sequence[Frames], start: Model | None = None
+) -> Iterator[None]:
+    """Hold the folder for one training with these settings on these frames, which begins with a model or with none.
 
     Raises:
         ValueError: a stopped training of other settings, or on other frames, is in it; nothing is touched.
         Busy: another process trains in it.
     """
-    record = _record(settings, every)
+    record = _record(settings, every, start)
     unknown = next(iter(sorted(out.rglob(CHECKPOINT))), None) if not (out / RECORD).exists() else None
     if unknown is not None and not (out / MODEL).exists():
         raise ValueError(f"{unknown} is of a training that is not known ({RECORD} is missing); choose another folder")
@@ -49,18 +51,21 @@ def claimed(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> I
                 (out / RECORD).unlink(missing_ok=True)
 
 
-def finished(out: Path, settings: TrainingSettings, every: Sequence[Frames]) -> bool:
-    """Whether the folder holds the model of a training with these settings and this budget on these frames."""
+def finished(out: Path, settings: TrainingSettings, every: Sequence[Frames], start: Model | None = None) -> bool:
+    """Whether the folder holds the model of a training with these settings and this budget on these frames, which
+    began with the same model."""
     if not ((out / RECORD).exists() and (out / MODEL).exists()):
         return False
-    return not differences(filesystem.read_json(out / RECORD), _record(settings, every))
+    return not differences(filesystem.read_json(out / RECORD), _record(settings, every, start))
 
 
-def _record(settings: TrainingSettings, every: Sequence[Frames]) -> dict[str, Any]:
+def _record(settings: TrainingSettings, every: Sequence[Frames], start: Model | None) -> dict[str, Any]:
+    begun = {} if start is None else {"start": {"sha256": start.digest}}
     return {
         "kind": type(settings).__name__.removesuffix("Settings").lower(),
         "settings": dataclasses.asdict(settings),
         "frames": {str(k): _about(frames) for k, frames in enumerate(every)},
+        **begun,
     }
 
 

@@ -26,7 +26,7 @@ READING = ("data.read.read", "workflows.mapping_builder", "workflows.load_exampl
 LOADING = (
     *("core.frames.Frames.load", "models.model.Model.load", "workflows.starting_frames", "workflows.load_reference"),
     *("workflows.load_ensembles", "workflows.with_speed", "workflows.with_speeds", "testing.family_of"),
-    "core.registry.trust",
+    *("core.registry.trust", "workflows.pretrained_model", "workflows.started"),
     "workflows.predicted_models.chosen",
 )
 BEHIND = {  # command -> the function behind it

@@ -86,6 +86,15 @@ def test_a_kind_that_only_the_second_molecule_has_serves_a_third():
         assert value(wrong.bound(new.beads), new)[0].mean() / new.kT > 20
 
 
+def test_beads_that_merely_never_met_are_no_wall_in_another_molecule():
+    """Only valines come near each other; the new molecule has the residues of the other one, and is as compact."""
+    straight, near, new = chain("AAAAAA"), chain("VVVVVV", seed=1), chain("AAAAAA", seed=2)
+    compact, other = (dataclasses.replace(f, positions=0.3 * f.positions) for f in (near, new))
+    energies = [fitted(*every, priors=("repulsion",)) for every in ((straight, compact), (straight,))]
+    known, alone = (value(energy.bound(other.beads), other)[0].mean() / other.kT for energy in energies)
+    assert known < 1 < alone
+
+
 def test_what_nothing_fitted_is_like_is_refused_by_name():
     frames = chain("AAAAAA")
     strange = dataclasses.replace(frames.beads, names=("XY",) * 6, types=(registry_other(),) * 6)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cgsurrogate.core import filesystem
+
+MODEL = "model.json"
 HERE = Path(__file__).parent
+PARTS = {"stepper": "stepper", "energy": "force-field"}  # the folder of a model of each kind
 
 
 def names() -> tuple[str, ...]:
@@ -23,3 +27,21 @@ def folder(name: str | Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
     raise FileNotFoundError(f"{name} is no folder, and the pretrained models are: {', '.join(names()) or 'none'}")
+
+
+def model_folder(name: str | Path, kind: str) -> Path:
+    """That of the "stepper" or the "energy" of a pretrained model; a folder of the user's may be that model itself.
+
+    Raises:
+        FileNotFoundError: there is none of this kind.
+        ValueError: the folder is of a model of the other kind.
+    """
+    whole = folder(name)
+    if (whole / MODEL).exists():
+        found = filesystem.read_json(whole / MODEL).get("kind")
+        if found != kind:
+            raise ValueError(f"{whole} is a model of the kind {found}, expected {kind}")
+        return whole
+    if not (whole / PARTS[kind] / MODEL).exists():
+        raise FileNotFoundError(f"{whole} holds no model ({MODEL}), nor one in {PARTS[kind]}")
+    return whole / PARTS[kind]

@@ -32,6 +32,7 @@ class KindPrior(Prior):
     transfers = True
     what: ClassVar[str]  # name of the terms
     ends: ClassVar[bool] = True  # whether those at the ends of a chain are told apart where several are fitted
+    residues: ClassVar[bool] = True  # and the same atoms of different residues
 
     index: Tensor
     types: Tensor
@@ -67,6 +68,10 @@ class KindPrior(Prior):
         for name, shape in self.shapes.items():
             self.register_buffer(name, torch.full((len(types), *shape), torch.nan))
 
+    def _keys(self, beads: Beads, rows: np.ndarray) -> list[_library.Key]:
+        """Of terms where several molecules are fitted."""
+        return _library.keys(beads, rows, ends=self.ends, residues=self.residues)
+
     @property
     def library(self) -> Library:
         if len(self.packed):
@@ -82,7 +87,10 @@ class KindPrior(Prior):
     def bound(self, beads: Beads) -> KindPrior:
         other: KindPrior = self.spec.build(beads)
         library = self.library
-        index, instead = library.find(_library.keys(beads, other.rows, ends=self.ends and bool(len(self.packed))))
+        several = bool(len(self.packed))
+        index, instead = library.find(
+            self._keys(beads, other.rows) if several else _library.keys(beads, other.rows, ends=False)
+        )
         if said := _library.words(instead, self.what):
             warnings.warn(said, stacklevel=3)
         other._take_library(library, index)
@@ -103,7 +111,7 @@ class KindPrior(Prior):
             self.set_kinds(self.kinds_by_type())
             return Pool([self._measured(frames, most)], self.index.numpy())
         members = [self, *(self.spec.build(one.beads) for one in others)]
-        keys = [key for m in members for key in _library.keys(m.beads, m.rows, ends=self.ends)]
+        keys = [key for m in members for key in self._keys(m.beads, m.rows)]
         number = {key: k for k, key in enumerate(dict.fromkeys(keys))}
         blocks = [m._measured(f, most) for m, f in zip(members, (frames, *others), strict=True)]
         pool = Pool(blocks, np.array([number[key] for key in keys], np.int64))
@@ -116,7 +124,7 @@ class KindPrior(Prior):
         if len(pool.blocks) == 1:
             self.set_kinds(own)
             return
-        keys = [key for b in pool.blocks for key in _library.keys(b.molecule.beads, b.rows, ends=self.ends)]
+        keys = [key for b in pool.blocks for key in self._keys(b.molecule.beads, b.rows)]
         self._take_library(Library.of(keys, pool.index, pool.names), own)
 
     def _measured(self, frames: Frames, most: int) -> Block:

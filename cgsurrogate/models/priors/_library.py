@@ -44,21 +44,28 @@ class Key:
 
 
 NAMES = {number: row for row, number in bead_types.TABLE.items()}
+ANY_RESIDUE = {  # the type of a bead that stands for the same atom of all residues: that of alanine, else the first
+    f"{number:05d}": f"{bead_types.TABLE.get(('ALA', atom), min(n for n, (_, a) in NAMES.items() if a == atom)):05d}"
+    for number, (_, atom) in NAMES.items()
+}
 
 
-def keys(beads: Beads, rows: np.ndarray, *, ends: bool) -> list[Key]:
-    """Of each row (M, width); with ``ends`` those at the ends of a chain are told apart."""
+def keys(beads: Beads, rows: np.ndarray, *, ends: bool, residues: bool = True) -> list[Key]:
+    """Of each row (M, width); with ``ends`` those at the ends of a chain are told apart, with ``residues`` the same
+    atoms of different residues."""
     molecule = Molecule.of(beads)
     found = molecule.type_keys(rows)
+    if not residues:
+        found = [min(key, key[::-1]) for key in (tuple(ANY_RESIDUE.get(text, text) for text in one) for one in found)]
     if not ends:
         return [Key(key) for key in found]
     part = np.asarray(molecule.parts)
-    residues = np.asarray(beads.residues)
-    first = {p: residues[part == p].min() for p in set(part.tolist())}
-    last = {p: residues[part == p].max() for p in set(part.tolist())}
+    number = np.asarray(beads.residues)
+    first = {p: number[part == p].min() for p in set(part.tolist())}
+    last = {p: number[part == p].max() for p in set(part.tolist())}
     made = []
     for key, row in zip(found, rows, strict=True):
-        touched = {(int(part[i]), int(residues[i])) for i in row}
+        touched = {(int(part[i]), int(number[i])) for i in row}
         start, stop = any(r == first[p] for p, r in touched), any(r == last[p] for p, r in touched)
         made.append(Key(key, "N" * start + "C" * stop))
     return made

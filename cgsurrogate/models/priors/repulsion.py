@@ -2,7 +2,8 @@
 
 r0 is the closest approach of each kind of pair in the frames (a low quantile), at most ``largest``. At a depth of a
 fifth of r0 the wall costs ``hardness`` kT. It does not act on what was seen, and keeps a network out of where it
-learned nothing.
+learned nothing. Of several molecules the kinds are of atoms, whatever their residues: two beads of one molecule that
+merely never met would be a wall where they do in another.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def build(beads: Beads, separation: int = 4, hardness: float = 20.0, largest: fl
 class RepulsionPrior(KindPrior):
     """Buffers ``closest`` r0 (nm) and ``strength`` k (kJ/mol/nm^2), (K,); ``types`` (K, 2)."""
 
-    what, ends = "repulsion", False
+    what, ends, residues = "repulsion", False, False  # how near two beads came that merely never met is chance
 
     closest: Tensor
     strength: Tensor

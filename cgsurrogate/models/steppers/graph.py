@@ -23,7 +23,8 @@ import torch
 from torch import Generator, Tensor
 
 from cgsurrogate.core.frames import Beads, Frames
-from cgsurrogate.models.steppers import _coordinate_types, _kind_statistics, _lags, _wrapped_normal
+from cgsurrogate.core.propagator import Stepper
+from cgsurrogate.models.steppers import _coordinate_types, _kind_statistics, _lags, _trained_rows, _wrapped_normal
 from cgsurrogate.models.steppers._conditional_gaussian import dropout
 from cgsurrogate.models.steppers._heads import ENOUGH
 from cgsurrogate.models.steppers._residue_gaussian import ResidueGaussian
@@ -171,6 +172,18 @@ class Graph(TorsionStepper):
         self.nearest.copy_(_kind_statistics.nearest(samples, len(vocabulary.names)))
         self._bind()
         self._begin_all([self, *(self.bound(f.beads) for f in others)], samples)
+
+    def begin_from(self, trained: Stepper, frames: Frames, *others: Frames) -> None:
+        """All that the trained one knows, with room for what only these molecules have (see ``_trained_rows``)."""
+        assert isinstance(trained, Graph)
+        molecules = [self, *(Graph(f.beads, None, self.sizes) for f in others)]
+        taken = _trained_rows.Taken.of_molecules(trained, molecules, (frames, *others))
+        self._take(**taken.tables)
+        self.lag_range.copy_(trained.lag_range)
+        self.main_lag.copy_(trained.main_lag)
+        self._make_networks()
+        taken.fill(self, trained)
+        self.dropout = dropout(taken.frames)
 
     def _begin(self, codes: Tensor, weights: Tensor, moves: Moves) -> None:
         raise NotImplementedError("calibrate begins with all molecules at once")

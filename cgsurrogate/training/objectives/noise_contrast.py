@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.core import disk_arrays
-from cgsurrogate.core.energy import Energy, Sum
+from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import draw
 from cgsurrogate.geometry.torsion_moves import TorsionMoves
@@ -26,15 +26,16 @@ POOL, POOL_COST, SHARE = 160_000, 1e8, 4  # noise frames, made once: at most so 
 # for each), or beads are many, since making one costs as the square of their number
 ASIDE = 0.1  # share of the noise that only judges
 CLAMP = 30.0  # kT
+RATIO = 2  # noise frames for each of the data
 
 
 class WithLogPartition(nn.Module):
     """Networks with the logarithm of their partition function, which noise contrast needs and nothing else."""
 
-    def __init__(self, networks: Energy):
+    def __init__(self, networks: Energy, log_partition: float = 0.0):
         super().__init__()
         self.networks = networks
-        self.log_partition = nn.Parameter(torch.zeros(()))
+        self.log_partition = nn.Parameter(torch.tensor(log_partition))
 
 
 class NoiseContrast(nn.Module):
@@ -44,7 +45,13 @@ class NoiseContrast(nn.Module):
     """
 
     def __init__(
-        self, moves: TorsionMoves, rest: Sum, frames: Frames, rng: Generator, ratio: int = 2, pool: int | None = None
+        self,
+        moves: TorsionMoves,
+        rest: Energy,
+        frames: Frames,
+        rng: Generator,
+        ratio: int = RATIO,
+        pool: int | None = None,
     ):
         super().__init__()
         self.kT, self.ratio = frames.kT, ratio
@@ -64,8 +71,13 @@ class NoiseContrast(nn.Module):
         noise = self.noise[chosen]
         scores = -module.networks(torch.cat((data, noise))) / self.kT - module.log_partition
         real, made = (scores - torch.cat((self._rest(data), self.noise_rest[chosen]))).split([len(data), len(noise)])
-        loss = nn.functional.softplus(-real.clamp(-CLAMP, CLAMP)).mean()
-        return loss + self.ratio * nn.functional.softplus(made.clamp(-CLAMP, CLAMP)).mean()
+        return contrast_loss(real, made, self.ratio)
+
+
+def contrast_loss(real: Tensor, made: Tensor, ratio: float = RATIO) -> Tensor:
+    """The logistic loss of scores in kT, of data (B,) and of noise (C,), which counts ``ratio`` times."""
+    loss = nn.functional.softplus(-real.clamp(-CLAMP, CLAMP)).mean()
+    return loss + ratio * nn.functional.softplus(made.clamp(-CLAMP, CLAMP)).mean()
 
 
 def pool_size(frames: Frames) -> int:
