@@ -31,6 +31,7 @@ from cgsurrogate.core.frame_sets import FrameSet
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models import pretrained
 from cgsurrogate.models.model import WEIGHTS, Model
+from cgsurrogate.models.residue_extrapolation import ResidueExtrapolation
 from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.training_folder import finished
@@ -217,14 +218,17 @@ def _protocol(model: Model) -> str:
 
 
 def bundle(folder: Path, name: str) -> None:
-    """Copy both models and the card into the package; the notes that only a training folder needs stay behind."""
+    """Copy both models and the card into the package; the notes that only a training folder needs stay behind.
+
+    Scores of extrapolation go along where they belong to kinds of residues."""
     target = pretrained.HERE / name
     for part in pretrained.PARTS.values():
         model = Model.load(folder / part)
         training = {key: value for key, value in model.info["training"].items() if key in KEPT}
         info = {key: value for key, value in model.info.items() if key != "priors"} | {"training": training}
         shutil.rmtree(target / part, ignore_errors=True)
-        dataclasses.replace(model, info=info, extrapolation=None).save(target / part)
+        known = model.extrapolation if isinstance(model.extrapolation, ResidueExtrapolation) else None
+        dataclasses.replace(model, info=info, extrapolation=known).save(target / part)
         size = sum(path.stat().st_size for path in (target / part).iterdir())
         print(f"{target / part}: {size / 1e6:.2f} MB, weights {(target / part / WEIGHTS).stat().st_size / 1e6:.2f} MB")
         if size > LARGEST:
