@@ -71,7 +71,7 @@ STAGES = {
     "compare": "compare ../inputs/few ../inputs/simulation -q -o out",
     "report": "report ../inputs/comparison -o out",
     "export": f"export {FRAMES} --split-runs -o out/trajectory.xtc",
-    RUN: f"run {TRAJECTORIES} --minutes 0.1 -q -o out",
+    RUN: f"run {TRAJECTORIES} --minutes 0.1 --replicas 12 --stride 4 -q -o out",  # every phase, none of them long
 }
 
 
