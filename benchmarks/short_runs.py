@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=75)
     parser.add_argument("--length", type=float, default=10_000.0, help="ps")
     parser.add_argument("--lag", type=float, default=1000.0, help="ps, of jumps and of the Markov model of the judge")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1500, help="of each training; 0 for none")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     frames = Frames.load(given.frames)
@@ -126,7 +126,7 @@ def main() -> None:
         lag = max(1, max(short.lengths) // share)
         found = equilibrium_weights.equilibrium_weights(short, lag, equilibrium_weights.torsions)
         row(f"short runs, weights at a lag of {lag * short.dt:g} ps", judge.figures(short, weights=found(short)))
-    for reweight in (False, True):
+    for reweight in (False, True) if given.steps else ():
         name = "with weights" if reweight else "forwards"
         settings = StepperSettings(steps=given.steps, lag=given.lag, seed=given.seed, reweight_starts=reweight)
         model = workflows.make_stepper(short, given.out / name.replace(" ", "-"), settings)
