@@ -105,7 +105,7 @@ class StepperSettings(TrainingSettings):
     every: int = 100
     stepper: str = "autoregressive"
     lag: float | None = None
-    reweight_starts: bool = True
+    reweight_starts: bool = False
     held_out_fraction: float = 0.1
 
     def __post_init__(self) -> None:

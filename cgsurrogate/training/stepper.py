@@ -215,7 +215,7 @@ def _use(stepper: Stepper, frames: Frames, found: Connectivity, reweight: bool) 
     """Runs out of equilibrium are weighted by their transitions over a fifth of a run, where these say how."""
     if found.equilibrium:
         return Use(True)
-    plain = "pairs of frames are used as they are, forwards in time only"
+    plain = "pairs of frames are used forwards in time only"
     if not reweight:
         return Use(False, words=(plain,))
     try:
