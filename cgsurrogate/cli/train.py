@@ -107,8 +107,8 @@ def energy(frames: tuple[Path, ...], out: Path, start: str | None, force: bool, 
 @_options.setting(
     StepperSettings,
     "--reweight-starts/--no-reweight-starts",
-    help="Runs that were started out of equilibrium: learn their pairs with the weights of a reversible Markov model, in "
-    "both directions of time, in place of as they are and forwards only. Right where runs often go there and back.",
+    help="Runs that were started out of equilibrium: learn their pairs with the weights of a reversible Markov model, "
+    "in both directions of time, and not as they are, forwards only. Right where runs often go there and back.",
 )
 @minutes
 @steps

@@ -68,8 +68,8 @@ def _words(found: own.EquilibriumWeights, lag: float) -> list[str]:
     ]
     if found.kept < 1:
         words.append(
-            f"{1 - found.kept:.1%} of the frames lie in states that are not both left and entered: they get no weight, and "
-            "how much there is of these states is not told; add runs from there"
+            f"{1 - found.kept:.1%} of the frames lie in states that are not both left and entered: they get no weight, "
+            "and how much there is of these states is not told; add runs from there"
         )
     if min(there, back) < FEW:
         words.append(
