@@ -39,7 +39,7 @@ MEASURED, CARD = "measured.json", "card.md"
 COLUMNS = ("stepper", "force field", "pooled", "nearest", "halves")
 LARGEST = 5e6  # bytes of a bundled model
 KEPT = ("molecules", "frames", "runs", "best", "reason")  # of what a bundled model says of its training
-TIME, EVERY, PIVOT = 100.0, 0.5, "10:5"  # of the force field's simulations: ps, ps
+TIME, EVERY, REPLICAS, PIVOT = 20.0, 0.1, 64, "10:5"  # of the simulations of the force field: ps, ps
 
 TEMPLATE = """# Model card
 
@@ -59,8 +59,8 @@ Residues: {residues}.
 ## Measured
 
 On {held} molecules that were not trained on: Jensen-Shannon divergence (natural logarithm, 36 x 36 bins) of (phi, psi)
-of the inner residues to all-atom dynamics; less is better. Pooled: the surface of all residues of the same amino acid in
-the training data. Nearest: that of the residue there with the likest neighbours. Halves: between the halves of the
+of the inner residues to all-atom dynamics; less is better. Pooled: the surface of all residues of the same amino acid
+in the training data. Nearest: that of the residue there with the likest neighbours. Halves: between the halves of the
 reference, a quarter of which is its own sampling error.
 
 {table}
@@ -134,7 +134,7 @@ def simulated(models: dict[str, Model], name: str, frames: Frames, given: argpar
                 done[kind] = unseen.rollout(model, frames, out, given.seed)
             else:
                 sampler = SamplerSettings(pivot=PIVOT)
-                settings = SimulationSettings(TIME, EVERY, replicas=100, seed=given.seed, sampler=sampler)
+                settings = SimulationSettings(TIME, EVERY, replicas=REPLICAS, seed=given.seed, sampler=sampler)
                 done[kind] = workflows.make_simulation(model, start, out, settings)
         except ValueError as error:
             print(f"{name}: {kind} refused: {error}", flush=True)
