@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,7 @@ A time-stepper and a force field of peptides, mapping `{mapping}`, {temperature:
 
 ## Data
 
-{molecules} molecules of {sizes} residues, {ns:.1f} ns and {frames:,} frames in all: {names}.
+{molecules} molecules ({sizes} residues), {ns:.1f} ns and {frames:,} frames in all: {names}.
 Residues: {residues}.
 
 ## Protocol
@@ -58,8 +59,8 @@ Residues: {residues}.
 
 ## Measured
 
-On {held} molecules that were not trained on: Jensen-Shannon divergence (natural logarithm, 36 x 36 bins) of (phi, psi)
-of the inner residues to all-atom dynamics; less is better. Pooled: the surface of all residues of the same amino acid
+Validation molecules, which were not trained on: {held}. Jensen-Shannon divergence (natural logarithm, 36 x 36 bins) of
+(phi, psi) of the inner residues to all-atom dynamics; less is better. Pooled: the surface of all residues of the same amino acid
 in the training data. Nearest: that of the residue there with the likest neighbours. Halves: between the halves of the
 reference, a quarter of which is its own sampling error.
 
@@ -69,7 +70,8 @@ Above the reference's own sampling error ({noise:.3f}): stepper {stepper:.3f}, f
 
 ## Where it is good, and where not
 
-- A pooled surface costs nothing. On average over these molecules, against the reference: {verdicts}.
+- A pooled surface costs nothing. On average over these molecules, by the distance to the reference:
+  {verdicts}.
 - The stepper is worst at {worst}.
 - Longer chains, other ends and other temperatures than in the data were not measured. Of a residue that was not
   trained on, what is most like it takes the place, and a warning says so.
@@ -177,7 +179,7 @@ def card(kept: FrameSet, held: FrameSet, models: dict[str, Model], rows: list[di
         mapping=stepper.info.get("mapping", ""),
         temperature=every[0].temperature,
         molecules=len(every),
-        sizes=f"{sizes[0]} to {sizes[-1]}",
+        sizes=" to ".join(map(str, sorted({sizes[0], sizes[-1]}))),
         ns=sum(len(frames) * frames.dt for frames in every) / 1000,
         frames=sum(map(len, every)),
         names=", ".join(kept),
@@ -186,7 +188,7 @@ def card(kept: FrameSet, held: FrameSet, models: dict[str, Model], rows: list[di
         low=module.lags[0],
         high=module.lags[1],
         lag=module.lag,
-        held=len(held),
+        held=", ".join(held),
         table=table([*rows, {"molecule": "mean", **average}]),
         noise=noise,
         stepper=average["stepper"] - noise,
@@ -199,12 +201,16 @@ def card(kept: FrameSet, held: FrameSet, models: dict[str, Model], rows: list[di
 def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| peptide, residue | " + " | ".join(COLUMNS) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
     for row in rows:
-        figures = ("" if row.get(column) is None else f"{row[column]:.3f}" for column in COLUMNS)
+        figures = (
+            "" if row.get(column) is None or math.isnan(row[column]) else f"{row[column]:.3f}" for column in COLUMNS
+        )
         lines.append(f"| {row['molecule']} {row.get('residue', '')} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
 def _against(average: dict[str, float], kind: str) -> str:
+    if math.isnan(average[kind] + average["pooled"]):
+        return f"the {kind} was not compared with it"
     better = average[kind] < average["pooled"]
     return f"the {kind} is {'closer to it than' if better else 'no closer to it than'} that surface"
 
