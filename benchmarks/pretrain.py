@@ -60,9 +60,9 @@ Residues: {residues}.
 ## Measured
 
 Validation molecules, which were not trained on: {held}. Jensen-Shannon divergence (natural logarithm, 36 x 36 bins) of
-(phi, psi) of the inner residues to all-atom dynamics; less is better. Pooled: the surface of all residues of the same amino acid
-in the training data. Nearest: that of the residue there with the likest neighbours. Halves: between the halves of the
-reference, a quarter of which is its own sampling error.
+(phi, psi) of the inner residues to all-atom dynamics; less is better. Pooled: the surface of all residues of the same
+amino acid in the training data. Nearest: that of the residue there with the likest neighbours. Halves: between the
+halves of the reference, a quarter of which is its own sampling error.
 
 {table}
 
