@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ MEASURED, CARD = "measured.json", "card.md"
 COLUMNS = ("stepper", "force field", "pooled", "nearest", "halves")
 LARGEST = 5e6  # bytes of a bundled model
 KEPT = ("molecules", "frames", "runs", "best", "reason")  # of what a bundled model says of its training
-TIME, EVERY, PIVOT = 100.0, 0.5, "10:5"  # of the force field's simulations: ps, ps
+TIME, EVERY, REPLICAS, PIVOT = 20.0, 0.1, 64, "10:5"  # of the simulations of the force field: ps, ps
 
 TEMPLATE = """# Model card
 
@@ -49,7 +50,7 @@ A time-stepper and a force field of peptides, mapping `{mapping}`, {temperature:
 
 ## Data
 
-{molecules} molecules of {sizes} residues, {ns:.1f} ns and {frames:,} frames in all: {names}.
+{molecules} molecules ({sizes} residues), {ns:.1f} ns and {frames:,} frames in all: {names}.
 Residues: {residues}.
 
 ## Protocol
@@ -59,10 +60,10 @@ Residues: {residues}.
 
 ## Measured
 
-On {held} molecules that were not trained on: Jensen-Shannon divergence (natural logarithm, 36 x 36 bins) of (phi, psi)
-of the inner residues to all-atom dynamics; less is better. Pooled: the surface of all residues of the same amino acid
-in the training data. Nearest: that of the residue there with the likest neighbours. Halves: between the halves of the
-reference, a quarter of which is its own sampling error.
+Validation molecules, which were not trained on: {held}. Jensen-Shannon divergence (natural logarithm, 36 x 36 bins) of
+(phi, psi) of the inner residues to all-atom dynamics; less is better. Pooled: the surface of all residues of the same
+amino acid in the training data. Nearest: that of the residue there with the likest neighbours. Halves: between the
+halves of the reference, a quarter of which is its own sampling error.
 
 {table}
 
@@ -70,7 +71,8 @@ Above the reference's own sampling error ({noise:.3f}): stepper {stepper:.3f}, f
 
 ## Where it is good, and where not
 
-- A pooled surface costs nothing. On average over these molecules, against the reference: {verdicts}.
+- A pooled surface costs nothing. On average over these molecules, by the distance to the reference:
+  {verdicts}.
 - The stepper is worst at {worst}.
 - Longer chains, other ends and other temperatures than in the data were not measured. Of a residue that was not
   trained on, what is most like it takes the place, and a warning says so.
@@ -135,7 +137,7 @@ def simulated(models: dict[str, Model], name: str, frames: Frames, given: argpar
                 done[kind] = unseen.rollout(model, frames, out, given.seed)
             else:
                 sampler = SamplerSettings(pivot=PIVOT)
-                settings = SimulationSettings(TIME, EVERY, replicas=100, seed=given.seed, sampler=sampler)
+                settings = SimulationSettings(TIME, EVERY, replicas=REPLICAS, seed=given.seed, sampler=sampler)
                 done[kind] = workflows.make_simulation(model, start, out, settings)
         except ValueError as error:
             print(f"{name}: {kind} refused: {error}", flush=True)
@@ -178,7 +180,7 @@ def card(kept: FrameSet, held: FrameSet, models: dict[str, Model], rows: list[di
         mapping=stepper.info.get("mapping", ""),
         temperature=every[0].temperature,
         molecules=len(every),
-        sizes=f"{sizes[0]} to {sizes[-1]}",
+        sizes=" to ".join(map(str, sorted({sizes[0], sizes[-1]}))),
         ns=sum(len(frames) * frames.dt for frames in every) / 1000,
         frames=sum(map(len, every)),
         names=", ".join(kept),
@@ -187,7 +189,7 @@ def card(kept: FrameSet, held: FrameSet, models: dict[str, Model], rows: list[di
         low=module.lags[0],
         high=module.lags[1],
         lag=module.lag,
-        held=len(held),
+        held=", ".join(held),
         table=table([*rows, {"molecule": "mean", **average}]),
         noise=noise,
         stepper=average["stepper"] - noise,
@@ -200,12 +202,16 @@ def card(kept: FrameSet, held: FrameSet, models: dict[str, Model], rows: list[di
 def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| peptide, residue | " + " | ".join(COLUMNS) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
     for row in rows:
-        figures = ("" if row.get(column) is None else f"{row[column]:.3f}" for column in COLUMNS)
+        figures = (
+            "" if row.get(column) is None or math.isnan(row[column]) else f"{row[column]:.3f}" for column in COLUMNS
+        )
         lines.append(f"| {row['molecule']} {row.get('residue', '')} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
 def _against(average: dict[str, float], kind: str) -> str:
+    if math.isnan(average[kind] + average["pooled"]):
+        return f"the {kind} was not compared with it"
     better = average[kind] < average["pooled"]
     return f"the {kind} is {'closer to it than' if better else 'no closer to it than'} that surface"
 

@@ -47,6 +47,14 @@ EXAMPLE = "pentalanine"
     help="Prior term of the force field; repeatable, in place of all.",
 )
 @_options.setting(StudySettings, "--stepper", help="Kind of stepper, name:key=value.")
+@_options.setting(
+    StudySettings,
+    "--from",
+    "start",
+    metavar="MODEL",
+    help="Pretrained model, by name or folder, that a graph stepper begins with if held-out runs say that it helps; "
+    "none for none. [default: the bundled one, where it suits]",
+)
 @_options.setting(StudySettings, "--held-out", type=float, help="Share of the runs that only judge.")
 @_options.setting(StudySettings, "--replicas", type=click.IntRange(min=1), help="Simulated side by side.")
 @_options.setting(

@@ -12,6 +12,8 @@ from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
 from cgsurrogate.training.settings import MINUTES, OBJECTIVES, EnergySettings, StepperSettings, TrainingSettings
 
+SHOWN = 60  # prior terms
+
 minutes = _options.setting(
     TrainingSettings,
     "--minutes",
@@ -90,8 +92,11 @@ def energy(frames: tuple[Path, ...], out: Path, start: str | None, force: bool, 
             start=begun,
             report=lambda fraction, text: update("force field", fraction, text),
         )
-    click.echo(f"{'prior term':<44}{'misfit':>8}")
-    for row in model.info["priors"]:
+    rows = model.info["priors"]
+    shown = sorted(rows, key=lambda row: -row.get("misfit", 0.0))[:SHOWN] if len(rows) > SHOWN else rows
+    more = f"  (of {len(rows)} those that fit worst)" if len(shown) < len(rows) else ""
+    click.echo(f"{'prior term':<44}{'misfit':>8}{more}")
+    for row in shown:
         misfit = f"{row['misfit']:.3f}" if "misfit" in row else ""
         values = ", ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("term", "misfit"))
         click.echo(f"{row['term']:<44}{misfit:>8}  {values}")

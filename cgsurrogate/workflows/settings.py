@@ -27,6 +27,8 @@ class StudySettings:
         network: kind of network, name:key=value.
         priors: prior terms of the force field, each name:key=value.
         stepper: kind of stepper, name:key=value.
+        start: pretrained model that the graph stepper begins with where it helps, a name or a folder; "none" for none;
+            None for the bundled one, if there is one and it suits.
         held_out: share of the runs that only judge.
         replicas: simulated side by side.
         pivot: pivot moves of the force field, N:STEPS; "0" for plain dynamics.
@@ -41,6 +43,7 @@ class StudySettings:
     network: str = EnergySettings.network
     priors: tuple[str, ...] = EnergySettings.priors
     stepper: str = StepperSettings.stepper
+    start: str | None = None
     held_out: float = 0.34
     replicas: int = 200
     pivot: str = "10:5"

@@ -27,6 +27,7 @@ from cgsurrogate.simulation.settings import SamplerSettings, SimulationSettings
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.workflows.compare import draw_report
 from cgsurrogate.workflows.inspection import WEIGHTED, foresight
+from cgsurrogate.workflows.pretrained_run import refuse_start, start_of_run
 from cgsurrogate.workflows.provenance import provenance
 from cgsurrogate.workflows.samplers import parse_pivot
 from cgsurrogate.workflows.settings import StudySettings
@@ -108,6 +109,7 @@ def _refuse_unknown(held: Frames, settings: StudySettings) -> None:
     ):
         for text in texts:
             registry.check(family, text)
+    refuse_start(settings.start, settings.stepper)
     parse_pivot(settings.pivot)
     refuse_replicas(settings.replicas, held.beads)
     if settings.cvs or settings.states or settings.published:
@@ -253,7 +255,10 @@ def _train(
     budget: dict[str, Any] = {"minutes": minutes, "seed": settings.seed}
     if name == "time-stepper":
         stepper = StepperSettings(stepper=settings.stepper, lag=settings.lag, **budget)
-        return workflows.make_stepper(training, out, stepper, report=report)
+        start, words = start_of_run(settings.start, stepper, training)
+        if words:
+            log(out.parent, f"{name}: {words}")
+        return workflows.make_stepper(training, out, stepper, start=start, report=report)
     energy = EnergySettings(
         objective=settings.objective,
         network=settings.network,

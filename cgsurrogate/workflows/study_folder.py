@@ -13,6 +13,7 @@ from typing import Any
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.differences import differences, words
 from cgsurrogate.training.state import CHECKPOINT, METRICS
+from cgsurrogate.workflows import training_folder
 from cgsurrogate.workflows.provenance import hashes
 from cgsurrogate.workflows.settings import StudySettings
 
@@ -86,7 +87,7 @@ def grow(out: Path, before: float, minutes: float) -> None:
             if not (old / path.name).exists():
                 path.rename(old / path.name)
     (out / "stepper").mkdir(exist_ok=True)
-    for name in (CHECKPOINT, METRICS):
+    for name in (training_folder.RECORD, METRICS, CHECKPOINT):  # the record first: it says whose state it is
         if (old / "stepper" / name).exists():
             shutil.copyfile(old / "stepper" / name, out / "stepper" / name)
     record = filesystem.read_json(out / RECORD)

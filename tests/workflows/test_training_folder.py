@@ -10,6 +10,7 @@ from cgsurrogate.core import filesystem
 from cgsurrogate.models.model import MODEL, WEIGHTS
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.training.state import CHECKPOINT
+from cgsurrogate.workflows.study_folder import grow
 from cgsurrogate.workflows.training_folder import RECORD, claimed, finished
 
 SHORT = EnergySettings(steps=12, every=4, network="residues:width=8", fine_tune=False)
@@ -78,6 +79,17 @@ def test_more_steps_go_on_in_the_folder_of_a_stopped_training(peptide_frames, tm
     with claimed(tmp_path / "m", dataclasses.replace(SHORT, steps=20), [peptide_frames]):
         pass
     assert (tmp_path / "m" / CHECKPOINT).exists()
+
+
+def test_more_minutes_of_a_run_go_on_in_the_training_of_its_stepper(peptide_frames, tmp_path):
+    stepper = tmp_path / "RUN" / "stepper"
+    stopped(stepper, StepperSettings(minutes=1.0), peptide_frames)
+    (stepper / MODEL).write_text("{}")
+    filesystem.write_json(tmp_path / "RUN" / "run.json", {"settings": {"minutes": 1.0}})
+    grow(tmp_path / "RUN", 1.0, 2.0)
+    assert not (stepper / MODEL).exists() and (tmp_path / "RUN" / "earlier" / "1-minutes" / "stepper" / MODEL).exists()
+    with claimed(stepper, StepperSettings(minutes=2.0), [peptide_frames]):
+        assert (stepper / CHECKPOINT).exists()
 
 
 def test_what_is_refused_leaves_nothing(peptide_frames, tmp_path):
