@@ -30,6 +30,7 @@ from cgsurrogate.workflows import predicted_models
 from cgsurrogate.workflows.compare import draw_report, make_comparison
 from cgsurrogate.workflows.predicted_models import FORCE_FIELD, STEPPER, Sources
 from cgsurrogate.workflows.provenance import provenance
+from cgsurrogate.workflows.samplers import parse_pivot
 from cgsurrogate.workflows.settings import PredictionSettings
 from cgsurrogate.workflows.simulate import of_molecule, refuse_replicas
 from cgsurrogate.workflows.stability import simulate_stably
@@ -63,6 +64,7 @@ def predict(
         RuntimeError: PeptideBuilder is not installed.
         Stopped: a signal came; the same call continues.
     """
+    parse_pivot(settings.pivot)
     models = predicted_models.load(sources.folders)
     start = starting_structure(molecule, models)
     record = _record(molecule, start, sources.folders, settings, reference)
@@ -117,7 +119,7 @@ def _record(
             "molecule": name,
             "start": digest(start),
             "weights": predicted_models.identity(folders),
-            "reference": None if reference is None else digest(reference),
+            **({} if reference is None else {"reference": digest(reference)}),
         },
         "settings": dataclasses.asdict(settings),
     }
