@@ -14,6 +14,7 @@ from typing import Any
 
 from cgsurrogate import workflows
 from cgsurrogate.comparison.comparison import METRICS, Comparison
+from cgsurrogate.comparison.measuring import same_molecule
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.differences import differences, words
@@ -67,6 +68,8 @@ def predict(
     parse_pivot(settings.pivot)
     models = predicted_models.load(sources.folders)
     start = starting_structure(molecule, models)
+    if reference is not None:
+        same_molecule("the prediction", start, "reference", reference)
     record = _record(molecule, start, sources.folders, settings, reference)
     if _finished(out, record):
         report("predict", 1.0, "already done")
