@@ -73,7 +73,7 @@ class Measurement:
             raise ValueError(f"expected a name of its own for every ensemble, got {name!r} twice; rename one")
         if self.frames:
             first = next(iter(self.frames))
-            _same_molecule(name, frames, first, self.frames[first])
+            same_molecule(name, frames, first, self.frames[first])
         self.frames[name], self.roles[name] = frames, role
 
     def _drop_burn_in(self, name: str) -> tuple[str, ...]:
@@ -242,7 +242,8 @@ class Measurement:
         return convergence.inefficiency(self.frames[name], self.projected[name])
 
 
-def _same_molecule(name: str, frames: Frames, first: str, basis: Frames) -> None:
+def same_molecule(name: str, frames: Frames, first: str, basis: Frames) -> None:
+    """Raise ``ValueError`` where frames have other beads than those of the first ensemble."""
     own, other = frames.beads, basis.beads
     if len(own) != len(other):
         raise ValueError(

@@ -138,6 +138,7 @@ OWNERS = {  # what tells whose folder it is
     "molecules.json": "frames of several molecules",
     "metrics.json": "a comparison",
     "run.json": "a run",
+    "predict.json": "a prediction",
 }
 
 

@@ -13,7 +13,7 @@ from cgsurrogate.report import captions, model_card, numbers, verdict
 from cgsurrogate.report.model_card import Block
 from cgsurrogate.report.tables import Cell, Table
 
-JUDGED = "The models never saw {name}. What they say of it is judged below by the reference, an all-atom simulation."
+JUDGED = "What the models say of {name} is judged below by the reference, an all-atom simulation."
 ALONE = (
     "No all-atom simulation of {name} was made, and nothing on this page is judged by one: it shows what the models "
     "say, not whether it is right."

@@ -14,6 +14,7 @@ from typing import Any
 
 from cgsurrogate import workflows
 from cgsurrogate.comparison.comparison import METRICS, Comparison
+from cgsurrogate.comparison.measuring import same_molecule
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.differences import differences, words
@@ -30,6 +31,7 @@ from cgsurrogate.workflows import predicted_models
 from cgsurrogate.workflows.compare import draw_report, make_comparison
 from cgsurrogate.workflows.predicted_models import FORCE_FIELD, STEPPER, Sources
 from cgsurrogate.workflows.provenance import provenance
+from cgsurrogate.workflows.samplers import parse_pivot
 from cgsurrogate.workflows.settings import PredictionSettings
 from cgsurrogate.workflows.simulate import of_molecule, refuse_replicas
 from cgsurrogate.workflows.stability import simulate_stably
@@ -63,8 +65,11 @@ def predict(
         RuntimeError: PeptideBuilder is not installed.
         Stopped: a signal came; the same call continues.
     """
+    parse_pivot(settings.pivot)
     models = predicted_models.load(sources.folders)
     start = starting_structure(molecule, models)
+    if reference is not None:
+        same_molecule("the prediction", start, "reference", reference)
     record = _record(molecule, start, sources.folders, settings, reference)
     if _finished(out, record):
         report("predict", 1.0, "already done")
@@ -117,7 +122,7 @@ def _record(
             "molecule": name,
             "start": digest(start),
             "weights": predicted_models.identity(folders),
-            "reference": None if reference is None else digest(reference),
+            **({} if reference is None else {"reference": digest(reference)}),
         },
         "settings": dataclasses.asdict(settings),
     }

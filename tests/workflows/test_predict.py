@@ -187,6 +187,9 @@ def test_nothing_is_left_of_what_is_refused(models, tmp_path):
     with pytest.raises(ValueError, match="NME"):
         predict(Peptide("GAV", "ace-nme"), tmp_path / "RUN", sources, TINY)
     assert not (tmp_path / "RUN").exists()
+    with pytest.raises(ValueError, match="in the reference"):
+        predict(GAV, tmp_path / "RUN", sources, TINY, reference=swinging("GVA"))
+    assert not (tmp_path / "RUN").exists()
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "mine.txt").touch()
     with pytest.raises(ValueError, match="is no prediction"):
