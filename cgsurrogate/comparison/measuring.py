@@ -80,10 +80,13 @@ class Measurement:
         """Of a surrogate; what is said of it in words."""
         if self.roles[name] != "surrogate":
             return ()
-        wanted = self.settings.burn_in_time
-        self.frames[name], self.projected[name], notes = burn_in.without_burn_in(
-            self.frames[name], self.projected[name], self.projection.labels, wanted, self.rng(name, "burn-in")
-        )
+        frames, values, wanted = self.frames[name], self.projected[name], self.settings.burn_in_time
+        try:
+            self.frames[name], self.projected[name], notes = burn_in.without_burn_in(
+                frames, values, self.projection.labels, wanted, self.rng(name, "burn-in")
+            )
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
         return notes
 
     def rng(self, *names: str) -> np.random.Generator:
