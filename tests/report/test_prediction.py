@@ -57,6 +57,12 @@ def alone():
     return Comparison(made[0], (made[1],), (), ("a warning",), {"seed": 0})
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """A page without figures, which take longest."""
+    monkeypatch.setattr(page.figures, "draw_all", lambda *_: ())
+
+
 def text_of(path):
     page_text = re.sub(r"<(script|style)\b.*?</\1>", "", path.read_text(), flags=re.S)
     return " ".join(re.sub(r"<[^>]*>", " ", page_text).split())
@@ -76,7 +82,7 @@ def test_a_page_without_reference_judges_nothing_and_names_none(alone, tmp_path)
     assert (tmp_path / "figures" / "backbone_regions.npz").exists()
 
 
-def test_a_comparison_without_reference_survives_its_folder(alone, tmp_path):
+def test_a_comparison_without_reference_survives_its_folder(alone, tmp_path, undrawn):
     again = Comparison.load(alone.save(tmp_path / "c"))
     assert again.reference is None and again.basis.name == "force field"
     np.testing.assert_allclose(again.basis.regions.shares.value, alone.basis.regions.shares.value)
@@ -84,7 +90,7 @@ def test_a_comparison_without_reference_survives_its_folder(alone, tmp_path):
     assert "There is no reference" in text_of(path)
 
 
-def test_with_a_reference_the_verdict_stays(tmp_path):
+def test_with_a_reference_the_verdict_stays(tmp_path, undrawn):
     judged = comparison()
     said = lead(Prediction("GPAV", {}), judged)
     assert "is judged below" in said.text and said.unmeasured

@@ -45,17 +45,21 @@ class Cells(HTMLParser):
             self.found[-1] = (self.found[-1][0], self.found[-1][1] + data)
 
 
-def drawn(comparison) -> str:
-    """The page without pictures and player, which other tests look at."""
-    values = {
-        "title": "", "comparison": comparison, "entries": verdict.entries(comparison), "made": verdict.made(comparison),
+def values(comparison) -> dict:
+    """What the page is made of, without pictures and player, which other tests look at."""
+    return {
+        "title": "", "lead": None, "comparison": comparison,
+        "entries": verdict.entries(comparison), "made": verdict.made(comparison),
         "judged": verdict.judged(comparison), "learned": verdict.learned(comparison), "captions": page.captions,
         "called": page.tables.CALLED, "trained": False,
         "words": marks.WORDS, "distances": None, "further": [], "plates": [],
         "sections": [], "contents": [], "size": page.size, "notes": [], "player": {"ensembles": []}, "provenance": [],
         "images": {},
     }  # fmt: skip
-    return html.render("report.html", **values)
+
+
+def drawn(comparison) -> str:
+    return html.render("report.html", **values(comparison))
 
 
 def part(text: str, key: str) -> str:
@@ -139,7 +143,7 @@ def test_an_older_comparison_shows_its_sentences_and_no_tick(example, tmp_path):
     for sentence in made.verdict:
         assert sentence in text and sentence in made.summary()
     assert not part(text, "judged")
-    assert "judged" not in [key for key, _ in page.contents([], False, True, False, False)]
+    assert "judged" not in [key for key, _ in page.contents(values(made))]
 
 
 def test_some_may_be_judged_and_others_not(example):
