@@ -5,7 +5,9 @@ Every step leaves a finished folder and is not done again; a run that was stoppe
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -255,9 +257,12 @@ def _train(
     budget: dict[str, Any] = {"minutes": minutes, "seed": settings.seed}
     if name == "time-stepper":
         stepper = StepperSettings(stepper=settings.stepper, lag=settings.lag, **budget)
+        began = time.monotonic()
         start, words = start_of_run(settings.start, stepper, training)
         if words:
             log(out.parent, f"{name}: {words}")
+            left = max(minutes / 2, minutes - (time.monotonic() - began) / 60)
+            stepper = dataclasses.replace(stepper, minutes=left)
         return workflows.make_stepper(training, out, stepper, start=start, report=report)
     energy = EnergySettings(
         objective=settings.objective,
