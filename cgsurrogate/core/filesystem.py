@@ -291,11 +291,10 @@ def writing(folder: str | os.PathLike[str], *own: str) -> Iterator[Path]:
 @contextlib.contextmanager
 def whole(folder: str | os.PathLike[str]) -> Iterator[None]:
     """What is put into a folder is there as a whole or, after a fault, not at all."""
-    folder = Path(folder)
-    before = set(folder.iterdir())
+    before = set(Path(folder).iterdir())
     try:
         yield
     except BaseException:
-        for path in set(folder.iterdir()) - before:
+        for path in set(Path(folder).iterdir()) - before:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
