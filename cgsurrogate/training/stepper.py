@@ -13,7 +13,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cgsurrogate.analysis.kinetics.connectivity import Connectivity, connectivity
-from cgsurrogate.analysis.kinetics.equilibrium_weights import EquilibriumWeights, equilibrium_weights, torsions
+from cgsurrogate.analysis.kinetics.equilibrium_weights import (
+    EquilibriumWeights,
+    equilibrium_weights,
+    torsions,
+    usual_lag,
+)
 from cgsurrogate.analysis.kinetics.one_step_relaxation import one_step_relaxation, projection, slow_processes
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper, supported_lags
@@ -27,7 +32,6 @@ from cgsurrogate.training.state import History
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
 MANY = 10  # molecules, of which some are held out whole
 CHECKED = 16  # batches to validate on, of all molecules
-RUN_PER_LAG = 5  # how often the lag of the Markov model of weights fits into a run; shorter lags remember the start
 HISTORY = 32  # frames of a sequence over which a memory is trained
 FORGET = 0.1  # share of the jumps that are learned with an empty memory, as a rollout begins
 
@@ -221,7 +225,7 @@ def _use(stepper: Stepper, frames: Frames, found: Connectivity, reweight: bool) 
     try:
         turns = len(measures.torsion_quads(frames.beads)[1])
         project = torsions if turns else projection(stepper, frames)
-        weights = equilibrium_weights(frames, max(1, max(frames.lengths) // RUN_PER_LAG), project)
+        weights = equilibrium_weights(frames, usual_lag(frames), project)
     except ValueError as error:
         return Use(False, words=(f"{plain}: {error}",))
     words = (

@@ -9,7 +9,6 @@ from cgsurrogate.analysis.kinetics import equilibrium_weights as own
 from cgsurrogate.analysis.reweighting import reweight
 from cgsurrogate.core.frames import Frames
 
-RUN_PER_LAG = 5  # how often the default lag fits into a run; shorter lags remember the start
 FEW = 10  # passages one way, from which on populations can be told
 
 
@@ -41,7 +40,7 @@ def make_reweighted(
 def _to_equilibrium(frames: Frames, lag: float | None, seed: int) -> tuple[Frames, list[str]]:
     if not frames.time_ordered:
         raise ValueError(f"{frames.out_of_order} have no order in time; give --to FRAMES")
-    steps = max(1, max(frames.lengths) // RUN_PER_LAG if lag is None else round(lag / frames.dt))
+    steps = own.usual_lag(frames) if lag is None else max(1, round(lag / frames.dt))
     found = own.equilibrium_weights(frames, steps, own.torsions, seed)
     about = {
         "kind": "equilibrium of the runs by a reversible Markov model",

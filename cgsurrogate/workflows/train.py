@@ -12,8 +12,9 @@ import torch
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Energy, Prior, Sum
 from cgsurrogate.core.fingerprints import sketch
-from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, Stepper
+from cgsurrogate.models import reach
 from cgsurrogate.models.extrapolation import Extrapolation, fit_extrapolation
 from cgsurrogate.models.model import MODEL, Model, compose
 from cgsurrogate.models.residue_extrapolation import ResidueExtrapolation, fit_residue_extrapolation
@@ -156,7 +157,7 @@ def _make_stepper(
 def _about(history: History, every: Sequence[Frames], start: Model | None) -> dict[str, Any]:
     """What was learned from, which mapping it has, and what was begun with."""
     notes: dict[str, Any] = {"notes": list(history.notes)} if history.notes else {}
-    notes["molecules"] = [_sequence(f.beads) for f in every]
+    notes["molecules"] = ["-".join(reach.sequence(f.beads)) for f in every]
     if start is not None:
         before = {name: start.info.get("training", {}).get(name) for name in ("molecules", "frames")}
         notes["start"] = {"sha256": start.digest, **{name: value for name, value in before.items() if value}}
@@ -167,11 +168,6 @@ def _about(history: History, every: Sequence[Frames], start: Model | None) -> di
     best = {name: value for name, value in history.best.items() if name != "seconds"}  # the same on every machine
     training = {"best": best, "reason": history.reason, **counts, **notes, "fingerprints": known}
     return {"training": training, **({"mapping": mapping} if mapping else {})}
-
-
-def _sequence(beads: Beads) -> str:
-    """``ACE-ALA-NME``."""
-    return "-".join(dict(zip(beads.residues, beads.residue_names, strict=True)).values())
 
 
 def _closest(every: Sequence[Frames]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import kish
 from cgsurrogate.geometry import measures
 
+RUN_PER_LAG = 5  # how often the usual lag fits into a run; shorter lags remember the start
 FEW = 0.02  # effective share of the frames below which weights are not worth having
 
 
@@ -53,6 +54,11 @@ def torsions(frames: Frames) -> np.ndarray:
         return np.concatenate([np.cos(turn), np.sin(turn)], 1)
 
     return measures.evaluate(frames, 2 * len(quads), both)
+
+
+def usual_lag(frames: Frames) -> int:
+    """In frames, at least one."""
+    return max(1, max(frames.lengths) // RUN_PER_LAG)
 
 
 def equilibrium_weights(
