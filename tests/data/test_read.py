@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from cgsurrogate.core import registry, units
 from cgsurrogate.data import examples, validation
 from cgsurrogate.data.export import beads_from_topology, export, load_any, pdb_text
+from cgsurrogate.data.formats import parsing
 from cgsurrogate.data.formats.sources import Reader, sources
 from cgsurrogate.data.read import Input, read
 
@@ -288,6 +291,28 @@ def test_a_parser_that_dies_is_one_line(monkeypatch, peptide, xtc):
     monkeypatch.setattr("cgsurrogate.data.formats.parsing._idle", [])
     text = refusal(peptide.topology, xtc)
     assert "SIGSEGV" in text and "t.xtc" in text
+
+
+def test_a_parser_that_dies_after_other_files_says_nothing_about_this_one(monkeypatch, peptide_pdb, xtc):
+    """Another file may have harmed its memory: a process that has read nothing else decides."""
+    idle: list = []
+    monkeypatch.setattr("cgsurrogate.data.formats.parsing._idle", idle)
+    expected = read_ca(peptide_pdb, xtc, dt=1).positions
+    (_, process, _) = idle[-1]
+    os.kill(process.pid, signal.SIGSTOP)  # it still lives when the next file is asked for
+    threading.Timer(0.5, process.kill).start()
+    np.testing.assert_array_equal(read_ca(peptide_pdb, xtc, dt=1).positions, expected)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_process_whose_parser_failed_reads_no_other_file(monkeypatch, tmp_path):
+    idle: list = []
+    monkeypatch.setattr("cgsurrogate.data.formats.parsing._idle", idle)
+    damaged = tmp_path / "t.h5"
+    damaged.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(500))
+    with pytest.raises(ValueError, match=r"t\.h5 cannot be read"), parsing.Parser() as parser:
+        parser.found("header", damaged, kind="hdf5", recover=False, all_atoms=0)
+    assert not idle
 
 
 def test_a_parser_ends_soon_after_its_command_was_killed(tmp_path):
