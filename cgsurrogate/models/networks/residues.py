@@ -123,7 +123,9 @@ class EdgeFeatures(nn.Module):
         self.register_buffer("constant", constant[None, :, :, None], persistent=False)
         self.register_buffer("centres", torch.linspace(CLOSEST, cutoff, radial), persistent=False)
         self.sharpness = 0.5 / (0.9 * float(self.centres[1] - self.centres[0])) ** 2
-        self.scales = nn.Parameter(1 + 0.3 * torch.randn(2 * NEAR + 3, self.channels))
+        scales = 1 + 0.3 * torch.randn(2 * NEAR + 3, self.channels)
+        scales[~torch.isin(torch.arange(len(scales)), offset)] = 0.0  # of offsets that only longer chains have
+        self.scales = nn.Parameter(scales)
 
     def between(self, seeing: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each of SITES and each pair of residues: the two beads (S, P, 2), and whether there is an edge (S, P).

@@ -32,7 +32,7 @@ class KindPrior(Prior):
     transfers = True
     what: ClassVar[str]  # name of the terms
     ends: ClassVar[bool] = True  # whether those at the ends of a chain are told apart where several are fitted
-    residues: ClassVar[bool] = True  # and the same atoms of different residues
+    residues: ClassVar[str] = "own"  # by whose residue a term is known where several are fitted (``_library.keys``)
 
     index: Tensor
     types: Tensor

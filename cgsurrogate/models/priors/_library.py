@@ -50,13 +50,19 @@ ANY_RESIDUE = {  # the type of a bead that stands for the same atom of all resid
 }
 
 
-def keys(beads: Beads, rows: np.ndarray, *, ends: bool, residues: bool = True) -> list[Key]:
-    """Of each row (M, width); with ``ends`` those at the ends of a chain are told apart, with ``residues`` the same
-    atoms of different residues."""
+def keys(beads: Beads, rows: np.ndarray, *, ends: bool, residues: str = "each") -> list[Key]:
+    """Of each row (M, width); with ``ends`` those at the ends of a chain are told apart.
+
+    Args:
+        residues: by ``each`` bead's residue; by their ``own``, that of most beads, and of the others' only whether it
+            is proline; or by ``none``, the same atoms of all residues together.
+    """
     molecule = Molecule.of(beads)
     found = molecule.type_keys(rows)
-    if not residues:
+    if residues == "none":
         found = [min(key, key[::-1]) for key in (tuple(ANY_RESIDUE.get(text, text) for text in one) for one in found)]
+    elif residues == "own":
+        found = [_of_own(key, np.asarray(beads.residues)[row]) for key, row in zip(found, rows, strict=True)]
     if not ends:
         return [Key(key) for key in found]
     part = np.asarray(molecule.parts)
@@ -69,6 +75,20 @@ def keys(beads: Beads, rows: np.ndarray, *, ends: bool, residues: bool = True) -
         start, stop = any(r == first[p] for p, r in touched), any(r == last[p] for p, r in touched)
         made.append(Key(key, "N" * start + "C" * stop))
     return made
+
+
+def _of_own(key: tuple[str, ...], residues: np.ndarray) -> tuple[str, ...]:
+    """A key (width,) of beads of these residues. The dihedral phi belongs to the residue of its N, CA and C; a peptide
+    bond to none. What follows or precedes hardly matters unless it is proline, and each pair of amino acids is in few
+    molecules."""
+    numbers, counts = np.unique(residues, return_counts=True)
+    most = numbers[counts == counts.max()]
+    own = most[0] if len(most) == 1 else None
+    made = tuple(
+        text if residue == own or name == "PRO" else f"{bead_types.OTHER:05d} * {atom}"
+        for text, residue, (name, atom) in zip(key, residues, Key(key).atoms, strict=True)
+    )
+    return min(made, made[::-1])
 
 
 @dataclasses.dataclass(frozen=True)

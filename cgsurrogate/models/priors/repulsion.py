@@ -36,7 +36,7 @@ def build(beads: Beads, separation: int = 4, hardness: float = 20.0, largest: fl
 class RepulsionPrior(KindPrior):
     """Buffers ``closest`` r0 (nm) and ``strength`` k (kJ/mol/nm^2), (K,); ``types`` (K, 2)."""
 
-    what, ends, residues = "repulsion", False, False  # how near two beads came that merely never met is chance
+    what, ends, residues = "repulsion", False, "none"  # how near two beads came that merely never met is chance
 
     closest: Tensor
     strength: Tensor

@@ -17,6 +17,7 @@ from cgsurrogate.models.steppers import _coordinate_types
 from cgsurrogate.models.steppers._heads import EACH, MixtureHeads, Noise, Weights, waves
 
 NEAR = 4  # offsets along the chain that have filters of their own
+RARE = 3  # offsets from here on are few in short chains; nothing is heard or seen at them until training says what
 RADIAL, CLOSEST, CUTOFF = 6, 0.4, 1.4  # radial functions of a distance between residues; nm
 HEARD = 8  # residues back along the chain from which a head hears of drawn angles
 LINKED = 1  # residues over which noise of the stiff coordinates is correlated by a constant
@@ -140,6 +141,7 @@ class ResidueEncoder(nn.Module):
         along = 0.2 * torch.randn(layers, views, 2 * NEAR + 1)
         for view in range(views):
             along[:, view, NEAR + (-1, 1, -2, 2)[view % 4]] += 1.0
+        along[..., (torch.arange(2 * NEAR + 1) - NEAR).abs() >= RARE] = 0.0
         self.along = nn.Parameter(along)
         self.contacts = ContactFeatures(residues, width) if spatial else None
         self.layers = nn.ModuleList(_Pass(width, views) for _ in range(layers))
@@ -179,6 +181,10 @@ class ContactFeatures(nn.Module):
         self.who = nn.Embedding(residues, self.CHANNELS)
         self.far = nn.Linear(len(self.REACHES) * self.CHANNELS, width, bias=False)
         self.register_buffer("centres", torch.linspace(CLOSEST, CUTOFF, RADIAL), persistent=False)
+        steps = torch.cat((torch.arange(-NEAR, 0), torch.arange(1, NEAR + 1)))
+        with torch.no_grad():
+            self.near.weight.unflatten(1, (2 * NEAR, RADIAL))[:, steps.abs() >= RARE] = 0.0
+            self.far.weight.zero_()
 
     def forward(self, layout: Layout, distances: Tensor) -> Tensor:
         places = torch.arange(layout.count, device=distances.device)
