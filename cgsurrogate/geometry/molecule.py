@@ -174,10 +174,11 @@ class Molecule:
 
     def type_keys(self, rows: np.ndarray) -> list[tuple[str, ...]]:
         """What tells rows of one kind: the types of their beads, begun at the end that makes it smaller."""
-        found = [tuple(self._type_key(int(i)) for i in row) for row in rows]
+        found = [tuple(self.type_key(int(i)) for i in row) for row in rows]
         return [min(key, key[::-1]) for key in found]
 
-    def _type_key(self, i: int) -> str:
+    def type_key(self, i: int) -> str:
+        """The type of a bead as a text; of one that is in no table with its residue and its name."""
         beads = self.beads
         if beads.types[i] != bead_types.OTHER:
             return f"{beads.types[i]:05d}"

@@ -27,11 +27,10 @@ from cgsurrogate.core.energy import Energy, Prior, Sum
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.statistics import systematic
 from cgsurrogate.geometry.torsion_moves import TorsionMoves
-from cgsurrogate.training.objectives.noise_contrast import contrast_loss, noise_frames
+from cgsurrogate.training.objectives.noise_contrast import best_log_partition, noise_frames
 
 SAMPLE, NOISE, BLOCK = 1000, 4000, 500  # frames that judge and noise frames, of all molecules; frames at a time
 LEAST = 300  # of either, of each molecule
-STEPS, WIDTH = 80, 60.0  # of the search for ln Z, and kT from the middle of the scores
 
 Parts = Sequence[tuple[Frames, Frames]]
 """Of each molecule the frames to learn from, and those to validate on."""
@@ -44,7 +43,8 @@ class Begun:
 
     Attributes:
         energies: of each molecule; the first is the one that was given, and all share their weights.
-        marginals: of each molecule the priors of single coordinates that its noise has, where the energies have others.
+        marginals: of each molecule the priors of single coordinates that its noise has, where the energies have others,
+            as those of several molecules do; None where they are its own.
         log_partitions: ln Z of each.
         pretrained: whether the networks are the trained ones.
         words: what was chosen, and the validation losses that decided.
@@ -55,6 +55,16 @@ class Begun:
     log_partitions: list[float]
     pretrained: bool
     words: str
+
+    def and_validating(self, held: Sequence[Frames]) -> Begun:
+        """Also with molecules that only validate, and whose ln Z is not asked for."""
+        energy = self.energies[0]
+        return dataclasses.replace(
+            self,
+            energies=[*self.energies, *(energy.bound(one.beads) for one in held)],
+            marginals=[*self.marginals, *(marginals_of(_terms(energy), one) for one in held)],
+            log_partitions=[*self.log_partitions, *(0.0 for _ in held)],
+        )
 
 
 def begin(energy: Sum, trained: Sum, parts: Parts, seed: int) -> Begun:
@@ -71,8 +81,11 @@ def begin(energy: Sum, trained: Sum, parts: Parts, seed: int) -> Begun:
     single = [k for k in priors if mine[k][0].marginal]
     choices = {OWN: [], PAIRS: [k for k in priors if k not in single], ALL: priors}
     choices = {name: taken for name, taken in choices.items() if all(theirs[k] for k in taken)}
+    marginals = [Sum(*(mine[k][0] for k in single))]
+    if len(parts) > 1:
+        marginals = [marginals_of([mine[k][0] for k in single], kept) for kept, _ in parts]
     scales = [
-        _Scale([m[i] for m in mine], [t[i] if t else None for t in theirs], single, two, len(parts), seed)
+        _Scale([m[i] for m in mine], [t[i] if t else None for t in theirs], marginals[i], two, len(parts), seed)
         for i, two in enumerate(parts)
     ]
     found = {
@@ -90,10 +103,42 @@ def begin(energy: Sum, trained: Sum, parts: Parts, seed: int) -> Begun:
         f"begins with {best} and {'the pretrained' if pretrained else 'an untrained'} network: validation loss "
         f"{losses[best, pretrained]:.4g}; {losses[OWN, False]:.4g} without the pretrained model"
     )
-    other = set(single) & set(choices[best])
-    marginals = [Sum(*(mine[k][i] for k in single)) if other else None for i in range(len(parts))]
+    other = len(parts) > 1 or bool(set(single) & set(choices[best]))
     energies = [energy, *(energy.bound(b) for b in beads[1:])]
-    return Begun(energies, marginals, [at for _, at in found[best, pretrained]], pretrained, words)
+    return Begun(
+        energies,
+        [m if other else None for m in marginals],
+        [at for _, at in found[best, pretrained]],
+        pretrained,
+        words,
+    )
+
+
+def begin_untrained(energy: Sum, parts: Parts, seed: int) -> Begun:
+    """With fitted priors; of several molecules with the ln Z that a network which is zero everywhere has."""
+    energies = [energy, *(energy.bound(kept.beads) for kept, _ in parts[1:])]
+    if len(parts) == 1:
+        return Begun(energies, [None], [0.0], False, "")
+    marginals, log_partitions = list[Sum | None](), []
+    for own, two in zip(energies, parts, strict=True):
+        terms, noise = _terms(own), marginals_of(_terms(energy), two[0])
+        scale = _Scale(terms, [None] * len(terms), noise, two, len(parts), seed)
+        log_partitions.append(scale.loss((), False)[1])
+        marginals.append(noise)
+    return Begun(energies, marginals, log_partitions, False, "")
+
+
+def _terms(energy: Sum) -> list[Energy]:
+    return [term for term in energy.terms if isinstance(term, Energy)]
+
+
+def marginals_of(priors: Sequence[Energy], frames: Frames) -> Sum:
+    """Priors of single coordinates, as those among ``priors`` but fitted to the frames of one molecule alone: the
+    density of the noise that is made of these."""
+    made: list[Prior] = [term.spec.build(frames.beads) for term in priors if isinstance(term, Prior) and term.marginal]
+    for term in made:
+        term.fit(frames)
+    return Sum(*made)
 
 
 def _bound(term: Energy, beads: Sequence[Beads]) -> list[Energy]:
@@ -115,7 +160,7 @@ class _Scale:
         self,
         mine: Sequence[Energy],
         theirs: Sequence[Energy | None],
-        single: Sequence[int],
+        marginals: Sum,
         parts: tuple[Frames, Frames],
         molecules: int,
         seed: int,
@@ -135,34 +180,19 @@ class _Scale:
         self.mine = [values(term) for term in mine]
         self.theirs = [None if term is None else values(term) for term in theirs]
         self.priors = [k for k, term in enumerate(mine) if isinstance(term, Prior)]
-        self.single = single
+        self.marginals = values(marginals)
 
     def loss(self, taken: Sequence[int], network: bool) -> tuple[float, float]:
         """With the trained priors ``taken`` in place of the fitted ones, and the trained network or none: the loss at
         the best ln Z, and that."""
-        scores = []
-        for part in (0, 1):
-            total = torch.zeros_like(self.mine[0][part])
-            for k, (own, other) in enumerate(zip(self.mine, self.theirs, strict=True)):
-                if k not in self.priors:
-                    total += other[part] if network and other is not None else 0
-                elif k in taken and other is not None:
-                    total += other[part] - (own[part] if k in self.single else 0)
-                elif k not in self.single:
-                    total += own[part]
-            scores.append(-total)
-        return _at_best(*scores)
+        real, made = (self._scores(taken, network, part) for part in (0, 1))
+        return best_log_partition(real, made)
 
-
-def _at_best(real: Tensor, made: Tensor) -> tuple[float, float]:
-    """The least logistic loss of scores over their ln Z, and that; the loss is convex in it."""
-    middle = float(torch.cat((real, made)).median())
-    low, high = middle - WIDTH, middle + WIDTH
-
-    def loss(at: float) -> float:
-        return float(contrast_loss(real - at, made - at))
-
-    for _ in range(STEPS):
-        one, two = low + (high - low) / 3, high - (high - low) / 3
-        low, high = (low, two) if loss(one) <= loss(two) else (one, high)
-    return loss((low + high) / 2), (low + high) / 2
+    def _scores(self, taken: Sequence[int], network: bool, part: int) -> Tensor:
+        total = -self.marginals[part]
+        for k, (own, other) in enumerate(zip(self.mine, self.theirs, strict=True)):
+            if k in self.priors:
+                total = total + (other[part] if k in taken and other is not None else own[part])
+            elif network and other is not None:
+                total = total + other[part]
+        return -total

@@ -128,8 +128,7 @@ def prepared(
     fitted = [term for term in energy.terms if isinstance(term, Prior)]
     notes = fit_priors(fitted, [kept for kept, _ in parts], report)
     if trained is None:
-        every = [energy, *(energy.bound(kept.beads) for kept, _ in parts[1:])]
-        return energy_start.Begun(every, [None] * len(parts), [0.0] * len(parts), False, ""), notes, settings
+        return energy_start.begin_untrained(energy, parts, settings.seed), notes, settings
     begun = energy_start.begin(energy, trained, parts, settings.seed)
     report(0.0, begun.words)
     return begun, notes, settings.gentle() if begun.pretrained else settings
@@ -204,6 +203,7 @@ def energy_objective(
     seed: int,
     pool: int | None = None,
     marginals: Sum | None = None,
+    free: bool = False,
 ) -> BatchObjective:
     """Noise contrast and, in some steps of training, what the objective (``force`` or ``denoise``) adds to it.
 
@@ -212,6 +212,7 @@ def energy_objective(
         kept, held: frames to learn from, and to validate on.
         pool: number of noise frames.
         marginals: those that were fitted to the frames, where ``priors`` has others.
+        free: the frames only validate, see ``NoiseContrast``.
     """
     moves = TorsionMoves(kept.beads)
     arrays = [kept.positions]
@@ -226,7 +227,7 @@ def energy_objective(
     rest: Energy = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
     if marginals is not None:
         rest = Difference(priors, marginals)
-    contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed), pool=pool)
+    contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed), pool=pool, free=free)
 
     def loss(module: WithLogPartition, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         more = local is not None and module.training and LOCAL_EVERY * float(torch.rand((), generator=rng)) <= 1

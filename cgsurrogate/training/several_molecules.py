@@ -1,7 +1,9 @@
 """An energy that learns from the frames of several molecules: priors by kind, networks by type, noise contrast of each.
 
 Every molecule has an energy of its own, bound to it, and a log partition; weights are shared. A step learns from one of
-them. What is learned beside contrast (forces or denoising) is as for one molecule.
+them. What is learned beside contrast (forces or denoising) is as for one molecule. Priors are those of all molecules
+together, the noise of a molecule has its own; the network learns the difference as well. Of many molecules some are
+held out whole and choose the best weights.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from torch import Generator, Tensor, nn
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.training.force_field import divided, energy_objective, local_objective, prepared, told
+from cgsurrogate.training.held_out import held_out_molecules
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives._base import Batch, BatchObjective, Objective
 from cgsurrogate.training.objectives.noise_contrast import WithLogPartition, pool_size
@@ -30,13 +33,17 @@ NOT_TUNED = (
 
 
 class SeveralObjectives(Objective):
-    """Those of several molecules: a batch is of one of them, drawn at random, and its last part says of which."""
+    """Those of several molecules: a batch is of one of them, drawn at random, and its last part says of which.
 
-    def __init__(self, members: Sequence[BatchObjective]):
-        self.members = list(members)
+    The last ``validating`` of them only validate; where there are none, all do.
+    """
+
+    def __init__(self, members: Sequence[BatchObjective], validating: int = 0):
+        self.members, self.learning = list(members), len(members) - validating
+        self.first = self.learning if validating else 0
 
     def draw(self, rng: Generator) -> Batch:
-        which = torch.randint(len(self.members), (), generator=rng)
+        which = torch.randint(self.learning, (), generator=rng)
         return *self.members[int(which)].draw(rng), which
 
     def loss(self, module: nn.Module, batch: Batch, rng: Generator) -> Tensor:
@@ -47,8 +54,9 @@ class SeveralObjectives(Objective):
         return self.members[int(which)].loss(own, tuple(parts), rng)
 
     def held_out(self) -> Sequence[Batch]:
-        each = max(1, CHECKED // len(self.members))
-        return [(*b, torch.tensor(k)) for k, one in enumerate(self.members) for b in list(one.held_out())[:each]]
+        checked = list(enumerate(self.members))[self.first :]
+        each = max(1, CHECKED // len(checked))
+        return [(*b, torch.tensor(k)) for k, one in checked for b in list(one.held_out())[:each]]
 
 
 def train_energy_together(
@@ -69,22 +77,25 @@ def train_energy_together(
             which samples one molecule.
     """
     _refuse_unlike(energy, every, settings)
-    parts = [frames.split(settings.held_out_fraction, settings.seed) for frames in every]
-    begun, notes, settings = prepared(energy, trained, parts, settings, report)
+    learning, held = held_out_molecules(every, settings)
+    split = [(f, f) if held else f.split(settings.held_out_fraction, settings.seed) for f in learning]
+    begun, notes, settings = prepared(energy, trained, split, settings, report)
+    begun, parts = begun.and_validating(held), [*split, *((f, f) for f in held)]
     members, networks = [], []
-    for number, (one, (kept, held)) in enumerate(zip(begun.energies, parts, strict=True)):
+    for number, (one, part) in enumerate(zip(begun.energies, parts, strict=True)):
         priors, own = divided(one)
         if not len(own.terms):
             return History((), {}, "priors fitted; there is no network to train", notes)
-        report(0.0, f"noise frames of molecule {number + 1} of {len(every)}")
-        pool = min(pool_size(kept), max(4000, POOL // len(every)))
-        objective = local_objective(settings.objective, kept)
+        report(0.0, f"noise frames of molecule {number + 1} of {len(parts)}")
+        pool = min(pool_size(part[0]), max(4000, POOL // len(parts)))
+        free = number >= len(learning)
+        objective = "" if free else local_objective(settings.objective, part[0])
         marginals = begun.marginals[number]
-        members.append(energy_objective(objective, priors, kept, held, settings.seed, pool, marginals))
+        members.append(energy_objective(objective, priors, *part, settings.seed, pool, marginals, free))
         networks.append(WithLogPartition(own, begun.log_partitions[number]))
     notes = (*notes, NOT_TUNED) if settings.fine_tune else notes
     module, label = nn.ModuleList(networks), "training the energy"
-    objectives = SeveralObjectives(members)
+    objectives = SeveralObjectives(members, len(held))
     history = fit(module, objectives, settings, folder=folder, label=label, report=report, start=trained is not None)
     return told(history, begun, notes, lambda words: report(1.0, words))
 

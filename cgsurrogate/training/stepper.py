@@ -24,13 +24,13 @@ from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper, supported_lags
 from cgsurrogate.geometry import measures
 from cgsurrogate.training.batches import COUNTED, LaggedPairs, SeveralMolecules
+from cgsurrogate.training.held_out import MANY, held_out_molecules
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives._base import BatchObjective
 from cgsurrogate.training.settings import StepperSettings
 from cgsurrogate.training.state import History
 
 NOISE = 0.03  # rad, or standard deviations of a stiff coordinate; more of it makes the kinetics of short lags too fast
-MANY = 10  # molecules, of which some are held out whole
 CHECKED = 16  # batches to validate on, of all molecules
 HISTORY = 32  # frames of a sequence over which a memory is trained
 FORGET = 0.1  # share of the jumps that are learned with an empty memory, as a rollout begins
@@ -188,18 +188,6 @@ def _by_molecule(concerns: Sequence[Sequence[str]]) -> list[str]:
     if len(concerns) < MANY or len(lines) < 2:
         return lines
     return [f"{sum(map(bool, concerns))} of {len(concerns)} molecules have concerns, the first: {lines[0]}"]
-
-
-def held_out_molecules(every: Sequence[Frames], settings: StepperSettings) -> tuple[list[Frames], list[Frames]]:
-    """(to learn from, to validate on): whole molecules are held out where there are many, else none.
-
-    The first one always learns, since the model is bound to it.
-    """
-    if len(every) < MANY:
-        return list(every), []
-    count = max(1, round(settings.held_out_fraction * len(every)))
-    held = set((1 + np.random.default_rng(settings.seed).permutation(len(every) - 1))[:count].tolist())
-    return [f for k, f in enumerate(every) if k not in held], [f for k, f in enumerate(every) if k in held]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,8 +18,9 @@ from cgsurrogate.geometry.zmatrix import ZMatrix, wrap
 from cgsurrogate.models.model import Model
 from cgsurrogate.models.steppers import _coordinate_types, _similar_kinds
 from cgsurrogate.training.batches import LaggedPairs, SeveralMolecules
+from cgsurrogate.training.held_out import held_out_molecules
 from cgsurrogate.training.settings import StepperSettings
-from cgsurrogate.training.stepper import held_out_molecules, train_stepper
+from cgsurrogate.training.stepper import train_stepper
 
 
 def generator(seed=0):

@@ -12,9 +12,9 @@ from cgsurrogate.core import bead_types
 from cgsurrogate.core.energy import Prior
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models.model import compose
-from cgsurrogate.training.energy_start import ALL, OWN, _at_best, begin
+from cgsurrogate.training.energy_start import ALL, OWN, begin
 from cgsurrogate.training.force_field import divided, energy_objective
-from cgsurrogate.training.objectives.noise_contrast import RATIO, WithLogPartition, contrast_loss
+from cgsurrogate.training.objectives.noise_contrast import WithLogPartition
 
 TERMS = [("priors", name, {}) for name in ("bonds", "angles", "dihedrals", "repulsion")]
 NETWORK = ("networks", "residues", {"width": 8})
@@ -95,11 +95,3 @@ def test_beads_that_the_pretrained_priors_do_not_know_have_those_of_the_frames(p
     frames = dataclasses.replace(strange, beads=beads)
     begun = begin(energy(frames), trained, [frames.split(0.2)], 0)
     assert OWN in begun.words and torch.isfinite(begun.energies[0](torch.from_numpy(frames.positions[:9].copy()))).all()
-
-
-def test_the_best_partition_is_where_the_slope_is_zero():
-    rng = torch.Generator().manual_seed(0)
-    real, made = 40 + torch.randn(500, generator=rng), 38 + torch.randn(800, generator=rng)
-    loss, at = _at_best(real, made)
-    for other in (-0.1, 0.1):
-        assert contrast_loss(real - at - other, made - at - other, RATIO) > loss

@@ -13,6 +13,7 @@ from cgsurrogate.training.batches import WeightedFrames
 from cgsurrogate.training.loop import fit
 from cgsurrogate.training.objectives import noise_contrast
 from cgsurrogate.training.objectives._base import BatchObjective
+from cgsurrogate.training.objectives.noise_contrast import best_log_partition, contrast_loss
 from cgsurrogate.training.settings import TrainingSettings
 
 COUPLING = 1.5  # kT
@@ -111,3 +112,11 @@ def test_there_is_more_noise_where_it_costs_little():
     small, large = coupled_frames(100, 6), coupled_frames(30_000, 6)
     assert noise_contrast.pool_size(small) < noise_contrast.pool_size(large) <= noise_contrast.POOL
     assert noise_contrast.pool_size(large) > 2 * len(large)
+
+
+def test_the_best_partition_is_where_the_slope_is_zero():
+    rng = torch.Generator().manual_seed(0)
+    real, made = 40 + torch.randn(500, generator=rng), 38 + torch.randn(800, generator=rng)
+    loss, at = best_log_partition(real, made)
+    for other in (-0.1, 0.1):
+        assert contrast_loss(real - at - other, made - at - other) > loss

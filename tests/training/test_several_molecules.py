@@ -1,6 +1,7 @@
 """One force field for several molecules: pooled priors, shared weights, and molecules that training did not have."""
 
 import dataclasses
+import itertools
 import warnings
 
 import numpy as np
@@ -11,9 +12,14 @@ from cgsurrogate import workflows
 from cgsurrogate.core import registry
 from cgsurrogate.core.energy import Sum, forces
 from cgsurrogate.core.frames import Beads, Frames
+from cgsurrogate.data import bead_structures, mapping
+from cgsurrogate.data.generation import sequences
 from cgsurrogate.models.model import Model, compose
+from cgsurrogate.models.priors import _library
 from cgsurrogate.simulation.settings import SimulationSettings
+from cgsurrogate.training.held_out import held_out_molecules
 from cgsurrogate.training.settings import EnergySettings
+from cgsurrogate.training.several_molecules import SeveralObjectives, train_energy_together
 
 PRIORS = ("bonds", "angles", "dihedrals", "impropers", "repulsion")
 NAMES = {"A": "ALA", "G": "GLY", "V": "VAL", "P": "PRO"}
@@ -120,6 +126,81 @@ def test_a_model_of_several_molecules_is_stored_and_simulates_one_that_it_never_
         torch.testing.assert_close(found, wanted)
         simulation = workflows.make_simulation(stored, new, tmp_path / "out", SimulationSettings(0.4, 0.2, replicas=4))
     assert simulation.beads == new.beads and np.isfinite(simulation.positions).all()
+
+
+def bent(sequence, width, seed):
+    """Random walks whose angles spread the more, the larger ``width``."""
+    frames, rng = chain(sequence, 3000), np.random.default_rng(seed)
+    turn = np.array([1.0, 0, 0]) + rng.normal(0, width, (3000, len(sequence) - 1, 3))
+    turn *= 0.38 / np.linalg.norm(turn, axis=-1, keepdims=True)
+    x = np.concatenate([np.zeros((3000, 1, 3)), np.cumsum(turn, 1)], 1) + rng.normal(0, 0.003, (3000, len(sequence), 3))
+    return dataclasses.replace(frames, positions=x.astype(np.float32), lengths=(1500, 1500))
+
+
+def test_what_pooled_priors_miss_of_a_molecule_the_network_learns():
+    """Inner angles have the same kind, and other distributions in both molecules, which the residues at the ends tell.
+
+    Measured by how much better each fits its own frames than those of the other, in kT.
+    """
+    every, terms = (bent("GAAAAG", 0.25, 0), bent("VAAAAV", 0.7, 1)), ("bonds", "angles", "dihedrals")
+    recipes = [*(("priors", name, {}) for name in terms), ("networks", "residues", {"width": 16})]
+    torch.manual_seed(0)
+    energy = compose(every[0].beads, recipes)
+    train_energy_together(energy, every, EnergySettings(steps=300, every=100, fine_tune=False))
+    for k in (0, 1):
+        own = energy.bound(every[k].beads)
+        other = dataclasses.replace(every[1 - k], beads=every[k].beads)
+        pooled, known = Sum(*own.terms[:3]), fitted(every[k], priors=terms)
+        found, before, wanted = (
+            float((value(u, other)[0].mean() - value(u, every[k])[0].mean()) / other.kT) for u in (own, pooled, known)
+        )
+        assert abs(found - wanted) < 0.75 * abs(before - wanted)
+
+
+def test_of_many_molecules_some_choose_the_weights_and_teach_nothing():
+    every = [chain("".join(s), 100, seed=k) for k, s in enumerate(itertools.product("AG", repeat=4))][:12]
+    settings = EnergySettings(steps=4, every=2, fine_tune=False)
+    learning, held = held_out_molecules(every, settings)
+    energy = compose(every[0].beads, [("priors", "angles", {}), ("networks", "residues", {"width": 8})])
+    history = train_energy_together(energy, every, settings)
+    assert len(held) == 2 and np.isfinite(history.best["held_out"])
+    of_learning, of_all = (fitted(*some, priors=("angles",)) for some in (learning, every))
+    found, wanted, other = (
+        value(Sum(u.terms[0]).bound(held[0].beads), held[0])[0] for u in (energy, of_learning, of_all)
+    )
+    assert torch.equal(found, wanted) and not torch.equal(found, other)
+    objectives = SeveralObjectives([Part() for _ in range(12)], validating=2)
+    assert {int(objectives.draw(torch.Generator().manual_seed(k))[-1]) for k in range(200)} == set(range(10))
+    assert {int(batch[-1]) for batch in objectives.held_out()} == {10, 11}
+
+
+class Part:
+    """An objective whose batches say nothing."""
+
+    def draw(self, rng):
+        return (torch.zeros(1),)
+
+    def held_out(self):
+        return [(torch.zeros(1),)]
+
+
+def dihedrals(sequence):
+    """Of backbone beads: by the number of the residue and the central bond, what the prior is known by."""
+    beads, _ = bead_structures.of_sequence(sequences.parse(sequence), mapping.builder("backbone"))
+    rows = registry.build("priors", "dihedrals", beads).rows
+    keys = _library.keys(beads, rows, ends=False, residues="own")
+    return {
+        (beads.residues[row[1]], *sorted(beads.names[i] for i in row[1:3])): key
+        for row, key in zip(rows, keys, strict=True)
+    }
+
+
+@pytest.mark.parametrize("bond", [("CA", "N"), ("C", "CA"), ("C", "N")])
+def test_dihedrals_belong_to_a_residue_whatever_is_beside_it_unless_that_is_proline(bond):
+    first, other, proline, own = (dihedrals(s)[1, *bond] for s in ("AVGS", "LVTS", "AVPS", "ALGS"))
+    assert first == other
+    assert (first == proline) == (bond == ("CA", "N"))  # phi does not see what follows
+    assert (first == own) == (bond == ("C", "N"))  # omega is of no residue
 
 
 def test_what_belongs_to_one_molecule_is_refused(tmp_path):

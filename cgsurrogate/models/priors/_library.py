@@ -58,11 +58,12 @@ def keys(beads: Beads, rows: np.ndarray, *, ends: bool, residues: str = "each") 
             is proline; or by ``none``, the same atoms of all residues together.
     """
     molecule = Molecule.of(beads)
-    found = molecule.type_keys(rows)
+    found = [tuple(molecule.type_key(i) for i in row) for row in rows.tolist()]
     if residues == "none":
-        found = [min(key, key[::-1]) for key in (tuple(ANY_RESIDUE.get(text, text) for text in one) for one in found)]
+        found = [tuple(ANY_RESIDUE.get(text, text) for text in one) for one in found]
     elif residues == "own":
         found = [_of_own(key, np.asarray(beads.residues)[row]) for key, row in zip(found, rows, strict=True)]
+    found = [min(key, key[::-1]) for key in found]
     if not ends:
         return [Key(key) for key in found]
     part = np.asarray(molecule.parts)
@@ -78,17 +79,18 @@ def keys(beads: Beads, rows: np.ndarray, *, ends: bool, residues: str = "each") 
 
 
 def _of_own(key: tuple[str, ...], residues: np.ndarray) -> tuple[str, ...]:
-    """A key (width,) of beads of these residues. The dihedral phi belongs to the residue of its N, CA and C; a peptide
-    bond to none. What follows or precedes hardly matters unless it is proline, and each pair of amino acids is in few
-    molecules."""
+    """A key (width,) of beads of these residues. The dihedral phi belongs to the residue of its N, CA and C, omega to
+    none. What follows or precedes hardly matters unless it is proline, and each pair of amino acids is in few
+    molecules. Beads that are all of different residues keep these."""
     numbers, counts = np.unique(residues, return_counts=True)
+    if counts.max() == 1:
+        return key
     most = numbers[counts == counts.max()]
     own = most[0] if len(most) == 1 else None
-    made = tuple(
+    return tuple(
         text if residue == own or name == "PRO" else f"{bead_types.OTHER:05d} * {atom}"
         for text, residue, (name, atom) in zip(key, residues, Key(key).atoms, strict=True)
     )
-    return min(made, made[::-1])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,7 @@ POOL, POOL_COST, SHARE = 160_000, 1e8, 4  # noise frames, made once: at most so 
 # for each), or beads are many, since making one costs as the square of their number
 ASIDE = 0.1  # share of the noise that only judges
 CLAMP = 30.0  # kT
+SEARCH, WIDTH = 80, 60.0  # steps of the search for the best ln Z, and kT from the middle of the scores
 RATIO = 2  # noise frames for each of the data
 
 
@@ -41,7 +42,8 @@ class WithLogPartition(nn.Module):
 class NoiseContrast(nn.Module):
     """The logistic loss of telling batches of data (B, N, 3) nm from ``ratio`` times as many noise frames.
 
-    In evaluation the noise is a part of it that was set aside.
+    In evaluation the noise is a part of it that was set aside. With ``free`` each batch has the ln Z that is best for
+    it: of a molecule that only validates, nothing learns it.
     """
 
     def __init__(
@@ -52,9 +54,10 @@ class NoiseContrast(nn.Module):
         rng: Generator,
         ratio: int = RATIO,
         pool: int | None = None,
+        free: bool = False,
     ):
         super().__init__()
-        self.kT, self.ratio = frames.kT, ratio
+        self.kT, self.ratio, self.free = frames.kT, ratio, free
         self.rest = [rest]  # in a list: a part of the loss, not a module that is trained with it
         self.noise = noise_frames(moves, frames, pool or pool_size(frames), rng)
         self.noise_rest = torch.cat([self._rest(block) for block in self.noise.split(1000)])
@@ -71,7 +74,25 @@ class NoiseContrast(nn.Module):
         noise = self.noise[chosen]
         scores = -module.networks(torch.cat((data, noise))) / self.kT - module.log_partition
         real, made = (scores - torch.cat((self._rest(data), self.noise_rest[chosen]))).split([len(data), len(noise)])
+        if self.free:
+            best = best_log_partition(real.detach(), made.detach(), self.ratio)[1]
+            real, made = real - best, made - best
         return contrast_loss(real, made, self.ratio)
+
+
+def best_log_partition(real: Tensor, made: Tensor, ratio: float = RATIO) -> tuple[float, float]:
+    """The least logistic loss of scores of data (B,) and noise (C,) over their ln Z, and that; the loss is convex in
+    it."""
+    middle = float(torch.cat((real, made)).median())
+    low, high = middle - WIDTH, middle + WIDTH
+
+    def loss(at: float) -> float:
+        return float(contrast_loss(real - at, made - at, ratio))
+
+    for _ in range(SEARCH):
+        one, two = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, two) if loss(one) <= loss(two) else (one, high)
+    return loss((low + high) / 2), (low + high) / 2
 
 
 def contrast_loss(real: Tensor, made: Tensor, ratio: float = RATIO) -> Tensor:
