@@ -39,6 +39,7 @@ from cgsurrogate.workflows.training_folder import finished
 
 MEASURED, CARD = "measured.json", "card.md"
 COLUMNS = ("stepper", "force field", "pooled", "nearest", "halves")
+HELD = 0.1  # of the molecules to learn from, which choose the best weights
 LARGEST = 5e6  # bytes of a bundled model
 KEPT = ("molecules", "frames", "runs", "best", "reason")  # of what a bundled model says of its training
 TIME, EVERY, REPLICAS, PIVOT = 20.0, 0.1, 64, "10:5"  # of the simulations of the force field: ps, ps
@@ -112,7 +113,7 @@ def train(kept: FrameSet, given: argparse.Namespace) -> dict[str, Model]:
     budget: dict[str, Any] = {"seed": given.seed, "steps": given.steps}
     budget["minutes"] = None if given.steps else given.minutes / 2
     stepper = StepperSettings(stepper=given.stepper, lag=given.lag, **budget)
-    energy = EnergySettings(fine_tune=False, network=given.network, **budget)
+    energy = EnergySettings(fine_tune=False, network=given.network, held_out_fraction=HELD, **budget)
     made = {}
     for name, folder, settings, make in (
         ("stepper", "stepper", stepper, workflows.make_stepper),
