@@ -75,7 +75,7 @@ class MarginalPrior(KindPrior):
         tables, tabled = [], []
         for kind, label in enumerate(self.names):
             name = f"{self.what} {label}"
-            samples, weights = pool.samples(kind)
+            samples, weights = self.samples(pool, kind)
             self.fit_kind(kind, name, samples, weights, frames.kT)
             seen = float(self.misfit[kind])
             if seen < WORST_MISFIT or np.ptp(samples) == 0:
@@ -95,6 +95,10 @@ class MarginalPrior(KindPrior):
                 notes.append(f"{far}, and no table does; the term is kept, wide and weak; {remedy}")
         self.table.set(tables, tabled, self.index.numpy(), frames.kT)
         self.notes = tuple(notes)
+
+    def samples(self, pool: Pool, kind: int) -> tuple[np.ndarray, np.ndarray]:
+        """What a kind is fitted to: (S,) samples and their probabilities."""
+        return pool.samples(kind)
 
     def _tell_apart(self, pool: Pool, kT: float) -> list[str]:
         """Part kinds whose terms have means apart; words on those that one fit could not have spanned."""

@@ -10,6 +10,8 @@ import numpy as np
 
 from cgsurrogate.geometry.molecule import Molecule
 
+MIXED_IN = 20_000  # samples of terms that are alike
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Block:
@@ -42,13 +44,26 @@ class Pool:
 
     def samples(self, kind: int) -> tuple[np.ndarray, np.ndarray]:
         """Samples (S,) of all terms of a kind together, and their probabilities (S,): each term counts the same."""
-        own = self._columns(self.index == kind)
+        return self._samples(self.index == kind)
+
+    def _samples(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own = self._columns(chosen)
         count = sum(columns.sum() for columns in own)
         parts = [
             (block.values[:, columns].reshape(-1), np.repeat(block.share / count, columns.sum()))
             for block, columns in zip(self.blocks, own, strict=True)
         ]
         return np.concatenate([values for values, _ in parts]), np.concatenate([share for _, share in parts])
+
+    def shrunk(self, kind: int, alike: np.ndarray, weight: float) -> tuple[np.ndarray, np.ndarray]:
+        """As ``samples``, with some of all terms that are ``alike`` ((M,) numbers) mixed in: as many as ``weight``
+        terms would have. What few terms of a kind did not show, and others like it did, stays possible."""
+        members = self.index == kind
+        share = weight / (weight + members.sum())
+        own, others = self.samples(kind), self._samples(alike == alike[members.argmax()])
+        few = np.arange(0, len(others[0]), max(1, len(others[0]) // MIXED_IN))
+        mixed = others[1][few] / others[1][few].sum()
+        return np.concatenate((own[0], others[0][few])), np.concatenate(((1 - share) * own[1], share * mixed))
 
     def columns(self, kind: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """(T, m) values of the terms of a kind and probabilities (T,), of every molecule that has some."""

@@ -3,7 +3,8 @@
     U(phi) = sum_n a_n cos(n phi) + b_n sin(n phi),   n = 1 ... order
 
 It tells a molecule from its mirror image (left from right-handed turns). A small share of uniform samples stands for
-what was never seen, so that barriers stay finite.
+what was never seen, so that barriers stay finite. Where several molecules are fitted, each kind also has a share of the
+samples of the same atoms in other residues: a kind that is in one molecule knows what a short run of it showed.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from cgsurrogate.models.evaluation import analytic
 from cgsurrogate.models.priors import _boltzmann_inversion
 from cgsurrogate.models.priors._grouping import circular_moments
 from cgsurrogate.models.priors._marginal import MarginalPrior
+from cgsurrogate.models.priors._pooled import Pool
 
 UNSEEN = 1e-5  # share of uniform samples
+ALIKE = 0.3  # terms of a kind, as many as which those of the same atoms in other residues count
+ODD = ("GLY", "PRO")  # residues whose dihedrals are like no other's
 GRID = 360
 
 
@@ -85,6 +89,14 @@ class DihedralPrior(MarginalPrior):
         self.series[kind] = torch.as_tensor(a * kT)
         density = np.exp((features @ a).min() - features @ a)
         self.misfit[kind] = 0.0 if rigid else _boltzmann_inversion.misfit(samples, share, grid, density)
+
+    def samples(self, pool: Pool, kind: int) -> tuple[np.ndarray, np.ndarray]:
+        if len(pool.blocks) == 1:
+            return pool.samples(kind)
+        keys = [key.atoms for b in pool.blocks for key in self._keys(b.molecule.beads, b.rows)]
+        like = [tuple((residue if residue in ODD else "", atom) for residue, atom in atoms) for atoms in keys]
+        number = {one: k for k, one in enumerate(dict.fromkeys(like))}
+        return pool.shrunk(kind, np.array([number[one] for one in like]), ALIKE)
 
     def switch_off(self, kind: int) -> None:
         self.series[kind] = 0.0
