@@ -89,10 +89,12 @@ class Prior(Energy):
     """A physical term whose parameters are fitted from frames; nan until then, so that it cannot be used unseen.
 
     ``marginal`` says that the term is the Boltzmann inversion of single coordinates, independent of one another, so
-    that all such terms together describe the product of the marginals. ``notes`` are concerns of the last fit.
+    that all such terms together describe the product of the marginals. ``redrawn`` says of such a one that its
+    coordinates are soft, so that noise frames have each from another frame. ``notes`` are concerns of the last fit.
     """
 
     marginal: ClassVar[bool] = False
+    redrawn: ClassVar[bool] = False
     notes: tuple[str, ...] = ()
 
     @abc.abstractmethod

@@ -8,7 +8,7 @@ combinations are tried on frames that were set aside, by how well they tell thes
     s(x) = -(U_priors(x) + U_network(x) - U_marginals(x)) / kT - ln Z,
 
 where the marginals are the priors of single coordinates that were fitted to the frames, since the noise is made of
-these. The best combination is taken.
+these. Bonds and impropers are left out: noise has those of the data. The best combination is taken.
 """
 
 from __future__ import annotations
@@ -79,11 +79,12 @@ def begin(energy: Sum, trained: Sum, parts: Parts, seed: int) -> Begun:
     mine = [[term, *(term.bound(b) for b in beads[1:])] for term in energy.terms if isinstance(term, Energy)]
     priors = [k for k, term in enumerate(energy.terms) if isinstance(term, Prior)]
     single = [k for k in priors if mine[k][0].marginal]
+    redrawn = [mine[k][0] for k in priors if mine[k][0].redrawn]
     choices = {OWN: [], PAIRS: [k for k in priors if k not in single], ALL: priors}
     choices = {name: taken for name, taken in choices.items() if all(theirs[k] for k in taken)}
-    marginals = [Sum(*(mine[k][0] for k in single))]
+    marginals = [Sum(*redrawn)]
     if len(parts) > 1:
-        marginals = [marginals_of([mine[k][0] for k in single], kept) for kept, _ in parts]
+        marginals = [marginals_of(redrawn, kept) for kept, _ in parts]
     scales = [
         _Scale([m[i] for m in mine], [t[i] if t else None for t in theirs], marginals[i], two, len(parts), seed)
         for i, two in enumerate(parts)
@@ -135,10 +136,15 @@ def _terms(energy: Sum) -> list[Energy]:
 def marginals_of(priors: Sequence[Energy], frames: Frames) -> Sum:
     """Priors of single coordinates, as those among ``priors`` but fitted to the frames of one molecule alone: the
     density of the noise that is made of these."""
-    made: list[Prior] = [term.spec.build(frames.beads) for term in priors if isinstance(term, Prior) and term.marginal]
+    made: list[Prior] = [term.spec.build(frames.beads) for term in priors if isinstance(term, Prior) and term.redrawn]
     for term in made:
         term.fit(frames)
     return Sum(*made)
+
+
+def is_stiff(term: Energy) -> bool:
+    """Whether noise has the coordinates of this term from the data, so that it cannot tell one from the other."""
+    return isinstance(term, Prior) and term.marginal and not term.redrawn
 
 
 def _bound(term: Energy, beads: Sequence[Beads]) -> list[Energy]:
@@ -181,6 +187,7 @@ class _Scale:
         self.theirs = [None if term is None else values(term) for term in theirs]
         self.priors = [k for k, term in enumerate(mine) if isinstance(term, Prior)]
         self.marginals = values(marginals)
+        self.stiff = [k for k in self.priors if is_stiff(mine[k])]
 
     def loss(self, taken: Sequence[int], network: bool) -> tuple[float, float]:
         """With the trained priors ``taken`` in place of the fitted ones, and the trained network or none: the loss at
@@ -191,8 +198,8 @@ class _Scale:
     def _scores(self, taken: Sequence[int], network: bool, part: int) -> Tensor:
         total = -self.marginals[part]
         for k, (own, other) in enumerate(zip(self.mine, self.theirs, strict=True)):
-            if k in self.priors:
+            if k in self.priors and k not in self.stiff:
                 total = total + (other[part] if k in taken and other is not None else own[part])
-            elif network and other is not None:
+            elif network and other is not None and k not in self.priors:
                 total = total + other[part]
         return -total

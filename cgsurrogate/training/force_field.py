@@ -226,7 +226,10 @@ def energy_objective(
         local = Denoising(moves, priors, sample, kept.kT)
     rest: Energy = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
     if marginals is not None:
-        rest = Difference(priors, marginals)
+        rest = Difference(
+            Sum(*(term for term in priors.terms if isinstance(term, Prior) and not energy_start.is_stiff(term))),
+            marginals,
+        )
     contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed), pool=pool, free=free)
 
     def loss(module: WithLogPartition, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:

@@ -38,6 +38,7 @@ class AnglePrior(MarginalPrior):
     """Buffers ``series`` (K, order + 1) kJ/mol of powers of u, ``centre``, ``reach`` and ``wall`` (K,)."""
 
     stiff = True
+    redrawn = True
     what = "angles"
     kernel = 0.01  # in the cosine
     bounds = (-1.0, 1.0)

@@ -41,6 +41,7 @@ class DihedralPrior(MarginalPrior):
     """Buffers ``series`` (K, 2 order) kJ/mol of cos, sin, cos 2, sin 2, ...; ``types`` (K, 4)."""
 
     chiral = True
+    redrawn = True
     what, periodic, kernel = "dihedrals", True, 0.03  # radian
     parted, ends = False, False  # where a torsion stands in few frames is chance, and no chemistry
 
