@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import pkgutil
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import cgsurrogate
 from cgsurrogate.cli import group
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.data.generation.protocol import Protocol
@@ -22,6 +24,9 @@ from cgsurrogate.workflows.inspection import Inspection
 from cgsurrogate.workflows.settings import PredictionSettings, StudySettings
 
 README = Path(__file__).parents[2] / "README.md"
+for module in pkgutil.walk_packages(cgsurrogate.__path__, "cgsurrogate."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)  # one that is first imported under a stub would keep it for later tests
 READING = ("data.read.read", "workflows.mapping_builder", "workflows.load_example", "cli._options.fresh")
 LOADING = (
     *("core.frames.Frames.load", "models.model.Model.load", "workflows.starting_frames", "workflows.load_reference"),
