@@ -39,7 +39,8 @@ from cgsurrogate.workflows.training_folder import finished
 
 MEASURED, CARD = "measured.json", "card.md"
 COLUMNS = ("stepper", "force field", "pooled", "nearest", "tenth", "halves")
-HELD = 0.1  # of the molecules to learn from, which choose the best weights
+HELD, DECAY = 0.1, 0.03  # share of the molecules to learn from that choose the best weights; decay of the force field's
+NETWORK = "residues:width=32,identity=0.1"  # narrow, and the same for all residues at first: it must not know molecules
 LARGEST = 5e6  # bytes of a bundled model
 KEPT = ("molecules", "frames", "runs", "best", "reason")  # of what a bundled model says of its training
 TIME, EVERY, REPLICAS, PIVOT = 20.0, 0.1, 64, "10:5"  # of the simulations of the force field: ps, ps
@@ -114,7 +115,7 @@ def train(kept: FrameSet, given: argparse.Namespace) -> dict[str, Model]:
     budget: dict[str, Any] = {"seed": given.seed, "steps": given.steps}
     budget["minutes"] = None if given.steps else given.minutes / 2
     stepper = StepperSettings(stepper=given.stepper, lag=given.lag, **budget)
-    energy = EnergySettings(fine_tune=False, network=given.network, held_out_fraction=HELD, **budget)
+    energy = EnergySettings(fine_tune=False, network=given.network, held_out_fraction=HELD, decay=DECAY, **budget)
     made = {}
     for name, folder, settings, make in (
         ("stepper", "stepper", stepper, workflows.make_stepper),
@@ -254,7 +255,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
     parser.add_argument("--lag", type=float, default=20.0)
     parser.add_argument("--stepper", default="graph")
-    parser.add_argument("--network", default="residues")
+    parser.add_argument("--network", default=NETWORK)
     parser.add_argument("--mapping", default="backbone")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--ns", type=float, default=4.0)

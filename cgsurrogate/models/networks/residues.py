@@ -36,14 +36,18 @@ NAMED = {("C", "N", "CA", "C"): 0, ("N", "CA", "C", "N"): 1, ("CA", "C", "N", "C
 SLOTS = 12  # kinds of dihedrals: the named ones, then those of the side chain in their order
 
 
-def build(beads: Beads, width: int = 64, layers: int = 1, radial: int = 10, cutoff: float = 1.2) -> Residues:
+def build(
+    beads: Beads, width: int = 64, layers: int = 1, radial: int = 10, cutoff: float = 1.2, identity: float = 1.0
+) -> Residues:
     """Args:
     width: channels of a node.
     layers: message passes, 1 or more.
     radial: radial functions of a distance.
     cutoff: nm; sites farther apart do not see each other.
+    identity: standard deviation of the embeddings of residues at the start. Where it is small, molecules first teach
+        what they share.
     """
-    return Residues(beads, width, layers, radial, cutoff)
+    return Residues(beads, width, layers, radial, cutoff, identity)
 
 
 class Residues(Energy):
@@ -53,8 +57,10 @@ class Residues(Energy):
 
     types: Tensor
 
-    def __init__(self, beads: Beads, width: int, layers: int, radial: int, cutoff: float):
+    def __init__(self, beads: Beads, width: int, layers: int, radial: int, cutoff: float, identity: float = 1.0):
         super().__init__()
+        if not identity > 0:
+            raise ValueError(f"expected an identity above 0, got {identity}")
         if width < 1 or layers < 1 or radial < 2 or not cutoff > CLOSEST:
             raise ValueError(
                 f"expected width and layers of at least 1, two or more radial functions and a cutoff above {CLOSEST} "
@@ -66,6 +72,8 @@ class Residues(Energy):
         self.edges = EdgeFeatures(beads, groups, radial, cutoff)
         self.turns = TorsionFeatures(beads, groups, width)
         self.embedding = nn.Embedding(bead_types.COUNT, width)
+        with torch.no_grad():
+            self.embedding.weight.mul_(identity)
         self.filters = nn.Linear(self.edges.channels, layers * width, bias=False)  # of all layers at once
         self.senders = nn.ModuleList(
             nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)) for _ in range(layers)
