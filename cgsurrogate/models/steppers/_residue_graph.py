@@ -18,6 +18,7 @@ from cgsurrogate.models.steppers._heads import EACH, MixtureHeads, Noise, Weight
 
 NEAR = 4  # offsets along the chain that have filters of their own
 RARE = 3  # offsets from here on are few in short chains; nothing is heard or seen at them until training says what
+IDENTITY = 0.1  # standard deviation of the embeddings of residues at first, so that molecules teach what they share
 RADIAL, CLOSEST, CUTOFF = 6, 0.4, 1.4  # radial functions of a distance between residues; nm
 HEARD = 8  # residues back along the chain from which a head hears of drawn angles
 LINKED = 1  # residues over which noise of the stiff coordinates is correlated by a constant
@@ -137,6 +138,8 @@ class ResidueEncoder(nn.Module):
         self.residue, self.first, self.last = (
             nn.Embedding(n, width) for n in (residues, _coordinate_types.ENDS, _coordinate_types.ENDS)
         )
+        with torch.no_grad():
+            self.residue.weight.mul_(IDENTITY)
         self.angles = nn.Parameter(torch.randn(slots, EACH, width) / math.sqrt(EACH))
         along = 0.2 * torch.randn(layers, views, 2 * NEAR + 1)
         for view in range(views):
