@@ -28,7 +28,9 @@ simulation.minimizeEnergy(maxIterations=100)
 simulation.context.setVelocitiesToTemperature(potential.temperature)
 simulation.reporters += [
     app.DCDReporter(str(HERE / "openmm.dcd"), EVERY),
-    app.StateDataReporter(str(HERE / "openmm.csv"), EVERY, time=True, potentialEnergy=True, temperature=True, speed=True),
+    app.StateDataReporter(
+        str(HERE / "openmm.csv"), EVERY, time=True, potentialEnergy=True, temperature=True, speed=True
+    ),
 ]
 simulation.step(STEPS)
 print(f"{STEPS} steps of {COPIES} molecule(s): {HERE / 'openmm.dcd'}")
