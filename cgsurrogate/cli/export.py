@@ -33,11 +33,19 @@ EXTENDED = "extended"
     metavar="FRAMES|extended|PDB",
     help="Of a force field: the structure to begin with, as for simulate.",
 )
+@_options.device
 @_options.force
 @_options.trust
 @_options.quiet
 def command(
-    what: Path, out: Path, split_runs: bool, formats: tuple[str, ...], start: str, force: bool, quiet: bool
+    what: Path,
+    out: Path,
+    split_runs: bool,
+    formats: tuple[str, ...],
+    start: str,
+    device: str,
+    force: bool,
+    quiet: bool,
 ) -> None:
     """Write FRAMES as a trajectory, with a PDB of the beads beside it, for VMD, MDTraj and other programs.
 
@@ -49,7 +57,7 @@ def command(
             raise click.UsageError("--split-runs is for frames, and this is a model")
         if not formats:
             raise click.UsageError("this is a model: say for what with --format openmm, ase or pt2")
-        _deploy(what, out, formats, start, force, quiet)
+        _deploy(what, out, formats, start, device, force, quiet)
         return
     if formats or start != EXTENDED or force:
         raise click.UsageError(f"--format, --start and --force are for models, and {what} holds no model.json")
@@ -60,12 +68,16 @@ def command(
         click.echo(str(path))
 
 
-def _deploy(folder: Path, out: Path, formats: tuple[str, ...], start: str, force: bool, quiet: bool) -> None:
+def _deploy(
+    folder: Path, out: Path, formats: tuple[str, ...], start: str, device: str, force: bool, quiet: bool
+) -> None:
     from cgsurrogate import workflows
     from cgsurrogate.models.model import Model
     from cgsurrogate.workflows import deployment
 
     _options.one_thread()
+
+    _options.computing_on(device, quiet)
     model = Model.load(folder)
     with progress(quiet) as update:
         record = workflows.make_deployment(
@@ -73,6 +85,7 @@ def _deploy(folder: Path, out: Path, formats: tuple[str, ...], start: str, force
             workflows.starting_frames(model, start),
             out,
             formats,
+            device=device,
             force=force,
             report=lambda fraction, text: update("exporting", fraction, text),
         )

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     metavar="N:STEPS",
     help="Monte Carlo pivot moves of the force field: N of each replica after every so many steps; 0 for none.",
 )
+@_options.device
 @_options.seed
 @_options.trust
 @_options.quiet
@@ -65,10 +66,11 @@ def command(molecule: str, out: Path, quiet: bool, **options: Any) -> None:
     from cgsurrogate.workflows import predicted_models, predictions
 
     wanted = _molecules(molecule, options.pop("caps"))
-    sources = predicted_models.chosen(*(options.pop(name) for name in ("source", "stepper", "force_field")))
+    sources = predicted_models.chosen(*(options.pop(name) for name in ("source", "stepper", "force_field", "device")))
     reference = options.pop("reference")
     settings = _options.settings_from(PredictionSettings, options)
     _options.one_thread()
+    _options.computing_on(sources.device, quiet)
     _options.log_folder = out
     with progress(quiet) as update:
         said = predictions.predict_all(wanted, out, sources, settings, reference=reference, report=update, say=_warn)

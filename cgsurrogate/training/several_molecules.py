@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.training.force_field import divided, energy_objective, local_objective, prepared, told
+from cgsurrogate.training.force_field import divided, energy_objective, local_objective, place, prepared, told
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives._base import Batch, BatchObjective, Objective
 from cgsurrogate.training.objectives.noise_contrast import WithLogPartition, pool_size
@@ -59,10 +59,11 @@ def train_energy_together(
     trained: Sum | None = None,
     folder: Path | None = None,
     report: Report = silent,
+    device: str = "cpu",
 ) -> History:
     """Fit and train ``energy``, which is that of the first molecule, in place, from the frames of all.
 
-    ``trained`` is as for ``train_energy``.
+    ``trained`` and ``device`` are as for ``train_energy``.
 
     Raises:
         ValueError: a term that belongs to one molecule; frames of several temperatures; the objective ``likelihood``,
@@ -71,6 +72,7 @@ def train_energy_together(
     _refuse_unlike(energy, every, settings)
     parts = [frames.split(settings.held_out_fraction, settings.seed) for frames in every]
     begun, notes, settings = prepared(energy, trained, parts, settings, report)
+    place(begun, device)
     members, networks = [], []
     for number, (one, (kept, held)) in enumerate(zip(begun.energies, parts, strict=True)):
         priors, own = divided(one)
@@ -86,6 +88,7 @@ def train_energy_together(
     module, label = nn.ModuleList(networks), "training the energy"
     objectives = SeveralObjectives(members)
     history = fit(module, objectives, settings, folder=folder, label=label, report=report, start=trained is not None)
+    energy.cpu()
     return told(history, begun, notes, lambda words: report(1.0, words))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cgsurrogate.core import filesystem, registry
+from cgsurrogate.core import devices, filesystem, registry
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data.export import pdb_text
@@ -93,7 +93,8 @@ def _written(
         filesystem.write_text(out / FORMATS[name], text)
     if "pt2" in formats:
         report(None, "tracing energy and forces")
-        program = compiled.trace(energy.to(device), len(model.beads))
+        place = devices.chosen(device)
+        program = compiled.trace(energy.to(place), len(model.beads))
         compiled.save(program, out / GRAPH)
         report(None, "compiling, a minute or two")
         try:
@@ -101,7 +102,7 @@ def _written(
         except compiled.NoCompiler as error:
             record["notes"].append(f"{error}; {GRAPH} is there alone")
         else:
-            record["compiled"][PACKAGE] = {"sha256": filesystem.sha256(out / PACKAGE), "device": device}
+            record["compiled"][PACKAGE] = {"sha256": filesystem.sha256(out / PACKAGE), "device": place.type}
             record["deviations"][PACKAGE] = deviations(compiled.load(out / PACKAGE), energy, x)
         energy.to("cpu")
     return record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -17,7 +17,7 @@ LENGTH = units.nm  # Angstrom of a nm
 class ForceField(Calculator):
     """Energy and forces of one molecule whose beads are the atoms; a box has no influence."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces"]
+    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
     def __init__(self, potential: Potential, **options: Any):
         super().__init__(**options)

@@ -50,8 +50,7 @@ class Potential:
         Raises:
             FileNotFoundError, ValueError: as for ``Model.load``; or the package was made of other weights.
         """
-        folder, model = Path(folder).resolve(), Model.load(folder)
-        model.module.to(device)
+        folder, model = Path(folder).resolve(), Model.load(folder, device)
         package = None
         if compiled_file is not None:
             path = Path(compiled_file).resolve()
