@@ -72,6 +72,7 @@ def _deploy(
     folder: Path, out: Path, formats: tuple[str, ...], start: str, device: str, force: bool, quiet: bool
 ) -> None:
     from cgsurrogate import workflows
+    from cgsurrogate.models.engines.potential import energy_of
     from cgsurrogate.models.model import Model
     from cgsurrogate.workflows import deployment
 
@@ -79,6 +80,7 @@ def _deploy(
 
     _options.computing_on(device, quiet)
     model = Model.load(folder)
+    energy_of(model)  # refuses a time-stepper
     with progress(quiet) as update:
         record = workflows.make_deployment(
             model,

@@ -65,12 +65,12 @@ def command(molecule: str, out: Path, quiet: bool, **options: Any) -> None:
     """
     from cgsurrogate.workflows import predicted_models, predictions
 
+    _options.computing_on(options["device"], quiet)
     wanted = _molecules(molecule, options.pop("caps"))
     sources = predicted_models.chosen(*(options.pop(name) for name in ("source", "stepper", "force_field", "device")))
     reference = options.pop("reference")
     settings = _options.settings_from(PredictionSettings, options)
     _options.one_thread()
-    _options.computing_on(sources.device, quiet)
     _options.log_folder = out
     with progress(quiet) as update:
         said = predictions.predict_all(wanted, out, sources, settings, reference=reference, report=update, say=_warn)

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 
 from cgsurrogate.core import devices, filesystem, registry
-from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.data.export import pdb_text
 from cgsurrogate.models.engines import compiled
-from cgsurrogate.models.engines.potential import RECORD, Potential, deviations
+from cgsurrogate.models.engines.potential import RECORD, Potential, deviations, energy_of
 from cgsurrogate.models.model import MODEL, Model
 from cgsurrogate.simulation.run import pick_starts
 from cgsurrogate.simulation.settings import INTEGRATOR
@@ -73,8 +72,7 @@ def _written(
     device: str,
     report: Report,
 ) -> dict[str, Any]:
-    energy = model.module
-    assert isinstance(energy, Energy)
+    energy = energy_of(model)
     report(None, "measuring the errors of single precision")
     x = conformations(model, start)
     record: dict[str, Any] = {

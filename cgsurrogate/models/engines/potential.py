@@ -30,10 +30,8 @@ class Potential:
     """
 
     def __init__(self, model: Model, evaluate: Both | None = None, source: tuple[Any, ...] | None = None):
-        if not isinstance(model.module, Energy):
-            raise ValueError("a time-stepper has no energy; engines need a force field (cgsurrogate train energy)")
         self.model, self.beads, self.temperature = model, model.beads, model.temperature
-        energy = model.module.eval().requires_grad_(False)
+        energy = energy_of(model).eval().requires_grad_(False)
         self.like = next((t for t in energy.state_dict().values() if t.is_floating_point()), torch.zeros(()))
         self.evaluate = evaluate or Forces(energy)
         self.source = source
@@ -69,6 +67,13 @@ class Potential:
             raise ValueError(f"expected positions (B, {len(self.beads)}, 3) in nm, got an array of shape {x.shape}")
         value, force = self.evaluate(torch.from_numpy(x - x.mean(1, keepdims=True)).to(self.like))
         return value.double().cpu().numpy(), force.double().cpu().numpy()
+
+
+def energy_of(model: Model) -> Energy:
+    """The energy of a force field; ``ValueError`` for a time-stepper."""
+    if not isinstance(model.module, Energy):
+        raise ValueError("a time-stepper has no energy; engines need a force field (cgsurrogate train energy)")
+    return model.module
 
 
 def deviations(evaluate: Both, energy: Energy, positions: np.ndarray) -> dict[str, float]:
