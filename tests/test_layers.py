@@ -30,7 +30,8 @@ CONFINED = {  # package -> the only rooms or files that may import it
     "jinja2": ("report",),
     "click": ("cli",),
     "rich": ("cli",),
-    "openmm": ("data/generation",),
+    "openmm": ("data/generation", "models/engines"),
+    "ase": ("models/engines",),
     "safetensors": ("models/model.py", "simulation/checkpoint.py"),
     "torch": (
         "core",

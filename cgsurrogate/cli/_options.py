@@ -23,6 +23,13 @@ PATH = click.Path(path_type=Path)
 out_folder = click.option("-o", "--out", required=True, type=PATH, help="Folder to write.")
 seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MOST_SEED), help="Random seed.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto: an NVIDIA GPU where there is one, else the processor.",
+)
 recover = click.option(
     "--recover",
     is_flag=True,
@@ -229,3 +236,12 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def computing_on(device: str, quiet: bool) -> None:
+    """Check the device of ``--device`` before anything is written, and say what is used."""
+    from cgsurrogate.core import devices
+
+    used = devices.chosen(device)
+    if not quiet:
+        click.echo(f"computing on {devices.words(used)}", err=True)

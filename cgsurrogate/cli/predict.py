@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     metavar="N:STEPS",
     help="Monte Carlo pivot moves of the force field: N of each replica after every so many steps; 0 for none.",
 )
+@_options.device
 @_options.seed
 @_options.trust
 @_options.quiet
@@ -64,8 +65,9 @@ def command(molecule: str, out: Path, quiet: bool, **options: Any) -> None:
     """
     from cgsurrogate.workflows import predicted_models, predictions
 
+    _options.computing_on(options["device"], quiet)
     wanted = _molecules(molecule, options.pop("caps"))
-    sources = predicted_models.chosen(*(options.pop(name) for name in ("source", "stepper", "force_field")))
+    sources = predicted_models.chosen(*(options.pop(name) for name in ("source", "stepper", "force_field", "device")))
     reference = options.pop("reference")
     settings = _options.settings_from(PredictionSettings, options)
     _options.one_thread()

@@ -86,6 +86,7 @@ EXAMPLE = "pentalanine"
 @click.option(
     "--ns-per-day", type=float, help="How fast the simulation that made the input was, to compare speeds with."
 )
+@_options.device
 @_options.seed
 @_options.trust
 @_options.quiet
@@ -106,9 +107,12 @@ def command(out: Path, molecule: str | None, quiet: bool, **options: Any) -> Non
     identity, load = _source(inputs, options["example"], options["ns_per_day"], one)
     sources = _config.files(inputs, one)
     _config.warn_of_changes(sources)
+    _options.computing_on(options["device"], quiet)
     _options.log_folder = out
     with progress(quiet) as update, disk_arrays.kept_in(out.parent):
-        comparison = study.run(load, identity, out, settings, sources=sources, report=update, say=click.echo)
+        comparison = study.run(
+            load, identity, out, settings, sources=sources, report=update, say=click.echo, device=options["device"]
+        )
     click.echo(comparison.table())
     click.echo(f"\n{comparison.summary()}\n")
     for warning in comparison.warnings:

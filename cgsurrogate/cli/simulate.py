@@ -106,11 +106,12 @@ def _processes(text: str | None) -> int | str | None:
     "[default: 1, or the number that the output folder was begun with]",
 )
 @click.option("--max-hours", type=float, help="Stop resumable after this wall time.")
+@_options.device
 @_options.out_folder
 @_options.seed
 @_options.trust
 @_options.quiet
-def command(model: Path, start: str, energy: Path | None, out: Path, quiet: bool, **options: Any) -> None:
+def command(model: Path, start: str, energy: Path | None, out: Path, device: str, quiet: bool, **options: Any) -> None:
     """Simulate many replicas at once from frames drawn from --start.
 
     With --tempering, the output is the trajectory at the lowest temperature, one run for each ladder of N replicas; the
@@ -124,8 +125,11 @@ def command(model: Path, start: str, energy: Path | None, out: Path, quiet: bool
     from cgsurrogate import workflows
     from cgsurrogate.models.model import Model
 
+    if device == "auto" and options["processes"] not in (None, 1):
+        device = "cpu"  # where processes are
     _options.one_thread()
-    loaded = Model.load(model)
+    _options.computing_on(device, quiet)
+    loaded = Model.load(model, device)
     settings = _settings(options, loaded.temperature)
     frames = workflows.starting_frames(loaded, start)
     with progress(quiet) as update:
@@ -134,7 +138,7 @@ def command(model: Path, start: str, energy: Path | None, out: Path, quiet: bool
             frames,
             out,
             settings,
-            energy=None if energy is None else Model.load(energy),
+            energy=None if energy is None else Model.load(energy, device),
             processes=options["processes"],
             max_hours=options["max_hours"],
             report=lambda fraction, text: update("simulating", fraction, text),

@@ -63,10 +63,13 @@ def command() -> None:
 @minutes
 @steps
 @begin_with
+@_options.device
 @_options.seed
 @_options.force
 @_options.quiet
-def energy(frames: tuple[Path, ...], out: Path, start: str | None, force: bool, quiet: bool, **options: Any) -> None:
+def energy(
+    frames: tuple[Path, ...], out: Path, start: str | None, device: str, force: bool, quiet: bool, **options: Any
+) -> None:
     """Fit priors and train a network on top of them: an energy that `simulate` runs.
 
     Noise contrast sets the populations; force matching (with forces) or denoising (without) the local slopes; then what
@@ -83,6 +86,7 @@ def energy(frames: tuple[Path, ...], out: Path, start: str | None, force: bool, 
     if _done(out, settings, data, begun, force):
         return
     _options.one_thread()
+    _options.computing_on(device, quiet)
     with progress(quiet) as update:
         model = workflows.make_energy(
             data[0],
@@ -90,6 +94,7 @@ def energy(frames: tuple[Path, ...], out: Path, start: str | None, force: bool, 
             settings,
             others=data[1:],
             start=begun,
+            device=device,
             report=lambda fraction, text: update("force field", fraction, text),
         )
     rows = model.info["priors"]
@@ -118,10 +123,13 @@ def energy(frames: tuple[Path, ...], out: Path, start: str | None, force: bool, 
 @minutes
 @steps
 @begin_with
+@_options.device
 @_options.seed
 @_options.force
 @_options.quiet
-def stepper(frames: tuple[Path, ...], out: Path, start: str | None, force: bool, quiet: bool, **options: Any) -> None:
+def stepper(
+    frames: tuple[Path, ...], out: Path, start: str | None, device: str, force: bool, quiet: bool, **options: Any
+) -> None:
     """Learn the distribution of the conformation a lag ahead: a stepper that `simulate` rolls out.
 
     Several FRAMES, or the folder that `map --config` made of several molecules, mapped alike, learn together with
@@ -136,6 +144,7 @@ def stepper(frames: tuple[Path, ...], out: Path, start: str | None, force: bool,
     if _done(out, settings, data, begun, force):
         return
     _options.one_thread()
+    _options.computing_on(device, quiet)
     with progress(quiet) as update:
         model = workflows.make_stepper(
             data[0],
@@ -143,6 +152,7 @@ def stepper(frames: tuple[Path, ...], out: Path, start: str | None, force: bool,
             settings,
             others=data[1:],
             start=begun,
+            device=device,
             report=lambda fraction, text: update("time-stepper", fraction, text),
         )
     _tell(model)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cgsurrogate.core import devices
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.registry import Spec
 
@@ -78,7 +79,7 @@ class Energy(nn.Module, abc.ABC):
         for name, weight in self.named_parameters():
             path, _, last = name.rpartition(".")
             setattr(other.get_submodule(path), last, weight)
-        return other.train(self.training)
+        return other.to(devices.of(self)).train(self.training)
 
     def analytic(self) -> Analytic | None:
         """The same energy with its slopes written out, for speed; None where autograd has to do."""

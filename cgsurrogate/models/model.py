@@ -12,7 +12,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 
-from cgsurrogate.core import filesystem, registry
+from cgsurrogate.core import devices, filesystem, registry
 from cgsurrogate.core.energy import Energy, Sum
 from cgsurrogate.core.frames import Beads
 from cgsurrogate.core.propagator import Stepper
@@ -93,15 +93,15 @@ class Model:
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> Model:
-        """Read a model; its weights are checked against the recorded sha256.
+    def load(cls, folder: str | Path, device: str = "cpu") -> Model:
+        """Read a model, to be computed on a device; its weights are checked against the recorded sha256.
 
         Raises:
             FileNotFoundError: there is no model at this place.
             ValueError: the weights changed since they were written, or do not fit what is built; a kind in a Python
-                file that the user has not named (``registry.trust``).
+                file that the user has not named (``registry.trust``); a device that is not there.
         """
-        folder = Path(folder)
+        folder, place = Path(folder), devices.chosen(device)
         if not (folder / MODEL).exists():
             raise FileNotFoundError(f"{folder} holds no {MODEL}; make a model with: cgsurrogate train energy|stepper")
         content = filesystem.read_json(folder / MODEL)
@@ -118,7 +118,7 @@ class Model:
             raise ValueError(f"{folder} is not a model that this version can read: {error}") from None
         if isinstance(module, Stepper):
             module.lags, module.lag = tuple(content["lags"]), content["lag"]
-        module.eval()
+        module.eval().to(place)
         return cls(module, beads, float(content["temperature"]), content.get("info", {}), known)
 
 

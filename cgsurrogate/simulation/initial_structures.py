@@ -28,7 +28,12 @@ def extended(beads: Beads, energy: Energy) -> np.ndarray:
     Every dihedral that can be turned is held at 180 degrees while the stiff terms of the energy (bonds, angles,
     impropers) are minimised; the other terms have no say.
     """
-    stiff = copy.deepcopy(energy.part(stiff=True) if isinstance(energy, Sum) else Sum()).double().requires_grad_(False)
+    stiff = (
+        copy.deepcopy(energy.part(stiff=True) if isinstance(energy, Sum) else Sum())
+        .cpu()
+        .double()
+        .requires_grad_(False)
+    )
     measure = Dihedrals(len(beads), Molecule.of(beads).rotatable[0]).double()
     x = _guess(beads).requires_grad_(True)
     search = torch.optim.LBFGS([x], max_iter=1000, tolerance_grad=1e-4, line_search_fn="strong_wolfe")

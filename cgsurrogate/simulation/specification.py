@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cgsurrogate.core import devices
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
@@ -40,8 +41,7 @@ class Specification:
 
     @property
     def device(self) -> torch.device:
-        tensors = [*self.propagator.parameters(), *self.propagator.buffers()]
-        return next(iter(tensors), self.first).device
+        return devices.of(self.propagator)
 
     def collected(self, sink: Sink, end: State, known: Provenance | None) -> Frames:
         """The frames in a sink, of a simulation that ended in this state."""
@@ -94,6 +94,8 @@ def specify(
         "propagator": identity.describe(propagator),
         "health": monitor.describe(),
     }
+    if (device := devices.of(propagator)).type != "cpu":
+        named["device"] = device.type  # its random numbers are others
     rungs = propagator.temperatures
     if rungs is not None:
         temperature_ladder.check_replicas(len(first), len(rungs))

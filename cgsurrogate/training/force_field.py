@@ -6,6 +6,7 @@ What is left of the budget then goes to what the model samples: to telling data 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from cgsurrogate.core import disk_arrays
+from cgsurrogate.core import devices, disk_arrays
 from cgsurrogate.core.energy import Difference, Energy, Prior, Sum, forces
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
@@ -52,6 +53,7 @@ def train_energy(
     trained: Sum | None = None,
     folder: Path | None = None,
     report: Report = silent,
+    device: str = "cpu",
 ) -> History:
     """Fit the priors of ``energy``, then train its networks, in place.
 
@@ -62,6 +64,7 @@ def train_energy(
         trained: an energy of the same kinds of terms, of any molecule, to begin with what is good of it for these
             frames (``energy_start``).
         folder: as for ``fit``; each part of the training has files of its own in it.
+        device: where it is trained; before and after the energy is on the processor.
 
     Raises:
         ValueError: the frames do not suit the energy or the objective; a prior term that could not be simulated.
@@ -70,8 +73,9 @@ def train_energy(
     objective = local_objective(settings.objective, frames)
     if len(frames) < 10:
         raise ValueError(f"expected ten or more frames to train from, got {len(frames)}; map more frames")
-    kept, held = frames.split(settings.held_out_fraction, settings.seed)
-    begun, notes, settings = prepared(energy, trained, [(kept, held)], settings, report)
+    kept, held = parts = frames.split(settings.held_out_fraction, settings.seed)
+    begun, notes, settings = prepared(energy, trained, [parts], settings, report)
+    place(begun, device)
     priors, networks = divided(energy)
     if not len(networks.terms):
         return History((), {}, "priors fitted; there is no network to train", notes)
@@ -90,17 +94,27 @@ def train_energy(
         start=trained is not None,
     )
     history = told(history, begun, notes, lambda words: report(share, words))
-    if not then or sampler is None:
-        return history
+    if then and sampler is not None:
+        tell = functools.partial(_after, share, report)
+        if then == "likelihood":
+            more = _maximise_likelihood(networks, sampler, frames, rest, folder, tell)
+        else:
+            more = _tell_from_samples(networks, sampler(), parts, rest, folder, tell)
+        history = dataclasses.replace(history, reason=f"{history.reason}; then {more}")
+    energy.cpu()
+    return history
 
-    def tell(fraction: float, text: str) -> None:
-        report(share + (1 - share) * fraction, text)
 
-    if then == "likelihood":
-        more = _maximise_likelihood(networks, sampler, frames, rest, folder, tell)
-    else:
-        more = _tell_from_samples(networks, sampler(), (kept, held), rest, folder, tell)
-    return dataclasses.replace(history, reason=f"{history.reason}; then {more}")
+def _after(share: float, report: Report, fraction: float, text: str) -> None:
+    """The report of a part that begins when this share of the budget is used."""
+    report(share + (1 - share) * fraction, text)
+
+
+def place(begun: energy_start.Begun, device: str) -> None:
+    """Move all energies to the device, in place."""
+    for one in (*begun.energies, *begun.marginals):
+        if one is not None:
+            one.to(devices.chosen(device))
 
 
 def told(history: History, begun: energy_start.Begun, notes: tuple[str, ...], say: Callable[[str], None]) -> History:
@@ -155,7 +169,7 @@ def _maximise_likelihood(
 ) -> str:
     """Over all frames; says in words what was done."""
     began = time.monotonic()
-    objective = maximum_likelihood.MaximumLikelihood(sampler(), frames)
+    objective = maximum_likelihood.MaximumLikelihood(sampler().to(devices.of(networks)), frames)
     minutes = rest.minutes
     if minutes is not None:  # making the sampler is paid for by the budget
         minutes = max(minutes - (time.monotonic() - began) / 60, 0.05 * minutes)
@@ -180,6 +194,7 @@ def _tell_from_samples(
 ) -> str:
     """By self-contrast; says in words what was done."""
     settings = self_contrast.SETTINGS.within(rest.minutes, rest.steps, seed=rest.seed)
+    dynamics.to(devices.of(networks))
     rounds = self_contrast.fine_tune(networks, dynamics, *parts, settings, folder=folder, report=report)
     losses = ", ".join(f"{one.best['held_out']:.4g}" for one in rounds)
     told = f"told from its own samples with validation losses {losses} (1.386 is no difference)"
@@ -231,6 +246,8 @@ def energy_objective(
             marginals,
         )
     contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed), pool=pool, free=free)
+    if isinstance(local, nn.Module):
+        local.to(devices.of(priors))  # and the moves, with which noise was made on the processor
 
     def loss(module: WithLogPartition, batch: tuple[Tensor, ...], rng: Generator) -> Tensor:
         more = local is not None and module.training and LOCAL_EVERY * float(torch.rand((), generator=rng)) <= 1
@@ -249,10 +266,10 @@ def energy_objective(
 def _residual_forces(priors: Energy, frames: Frames) -> np.ndarray:
     """(T, N, 3) kJ/mol/nm: what is left of the forces when those of the priors are taken off."""
     assert frames.forces is not None
-    made = disk_arrays.empty(frames.positions.shape)
+    made, device = disk_arrays.empty(frames.positions.shape), devices.of(priors)
     for start in range(0, len(frames), BLOCK):
         part = slice(start, start + BLOCK)
         x, felt = (torch.from_numpy(np.array(array[part], np.float32)) for array in (frames.positions, frames.forces))
-        made[part] = (felt - forces(priors, x)[1]).numpy()
+        made[part] = felt.numpy() - forces(priors, x.to(device))[1].cpu().numpy()
     frames.release()
     return made

@@ -11,11 +11,13 @@ import pytorch_lightning as lightning
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from cgsurrogate.core import devices
 from cgsurrogate.core.interrupts import Watch
 from cgsurrogate.training.objectives._base import Batch
 from cgsurrogate.training.state import TrainingState
 
 SAVE_SECONDS = 60.0
+ACCELERATORS = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}  # as Lightning calls devices
 WARM_UP = 0.02  # share of the budget over which the learning rate rises
 
 
@@ -42,11 +44,12 @@ class Task(lightning.LightningModule):
 
     def run(self) -> None:
         """Train until the budget is used, nothing improves, or a signal comes."""
+        place = devices.of(self.module)
         trainer = lightning.Trainer(
             max_steps=-1,
             max_epochs=1,
-            accelerator="cpu",
-            devices=1,
+            accelerator=ACCELERATORS[place.type],
+            devices=1 if place.index is None else [place.index],
             gradient_clip_val=self.settings.clip,
             logger=False,
             enable_checkpointing=False,

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from torch import nn
 
+from cgsurrogate.core import devices
 from cgsurrogate.core.interrupts import watching
-from cgsurrogate.training.objectives._base import Objective
+from cgsurrogate.training.objectives._base import Objective, OnDevice
 from cgsurrogate.training.settings import TrainingSettings
 from cgsurrogate.training.state import History, TrainingState
 
@@ -37,9 +38,8 @@ def fit(
     report: Report = silent,
     start: bool = False,
 ) -> History:
-    """Train ``module`` in place; on return it holds the averaged weights that were best on the held-out data.
-
-    Where the objective holds nothing out, it holds the last averaged weights.
+    """Train ``module`` in place, on its device; on return it holds the averaged weights that were best on the held-out
+    data. Where the objective holds nothing out, it holds the last averaged weights.
 
     Args:
         folder: where ``metrics.csv`` and ``training.pt`` (all that continuing needs) go; None keeps nothing.
@@ -57,12 +57,16 @@ def fit(
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        device = devices.of(module)
+        if device.type != "cpu":
+            objective = OnDevice(objective, device)
         state = TrainingState(module, objective, settings, folder, label)
         task = Task(state, watch, report)
         if start and not state.progress.rows:
             report(0.0, f"validation loss {state.validate().get('held_out', math.nan):.5g} to begin with")
         if not state.finished():
             task.run()
+            module.to(device)  # Lightning leaves it on the processor
         if watch.requested:
             task.save()
             raise watch.reason(label)

@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
-from cgsurrogate.training.force_field import divided, energy_objective, local_objective, prepared, told
+from cgsurrogate.training.force_field import divided, energy_objective, local_objective, place, prepared, told
 from cgsurrogate.training.held_out import held_out_molecules
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives._base import Batch, BatchObjective, Objective
@@ -67,10 +67,11 @@ def train_energy_together(
     trained: Sum | None = None,
     folder: Path | None = None,
     report: Report = silent,
+    device: str = "cpu",
 ) -> History:
     """Fit and train ``energy``, which is that of the first molecule, in place, from the frames of all.
 
-    ``trained`` is as for ``train_energy``.
+    ``trained`` and ``device`` are as for ``train_energy``.
 
     Raises:
         ValueError: a term that belongs to one molecule; frames of several temperatures; the objective ``likelihood``,
@@ -81,6 +82,7 @@ def train_energy_together(
     split = [(f, f) if held else f.split(settings.held_out_fraction, settings.seed) for f in learning]
     begun, notes, settings = prepared(energy, trained, split, settings, report)
     begun, parts = begun.and_validating(held), [*split, *((f, f) for f in held)]
+    place(begun, device)
     members, networks = [], []
     for number, (one, part) in enumerate(zip(begun.energies, parts, strict=True)):
         priors, own = divided(one)
@@ -97,6 +99,7 @@ def train_energy_together(
     module, label = nn.ModuleList(networks), "training the energy"
     objectives = SeveralObjectives(members, len(held))
     history = fit(module, objectives, settings, folder=folder, label=label, report=report, start=trained is not None)
+    energy.cpu()
     return told(history, begun, notes, lambda words: report(1.0, words))
 
 

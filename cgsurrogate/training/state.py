@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Generator, nn
 
-from cgsurrogate.core import checked_files, filesystem
+from cgsurrogate.core import checked_files, devices, filesystem
 from cgsurrogate.training.objectives._base import Batch, Objective
 from cgsurrogate.training.settings import TrainingSettings
 
@@ -250,7 +250,7 @@ class TrainingState:
             return None
         stored = checked_files.read_checked(path, "remove it to train anew")
         try:
-            content = torch.load(io.BytesIO(stored), weights_only=True)
+            content = torch.load(io.BytesIO(stored), weights_only=True, map_location=devices.of(self.module))
             self.progress = Progress(**content["progress"])
             self.module.load_state_dict(content["module"])
             self.average.load_state_dict(content["average"])

@@ -20,6 +20,7 @@ from cgsurrogate.analysis.kinetics.equilibrium_weights import (
     usual_lag,
 )
 from cgsurrogate.analysis.kinetics.one_step_relaxation import one_step_relaxation, projection, slow_processes
+from cgsurrogate.core import devices
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Stepper, supported_lags
 from cgsurrogate.geometry import measures
@@ -105,6 +106,7 @@ def train_stepper(
     trained: Stepper | None = None,
     folder: Path | None = None,
     report: Report = silent,
+    device: str = "cpu",
 ) -> History:
     """Calibrate and train ``stepper`` in place; the weights that were best on the held-out runs are kept.
 
@@ -119,6 +121,7 @@ def train_stepper(
         folder: as for ``fit``.
         report: called with the used fraction of the budget and a line of text; concerns about the data come this way
             (and as Python warnings).
+        device: where it is trained; the stepper is on the processor before and after.
     """
     every, seed = (frames, *others), settings.seed
     _refuse_unlike(stepper, every)
@@ -147,15 +150,20 @@ def train_stepper(
     checked = [_to_check(s, (f, f), Use(True), share) for s, f in zip(new, held, strict=True)] or [
         _to_check(s, two, use, share) for s, two, use in zip(steppers, parts, uses, strict=True)
     ]
-    objective = BatchObjective(pair_loss, learned[0], checked[0])
-    if others:
-        several = SeveralMolecules(checked, len(steppers) if held else 0)
-        objective = BatchObjective(molecule_loss, SeveralMolecules(learned), several)
-    module = nn.ModuleList([*steppers, *new]) if others else stepper
+    objective = _objective(learned, checked, (len(steppers) if held else 0) if others else None)
+    module = (nn.ModuleList([*steppers, *new]) if others else stepper).to(devices.chosen(device))
     history = fit(module, objective, settings, folder=folder, label="stepper", report=report, start=trained is not None)
+    module.cpu()
     note(1.0, history.notes)
     note(1.0, _by_molecule([kinetics(s, f, seed) for s, f in zip(steppers, learning, strict=True)]))
     return dataclasses.replace(history, notes=tuple(notes))
+
+
+def _objective(learned: Sequence[LaggedPairs], checked: Sequence[LaggedPairs], first: int | None) -> BatchObjective:
+    """Of several molecules, ``first`` being the number of the first that checks; of one where that is None."""
+    if first is None:
+        return BatchObjective(pair_loss, learned[0], checked[0])
+    return BatchObjective(molecule_loss, SeveralMolecules(learned), SeveralMolecules(checked, first))
 
 
 def _begin(stepper: Stepper, every: Sequence[Frames], settings: StepperSettings, trained: Stepper | None) -> None:

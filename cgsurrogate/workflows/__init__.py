@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cgsurrogate.workflows.compare import make_comparison, make_report
     from cgsurrogate.workflows.corrections import describe
+    from cgsurrogate.workflows.deployment import make_deployment
     from cgsurrogate.workflows.inputs import (
         load_ensembles,
         load_example,
@@ -36,6 +37,7 @@ __all__ = [
     "load_example",
     "load_reference",
     "make_comparison",
+    "make_deployment",
     "make_energy",
     "make_propagator",
     "make_report",
@@ -57,6 +59,7 @@ __all__ = [
 FILES = (
     "compare",
     "corrections",
+    "deployment",
     "inputs",
     "inspection",
     "pretrained",

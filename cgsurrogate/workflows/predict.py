@@ -85,7 +85,7 @@ def predict(
             filesystem.write_json(out / RECORD, {**record, "models": told, "card": sources.card, **provenance()})
         if not (out / START / MANIFEST).exists():
             start.save(out / START)
-        _simulate(out, sources.folders, models, settings, report)
+        _simulate(out, sources, models, settings, report)
         _compare(out, list(models), settings.seed, reference, report)
         draw(out, sources.folders, report)
         log(out, "done")
@@ -149,11 +149,11 @@ def _finished(out: Path, record: dict[str, Any]) -> bool:
 
 
 def _simulate(
-    out: Path, folders: dict[str, Path], models: dict[str, Model], settings: PredictionSettings, report: Update
+    out: Path, sources: Sources, models: dict[str, Model], settings: PredictionSettings, report: Update
 ) -> None:
     """Both models, side by side where there are two cores."""
     left: dict[str, Task] = {
-        name: functools.partial(_branch, name, out, folders[name], settings)
+        name: functools.partial(_branch, name, out, sources.folders[name], sources.device, settings)
         for name in models
         if not (out / SIMULATIONS[name] / MANIFEST).exists()
     }
@@ -162,11 +162,11 @@ def _simulate(
             run_tasks(group, lambda _, *told: report(*told), watch, "the prediction")
 
 
-def _branch(name: str, out: Path, folder: Path, settings: PredictionSettings, report: Update) -> None:
+def _branch(name: str, out: Path, folder: Path, device: str, settings: PredictionSettings, report: Update) -> None:
     import warnings
 
     warnings.simplefilter("ignore")  # what the model does not know has been said
-    model, start, simulation = Model.load(folder), Frames.load(out / START), out / SIMULATIONS[name]
+    model, start, simulation = Model.load(folder, device), Frames.load(out / START), out / SIMULATIONS[name]
     told = functools.partial(report, "rolling out stepper" if name == STEPPER else "simulating force field")
     if name == STEPPER:
         module: Any = model.module

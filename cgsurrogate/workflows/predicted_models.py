@@ -26,18 +26,23 @@ NAMED = 4  # pairs of neighbours in a table
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """What a prediction is made with: folders of models by ``STEPPER`` and ``FORCE_FIELD``, and their card, if any."""
+    """What a prediction is made with: folders of models by ``STEPPER`` and ``FORCE_FIELD``, their card, if any, and the
+    device that they simulate on."""
 
     folders: dict[str, Path]
     card: str = ""
+    device: str = "cpu"
 
 
-def chosen(source: str | None, stepper: Path | None = None, force_field: Path | None = None) -> Sources:
+def chosen(
+    source: str | None, stepper: Path | None = None, force_field: Path | None = None, device: str = "cpu"
+) -> Sources:
     """Models by the name of a pretrained one, or by their folders.
 
     Args:
         source: name or folder of a pretrained model; None: ``USUAL``, unless one of the models is named.
         stepper, force_field: model folders that take the place of those of ``source``.
+        device: where they simulate.
 
     Raises:
         FileNotFoundError: there is no such model.
@@ -53,7 +58,7 @@ def chosen(source: str | None, stepper: Path | None = None, force_field: Path | 
             )
         card = clean((home / CARD).read_text()) if (home / CARD).exists() else ""
     made = found | named
-    return Sources({name: made[name] for name in FOLDERS if name in made}, card)
+    return Sources({name: made[name] for name in FOLDERS if name in made}, card, device)
 
 
 def load(folders: dict[str, Path]) -> dict[str, Model]:

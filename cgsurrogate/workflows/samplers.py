@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from cgsurrogate.core import limits, registry
+from cgsurrogate.core import devices, limits, registry
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, divisor_near
@@ -60,7 +60,8 @@ def make_propagator(
         raise ValueError(f"a time step must be at least {limits.SHORTEST_STEP:g} ps, got {moves.lag:g}")
     if schedule := _schedule(energy, moves, sampler, every, frames, model.beads):
         moves = HybridSampler(moves, energy, schedule)
-    return moves if rungs is None else _exchanging(moves, energy, sampler, every)
+    whole = moves if rungs is None else _exchanging(moves, energy, sampler, every)
+    return whole.to(devices.of(energy))
 
 
 def _stepper(model: Model, sampler: SamplerSettings, temperature: float | None) -> Propagator:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cgsurrogate.core import filesystem, limits
+from cgsurrogate.core import devices, filesystem, limits
 from cgsurrogate.core.frames import MANIFEST, Beads, Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.core.provenance import DRAWS, Provenance
@@ -159,12 +159,15 @@ def steps_per_second(propagator: Propagator, start: Frames, replicas: int, secon
     """Steps of the whole batch per second of wall time, measured over about ``seconds``."""
     from cgsurrogate.simulation.run import pick_starts
 
-    rng = torch.Generator().manual_seed(0)
+    device = devices.of(propagator)
+    rng = torch.Generator(device).manual_seed(0)
     propagator.requires_grad_(False)
-    state = propagator.start(torch.as_tensor(pick_starts(start, replicas, np.random.default_rng(0))), rng)
-    state = propagator.step(state, rng)
+    first = torch.as_tensor(pick_starts(start, replicas, np.random.default_rng(0)), device=device)
+    state = propagator.step(propagator.start(first, rng), rng)
+    devices.wait(device)
     began, count = clock.monotonic(), 0
     while clock.monotonic() - began < seconds:
         state = propagator.step(state, rng)
         count += 1
+    devices.wait(device)
     return count / (clock.monotonic() - began)

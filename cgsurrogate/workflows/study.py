@@ -61,6 +61,7 @@ def run(
     sources: Sequence[Path] = (),
     report: Update = silent,
     say: Callable[[str], None] = lambda line: None,
+    device: str = "cpu",
 ) -> Comparison:
     """Do all of it, or what is left of it, in ``out``; with more minutes than before, what these can improve.
 
@@ -68,6 +69,7 @@ def run(
         load: gives the reference frames; called only where the folder does not hold them yet.
         identity: names the input, so that another one is refused.
         sources: input files, whose sha256 is recorded.
+        device: where models are trained and simulated.
         say: gets lines to be read before the training: what is trained on, what is held out, what that can show.
 
     Raises:
@@ -95,7 +97,7 @@ def run(
         if (out / PLAN).exists():
             for line in (out / PLAN).read_text().splitlines():
                 say(line)
-        _train_and_simulate(out, settings, report)
+        _train_and_simulate(out, settings, report, device)
         _compare(out, settings, report)
         draw(out, report)
         log(out, "done")
@@ -200,12 +202,12 @@ def draw(out: Path, report: Update = silent) -> None:
 # -- the two branches ------------------------------------------------------------------------------------------------
 
 
-def _train_and_simulate(out: Path, settings: StudySettings, report: Update) -> None:
+def _train_and_simulate(out: Path, settings: StudySettings, report: Update, device: str) -> None:
     """Both surrogates, side by side where there are two cores."""
     together = cores() > 1
     minutes = settings.minutes if together else settings.minutes / 2
     left: dict[str, Task] = {
-        name: functools.partial(_branch, name, out, settings, minutes)
+        name: functools.partial(_branch, name, out, settings, minutes, device)
         for name in BRANCHES
         if not (out / FOLDERS[name][1] / MANIFEST).exists()
     }
@@ -214,20 +216,19 @@ def _train_and_simulate(out: Path, settings: StudySettings, report: Update) -> N
             run_tasks(group, lambda _, *told: report(*told), watch, "the run")
 
 
-def _branch(name: str, out: Path, settings: StudySettings, minutes: float, report: Update) -> None:
+def _branch(name: str, out: Path, settings: StudySettings, minutes: float, device: str, report: Update) -> None:
     training = Frames.load(out / "training")
     model_folder, simulation = (out / folder for folder in FOLDERS[name])
     model_folder.mkdir(exist_ok=True)
     with filesystem.locked(model_folder):  # a process of a run that was killed may still be saving
         pass
-    if (model_folder / MODEL).exists():
-        model = Model.load(model_folder)
-    else:
+    if not (model_folder / MODEL).exists():
         told = functools.partial(report, f"training {name.removeprefix('time-')}")
-        model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told)
+        model = _train(name, training, model_folder, settings, minutes * TRAIN_SHARE, told, device)
         told(1.0, "")
         for line in model.training_notes:
             log(out, f"{name}: training: {line}")
+    model = Model.load(model_folder, device)
     told = functools.partial(report, "rolling out stepper" if model.is_stepper else "simulating force field")
     length = _length(_length_file(simulation), model, training, settings, minutes)
     asked = SimulationSettings(
@@ -253,6 +254,7 @@ def _train(
     settings: StudySettings,
     minutes: float,
     report: Callable[[float | None, str], None],
+    device: str,
 ) -> Model:
     budget: dict[str, Any] = {"minutes": minutes, "seed": settings.seed}
     if name == "time-stepper":
@@ -263,7 +265,7 @@ def _train(
             log(out.parent, f"{name}: {words}")
             left = max(minutes / 2, minutes - (time.monotonic() - began) / 60)
             stepper = dataclasses.replace(stepper, minutes=left)
-        return workflows.make_stepper(training, out, stepper, start=start, report=report)
+        return workflows.make_stepper(training, out, stepper, start=start, report=report, device=device)
     energy = EnergySettings(
         objective=settings.objective,
         network=settings.network,
@@ -271,7 +273,7 @@ def _train(
         fine_tune=settings.fine_tune,
         **budget,
     )
-    return workflows.make_energy(training, out, energy, report=report)
+    return workflows.make_energy(training, out, energy, report=report, device=device)
 
 
 def _length(path: Path, model: Model, training: Frames, settings: StudySettings, minutes: float) -> dict[str, Any]:

@@ -41,11 +41,13 @@ def make_energy(
     others: Sequence[Frames] = (),
     start: Model | None = None,
     report: Report = silent,
+    device: str = "cpu",
 ) -> Model:
     """Fit priors, train a network on top of them, and store the sum in ``out``; continues where it was stopped.
 
     With ``others``, frames of other molecules, all learn together; the model is that of the first, and simulates any
-    molecule of the same kinds of residues. ``start`` is a force field to begin with.
+    molecule of the same kinds of residues. ``start`` is a force field to begin with, ``device`` where
+    it is trained; the model that is given back is on the processor.
 
     Raises:
         ValueError: the folder holds something else, or a stopped training with other settings or on other frames.
@@ -57,11 +59,11 @@ def make_energy(
         pretrained.refuse_unlike(start, every)
         settings = pretrained.started(settings, start)
     with claimed(out, settings, every, start):
-        return _make_energy(every, out, settings, start, report)
+        return _make_energy(every, out, settings, start, report, device)
 
 
 def _make_energy(
-    every: Sequence[Frames], out: Path, settings: EnergySettings, start: Model | None, report: Report
+    every: Sequence[Frames], out: Path, settings: EnergySettings, start: Model | None, report: Report, device: str
 ) -> Model:
     frames = every[0]
     if (out / MODEL).exists():  # a finished one is replaced, not continued
@@ -74,10 +76,10 @@ def _make_energy(
     energy = compose(frames.beads, recipes)
     trained = None if start is None else start.module
     assert trained is None or isinstance(trained, Sum)
+    how: dict[str, Any] = {"trained": trained, "folder": out, "report": report, "device": device}
     if len(every) > 1:
-        history = train_energy_together(energy, every, settings, trained=trained, folder=out, report=report)
+        history = train_energy_together(energy, every, settings, **how)
     else:
-        how: dict[str, Any] = {"trained": trained, "folder": out, "report": report}
         history = train_energy(energy, frames, settings, sampler=lambda: _sampler(energy, frames, settings), **how)
     fitted = [row for term in energy.terms if isinstance(term, Prior) for row in term.summary()]
     info = {**_about(history, every, start), "priors": fitted, **_closest(every)}
@@ -118,6 +120,7 @@ def make_stepper(
     others: Sequence[Frames] = (),
     start: Model | None = None,
     report: Report = silent,
+    device: str = "cpu",
 ) -> Model:
     """Train a time-stepper on lagged pairs and store it in ``out``; continues where it was stopped.
 
@@ -130,11 +133,11 @@ def make_stepper(
         pretrained.refuse_unlike(start, every)
         settings = pretrained.started(settings, start)
     with claimed(out, settings, every, start):
-        return _make_stepper(every, out, settings, start, report)
+        return _make_stepper(every, out, settings, start, report, device)
 
 
 def _make_stepper(
-    every: Sequence[Frames], out: Path, settings: StepperSettings, start: Model | None, report: Report
+    every: Sequence[Frames], out: Path, settings: StepperSettings, start: Model | None, report: Report, device: str
 ) -> Model:
     frames, others = every[0], every[1:]
     mixed = next((f.out_of_order for f in every if f.weights is None and not f.time_ordered), None)
@@ -145,7 +148,8 @@ def _make_stepper(
     built = registry.build("steppers", name, frames.beads, **options)
     trained = None if start is None else start.module
     assert trained is None or isinstance(trained, Stepper)
-    history = train_stepper(built, frames, settings, others=others, trained=trained, folder=out, report=report)
+    how: dict[str, Any] = {"trained": trained, "folder": out, "report": report, "device": device}
+    history = train_stepper(built, frames, settings, others=others, **how)
     physical = all(f.time_ordered for f in every)  # not so for those of a biased simulation
     info = {**_about(history, every, start), "physical_time": physical, **_closest(every)}
     extrapolation = fit_residue_extrapolation(every, settings.seed) if others else None

@@ -50,6 +50,7 @@ BEHIND = {  # command -> the function behind it
     "compare": "workflows.make_comparison",
     "report": "workflows.make_report",
     "export": "data.export.export",
+    **{f"export --{name}": "workflows.make_deployment" for name in ("formats", "start", "device", "force", "quiet")},
     "view": "report.page.write_player",
     "kinds": "testing.outcomes",
 }
@@ -83,6 +84,10 @@ BASES = {  # in place of the examples
     "predict": ["predict", "GPAV", "-o", "RUN", "--stepper", "mine"],
     "predict --from": ["predict", "GPAV", "-o", "RUN", "--stepper", "mine"],
     "kinds": ["kinds", "--check", "mine.py"],
+    **{
+        f"export --{name}": ["export", "mine", "--format", "ase", "-o", "RUN"]
+        for name in ("formats", "start", "device", "force", "quiet")
+    },
 }
 SYSTEM = """
 topology = "peptide.pdb"
@@ -181,10 +186,9 @@ def changed(path: str, option: click.Option) -> list[str]:
     return [flag, *(f"other{k}" for k in range(option.nargs))]
 
 
-def record(path: str, words: list[str], monkeypatch) -> str:
+def record(path: str, words: list[str], monkeypatch, behind: str | None) -> str:
     """All that a command called and wrote, up to the function behind it."""
     calls: list[str] = []
-    behind = BEHIND.get(path)
 
     def replace(place: str) -> None:
         *where, name = place.split(".")
@@ -236,11 +240,14 @@ def test_an_option_reaches_the_function_behind_its_command(path, option, monkeyp
     (tmp_path / "peptides.txt").write_text("GPAV")
     (tmp_path / "another.toml").write_text(SYSTEM)
     (tmp_path / "system.toml").write_text(f"{SYSTEM}dt = 2" if option.name == "config" else TWO)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.json").touch()
+    behind = BEHIND.get(f"{path} --{option.name}", BEHIND.get(path))
     base = BASES.get(f"{path} --{option.name}", BASES.get(path, example(path)))
     with monkeypatch.context() as patch:
-        before = record(path, base, patch)
+        before = record(path, base, patch, behind)
     with monkeypatch.context() as patch:
-        after = record(path, [*base, *changed(path, option)], patch)
+        after = record(path, [*base, *changed(path, option)], patch, behind)
     assert before != after, f"{option.opts} of {path} makes no difference to what is called"
 
 

@@ -151,8 +151,8 @@ class EdgeFeatures(nn.Module):
         fade = (1 - (distance / self.cutoff).square()).clamp(min=0).pow(3)
         waves = torch.exp(-self.sharpness * (distance[:, :, None] - self.centres).square()) * fade[:, :, None]
         waves = torch.cat((waves, torch.zeros_like(waves[:, :1])), 1)  # (B, M + 1, K)
-        seen = waves.index_select(1, self.index).view(len(positions), self.residues, self.residues, -1)
-        seen = torch.cat((seen, self.constant.expand(len(positions), -1, -1, -1)), 3)
+        seen = waves.index_select(1, self.index).view(positions.shape[0], self.residues, self.residues, -1)
+        seen = torch.cat((seen, self.constant.expand(positions.shape[0], -1, -1, -1)), 3)
         return seen * self.scales[self.offset]
 
 
@@ -183,11 +183,11 @@ class TorsionFeatures(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         if self.measure is None:
-            return positions.new_zeros(len(positions), self.residues, self.weight.shape[1]) + 0 * self.weight.sum()
+            return positions.new_zeros(positions.shape[0], self.residues, self.weight.shape[1]) + 0 * self.weight.sum()
         cosine, sine = self.measure(positions)
         waves = multiples(cosine, sine, ORDER)  # (B, T, 2 ORDER)
         waves = torch.cat((waves, torch.zeros_like(waves[:, :1])), 1)
-        return waves.index_select(1, self.index).view(len(positions), self.residues, -1) @ self.weight
+        return waves.index_select(1, self.index).view(positions.shape[0], self.residues, -1) @ self.weight
 
 
 def _site(beads: Beads, group: list[int], name: str) -> int:

@@ -75,7 +75,7 @@ class SchNet(Energy):
         state = edges @ first + self.embedding(self.types) + self.local(positions)
         for mixer, weight in zip(self.mixers, self.filters[1:], strict=True):
             sent = mixer(state) @ weight.flatten(1)  # (B, N, K F)
-            state = state + edges @ sent.reshape(len(positions), -1, weight.shape[2])
+            state = state + edges @ sent.reshape(positions.shape[0], -1, weight.shape[2])
         state = nn.functional.silu(state)
         return SCALE * self.output(nn.functional.silu(self.hidden(state))).sum((1, 2))
 

@@ -103,6 +103,38 @@ class BatchObjective(Objective):
         return [] if everything else [names[member] for member in found]
 
 
+class OnDevice(Objective):
+    """An objective whose batches are moved to a device; random numbers stay on the processor."""
+
+    def __init__(self, objective: Objective, device: torch.device):
+        self.objective, self.device = objective, device
+
+    @property
+    def rate_scale(self) -> float:  # type: ignore[override]
+        return self.objective.rate_scale
+
+    def draw(self, rng: Generator) -> Batch:
+        return self._moved(self.objective.draw(rng))
+
+    def loss(self, module: nn.Module, batch: Batch, rng: Generator) -> Tensor:
+        return self.objective.loss(module, batch, rng)
+
+    def held_out(self) -> Sequence[Batch]:
+        return [self._moved(batch) for batch in self.objective.held_out()]
+
+    def blame(self, module: nn.Module, batch: Batch, fresh: Fresh, held_out: int | None = None) -> list[str]:
+        return self.objective.blame(module, batch, fresh, held_out)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.objective.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.objective.load_state_dict(state)
+
+    def _moved(self, batch: Batch) -> Batch:
+        return tuple(part.to(self.device) for part in batch)
+
+
 def finite_slope(loss: Tensor, module: nn.Module) -> bool:
     """Whether a loss and its slope with respect to the weights are finite."""
     weights = [weight for weight in module.parameters() if weight.requires_grad]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.core import disk_arrays
+from cgsurrogate.core import devices, disk_arrays
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.statistics import draw
@@ -41,10 +41,11 @@ class MaximumLikelihood(Objective):
     """
 
     def __init__(self, dynamics: Propagator, frames: Frames):
-        self.dynamics, self.frames = dynamics, frames
+        self.dynamics, self.frames, self.device = dynamics, frames, devices.of(dynamics)
         self.cumulative = torch.from_numpy(disk_arrays.running_sums(frames.probabilities))
         some = np.linspace(0, len(frames) - 1, min(len(frames), 200)).astype(int)
         self.monitor = Monitor(frames.beads, _positions(frames, some), frames.temperature)
+        self.monitor.to(self.device)
         self.replicas: State | None = None
         self.chosen = np.empty(0, int)  # the frames of the last batch
         self.mean_square: float | None = None  # of the gap, (kT)^2, over the latest updates
@@ -62,11 +63,11 @@ class MaximumLikelihood(Objective):
         self.mean_square = state["mean_square"]
 
     def draw(self, rng: Generator) -> Batch:
-        state, steps = self.replicas, 1
+        state, steps, own = self.replicas, 1, devices.generator(self.device, rng)
         if state is None:
-            state, steps = self.dynamics.start(self._drawn(REPLICAS, rng), rng), 1 + WARM_UP
+            state, steps = self.dynamics.start(self._drawn(REPLICAS, rng), own), 1 + WARM_UP
         for _ in range(steps):
-            state = self.dynamics.step(state, rng)
+            state = self.dynamics.step(state, own)
         self.replicas = self._replaced(state, rng)
         return self._drawn(2 * REPLICAS, rng), self.replicas.positions
 
@@ -82,11 +83,11 @@ class MaximumLikelihood(Objective):
         """Frames of the batch that was drawn last whose energy is not finite; replicas are never at fault for long."""
         with torch.no_grad():
             bad = ~torch.isfinite(module(batch[0]))
-        return [] if bad.all() else naming(self.frames)(self.chosen[bad.numpy()][:NAMED].tolist())
+        return [] if bad.all() else naming(self.frames)(self.chosen[bad.cpu().numpy()][:NAMED].tolist())
 
     def _drawn(self, count: int, rng: Generator) -> Tensor:
         self.chosen = np.sort(draw(self.cumulative, count, rng).numpy())
-        return _positions(self.frames, self.chosen)
+        return _positions(self.frames, self.chosen).to(self.device)
 
     def _replaced(self, state: State, rng: Generator) -> State:
         """Replicas that went astray start anew from a frame: a single broken one would be all that the slope sees."""
@@ -95,7 +96,7 @@ class MaximumLikelihood(Objective):
         good &= self.monitor.good(state)
         if good.all():
             return state
-        fresh = self.dynamics.start(self._drawn(int((~good).sum()), rng), rng)
+        fresh = self.dynamics.start(self._drawn(int((~good).sum()), rng), devices.generator(self.device, rng))
 
         def mended(old: Tensor | None, new: Tensor | None) -> Tensor | None:
             if old is None or new is None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.core import disk_arrays
+from cgsurrogate.core import devices, disk_arrays
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.statistics import draw
@@ -60,7 +60,8 @@ class NoiseContrast(nn.Module):
         self.kT, self.ratio, self.free = frames.kT, ratio, free
         self.rest = [rest]  # in a list: a part of the loss, not a module that is trained with it
         self.noise = noise_frames(moves, frames, pool or pool_size(frames), rng)
-        self.noise_rest = torch.cat([self._rest(block) for block in self.noise.split(1000)])
+        device = devices.of(rest)
+        self.noise_rest = torch.cat([self._rest(block.to(device)).cpu() for block in self.noise.split(1000)])
 
     def _rest(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -71,9 +72,9 @@ class NoiseContrast(nn.Module):
         aside = max(1, round(ASIDE * len(self.noise)))
         low, high = (aside, len(self.noise)) if module.training else (0, aside)
         chosen = torch.randint(low, high, (self.ratio * len(data),), generator=rng)
-        noise = self.noise[chosen]
+        noise, rest = (part[chosen].to(data) for part in (self.noise, self.noise_rest))
         scores = -module.networks(torch.cat((data, noise))) / self.kT - module.log_partition
-        real, made = (scores - torch.cat((self._rest(data), self.noise_rest[chosen]))).split([len(data), len(noise)])
+        real, made = (scores - torch.cat((self._rest(data), rest))).split([len(data), len(noise)])
         if self.free:
             best = best_log_partition(real.detach(), made.detach(), self.ratio)[1]
             real, made = real - best, made - best

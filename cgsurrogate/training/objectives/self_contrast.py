@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from cgsurrogate.core import checked_files, disk_arrays
+from cgsurrogate.core import checked_files, devices, disk_arrays
 from cgsurrogate.core.energy import Energy
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import watching
@@ -110,10 +110,10 @@ def fine_tune(
 
 
 def _batches(networks: Energy, frames: Frames) -> WeightedFrames:
-    before = disk_arrays.empty((len(frames),))
+    before, device = disk_arrays.empty((len(frames),)), devices.of(networks)
     for start in range(0, len(frames), BLOCK):
         x = torch.from_numpy(np.array(frames.positions[start : start + BLOCK], np.float32))
-        before[start : start + BLOCK] = energies(networks, x).numpy()
+        before[start : start + BLOCK] = energies(networks, x.to(device)).cpu().numpy()
     frames.release()
     return WeightedFrames((frames.positions, before), frames.probabilities, name=naming(frames))
 
@@ -134,7 +134,7 @@ def _samples(
     path = None if folder is None else folder / "samples.npy"
     if path is not None and path.exists():
         stored = io.BytesIO(checked_files.read_checked(path, "remove it to sample anew"))
-        return torch.from_numpy(np.load(stored, allow_pickle=False))
+        return torch.from_numpy(np.load(stored, allow_pickle=False)).to(devices.of(dynamics))
     with watching() as watch:
 
         def go_on(fraction: float) -> bool:
@@ -147,7 +147,7 @@ def _samples(
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        np.save(buffer, samples.numpy(), allow_pickle=False)
+        np.save(buffer, samples.cpu().numpy(), allow_pickle=False)
         checked_files.write_checked(path, buffer.getvalue())
     return samples
 
@@ -181,6 +181,8 @@ def sample(
         FloatingPointError: most replicas left the physical range.
     """
     steps, seconds = budget.steps or math.inf, 60 * (budget.minutes or math.inf)
+    device = devices.of(dynamics)
+    positions, rng = positions.to(device), devices.generator(device, rng)
     state, began, done, used = dynamics.start(positions, rng), time.monotonic(), 0, 0.0
     kept: list[Tensor] = []
     while used < 1 and go_on(used):
@@ -230,5 +232,5 @@ class SelfContrast(nn.Module):
     def resampled(self, networks: Energy, count: int, rng: Generator) -> Tensor:
         """(count, N, 3) nm of the samples, drawn with the weights of the energy as it is now over the one before."""
         samples, before = torch.cat(self.pools), torch.cat(self.before)
-        weights = ((before - energies(networks, samples)).double() / self.kT).softmax(0)
+        weights = ((before - energies(networks, samples)).cpu().double() / self.kT).softmax(0)
         return samples[systematic(weights.cumsum(0), count, _uniform(rng))]

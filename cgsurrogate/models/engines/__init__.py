@@ -1,0 +1,1 @@
+"""A force field inside the programs that people already run: OpenMM, ASE, and C++."""
