@@ -8,7 +8,8 @@ draws; bonds and stiff angles stay. With the volume element J of internal coordi
     min(1, exp(-(U(x') - U(x)) / kT) J(x') p(q | q') / (J(x) p(q' | q)))
 
 so the ensemble is that of the force field, however good or bad the stepper is; it only decides how soon it is reached.
-Velocities stay as they are. Steps are short: at 4 fs velocities along stiff bonds depend on the structure, and a jump heats.
+Velocities stay as they are. Steps are short: at 4 fs velocities along stiff bonds depend on the structure, so that a
+jump heats them.
 """
 
 import sys
