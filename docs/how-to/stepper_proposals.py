@@ -8,6 +8,8 @@ draws; bonds and stiff angles stay. With the volume element J of internal coordi
     min(1, exp(-(U(x') - U(x)) / kT) J(x') p(q | q') / (J(x) p(q' | q)))
 
 so the ensemble is that of the force field, however good or bad the stepper is; it only decides how soon it is reached.
+Velocities stay as they are. Steps are short: at 4 fs velocities along stiff bonds depend on the structure, so that a
+jump heats them.
 """
 
 import sys
@@ -22,6 +24,8 @@ from cgsurrogate.models.engines.openmm import make_system
 from cgsurrogate.models.engines.potential import Potential
 from cgsurrogate.models.model import Model
 from cgsurrogate.workflows import starting_frames
+
+STEP = 0.001  # ps
 
 
 class Jumps:
@@ -59,26 +63,25 @@ class Jumps:
 
 def sample(potential: Potential, stepper, x: np.ndarray, rounds: int, steps: int, jumps: bool, seed: int = 1):
     """(rounds, B, N, 3) nm, and the share of jumps that were accepted."""
-    integrator = openmm.LangevinMiddleIntegrator(potential.temperature, 1 / unit.picosecond, 0.004 * unit.picosecond)
+    integrator = openmm.LangevinMiddleIntegrator(potential.temperature, 1 / unit.picosecond, STEP * unit.picosecond)
     integrator.setRandomNumberSeed(seed)
     platform = openmm.Platform.getPlatformByName("Reference")
     context = openmm.Context(make_system(potential, len(x)), integrator, platform)
     context.setPositions(x.reshape(-1, 3))
     context.setVelocitiesToTemperature(potential.temperature, seed)
     moves, kept = Jumps(potential, stepper, torch.Generator().manual_seed(seed)), []
-    for number in range(rounds):
+    for _ in range(rounds):
         integrator.step(steps)
         state = context.getState(getPositions=True)
         x = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer).reshape(x.shape)
         if jumps:
             x = moves.step(x)
             context.setPositions(x.reshape(-1, 3))
-            context.setVelocitiesToTemperature(potential.temperature, seed + number + 1)
         kept.append(x)
     return np.stack(kept), moves.accepted / max(moves.tried, 1)
 
 
-def main(force_field: str, stepper: str, copies: int = 50, rounds: int = 150, steps: int = 10) -> None:
+def main(force_field: str, stepper: str, copies: int = 50, rounds: int = 150, steps: int = 40) -> None:
     torch.set_num_threads(1)
     model = Model.load(force_field)
     potential, start = Potential.load(force_field), starting_frames(model, "extended").positions
