@@ -10,7 +10,7 @@ import click
 
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
-from cgsurrogate.simulation.settings import FRAMES, REPLICAS, SamplerSettings, SimulationSettings
+from cgsurrogate.simulation.settings import FRAMES, REPLICAS, SamplerSettings, SimulationSettings, Spread
 
 
 def _processes(text: str | None) -> int | str | None:
@@ -135,7 +135,7 @@ def command(model: Path, start: str, energy: Path | None, out: Path, quiet: bool
             out,
             settings,
             energy=None if energy is None else Model.load(energy),
-            processes=options["processes"],
+            spread=Spread(options["processes"]),
             max_hours=options["max_hours"],
             report=lambda fraction, text: update("simulating", fraction, text),
         )

@@ -30,7 +30,7 @@ from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import parallel as parts
 from cgsurrogate.simulation.parallel import part_seed, simulate_parts
 from cgsurrogate.simulation.run import Unstable, simulate
-from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings
+from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings, Spread
 
 SHARES = (slice(0, 3), slice(3, 5))  # of five replicas in two parts
 
@@ -115,7 +115,7 @@ def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     moves = exchanging(DoubleWell(5.0), rungs, 2)
     x = np.full((9, 1, 3), 0.1)
     settings = [SimulationSettings(8.0, 0.08, 300.0, seed=seed) for seed in (1, part_seed(1, 0), part_seed(1, 1))]
-    frames = simulate_parts(moves, x, ONE, settings[0], RunOptions(tmp_path, processes=2))
+    frames = simulate_parts(moves, x, ONE, settings[0], RunOptions(tmp_path, spread=Spread(2)))
     own = [simulate(moves, x[:n], ONE, one) for n, one in zip((6, 3), settings[1:], strict=True)]
     assert np.array_equal(frames.positions, np.concatenate([f.positions for f in own]))
     assert frames.provenance.ladders == (0, 1, 2)
@@ -217,7 +217,8 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
 
     def simulated(out: str, **changes) -> Frames:
         settings = SimulationSettings(0.4, 0.04, replicas=6, sampler=SamplerSettings(pivot="1:5"))
-        return workflows.make_simulation(model, peptide_frames, Path(out), settings, **({"processes": 2} | changes))
+        spread = Spread(**({"processes": 2} | changes))
+        return workflows.make_simulation(model, peptide_frames, Path(out), settings, spread=spread)
 
     frames = simulated("several")
     assert simulated("several", processes=None).provenance == frames.provenance
