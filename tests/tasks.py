@@ -38,7 +38,7 @@ def deaf(folder, tell):
 
 
 def deadly(folder, name, times, tell):
-    """Kills its process so many times, then writes what it should; says whether in the main thread."""
+    """Kills its process so many times, then writes what it should."""
     count = len(list(folder.glob(f"{name}.try*")))
     (folder / f"{name}.try{count}").touch()
     tell("writes", 0.5, "", 3.0)
@@ -53,3 +53,17 @@ def written(folder, name, tell):
     with open(folder / name, "x") as handle:
         handle.write(name)
     tell("writes", 1.0, str(threading.current_thread() is threading.main_thread()))
+
+
+def stopped_once(folder, number, tell):
+    """Has its process sent a signal at the first time, and then saves; at the second it is done."""
+    if not (folder / "tried").exists():
+        (folder / "tried").touch()
+        with watching() as watch:
+            os.kill(os.getpid(), number)
+            until = time.monotonic() + 20
+            while not watch.requested and time.monotonic() < until:
+                time.sleep(0.05)
+            (folder / "saved").touch()
+            raise watch.reason("it")
+    (folder / "done").touch()

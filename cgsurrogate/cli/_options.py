@@ -13,6 +13,7 @@ import click
 from cgsurrogate.core.limits import MOST_SEED
 
 if TYPE_CHECKING:
+    from cgsurrogate.core.campaigns import Executors, Share
     from cgsurrogate.core.frames import Frames
     from cgsurrogate.data.molecules import Molecule
 
@@ -47,6 +48,36 @@ trust = click.option(
     expose_value=False,
     callback=_trusted,
     help="Run this Python file where a stored model, stored frames or a --config name it as their kind.",
+)
+
+
+def _executors(_context: click.Context, _option: click.Parameter, text: str | None) -> Executors | None:
+    from cgsurrogate.core import campaigns
+
+    return None if text is None else campaigns.executors(text)
+
+
+def _share(_context: click.Context, _option: click.Parameter, text: str | None) -> Share | None:
+    from cgsurrogate.core.campaigns import Share
+
+    try:
+        return None if text is None else Share.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+executor = click.option(
+    "--executor",
+    metavar="KIND",
+    callback=_executors,
+    help="Who works: local:workers=N processes of this machine, dask for a cluster, or a .py file of your own "
+    "(cgsurrogate kinds executors). [default: local, a worker a core]",
+)
+part = click.option(
+    "--part",
+    metavar="k/K",
+    callback=_share,
+    help="Do the k-th of K shares only, from 1, for the jobs of an array; cgsurrogate submit makes these.",
 )
 
 

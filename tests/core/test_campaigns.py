@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tasks import deadly, deaf, hasty, patient, written
+from tasks import deadly, deaf, hasty, patient, stopped_once, written
 
 from cgsurrogate.core import campaigns, interrupts, registry
 from cgsurrogate.core.campaigns import Share, executors, run_tasks
@@ -94,6 +94,17 @@ def test_every_executor_does_each_task_once_and_passes_on_what_it_says(tmp_path,
     run_tasks(tasks, board(tmp_path, tasks), heard.__setitem__, Watch(), "it", executors(f"{kind}:workers=2"))
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == list("01234")
     assert heard.keys() == tasks.keys() and all(told.fraction == 1.0 for told in heard.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_of_dask_that_ends_is_replaced(tmp_path, sent):
+    """Killed, or asked to stop, when its task saves, though that is not in its main thread."""
+    pytest.importorskip("distributed")
+    tasks = {"twice": functools.partial(stopped_once, tmp_path, sent)}
+    run_tasks(tasks, board(tmp_path, tasks), silent, Watch(), "it", executors("dask:workers=1"))
+    assert (tmp_path / "done").exists()
+    assert (tmp_path / "saved").exists() == (sent == signal.SIGTERM)
 
 
 def test_an_executor_of_the_users_in_threads_stops_its_tasks(tmp_path):

@@ -22,6 +22,7 @@ from walks import BEADS, SETTINGS, Walk, asked, content, dying, run, several, st
 from wells import ONE, DoubleWell, exchanging
 
 from cgsurrogate.core import filesystem, registry
+from cgsurrogate.core.campaigns import Share, ShareDone
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import Stopped
@@ -161,6 +162,41 @@ def test_a_part_without_replicas_leaves_the_others(tmp_path, here):
     for _ in range(2):
         with pytest.raises(Unstable, match="all 2 replicas"):
             several(tmp_path / "none", lost, replicas=2)
+
+
+# shares, for the jobs of an array
+
+
+def test_shares_in_any_order_join_to_the_same_bytes(tmp_path, here):
+    """Also where one comes twice, and one was killed; before all are done nothing is joined, and nothing is lost."""
+    whole = several(tmp_path / "whole", processes=5)
+    folder, parts = tmp_path / "shares", {k: Share(k, 3) for k in (1, 2, 3)}
+    for k in (3, 1, 3):
+        with pytest.raises(ShareDone, match=f"part {k}/3 of .* is done"):
+            several(folder, processes=5, share=parts[k])
+    assert not (folder / "frames.json").exists()
+    with pytest.raises(ValueError, match="2 of 5 parts are not done, the first: part 2"):
+        several(folder, processes=5, join=True)
+    with dying(Walk, 3), pytest.raises(KeyboardInterrupt):
+        several(folder, processes=5, share=parts[2])
+    with pytest.raises(ShareDone):
+        several(folder, processes=None, share=parts[2])  # the folder knows its number
+    with dying(Walk, 0):  # nothing is done again
+        joined = several(folder, processes=5, join=True)
+    assert np.array_equal(joined.positions, whole.positions)
+    assert sorted(content(folder)) == ["frames.json", "positions.npy"]
+    with dying(Walk, 0):
+        assert np.array_equal(several(folder, processes=None, share=parts[1]).positions, whole.positions), (
+            "a job that comes too late"
+        )
+
+
+@pytest.mark.parametrize("spread", [{"share": Share(1, 2)}, {"join": True}])
+@pytest.mark.parametrize("number", [None, 1, "auto"])
+def test_shares_need_the_number_of_parts(tmp_path, spread, number):
+    with pytest.raises(ValueError, match="give --processes N"):
+        several(tmp_path / "out", processes=number, **spread)
+    assert not (tmp_path / "out").exists()
 
 
 # stopping and going on
