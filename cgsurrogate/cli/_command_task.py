@@ -41,6 +41,7 @@ class CommandTask:
         """
         read, write = os.pipe()
         with open(self.said, "ab") as said, watching() as watch:
+            begin = said.tell()  # what an earlier attempt has said is no news
             try:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "cgsurrogate", *self.words],
@@ -54,7 +55,7 @@ class CommandTask:
                 )
             finally:
                 os.close(read)
-            asked, begin = False, said.tell()  # what an earlier attempt has said is no news
+            asked = False
             try:
                 while process.poll() is None:
                     if watch.requested and not asked:

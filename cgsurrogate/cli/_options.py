@@ -81,6 +81,13 @@ part = click.option(
 )
 
 
+def commands() -> dict[str, click.Command]:
+    """All of the command line, within a command."""
+    root = click.get_current_context().find_root().command
+    assert isinstance(root, click.Group)
+    return root.commands
+
+
 def finite(options: dict[str, Any]) -> None:
     """Refuse numbers that are none, which comparisons would let pass."""
     for name, value in options.items():

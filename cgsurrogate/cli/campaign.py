@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,7 @@ def command(commands: Path, out: Path, executor: Executors | None, part: Share |
     from cgsurrogate.core import campaigns, filesystem, interrupts
     from cgsurrogate.core.task_board import Board
 
-    lines = read(filesystem.existing(commands, "a file with commands").read_text())
+    lines = read(filesystem.existing(commands, "a file with commands").read_text(), _options.commands())
     filesystem.refuse_foreign(out)
     board = Board(out)
     board.plan({name: shlex.join(words) for name, words in lines.items()})
@@ -47,14 +47,12 @@ def command(commands: Path, out: Path, executor: Executors | None, part: Share |
     click.echo(f"{len(wanted)} of {len(lines)} commands are done: {out}")
 
 
-def read(text: str) -> dict[str, list[str]]:
-    """The words of each command, by its name: the folder that it writes, or else all of it.
+def read(text: str, known: Collection[str]) -> dict[str, list[str]]:
+    """The words of each command, by its name: the folder that it writes, or else all of it; ``known`` are commands.
 
     Raises:
         ValueError: a line that is no command, or two that write to one place.
     """
-    from cgsurrogate.cli import group
-
     found: dict[str, list[str]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         try:
@@ -64,7 +62,7 @@ def read(text: str) -> dict[str, list[str]]:
         words = words[1:] if words[:1] == ["cgsurrogate"] else words
         if not words:
             continue
-        if words[0] not in group.commands or words[0] in NEVER:
+        if words[0] not in known or words[0] in NEVER:
             raise ValueError(f"line {number}: expected a command as after cgsurrogate, got {line.strip()[:100]!r}")
         name = _written(words) or shlex.join(words)
         name = shlex.join(words) if words[0] == "reference" else name  # several may write to one folder

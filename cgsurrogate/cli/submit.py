@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from cgsurrogate.cli import _options
+
 
 @click.command(
     "submit",
@@ -30,13 +32,11 @@ def command(count: int, sbatch: tuple[str, ...], setup: tuple[str, ...], dry_run
     job that waits for the array does so. A job that was stopped or killed goes on where it is submitted again. All
     machines must see this folder.
     """
-    from cgsurrogate.cli import group
-
-    name = words[0]
-    known = group.commands.get(name)
+    name, commands = words[0], _options.commands()
+    known = commands.get(name)
     options = {option for parameter in known.params for option in parameter.opts} if known is not None else set()
     if "--part" not in options:
-        parted = [one for one, made in group.commands.items() if any("--part" in p.opts for p in made.params)]
+        parted = [one for one, made in commands.items() if any("--part" in p.opts for p in made.params)]
         raise click.UsageError(f"expected a command with parts ({', '.join(parted)}), got {name!r}")
     if given := [word for word in words if word.partition("=")[0] in ("--part", "--join")]:
         raise click.UsageError(f"leave out {given[0]}: each job gets its own")

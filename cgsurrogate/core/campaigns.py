@@ -18,8 +18,8 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from pathlib import Path
 from typing import TypeVar
 
-from cgsurrogate.core import interrupts, registry
-from cgsurrogate.core.filesystem import Busy, first_line, locked
+from cgsurrogate.core import filesystem, interrupts, registry
+from cgsurrogate.core.filesystem import Busy, first_line
 from cgsurrogate.core.interrupts import Stopped, Watch
 from cgsurrogate.core.registry import UserFiles
 from cgsurrogate.core.task_board import DONE, FAILED, KILLED, STOPPED, WAITING, Board, Diary, Told
@@ -84,7 +84,7 @@ def locked_soon(folder: Path, patience: float) -> Iterator[None]:
     while True:
         with contextlib.ExitStack() as held:
             try:
-                held.enter_context(locked(folder))
+                held.enter_context(filesystem.locked(folder))
             except Busy:
                 if time.monotonic() >= until:
                     raise

@@ -46,9 +46,9 @@ class Note:
         state: one of those above; of a task that is ``RUNNING``, whether it still is says its lock.
         why: it failed or stopped, or what is to be known of its end.
         host, process: that work on it, or did.
-        began, heard: s since 1970: the beginning of this attempt, and the last word.
+        began, since, heard: s since 1970: the beginning of this attempt, its first word, and the last one.
         told: the last word under each label, in order.
-        first: the share that was done when this attempt began.
+        first: the share that was done at the first word.
     """
 
     state: str = WAITING
@@ -56,6 +56,7 @@ class Note:
     host: str = ""
     process: int = 0
     began: float = 0.0
+    since: float = 0.0
     heard: float = 0.0
     told: dict[str, Told] = dataclasses.field(default_factory=dict)
     first: float | None = None
@@ -172,7 +173,8 @@ class Diary:
         note, now = self.note, time.time()
         new = note.told.pop(label, None) is None
         note.told[label], note.heard = Told(label, fraction, text, *more), now
-        note.first = fraction if note.first is None else note.first
+        if note.first is None:
+            note.first, note.since = fraction, now
         if new or now - self.written > OFTEN or (fraction or 0.0) >= 1.0:
             self._write()
 
@@ -187,18 +189,23 @@ class Diary:
 
 
 def summary(board: Board) -> dict[str, Any]:
-    """Counts by state, ns a day of all that run, and the seconds that are left (None: not known)."""
+    """Counts by state, ns a day of all that run, and the seconds that are left with as many tasks at once as now.
+
+    What is not known is None.
+    """
     notes = {name: board.note(name) for name in board.planned()}
     counts = {state: sum(note.state == state for note in notes.values()) for state in (DONE, RUNNING, FAILED, STOPPED)}
     running = [note for note in notes.values() if note.state == RUNNING]
     paces = [note.last.pace for note in running if note.last is not None and note.last.pace is not None]
-    speeds = [speed for note in running if (speed := _speed(note))]
+    known = [note for note in notes.values() if note.state in (DONE, RUNNING) and note.first is not None]
+    made = sum(share(note) - (note.first or 0.0) for note in known)
+    taken = sum(note.heard - note.since for note in known)
     left = sum(1.0 - share(note) for note in notes.values() if note.state != FAILED)
     return {
         "notes": notes,
         "counts": {**counts, WAITING: len(notes) - sum(counts.values())},
         "pace": sum(paces) if paces else None,
-        "left": left / sum(speeds) if speeds else None,
+        "left": left * taken / made / len(running) if running and made > 0 else None,
     }
 
 
@@ -211,10 +218,5 @@ def share(note: Note) -> float:
 
 def seconds_left(note: Note) -> float | None:
     """Of a task that runs; None where it is not known."""
-    speed = _speed(note)
-    return (1.0 - share(note)) / speed if speed else None
-
-
-def _speed(note: Note) -> float:
-    """Share a second of this attempt."""
-    return (share(note) - (note.first or 0.0)) / max(note.heard - note.began, 1e-3)
+    made = share(note) - (note.first or 0.0)
+    return (1.0 - share(note)) * (note.heard - note.since) / made if made > 0 else None

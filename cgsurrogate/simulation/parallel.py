@@ -188,8 +188,10 @@ def _advance(spec: Specification, folder: Path, checkpoint_every: float, tell: C
 
     folder.mkdir(parents=True, exist_ok=True)
     with interrupts.watching() as asked, filesystem.locked(folder):
+        store = Folder(folder, spec.named)
+        tell("simulating", store.progress.frames / spec.total)
         try:
-            advance(spec, Folder(folder, spec.named), report, checkpoint_every, asked)
+            advance(spec, store, report, checkpoint_every, asked)
         except Unstable:
             tell("simulating", 1.0)
 

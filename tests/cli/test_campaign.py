@@ -67,7 +67,7 @@ def test_a_fault_ends_no_other_command_and_is_tried_again():
 )
 def test_a_list_that_makes_no_sense_is_refused(text, words):
     with pytest.raises(ValueError, match=words):
-        read(text)
+        read(text, group.commands)
 
 
 def test_the_jobs_of_an_array_do_all_commands(monkeypatch):
@@ -120,7 +120,7 @@ def test_a_table_of_what_runs(place):
         diary = Diary(board, "part 11")
         diary.tell("simulating", 0.0)
         diary.tell("simulating", 0.5, "", 12.0, 300.0)
-        diary.note.heard = diary.note.began + 60.0
+        diary.note.heard = diary.note.since + 60.0
         board.write("part 11", diary.note)
         lines = said("status", ".").splitlines()
     assert lines[0] == "30 tasks: 10 done, 1 running, 1 failed, 18 waiting; 12 ns/day; 37:00 left"

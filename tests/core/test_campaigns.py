@@ -201,6 +201,6 @@ def test_the_time_that_is_left_counts_this_attempt_alone(tmp_path):
         diary = Diary(notes, "one")
         diary.tell("learns", 0.5)
         diary.tell("learns", 0.75)
-        diary.note.heard = diary.note.began + 10.0
+        diary.note.heard = diary.note.since + 10.0
         notes.write("one", diary.note)
         assert summary(notes)["left"] == pytest.approx(50.0)
