@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ part = click.option(
 )
 
 
-def commands() -> dict[str, click.Command]:
+def commands() -> Mapping[str, click.Command]:
     """All of the command line, within a command."""
     root = click.get_current_context().find_root().command
     assert isinstance(root, click.Group)

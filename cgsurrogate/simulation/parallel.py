@@ -82,8 +82,10 @@ def simulate_parts(
     whole = dataclasses.replace(whole, named=whole.named | {"processes": number})
     if (done := finished(folder, whole.named, options.report)) is not None:
         return done
-    folder.mkdir(parents=True, exist_ok=True)
     parts = {f"part {k + 1}": (folder / PARTS / str(k), spec) for k, spec in enumerate(_cut(whole, number))}
+    if spread.join and not (folder / MANIFEST).exists():
+        _refuse_unfinished(parts)
+    folder.mkdir(parents=True, exist_ok=True)
     with locked_soon(folder, 0.0 if spread.share is None else PATIENCE):
         if (done := finished(folder, whole.named, options.report, held=True)) is not None:
             return done
@@ -106,10 +108,6 @@ def _run(parts: Parts, folder: Path, options: RunOptions) -> None:
     board, spread = Board(folder), options.spread
     wanted = list(parts) if spread.share is None else spread.share.of(parts)
     left = {name: part for name, part in parts.items() if not _done(*part)}
-    if spread.join and left:
-        raise ValueError(
-            f"{len(left)} of {len(parts)} parts are not done, the first: {next(iter(left))}; run them first"
-        )
     board.plan({name: f"{len(spec.first)} replicas" for name, (_, spec) in parts.items()})
     for name in parts.keys() - left.keys():
         board.write(name, Note(DONE))
@@ -118,6 +116,13 @@ def _run(parts: Parts, folder: Path, options: RunOptions) -> None:
     hear = _hear(options.report, wanted, tasks, next(iter(parts.values()))[1].settings.time)
     with interrupts.watching(options.max_hours) as asked:
         run_tasks(tasks, board, hear, asked, "the simulation", spread.executor)
+
+
+def _refuse_unfinished(parts: Parts) -> None:
+    """Raise ``ValueError`` where there is something to run."""
+    left = [name for name, part in parts.items() if not _done(*part)]
+    if left:
+        raise ValueError(f"{len(left)} of {len(parts)} parts are not done, the first: {left[0]}; run them first")
 
 
 def _done(folder: Path, spec: Specification) -> bool:

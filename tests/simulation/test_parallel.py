@@ -171,6 +171,9 @@ def test_shares_in_any_order_join_to_the_same_bytes(tmp_path, here):
     """Also where one comes twice, and one was killed; before all are done nothing is joined, and nothing is lost."""
     whole = several(tmp_path / "whole", processes=5)
     folder, parts = tmp_path / "shares", {k: Share(k, 3) for k in (1, 2, 3)}
+    with pytest.raises(ValueError, match="5 of 5 parts are not done"):
+        several(folder, processes=5, join=True)
+    assert not folder.exists()
     for k in (3, 1, 3):
         with pytest.raises(ShareDone, match=f"part {k}/3 of .* is done"):
             several(folder, processes=5, share=parts[k])

@@ -33,13 +33,18 @@ class Local(Executor):
     def __init__(self, workers: int):
         context = multiprocessing.get_context("spawn")
         end, self._lifeline = context.Pipe(duplex=False)
+        self._starting = workers
         self._pool = ProcessPoolExecutor(workers, context, _prepare, (end,))
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             future = self._pool.submit(call, *arguments, **options)
-            self._pool.submit(int).cancel()  # it may have overlooked the process that it started last, until called
+            if (
+                self._starting
+            ):  # it may overlook the death of the process that it started last, until it is called again
+                self._starting -= 1
+                self._pool.submit(int)
             return future
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
