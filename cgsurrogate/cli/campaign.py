@@ -40,8 +40,9 @@ def command(commands: Path, out: Path, executor: Executors | None, part: Share |
     board = Board(out)
     board.plan({name: shlex.join(words) for name, words in lines.items()})
     wanted = list(lines) if part is None else part.of(lines)
-    left = {name: lines[name] for name in wanted if not finished(board, name, lines[name])}
-    with progress(quiet) as update, interrupts.watching() as watch:
+    alone = filesystem.locked(board.folder, "campaign" if part is None else f"part-{part.number}-of-{part.count}")
+    with alone, progress(quiet) as update, interrupts.watching() as watch:
+        left = {name: lines[name] for name in wanted if not finished(board, name, lines[name])}
         hear = _hear(update, wanted, left)
         campaigns.run_tasks(tasks(left, board), board, hear, watch, "the campaign", executor, alone=True)
     click.echo(f"{len(wanted)} of {len(lines)} commands are done: {out}")

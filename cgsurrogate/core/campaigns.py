@@ -22,7 +22,7 @@ from cgsurrogate.core import filesystem, interrupts, registry
 from cgsurrogate.core.filesystem import Busy, first_line
 from cgsurrogate.core.interrupts import Stopped, Watch
 from cgsurrogate.core.registry import UserFiles
-from cgsurrogate.core.task_board import DONE, FAILED, KILLED, STOPPED, WAITING, Board, Diary, Told
+from cgsurrogate.core.task_board import DONE, FAILED, KILLED, RUNNING, STOPPED, WAITING, Board, Diary, Told
 
 _T = TypeVar("_T")
 Task = Callable[[Callable[..., None]], None]
@@ -130,7 +130,8 @@ def run_tasks(
     """
     campaign = _Campaign(tasks, board, hear, watch, what)
     for name in tasks:
-        board.clear(name)
+        if board.note(name).state != RUNNING:  # for another command; it is waited for
+            board.clear(name)
     waiting, make = list(tasks), make or executors()
     try:
         while waiting:
@@ -246,7 +247,9 @@ def call(_: UserFiles, name: str, task: Task, board: Board) -> None:
         while True:
             try:
                 with board.held(name):
-                    return _noted(name, task, board)
+                    if board.note(name).state != DONE:  # Dask may have lost that it was done
+                        _noted(name, task, board)
+                    return
             except Busy:  # a process of a command that was killed holds the folder for a moment longer
                 if time.monotonic() > until:
                     raise
