@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +18,11 @@ from torch import Generator, Tensor
 from cgsurrogate.core.frames import Beads, Frames
 from cgsurrogate.core.propagator import Propagator, State
 from cgsurrogate.core.provenance import Provenance
+from cgsurrogate.core.task_board import Told
 from cgsurrogate.simulation import parallel
 from cgsurrogate.simulation.parallel import simulate_parts
 from cgsurrogate.simulation.run import simulate
-from cgsurrogate.simulation.settings import Limits, RunOptions, SamplerSettings, SimulationSettings
+from cgsurrogate.simulation.settings import Limits, RunOptions, SamplerSettings, SimulationSettings, Spread
 
 BEADS = Beads(("CA",) * 3, (0,) * 3, (12.0,) * 3, (0, 1, 2), ("ALA",) * 3, ((0, 1), (1, 2)))
 LAG = 0.5
@@ -72,12 +72,12 @@ def starts(replicas: int = 4) -> np.ndarray:
 
 
 def asked(**values: Any) -> tuple[SimulationSettings, RunOptions]:
-    """Settings and options from all of their fields, those of ``Limits`` and ``SamplerSettings`` included."""
-    kinds = SimulationSettings, RunOptions, Limits, SamplerSettings
+    """Settings and options from all of their fields, those of what is inside them included."""
+    kinds = SimulationSettings, RunOptions, Limits, SamplerSettings, Spread
     known = [{f.name: values.pop(f.name) for f in dataclasses.fields(kind) if f.name in values} for kind in kinds]
     assert not values, values
     inside = {"limits": Limits(**known[2]), "sampler": SamplerSettings(**known[3])}
-    return SimulationSettings(**known[0], **inside), RunOptions(**known[1])
+    return SimulationSettings(**known[0], **inside), RunOptions(**known[1], spread=Spread(**known[4]))
 
 
 @contextlib.contextmanager
@@ -99,9 +99,9 @@ def dying(kind: type[Propagator], calls: int) -> Iterator[None]:
 def here() -> Iterator[None]:
     """Parts run in this process, one after the other."""
 
-    def run_tasks(tasks, hear, *_):
+    def run_tasks(tasks, board, hear, *_):
         for name, task in copy.deepcopy(tasks).items():
-            task(functools.partial(hear, name))
+            task(lambda *told, name=name: hear(name, Told(*told)))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "run_tasks", run_tasks)

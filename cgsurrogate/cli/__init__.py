@@ -17,6 +17,7 @@ import click
 
 from cgsurrogate import __version__
 from cgsurrogate.cli import (
+    campaign,
     compare,
     example,
     export,
@@ -31,6 +32,8 @@ from cgsurrogate.cli import (
     run,
     simulate,
     split,
+    status,
+    submit,
     train,
     view,
 )
@@ -85,6 +88,9 @@ for _module in (
     export,
     view,
     kinds,
+    campaign,
+    submit,
+    status,
 ):
     group.add_command(_module.command)
 
@@ -93,6 +99,8 @@ def main() -> None:
     """Run the command line; a fault of the input is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on a busy machine are slower than one
     messages.plain_warnings()
+    if lifeline := os.environ.pop("CGSURROGATE_LIFELINE", ""):  # of a campaign
+        interrupts.end_with(int(lifeline))
     raised = interrupts.Raised()
     try:
         with interrupts.raising() as raised:  # what can be continued notes a signal instead, and saves

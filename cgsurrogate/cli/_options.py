@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import click
 from cgsurrogate.core.limits import MOST_SEED
 
 if TYPE_CHECKING:
+    from cgsurrogate.core.campaigns import Executors, Share
     from cgsurrogate.core.frames import Frames
     from cgsurrogate.data.molecules import Molecule
 
@@ -55,6 +56,43 @@ trust = click.option(
     callback=_trusted,
     help="Run this Python file where a stored model, stored frames or a --config name it as their kind.",
 )
+
+
+def _executors(_context: click.Context, _option: click.Parameter, text: str | None) -> Executors | None:
+    from cgsurrogate.core import campaigns
+
+    return None if text is None else campaigns.executors(text)
+
+
+def _share(_context: click.Context, _option: click.Parameter, text: str | None) -> Share | None:
+    from cgsurrogate.core.campaigns import Share
+
+    try:
+        return None if text is None else Share.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+executor = click.option(
+    "--executor",
+    metavar="KIND",
+    callback=_executors,
+    help="Who works: local:workers=N processes of this machine, dask for a cluster, or a .py file of your own "
+    "(cgsurrogate kinds executors). [default: local, a worker a core]",
+)
+part = click.option(
+    "--part",
+    metavar="k/K",
+    callback=_share,
+    help="Do the k-th of K shares only, from 1, for the jobs of an array; cgsurrogate submit makes these.",
+)
+
+
+def commands() -> Mapping[str, click.Command]:
+    """All of the command line, within a command."""
+    root = click.get_current_context().find_root().command
+    assert isinstance(root, click.Group)
+    return root.commands
 
 
 def finite(options: dict[str, Any]) -> None:

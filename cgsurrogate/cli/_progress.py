@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +18,29 @@ class Update(Protocol):
     def __call__(self, label: str, fraction: float | None, text: str = "") -> None: ...
 
 
-def _clock(seconds: float) -> str:
+LINE = re.compile(
+    r"(?P<label>[^:]+): (?:(?P<done>done)|(?P<percent>[0-9]+) %|[0-9:]+)[^,]*(?:,[^,]* left)?(?:, (?P<text>.*))?"
+)
+
+
+def parsed(line: str) -> tuple[str, float | None, str] | None:
+    """Label, share that is done and words of a line of progress, as it is written where no terminal is; else None.
+
+    >>> parsed("simulating: 34 %, 0:20 left, 12 ns/day, 301 K")
+    ('simulating', 0.34, '12 ns/day, 301 K')
+    >>> parsed("comparing: done in 1:05")
+    ('comparing', 1.0, '')
+    >>> parsed("reading: 0:10")
+    ('reading', None, '')
+    """
+    found = LINE.fullmatch(line.strip())
+    if found is None:
+        return None
+    share = 1.0 if found["done"] else int(found["percent"]) / 100 if found["percent"] else None
+    return found["label"], share, found["text"] or ""
+
+
+def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -90,11 +113,11 @@ def _lines() -> Update:
         line = f"{label}: "
         if done:
             ended.add(label)
-            line += f"done in {_clock(now - start)}"
+            line += f"done in {clock(now - start)}"
         elif fraction:
-            line += f"{100 * fraction:.0f} %, {_clock((now - start) / fraction * (1 - fraction))} left"
+            line += f"{100 * fraction:.0f} %, {clock((now - start) / fraction * (1 - fraction))} left"
         else:
-            line += f"{_clock(now - start)}"
+            line += f"{clock(now - start)}"
         print(line + (f", {texts[label]}" if texts[label] else ""), file=sys.stderr, flush=True)
 
     return update

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Molecules in one OpenMM system, far apart; by default as many as pay.",
 )
+@_options.executor
+@_options.part
 @click.option("--platform", help="OpenMM platform; the fastest by default.")
 @click.option("--threads", default=1, show_default=True, type=int, help="Threads on the CPU platform.")
 @_options.seed
@@ -74,7 +76,7 @@ def command(pdb: Path | None, out: Path, tempering: str | None, quiet: bool, **o
     pip install 'cgsurrogate[openmm]'.
     """
     from cgsurrogate.core import filesystem, temperatures
-    from cgsurrogate.data.generation.openmm import generate
+    from cgsurrogate.data.generation.campaign import make_reference
 
     peptides = _peptides(*(options.pop(name) for name in ("sequences", "sequence", "caps")))
     if bool(peptides) == (pdb is not None):
@@ -85,13 +87,14 @@ def command(pdb: Path | None, out: Path, tempering: str | None, quiet: bool, **o
     if ladder:
         options["temperature"] = ladder[0]
     options["tempering"] = ladder
-    how = {name: options.pop(name) for name in ("only", "copies", "platform", "threads")}
+    how = {name: options.pop(name) for name in ("only", "copies", "platform", "threads", "executor")}
+    how["share"] = options.pop("part")
     with progress(quiet) as update:
         told = _told(update)
-        paths = generate(pdb or peptides, out, Protocol(**options), **how, report=told)
+        paths = make_reference(pdb or peptides, out, Protocol(**options), **how, report=told)
     for path in paths:
         click.echo(str(path))
-    if not how["only"]:
+    if not how["only"] and how["share"] is None:
         click.echo(f"next: cgsurrogate map --config {out / 'system.toml'} -o frames")
 
 

@@ -10,7 +10,7 @@ import click
 
 from cgsurrogate.cli import _options
 from cgsurrogate.cli._progress import progress
-from cgsurrogate.simulation.settings import FRAMES, REPLICAS, SamplerSettings, SimulationSettings
+from cgsurrogate.simulation.settings import FRAMES, REPLICAS, SamplerSettings, SimulationSettings, Spread
 
 
 def _processes(text: str | None) -> int | str | None:
@@ -102,9 +102,12 @@ def _processes(text: str | None) -> int | str | None:
     "--processes",
     metavar="N|auto",
     callback=lambda _context, _option, text: _processes(text),
-    help="Spread the replicas over N processes of one thread each; auto: as many as there are cores for this job. "
+    help="Cut the replicas into N parts, each a task of one thread; auto: as many as there are cores for this job. "
     "[default: 1, or the number that the output folder was begun with]",
 )
+@_options.executor
+@_options.part
+@click.option("--join", is_flag=True, help="Run nothing: make one folder of the parts that jobs with --part have run.")
 @click.option("--max-hours", type=float, help="Stop resumable after this wall time.")
 @_options.device
 @_options.out_folder
@@ -123,6 +126,7 @@ def command(model: Path, start: str, energy: Path | None, out: Path, device: str
     were frozen before their first bad frame; 5: stopped at --max-hours.
     """
     from cgsurrogate import workflows
+    from cgsurrogate.core.campaigns import ShareDone
     from cgsurrogate.models.model import Model
 
     if device == "auto" and options["processes"] not in (None, 1):
@@ -132,17 +136,22 @@ def command(model: Path, start: str, energy: Path | None, out: Path, device: str
     loaded = Model.load(model, device)
     settings = _settings(options, loaded.temperature)
     frames = workflows.starting_frames(loaded, start)
-    with progress(quiet) as update:
-        result = workflows.make_simulation(
-            loaded,
-            frames,
-            out,
-            settings,
-            energy=None if energy is None else Model.load(energy, device),
-            processes=options["processes"],
-            max_hours=options["max_hours"],
-            report=lambda fraction, text: update("simulating", fraction, text),
-        )
+    spread = Spread(options["processes"], options["executor"], options["part"], options["join"])
+    try:
+        with progress(quiet) as update:
+            result = workflows.make_simulation(
+                loaded,
+                frames,
+                out,
+                settings,
+                energy=None if energy is None else Model.load(energy, device),
+                spread=spread,
+                max_hours=options["max_hours"],
+                report=lambda fraction, text: update("simulating", fraction, text),
+            )
+    except ShareDone as done:
+        click.echo(f"{done}; when all are: the same command with --join in place of --part")
+        return
     _say(result, settings, out)
     lost = result.provenance.quarantined
     if lost:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 INSIST = 2.0  # s after which a signal that has not ended the work is raised again
+POLL = 0.3  # s between two looks whether a task should stop
+_at_work: dict[int, bool] = {}  # threads that work on a task, and whether they were asked to stop
 
 
 class Stopped(Exception):
@@ -77,9 +80,12 @@ class Watch:
     def __init__(self, hours: float | None = None):
         self.signal: int | None = None
         self.deadline = None if hours is None else time.monotonic() + hours * 3600
+        self.thread = threading.get_ident()
 
     @property
     def requested(self) -> bool:
+        if _at_work.get(self.thread) and self.signal is None:
+            self.signal = signal.SIGTERM  # no handler of a signal runs in this thread
         return self.signal is not None or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     def reason(self, what: str) -> Stopped:
@@ -113,3 +119,70 @@ def watching(hours: float | None = None) -> Iterator[Watch]:
             signal.signal(number, handler)  # type: ignore[arg-type]
     if watch.signal is not None and callable(before.get(watch.signal)):
         signal.raise_signal(watch.signal)
+
+
+# -- tasks, which may run in any thread --------------------------------------------------------------------------------
+
+
+def at_work() -> bool:
+    """Whether a thread of this process works on a task."""
+    return bool(_at_work)
+
+
+def ask_all() -> None:
+    """Ask the tasks of this process that run outside of its main thread to save and stop."""
+    for thread in list(_at_work):
+        if thread != threading.main_thread().ident:
+            _at_work[thread] = True
+
+
+@contextlib.contextmanager
+def stoppable(asked: Callable[[], bool]) -> Iterator[None]:
+    """Within the block, a task of this thread stops when ``asked`` says so, which is looked at every ``POLL`` seconds.
+
+    In the main thread it is as if SIGTERM had come, which raises ``Terminated`` where nothing notes it. Python runs no
+    handler of a signal in another thread: there a ``Watch`` knows of it, also one of a later block.
+
+    Raises:
+        Stopped: ``Terminated`` came.
+    """
+    thread, over = threading.get_ident(), threading.Event()
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, terminate) if main else None
+    _at_work[thread] = False
+    threading.Thread(target=_look, args=(asked, thread, main, over), daemon=True).start()
+    try:
+        yield
+    except Terminated:
+        raise Stopped("stopped by SIGTERM; what was saved is kept", signal.SIGTERM) from None
+    finally:
+        over.set()
+        if main:
+            with contextlib.suppress(Terminated):  # a signal that came just before
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        _at_work.pop(thread, None)
+
+
+def _look(asked: Callable[[], bool], thread: int, main: bool, over: threading.Event) -> None:
+    wait = POLL
+    while not over.wait(wait):
+        if not asked():
+            continue
+        if main:
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait = INSIST  # a library may have lost the one before
+        else:
+            _at_work[thread] = True
+            return
+
+
+def end_with(lifeline: int) -> None:
+    """From now on, SIGTERM comes to this process when the other end of a pipe is closed, or its process is no more."""
+
+    def wait() -> None:
+        with contextlib.suppress(OSError):
+            os.read(lifeline, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

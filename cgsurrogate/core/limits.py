@@ -14,6 +14,11 @@ SHORTEST_STEP = 1e-6  # ps
 MOST_TEMPERATURES, MOST_MOVES = 1000, 1_000_000
 
 
+def cores() -> int:
+    """How many this process may use; a batch system gives a job only its own."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def above_zero(name: str, value: float | None, unit: str, most: float = LONGEST) -> None:
     """Raise ``ValueError`` unless a number is None, or finite, above 0 and at most ``most``."""
     if value is not None and not 0 < value <= most:

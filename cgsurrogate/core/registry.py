@@ -27,6 +27,7 @@ FAMILIES = {  # stored models name families, never folders, so that folders can 
     "steppers": "cgsurrogate.models.steppers",
     "cvs": "cgsurrogate.analysis.cvs",
     "published": "cgsurrogate.comparison.published",
+    "executors": "cgsurrogate.core.executors",
 }
 PLAIN = (bool, int, float, str, type(None))  # defaults that can be stored
 

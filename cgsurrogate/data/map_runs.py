@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.core import disk_arrays
-from cgsurrogate.core.worker_processes import cores
+from cgsurrogate.core.limits import cores
 from cgsurrogate.data import validation
 from cgsurrogate.data.formats.sources import Reader, Source
 from cgsurrogate.data.mapping import Mapping

@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 from cgsurrogate.core import filesystem
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import State
+from cgsurrogate.core.task_board import TASKS
 from cgsurrogate.simulation import checkpoint
 
 PARTS, CHUNKS = "parts", "chunks"
@@ -183,7 +184,7 @@ def assembled(
 
 def leftovers(folder: Path) -> list[Path]:
     """What the frames of a simulation are made of, and goes when they are there."""
-    names = (PARTS, CHUNKS, TURNED, TURNED_LABELS, checkpoint.CHECKPOINT, checkpoint.SETTINGS)
+    names = (PARTS, TASKS, CHUNKS, TURNED, TURNED_LABELS, checkpoint.CHECKPOINT, checkpoint.SETTINGS)
     return [path for name in names if (path := folder / name).exists()]
 
 

@@ -72,7 +72,7 @@ def simulate(
     Args:
         start: (R, N, 3) nm, or frames of which each one starts a replica.
         settings: with ``every`` and ``temperature``; ``replicas``, ``sampler`` and ``correct`` are for who calls this.
-        options: ``processes`` is for ``parallel.simulate_parts``.
+        options: ``spread`` is for ``parallel.simulate_parts``.
         known: what else is known of the frames.
 
     Raises:

@@ -16,6 +16,7 @@ from cgsurrogate.core.units import HOTTEST
 if TYPE_CHECKING:
     import numpy as np
 
+    from cgsurrogate.core.campaigns import Executors, Share
     from cgsurrogate.core.frames import Frames
 
 StepReport = Callable[[float, float, float, float | None, str], None]
@@ -101,6 +102,23 @@ class SimulationSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class Spread:
+    """How a simulation is cut into parts, and who runs them.
+
+    Attributes:
+        processes: the number of parts, "auto" for one a core; one, or what the folder was begun with, if None.
+        executor: runs them; by default processes of this machine, as many as there are cores.
+        share: those that are run here; the others are left to other commands, and nothing is joined.
+        join: run nothing, make frames of the parts that others have run.
+    """
+
+    processes: int | str | None = None
+    executor: Executors | None = None
+    share: Share | None = None
+    join: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class RunOptions:
     """What a simulation does beside making frames; it may differ from one piece of a simulation to the next.
 
@@ -109,15 +127,14 @@ class RunOptions:
         report: progress.
         max_hours: wall time after which to stop, resumable; needs a folder.
         checkpoint_every: seconds of wall time between checkpoints, which is what a kill can lose.
-        processes: over which the replicas are spread, "auto" for one a core; one, or what the folder was begun with,
-            if None.
+        spread: over which processes the replicas are spread.
     """
 
     folder: str | Path | None = None
     report: StepReport | None = None
     max_hours: float | None = None
     checkpoint_every: float = 60.0
-    processes: int | str | None = None
+    spread: Spread = Spread()
 
     def __post_init__(self) -> None:
         if self.max_hours is not None and (self.folder is None or not 0 < self.max_hours <= LONGEST):

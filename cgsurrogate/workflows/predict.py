@@ -17,10 +17,11 @@ from cgsurrogate.comparison.comparison import METRICS, Comparison
 from cgsurrogate.comparison.measuring import same_molecule
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.core import filesystem
+from cgsurrogate.core.campaigns import Task, run_tasks
 from cgsurrogate.core.differences import differences, words
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.core.interrupts import watching
-from cgsurrogate.core.worker_processes import Task, cores, run_tasks
+from cgsurrogate.core.task_board import Board
 from cgsurrogate.data import bead_structures
 from cgsurrogate.data.generation.sequences import Peptide
 from cgsurrogate.models import extrapolation_scores
@@ -157,9 +158,11 @@ def _simulate(
         for name in models
         if not (out / SIMULATIONS[name] / MANIFEST).exists()
     }
+    board = Board(out)
+    board.plan(dict.fromkeys(left, "simulate"))
     with watching() as watch:
-        for group in [left] if cores() > 1 else [{name: branch} for name, branch in left.items()]:
-            run_tasks(group, lambda _, *told: report(*told), watch, "the prediction")
+        run_tasks(left, board, lambda _, told: report(*told[:3]), watch, "the prediction")
+    board.remove()
 
 
 def _branch(name: str, out: Path, folder: Path, device: str, settings: PredictionSettings, report: Update) -> None:

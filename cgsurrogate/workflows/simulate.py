@@ -18,12 +18,20 @@ from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import Model
 from cgsurrogate.models.residue_extrapolation import ResidueExtrapolation
 from cgsurrogate.simulation.checkpoint import SETTINGS
-from cgsurrogate.simulation.settings import REPLICAS, RunOptions, SamplerSettings, SimulationSettings, StepReport
+from cgsurrogate.simulation.settings import (
+    REPLICAS,
+    RunOptions,
+    SamplerSettings,
+    SimulationSettings,
+    Spread,
+    StepReport,
+)
 from cgsurrogate.simulation.temperature_ladder import ALL
 from cgsurrogate.workflows.corrections import add_weights, make_correction, refuse_other_correction
 from cgsurrogate.workflows.samplers import completed, make_propagator
 from cgsurrogate.workflows.settings import Report, silent
 
+ONE_PROCESS = Spread()
 BEAD_BYTES = 500  # of memory for a bead of a replica, at the least
 FRAME_BYTES = 24  # on the disk for a bead of a frame, while blocks become runs
 
@@ -50,7 +58,7 @@ def make_simulation(
     settings: SimulationSettings,
     *,
     energy: Model | None = None,
-    processes: int | str | None = None,
+    spread: Spread = ONE_PROCESS,
     max_hours: float | None = None,
     report: Report = silent,
 ) -> Frames:
@@ -59,17 +67,19 @@ def make_simulation(
     Args:
         energy: the force field that is simulated to correct a time-stepper (``settings.correct``), in the folder
             ``OUT-force-field``.
-        processes, max_hours: as in ``RunOptions``; see ``parallel`` for what several processes need of a script.
+        spread, max_hours: as in ``RunOptions``; see ``parallel`` for what several processes need of a script.
     """
     filesystem.refuse_foreign(out, MANIFEST, SETTINGS)
     model = of_molecule(model, start.beads)
-    running: dict[str, Any] = {"processes": processes, "max_hours": max_hours}
+    running: dict[str, Any] = {"spread": spread, "max_hours": max_hours}
     options = RunOptions(out, _told(report), **running)
     if settings.correct is None:
         if energy is not None:
             raise ValueError("--energy corrects a time-stepper and needs --correct reweight:time=PS")
         return _simulated(model, start, settings, options, Provenance(), report)
     integrator = settings.sampler.integrator
+    if spread.share is not None:
+        raise ValueError("--part is for one simulation, --correct may need two; simulate first, and weight it without")
     correction = make_correction(settings.correct, model, energy, integrator)
     refuse_other_correction(out, correction)
     own = dataclasses.replace(settings, sampler=dataclasses.replace(settings.sampler, integrator=None))

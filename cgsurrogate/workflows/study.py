@@ -18,9 +18,11 @@ from cgsurrogate.comparison.comparison import Comparison
 from cgsurrogate.comparison.settings import ComparisonSettings
 from cgsurrogate.comparison.variables import build_cvs, build_published
 from cgsurrogate.core import filesystem, registry
+from cgsurrogate.core.campaigns import Task, run_tasks
 from cgsurrogate.core.frames import MANIFEST, Frames
 from cgsurrogate.core.interrupts import watching
-from cgsurrogate.core.worker_processes import Task, cores, run_tasks
+from cgsurrogate.core.limits import cores
+from cgsurrogate.core.task_board import Board
 from cgsurrogate.data import molecules
 from cgsurrogate.models.extrapolation_scores import add_extrapolation
 from cgsurrogate.models.model import MODEL, Model
@@ -204,16 +206,17 @@ def draw(out: Path, report: Update = silent) -> None:
 
 def _train_and_simulate(out: Path, settings: StudySettings, report: Update, device: str) -> None:
     """Both surrogates, side by side where there are two cores."""
-    together = cores() > 1
-    minutes = settings.minutes if together else settings.minutes / 2
+    minutes = settings.minutes if cores() > 1 else settings.minutes / 2
     left: dict[str, Task] = {
         name: functools.partial(_branch, name, out, settings, minutes, device)
         for name in BRANCHES
         if not (out / FOLDERS[name][1] / MANIFEST).exists()
     }
+    board = Board(out)
+    board.plan(dict.fromkeys(left, "train and simulate"))
     with watching() as watch:
-        for group in [left] if together else [{name: branch} for name, branch in left.items()]:
-            run_tasks(group, lambda _, *told: report(*told), watch, "the run")
+        run_tasks(left, board, lambda _, told: report(*told[:3]), watch, "the run")
+    board.remove()
 
 
 def _branch(name: str, out: Path, settings: StudySettings, minutes: float, device: str, report: Update) -> None:

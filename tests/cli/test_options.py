@@ -37,7 +37,7 @@ LOADING = (
 BEHIND = {  # command -> the function behind it
     "run": "workflows.study.run",
     "example": "data.examples.write_example",
-    "reference": "data.generation.openmm.generate",
+    "reference": "data.generation.campaign.make_reference",
     "predict": "workflows.predictions.predict_all",
     "map": "data.read.read",  # and then the method save of the frames
     "inspect": "workflows.inspect",
@@ -53,10 +53,15 @@ BEHIND = {  # command -> the function behind it
     **{f"export --{name}": "workflows.make_deployment" for name in ("formats", "start", "device", "force", "quiet")},
     "view": "report.page.write_player",
     "kinds": "testing.outcomes",
+    "campaign": "core.campaigns.run_tasks",
+    "submit": "cli.submit.script",
+    "status": "core.task_board.summary",
 }
 VALUES = {  # of options whose text is parsed before the function is called
     "--tempering": "300:450:6",
     "--processes": "2",
+    "--executor": "local:workers=2",
+    "--part": "2/3",
     "--pivot": "3:7",
     "--burn-in": "50",
     "--tolerance": "rates=3",
@@ -238,6 +243,7 @@ def test_an_option_reaches_the_function_behind_its_command(path, option, monkeyp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "peptide.pdb").touch()
     (tmp_path / "peptides.txt").write_text("GPAV")
+    (tmp_path / "commands.txt").write_text("map -o a\nmap -o b\nmap -o c\n")
     (tmp_path / "another.toml").write_text(SYSTEM)
     (tmp_path / "system.toml").write_text(f"{SYSTEM}dt = 2" if option.name == "config" else TWO)
     (tmp_path / "mine").mkdir()

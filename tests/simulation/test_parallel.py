@@ -22,6 +22,7 @@ from walks import BEADS, SETTINGS, Walk, asked, content, dying, run, several, st
 from wells import ONE, DoubleWell, exchanging
 
 from cgsurrogate.core import filesystem, registry
+from cgsurrogate.core.campaigns import Share, ShareDone
 from cgsurrogate.core.energy import Sum
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.interrupts import Stopped
@@ -30,7 +31,7 @@ from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation import parallel as parts
 from cgsurrogate.simulation.parallel import part_seed, simulate_parts
 from cgsurrogate.simulation.run import Unstable, simulate
-from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings
+from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings, Spread
 
 SHARES = (slice(0, 3), slice(3, 5))  # of five replicas in two parts
 
@@ -115,7 +116,7 @@ def test_ladders_stay_whole_and_their_exchanges_are_added(tmp_path, here):
     moves = exchanging(DoubleWell(5.0), rungs, 2)
     x = np.full((9, 1, 3), 0.1)
     settings = [SimulationSettings(8.0, 0.08, 300.0, seed=seed) for seed in (1, part_seed(1, 0), part_seed(1, 1))]
-    frames = simulate_parts(moves, x, ONE, settings[0], RunOptions(tmp_path, processes=2))
+    frames = simulate_parts(moves, x, ONE, settings[0], RunOptions(tmp_path, spread=Spread(2)))
     own = [simulate(moves, x[:n], ONE, one) for n, one in zip((6, 3), settings[1:], strict=True)]
     assert np.array_equal(frames.positions, np.concatenate([f.positions for f in own]))
     assert frames.provenance.ladders == (0, 1, 2)
@@ -161,6 +162,44 @@ def test_a_part_without_replicas_leaves_the_others(tmp_path, here):
     for _ in range(2):
         with pytest.raises(Unstable, match="all 2 replicas"):
             several(tmp_path / "none", lost, replicas=2)
+
+
+# shares, for the jobs of an array
+
+
+def test_shares_in_any_order_join_to_the_same_bytes(tmp_path, here):
+    """Also where one comes twice, and one was killed; before all are done nothing is joined, and nothing is lost."""
+    whole = several(tmp_path / "whole", processes=5)
+    folder, parts = tmp_path / "shares", {k: Share(k, 3) for k in (1, 2, 3)}
+    with pytest.raises(ValueError, match="5 of 5 parts are not done"):
+        several(folder, processes=5, join=True)
+    assert not folder.exists()
+    for k in (3, 1, 3):
+        with pytest.raises(ShareDone, match=f"part {k}/3 of .* is done"):
+            several(folder, processes=5, share=parts[k])
+    assert not (folder / "frames.json").exists()
+    with pytest.raises(ValueError, match="2 of 5 parts are not done, the first: part 2"):
+        several(folder, processes=5, join=True)
+    with dying(Walk, 3), pytest.raises(KeyboardInterrupt):
+        several(folder, processes=5, share=parts[2])
+    with pytest.raises(ShareDone):
+        several(folder, processes=None, share=parts[2])  # the folder knows its number
+    with dying(Walk, 0):  # nothing is done again
+        joined = several(folder, processes=5, join=True)
+    assert np.array_equal(joined.positions, whole.positions)
+    assert sorted(content(folder)) == ["frames.json", "positions.npy"]
+    with dying(Walk, 0):
+        assert np.array_equal(several(folder, processes=None, share=parts[1]).positions, whole.positions), (
+            "a job that comes too late"
+        )
+
+
+@pytest.mark.parametrize("spread", [{"share": Share(1, 2)}, {"join": True}])
+@pytest.mark.parametrize("number", [None, 1, "auto"])
+def test_shares_need_the_number_of_parts(tmp_path, spread, number):
+    with pytest.raises(ValueError, match="give --processes N"):
+        several(tmp_path / "out", processes=number, **spread)
+    assert not (tmp_path / "out").exists()
 
 
 # stopping and going on
@@ -217,7 +256,8 @@ def test_a_model_with_a_users_file_and_its_number(tmp_path, peptide_frames, monk
 
     def simulated(out: str, **changes) -> Frames:
         settings = SimulationSettings(0.4, 0.04, replicas=6, sampler=SamplerSettings(pivot="1:5"))
-        return workflows.make_simulation(model, peptide_frames, Path(out), settings, **({"processes": 2} | changes))
+        spread = Spread(**({"processes": 2} | changes))
+        return workflows.make_simulation(model, peptide_frames, Path(out), settings, spread=spread)
 
     frames = simulated("several")
     assert simulated("several", processes=None).provenance == frames.provenance

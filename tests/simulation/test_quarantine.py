@@ -22,7 +22,7 @@ from cgsurrogate.core.provenance import Provenance
 from cgsurrogate.simulation.parallel import simulate_parts
 from cgsurrogate.simulation.replica_exchange import ReplicaExchange
 from cgsurrogate.simulation.run import simulate
-from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings
+from cgsurrogate.simulation.settings import RunOptions, SamplerSettings, SimulationSettings, Spread
 from cgsurrogate.simulation.temperature_ladder import ALL
 from cgsurrogate.testing import samples
 from cgsurrogate.workflows.stability import simulate_stably
@@ -133,7 +133,7 @@ def test_a_lost_replica_changes_no_other_in_several_processes(tmp_path):
         for name in ("whole", "lost"):
             inner = mixed(integrator("baoab"), "all", 1)
             moves = OfPart(inner) if name == "lost" else inner
-            done.append(simulate_parts(moves, starts(), BEADS, settings, RunOptions(tmp_path / name, processes=2)))
+            done.append(simulate_parts(moves, starts(), BEADS, settings, RunOptions(tmp_path / name, spread=Spread(2))))
     check(*done, set(range(REPLICAS)) - {LOST})
 
 

@@ -63,9 +63,9 @@ def here(monkeypatch):
     """Both branches one after the other in this process; gives the names of those that ran."""
     ran = []
 
-    def run_tasks(tasks, hear, watch, what):
+    def run_tasks(tasks, board, hear, watch, what):
         for name, task in tasks.items():
-            task(lambda *told, name=name: hear(name, *told))
+            task(lambda *told, name=name: hear(name, told))
             ran.append(name)
 
     monkeypatch.setattr(module, "run_tasks", run_tasks)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from cgsurrogate.core import filesystem
+from cgsurrogate.core.interrupts import Watch
 from cgsurrogate.core.provenance import EXCHANGE
 from cgsurrogate.data.generation.accounts import record_speed
 from cgsurrogate.data.generation.engine import Engine, load_states, save_states, usable
@@ -207,8 +208,11 @@ def _advance(groups: list[Group], protocol: Protocol, platform: str, threads: in
     copies = {group: sum(len(run.folders) for run in group.runs) for group in groups}
     began, made, total = time.monotonic(), 0.0, sum(copies.values()) * protocol.chunks * per_chunk
     engines: dict[Group, Engine] = {}
+    watch = Watch()  # notes no signal by itself, so that one ends the chunk at once, but where this is no main thread
     done = {group: group.chunks for group in groups}
     while (chunk := min(done.values())) < protocol.chunks:
+        if watch.requested:
+            raise watch.reason("the generation")
         group = next(group for group in groups if done[group] == chunk)
         if group not in engines:
             engines[group] = Engine([run.molecule for run in group.runs], protocol, platform, threads)
