@@ -32,7 +32,7 @@ LOADING = (
     *("core.frames.Frames.load", "models.model.Model.load", "workflows.starting_frames", "workflows.load_reference"),
     *("workflows.load_ensembles", "workflows.with_speed", "workflows.with_speeds", "testing.family_of"),
     *("core.registry.trust", "workflows.pretrained_model", "workflows.started"),
-    "workflows.predicted_models.chosen",
+    *("workflows.predicted_models.chosen", "models.engines.potential.energy_of"),
 )
 BEHIND = {  # command -> the function behind it
     "run": "workflows.study.run",
