@@ -69,13 +69,13 @@ def test_asked_to_stop_too_late_for_a_block_it_does_no_more(tmp_path):
 
 
 def test_a_killed_worker_ends_no_campaign(tmp_path, monkeypatch):
-    """One dies once, one always; the others are done once."""
+    """One dies once, one always; the others are done, also those whose neighbour died."""
     monkeypatch.setattr(campaigns, "TRIES", 2)
     tasks = {
         "once": functools.partial(deadly, tmp_path, "once", 1)
     }  # first, so that others wait in the pool that breaks
     tasks["always"] = functools.partial(deadly, tmp_path, "always", 99)
-    tasks |= {f"task {k}": functools.partial(written, tmp_path, f"{k}") for k in range(4)}
+    tasks |= {f"task {k}": functools.partial(deadly, tmp_path, f"{k}", 0) for k in range(4)}
     notes = board(tmp_path, tasks)
     with pytest.raises(RuntimeError, match="1 of 6 tasks failed, always: always was killed 2 times"):
         run_tasks(tasks, notes, silent, Watch(), "it", executors("local:workers=2"), alone=True)
