@@ -132,10 +132,10 @@ def command(model: Path, start: str, energy: Path | None, out: Path, device: str
     if device == "auto" and options["processes"] not in (None, 1):
         device = "cpu"  # where processes are
     _options.one_thread()
-    _options.computing_on(device, quiet)
     loaded = Model.load(model, device)
     settings = _settings(options, loaded.temperature)
     frames = workflows.starting_frames(loaded, start)
+    _options.computing_on(device, quiet)
     spread = Spread(options["processes"], options["executor"], options["part"], options["join"])
     try:
         with progress(quiet) as update:
