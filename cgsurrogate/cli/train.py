@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,8 @@ def _others(settings: TrainingSettings, device: str, quiet: bool) -> tuple[bool,
     from cgsurrogate.training import ranks
 
     other = ranks.joined(settings, devices.chosen(device)) > 0
+    if other:
+        warnings.simplefilter("ignore")  # the first says them
     return other, quiet or other
 
 

@@ -7,9 +7,7 @@ What is validated and kept is the moving average of the weights.
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +20,6 @@ from cgsurrogate.training.objectives._base import Objective, OnDevice
 from cgsurrogate.training.settings import TrainingSettings
 from cgsurrogate.training.state import History, TrainingState
 
-FABRIC = ("lightning_fabric", "lightning.pytorch")  # which have loggers of their own
 Report = Callable[[float, str], None]
 
 
@@ -60,14 +57,7 @@ def fit(
     with watching() as watch:  # before the heavy import, which would install its own handlers
         from cgsurrogate.training.lightning_task import Task
 
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        for name in (
-            "pytorch_lightning",
-            "pytorch_lightning.utilities.rank_zero",
-            "lightning_fabric",
-            "lightning.pytorch",
-        ):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        ranks.quiet_lightning()
         device = devices.of(module)
         if device.type != "cpu":
             objective = OnDevice(objective, device)

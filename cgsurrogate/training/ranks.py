@@ -6,6 +6,8 @@ step they draw different batches, and average the slopes. Only the first of them
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +31,13 @@ def options(settings: TrainingSettings) -> dict[str, Any]:
     return found
 
 
+def quiet_lightning() -> None:
+    """It says only what is wrong."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def several(settings: TrainingSettings) -> bool:
     return "strategy" in options(settings)
 
@@ -43,7 +52,9 @@ def joined(settings: TrainingSettings, device: torch.device) -> int:
         return 0
     import pytorch_lightning as lightning
 
-    silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    quiet_lightning()
+    without = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    silent: dict[str, Any] = dict.fromkeys(without, False)
     trainer = lightning.Trainer(accelerator=ACCELERATORS[device.type], **layout, **silent)
     if device.type == "cuda":
         torch.cuda.set_device(trainer.local_rank)
