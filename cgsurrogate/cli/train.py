@@ -95,7 +95,7 @@ def energy(
     if _done(out, settings, data, begun, force):
         return
     _options.one_thread()
-    others, quiet = _others(settings, device, quiet)
+    others, quiet = _others(options["devices"], device, quiet)
     _options.computing_on(device, quiet)
     with progress(quiet) as update:
         model = workflows.make_energy(
@@ -157,7 +157,7 @@ def stepper(
     if _done(out, settings, data, begun, force):
         return
     _options.one_thread()
-    others, quiet = _others(settings, device, quiet)
+    others, quiet = _others(options["devices"], device, quiet)
     _options.computing_on(device, quiet)
     with progress(quiet) as update:
         model = workflows.make_stepper(
@@ -188,12 +188,12 @@ def _started(name: str | None, kind: str, settings: Any) -> tuple[Any, Any]:
     return model, workflows.started(settings, model, said)
 
 
-def _others(settings: TrainingSettings, device: str, quiet: bool) -> tuple[bool, bool]:
+def _others(count: int, device: str, quiet: bool) -> tuple[bool, bool]:
     """Whether this process is one of several that train together and not the first, which alone speaks; and quiet."""
     from cgsurrogate.core import devices
     from cgsurrogate.training import ranks
 
-    other = ranks.joined(settings, devices.chosen(device)) > 0
+    other = ranks.joined(TrainingSettings(devices=count), devices.chosen(device)) > 0
     if other:
         warnings.simplefilter("ignore")  # the first says them
     return other, quiet or other

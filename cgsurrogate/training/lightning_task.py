@@ -110,15 +110,22 @@ class Task(lightning.LightningModule):
         if self.skipped:
             self.report(self.state.fraction, self.state.bad_batch(self.batch))
         self.mean_loss = float(mean.detach())
-        return None if self.skipped else loss
+        if self.skipped:  # of several ranks each must have slopes to average, which are then passed over
+            weights = [weight.sum() for weight in self.module.parameters() if weight.requires_grad]
+            return None if ranks.count() == 1 else 0.0 * torch.stack(weights).sum()
+        return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
-        if not all(torch.isfinite(gradient).all() for gradient in gradients):
+        if not self.skipped and not self._finite_slopes():
             self.skipped = True
             self.report(self.state.fraction, self.state.bad_batch(self.batch))
+        if self.skipped:
             for weight in self.module.parameters():
                 weight.grad = None  # the optimizer passes over it
+
+    def _finite_slopes(self) -> bool:
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         state, asked = self.state, self.asked()
