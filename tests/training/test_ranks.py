@@ -1,6 +1,7 @@
 """Several ranks: the curve of one rank with all their batches, one writer, one stop; and what a Trainer is told."""
 
 import csv
+import io
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import torch
 import two_ranks
 
+from cgsurrogate.core import checked_files
 from cgsurrogate.training import ranks
 from cgsurrogate.training.loop import fit
 from cgsurrogate.training.settings import TrainingSettings
@@ -60,7 +62,8 @@ def test_a_batch_that_is_bad_on_one_rank_is_skipped_on_all(tmp_path):
     code, rows = run(tmp_path / "bad", "-", 7)
     assert code == 0 and rows[-1]["step"] == two_ranks.STEPS
     assert all(row["held_out"] == row["held_out"] for row in rows)
-    stored = torch.load(tmp_path / "bad" / "training.pt", weights_only=True)
+    content = checked_files.read_checked(tmp_path / "bad" / "training.pt", "")
+    stored = torch.load(io.BytesIO(content), weights_only=True)
     assert stored["progress"]["bad"] == 1
 
 
