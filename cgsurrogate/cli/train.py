@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ steps = _options.setting(
     "--steps",
     type=click.IntRange(min=1),
     help="Budget of steps; with it alone, the same command gives the same weights to the byte on the same machine.",
+)
+
+devices = _options.setting(
+    TrainingSettings,
+    "--devices",
+    type=click.IntRange(min=1),
+    help="Processes (on a CPU) or GPUs that train together, each on batches of its own; a step has those of all.",
 )
 
 begin_with = click.option(
@@ -62,6 +70,7 @@ def command() -> None:
 )
 @minutes
 @steps
+@devices
 @begin_with
 @_options.device
 @_options.seed
@@ -86,6 +95,7 @@ def energy(
     if _done(out, settings, data, begun, force):
         return
     _options.one_thread()
+    others, quiet = _others(options["devices"], device, quiet)
     _options.computing_on(device, quiet)
     with progress(quiet) as update:
         model = workflows.make_energy(
@@ -97,6 +107,8 @@ def energy(
             device=device,
             report=lambda fraction, text: update("force field", fraction, text),
         )
+    if others:
+        return
     rows = model.info["priors"]
     shown = sorted(rows, key=lambda row: -row.get("misfit", 0.0))[:SHOWN] if len(rows) > SHOWN else rows
     more = f"  (of {len(rows)} those that fit worst)" if len(shown) < len(rows) else ""
@@ -122,6 +134,7 @@ def energy(
 )
 @minutes
 @steps
+@devices
 @begin_with
 @_options.device
 @_options.seed
@@ -144,6 +157,7 @@ def stepper(
     if _done(out, settings, data, begun, force):
         return
     _options.one_thread()
+    others, quiet = _others(options["devices"], device, quiet)
     _options.computing_on(device, quiet)
     with progress(quiet) as update:
         model = workflows.make_stepper(
@@ -155,6 +169,8 @@ def stepper(
             device=device,
             report=lambda fraction, text: update("time-stepper", fraction, text),
         )
+    if others:
+        return
     _tell(model)
     module: Any = model.module
     low, high = module.lags
@@ -170,6 +186,17 @@ def _started(name: str | None, kind: str, settings: Any) -> tuple[Any, Any]:
     model, context = workflows.pretrained_model(name, kind), click.get_current_context()
     said = [one for one in context.params if context.get_parameter_source(one) is ParameterSource.COMMANDLINE]
     return model, workflows.started(settings, model, said)
+
+
+def _others(count: int, device: str, quiet: bool) -> tuple[bool, bool]:
+    """Whether this process is one of several that train together and not the first, which alone speaks; and quiet."""
+    from cgsurrogate.core import devices
+    from cgsurrogate.training import ranks
+
+    other = ranks.joined(TrainingSettings(devices=count), devices.chosen(device)) > 0
+    if other:
+        warnings.simplefilter("ignore")  # the first says them
+    return other, quiet or other
 
 
 def _done(out: Path, settings: TrainingSettings, data: list[Any], start: Any, force: bool) -> bool:

@@ -79,6 +79,7 @@ class Watch:
 
     def __init__(self, hours: float | None = None):
         self.signal: int | None = None
+        self.requested_elsewhere = False  # another process that works on the same was asked to stop
         self.deadline = None if hours is None else time.monotonic() + hours * 3600
         self.thread = threading.get_ident()
 
@@ -86,10 +87,13 @@ class Watch:
     def requested(self) -> bool:
         if _at_work.get(self.thread) and self.signal is None:
             self.signal = signal.SIGTERM  # no handler of a signal runs in this thread
+        if self.requested_elsewhere:
+            return True
         return self.signal is not None or (self.deadline is not None and time.monotonic() >= self.deadline)
 
     def reason(self, what: str) -> Stopped:
-        why = signal.Signals(self.signal).name if self.signal is not None else "the time limit"
+        other = "a signal to another process" if self.requested_elsewhere else "the time limit"
+        why = signal.Signals(self.signal).name if self.signal is not None else other
         return Stopped(f"stopped by {why}; {what} is saved, the same command continues it", self.signal)
 
     def install(self) -> dict[int, object]:

@@ -22,7 +22,7 @@ from cgsurrogate.core.frames import Frames
 from cgsurrogate.core.propagator import Propagator
 from cgsurrogate.core.statistics import systematic
 from cgsurrogate.geometry.torsion_moves import TorsionMoves
-from cgsurrogate.training import energy_start
+from cgsurrogate.training import energy_start, ranks
 from cgsurrogate.training.batches import WeightedFrames, naming
 from cgsurrogate.training.loop import Report, fit, silent
 from cgsurrogate.training.objectives import maximum_likelihood, self_contrast
@@ -70,7 +70,7 @@ def train_energy(
         ValueError: the frames do not suit the energy or the objective; a prior term that could not be simulated.
         Stopped: a signal came; with a ``folder`` the same call continues.
     """
-    objective = local_objective(settings.objective, frames)
+    objective, then = local_objective(settings.objective, frames), _then(settings)
     if len(frames) < 10:
         raise ValueError(f"expected ten or more frames to train from, got {len(frames)}; map more frames")
     kept, held = parts = frames.split(settings.held_out_fraction, settings.seed)
@@ -79,7 +79,6 @@ def train_energy(
     priors, networks = divided(energy)
     if not len(networks.terms):
         return History((), {}, "priors fitted; there is no network to train", notes)
-    then = "likelihood" if settings.objective == "likelihood" else "self-contrast" if settings.fine_tune else ""
     if then and sampler is None:
         raise ValueError(f"{then} needs a sampler of the energy, got none; give one, or settings with fine_tune=False")
     share = FIRST_SHARE[then]
@@ -103,6 +102,17 @@ def train_energy(
         history = dataclasses.replace(history, reason=f"{history.reason}; then {more}")
     energy.cpu()
     return history
+
+
+def _then(settings: EnergySettings) -> str:
+    """What follows noise contrast."""
+    then = "likelihood" if settings.objective == "likelihood" else "self-contrast" if settings.fine_tune else ""
+    if then and ranks.several(settings):
+        raise ValueError(
+            f"{then} samples in one process, got several devices; give fine_tune=False (--no-fine-tune) and another "
+            "objective than likelihood, or one device"
+        )
+    return then
 
 
 def _after(share: float, report: Report, fraction: float, text: str) -> None:

@@ -7,9 +7,7 @@ What is validated and kept is the moving average of the weights.
 
 from __future__ import annotations
 
-import logging
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from torch import nn
 
 from cgsurrogate.core import devices
 from cgsurrogate.core.interrupts import watching
+from cgsurrogate.training import ranks
 from cgsurrogate.training.objectives._base import Objective, OnDevice
 from cgsurrogate.training.settings import TrainingSettings
 from cgsurrogate.training.state import History, TrainingState
@@ -47,28 +46,33 @@ def fit(
         report: called with the used fraction of the budget and a line of text.
         start: the weights have been learned before, and are kept where training makes none that are better.
 
+    With several ranks (see ``settings``) every step has a batch of each, the losses and slopes are averaged, the first
+    rank writes, and all stop at the same step.
+
     Raises:
+        ValueError: an option of the ``Trainer`` that the training sets itself.
         Stopped: a signal came; with a ``folder`` the same call continues.
         FloatingPointError: the loss was not finite in several batches.
     """
     with watching() as watch:  # before the heavy import, which would install its own handlers
         from cgsurrogate.training.lightning_task import Task
 
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "lightning.pytorch"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        ranks.quiet_lightning()
         device = devices.of(module)
         if device.type != "cpu":
             objective = OnDevice(objective, device)
-        state = TrainingState(module, objective, settings, folder, label)
+        rank = ranks.joined(settings, device)
+        state = TrainingState(module, objective, settings, folder, label, rank)
+        report = report if rank == 0 else silent
         task = Task(state, watch, report)
         if start and not state.progress.rows:
             report(0.0, f"validation loss {state.validate().get('held_out', math.nan):.5g} to begin with")
         if not state.finished():
             task.run()
             module.to(device)  # Lightning leaves it on the processor
-        if watch.requested:
+        if task.asked():
             task.save()
+            ranks.wait()  # the first has saved before any ends
             raise watch.reason(label)
         history = state.finish()
         task.save()  # what comes after this training may be stopped and continued

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Self
 
 from cgsurrogate.core import limits
 
 MINUTES = 10.0  # the budget where none is given
 GENTLE = 0.25  # of the learning rate where pretrained weights learn on: few data should not undo what many have taught
+OWN = (  # options of a Lightning Trainer that follow from the settings, or from the device of the model
+    *("accelerator", "devices", "gradient_clip_val", "inference_mode"),
+    *("max_steps", "max_epochs", "max_time", "min_steps", "min_epochs"),
+)
+HOW = ("devices", "trainer")  # fields that say how it is computed
 OBJECTIVES = ("auto", "force", "denoise", "likelihood")
 
 
@@ -23,6 +29,11 @@ class TrainingSettings:
         average: factor of the exponential moving average of the weights, which is what is validated and kept.
         every: steps between two validations; after ``patience`` of them without improvement the training ends.
         clip: largest norm of the gradient.
+        devices: processes (on a CPU) or GPUs of each machine that train together, each on batches of its own.
+        trainer: more options of the Lightning ``Trainer``: num_nodes, strategy, precision, callbacks, logger and others
+            that are not ``OWN``.
+
+    The last two (``HOW``) are not part of what a folder with a training is asked for.
     """
 
     minutes: float | None = None
@@ -35,8 +46,15 @@ class TrainingSettings:
     patience: int = 20
     every: int = 200
     clip: float = 1.0
+    devices: int = 1
+    trainer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        own = next((name for name in self.trainer if name in OWN), None)
+        if own is not None:
+            raise ValueError(f"expected options of a Trainer that a training does not set itself, got {own}")
+        if self.devices < 1:
+            raise ValueError(f"expected one or more devices, got {self.devices}")
         if self.minutes is None and self.steps is None:
             object.__setattr__(self, "minutes", MINUTES)
         limits.above_zero("the budget of a training", self.minutes, "minutes")

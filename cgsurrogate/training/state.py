@@ -15,6 +15,7 @@ import torch
 from torch import Generator, nn
 
 from cgsurrogate.core import checked_files, devices, filesystem
+from cgsurrogate.training import ranks
 from cgsurrogate.training.objectives._base import Batch, Objective
 from cgsurrogate.training.settings import TrainingSettings
 
@@ -78,21 +79,34 @@ def _because(culprits: Sequence[str]) -> str:
 
 
 class TrainingState:
-    """``folder`` None keeps no files; ``label`` names the training in errors."""
+    """``folder`` None keeps no files; ``label`` names the training in errors. Of several ranks only the first, 0,
+    writes files, and its clock is that of all while they train."""
 
     def __init__(
-        self, module: nn.Module, objective: Objective, settings: TrainingSettings, folder: Path | None, label: str
+        self,
+        module: nn.Module,
+        objective: Objective,
+        settings: TrainingSettings,
+        folder: Path | None,
+        label: str,
+        rank: int = 0,
     ):
+        self.rank = rank
         self.module, self.objective, self.settings = module, objective, settings
         self.folder, self.label = folder, label
         self.average = copy.deepcopy(module).requires_grad_(False).eval()
         self.best = copy.deepcopy(module.state_dict())
         self.progress, self.began, self.reason = Progress(), time.monotonic(), ""
         self.saved_at = time.monotonic()
+        self.shared_seconds: float | None = None  # what the clock of the first rank showed at the last step
 
     # -- the clock ------------------------------------------------------------------------------------------------
     @property
     def seconds(self) -> float:
+        return self.own_seconds if self.shared_seconds is None else self.shared_seconds
+
+    @property
+    def own_seconds(self) -> float:
         return self.progress.seconds + time.monotonic() - self.began
 
     @property
@@ -119,8 +133,9 @@ class TrainingState:
         return Generator().manual_seed(mixed)
 
     def batch_rng(self) -> Generator:
-        """Of the batch of this step, and of its loss."""
-        return self.rng(self.progress.step + self.progress.bad)
+        """Of the batch of this step, and of its loss; every rank has its own."""
+        number = self.progress.step + self.progress.bad
+        return self.rng(number, self.rank) if self.rank else self.rng(number)
 
     # -- what happens around a step -------------------------------------------------------------------------------
     def after_step(self, loss: float) -> None:
@@ -135,7 +150,7 @@ class TrainingState:
     def bad_batch(self, batch: Batch) -> str:
         """Count a batch that is skipped, and say so; FloatingPointError where there are many."""
         progress = self.progress
-        found = self.objective.blame(self.module, batch, self.batch_rng)
+        found = ranks.joint(self.objective.blame(self.module, batch, self.batch_rng))
         progress.bad += 1
         progress.culprits += [name for name in found if name not in progress.culprits][:MOST_CULPRITS]
         del progress.culprits[MOST_CULPRITS:]
@@ -165,8 +180,11 @@ class TrainingState:
             with torch.no_grad():  # losses on forces switch gradients on themselves
                 losses = [
                     float(self.objective.loss(self.average, batch, self.rng(-1, number)))
+                    if number % ranks.count() == ranks.own()
+                    else 0.0
                     for number, batch in enumerate(batches)
                 ]
+            losses = ranks.added(losses, devices.of(self.module))
             self._refuse_held_out(batches, losses)
             counts = [len(batch[0]) for batch in batches]
             row["held_out"] = sum(a * b for a, b in zip(losses, counts, strict=True)) / max(1, sum(counts))
@@ -186,7 +204,7 @@ class TrainingState:
         rng = self.batch_rng()
         batch = self.objective.draw(rng)
         with torch.no_grad():
-            return float(self.objective.loss(self.average, batch, rng))
+            return float(ranks.mean(self.objective.loss(self.average, batch, rng)))
 
     def _refuse_held_out(self, batches: Sequence[Batch], losses: Sequence[float]) -> None:
         """FloatingPointError at the first validation where single frames make it infinite: it would stay so."""
@@ -215,14 +233,18 @@ class TrainingState:
 
     # -- files ----------------------------------------------------------------------------------------------------
     def _write_rows(self) -> None:
-        if self.folder is not None:
+        if self.folder is not None and self.rank == 0:
             rows = self.progress.rows
             lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
             filesystem.write_text(self.folder / METRICS, "\n".join(lines) + "\n")
 
     def save(self, optimizer: dict[str, Any] | None) -> None:
-        if self.folder is None:
-            return
+        self.saved_at = time.monotonic()
+        if self.folder is not None and self.rank == 0:
+            checked_files.write_checked(self.folder / CHECKPOINT, self.packed(optimizer))
+
+    def packed(self, optimizer: dict[str, Any] | None) -> bytes:
+        """All that continuing needs."""
         content = {
             "progress": dataclasses.asdict(self.progress) | {"seconds": self.seconds},
             "module": self.module.state_dict(),
@@ -233,8 +255,18 @@ class TrainingState:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        checked_files.write_checked(self.folder / CHECKPOINT, buffer.getvalue())
-        self.saved_at = time.monotonic()
+        return buffer.getvalue()
+
+    def unpack(self, stored: bytes) -> dict[str, Any]:
+        """Go on from what was ``packed``; returns the state of the optimizer."""
+        content = torch.load(io.BytesIO(stored), weights_only=True, map_location=devices.of(self.module))
+        self.progress = Progress(**content["progress"])
+        self.module.load_state_dict(content["module"])
+        self.average.load_state_dict(content["average"])
+        self.objective.load_state_dict(content["objective"])
+        self.best = content["best"]
+        optimizer: dict[str, Any] = content["optimizer"]
+        return optimizer
 
     def resume(self) -> dict[str, Any] | None:
         """Go on from the files of the folder, if there are any; returns the state of the optimizer.
@@ -250,13 +282,6 @@ class TrainingState:
             return None
         stored = checked_files.read_checked(path, "remove it to train anew")
         try:
-            content = torch.load(io.BytesIO(stored), weights_only=True, map_location=devices.of(self.module))
-            self.progress = Progress(**content["progress"])
-            self.module.load_state_dict(content["module"])
-            self.average.load_state_dict(content["average"])
-            self.objective.load_state_dict(content["objective"])
-            self.best = content["best"]
-            optimizer: dict[str, Any] = content["optimizer"]
+            return self.unpack(stored)
         except Exception:  # whatever its unpickler meets, or another model
             raise ValueError(f"{path} is not the state of this training; remove it to train anew") from None
-        return optimizer

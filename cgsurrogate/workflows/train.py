@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cgsurrogate.core import registry
+from cgsurrogate.core import devices, registry
 from cgsurrogate.core.energy import Energy, Prior, Sum
 from cgsurrogate.core.fingerprints import sketch
 from cgsurrogate.core.frames import Frames
@@ -23,6 +24,7 @@ from cgsurrogate.simulation.monte_carlo.pivot import can_pivot
 from cgsurrogate.simulation.monte_carlo.sampler import Attempts, HybridSampler
 from cgsurrogate.simulation.monte_carlo.state_moves import IndependenceMove
 from cgsurrogate.simulation.settings import INTEGRATOR
+from cgsurrogate.training import ranks
 from cgsurrogate.training.force_field import train_energy, training_part
 from cgsurrogate.training.settings import EnergySettings, StepperSettings
 from cgsurrogate.training.several_molecules import train_energy_together
@@ -58,15 +60,16 @@ def make_energy(
     if start is not None:
         pretrained.refuse_unlike(start, every)
         settings = pretrained.started(settings, start)
-    with claimed(out, settings, every, start):
+    rank = ranks.joined(settings, devices.chosen(device))
+    with contextlib.nullcontext() if rank else claimed(out, settings, every, start):
         return _make_energy(every, out, settings, start, report, device)
 
 
 def _make_energy(
     every: Sequence[Frames], out: Path, settings: EnergySettings, start: Model | None, report: Report, device: str
 ) -> Model:
-    frames = every[0]
-    if (out / MODEL).exists():  # a finished one is replaced, not continued
+    frames, first = every[0], ranks.joined(settings, devices.chosen(device)) == 0
+    if first and (out / MODEL).exists():  # a finished one is replaced, not continued
         _forget(out, MODEL, CHECKPOINT, "likelihood/*", "round-*/*")
     torch.manual_seed(settings.seed)  # initial weights only; nothing else draws from the global generator
     recipes: list[tuple[str, str, dict[str, Any]]] = []
@@ -90,8 +93,9 @@ def _make_energy(
     else:
         extrapolation = fit_residue_extrapolation(every, settings.seed)
     model = Model(energy, frames.beads, frames.temperature, info, extrapolation)
-    _forget(out, "round-*/samples.npy")  # first: a folder with a model is not looked at again
-    model.save(out)
+    if first:  # the others have the same
+        _forget(out, "round-*/samples.npy")  # before: a folder with a model is not looked at again
+        model.save(out)
     return model
 
 
@@ -132,7 +136,8 @@ def make_stepper(
     if start is not None:
         pretrained.refuse_unlike(start, every)
         settings = pretrained.started(settings, start)
-    with claimed(out, settings, every, start):
+    rank = ranks.joined(settings, devices.chosen(device))
+    with contextlib.nullcontext() if rank else claimed(out, settings, every, start):
         return _make_stepper(every, out, settings, start, report, device)
 
 
@@ -154,7 +159,8 @@ def _make_stepper(
     info = {**_about(history, every, start), "physical_time": physical, **_closest(every)}
     extrapolation = fit_residue_extrapolation(every, settings.seed) if others else None
     model = Model(built, frames.beads, frames.temperature, info, extrapolation)
-    model.save(out)
+    if ranks.joined(settings, devices.chosen(device)) == 0:
+        model.save(out)
     return model
 
 

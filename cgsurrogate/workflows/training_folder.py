@@ -13,7 +13,7 @@ from cgsurrogate.core.differences import differences, words
 from cgsurrogate.core.fingerprints import digest
 from cgsurrogate.core.frames import Frames
 from cgsurrogate.models.model import MODEL, Model
-from cgsurrogate.training.settings import TrainingSettings
+from cgsurrogate.training.settings import HOW, TrainingSettings
 from cgsurrogate.training.state import CHECKPOINT
 
 RECORD = "training.json"
@@ -63,7 +63,7 @@ def _record(settings: TrainingSettings, every: Sequence[Frames], start: Model | 
     begun = {} if start is None else {"start": {"sha256": start.digest}}
     return {
         "kind": type(settings).__name__.removesuffix("Settings").lower(),
-        "settings": dataclasses.asdict(settings),
+        "settings": {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name not in HOW},
         "frames": {str(k): _about(frames) for k, frames in enumerate(every)},
         **begun,
     }
