@@ -4,12 +4,13 @@
     python benchmarks/pretrain.py peptides.txt -o FOLDER --ns 4 [--runs 1]
     python benchmarks/pretrain.py ... -o FOLDER --bundle peptides
 
-Sequences (a file) are first simulated and mapped (``cgsurrogate reference``, ``map``). Without ``--validation`` a part
-of the molecules is held out (``--held-out``). The ``graph`` stepper and the force field learn from the others, half of
-the minutes each; then each validation molecule is simulated with both, and measured as in ``unseen_peptides``. FOLDER
-gets ``stepper``, ``force-field``, ``measured.json`` and ``card.md``, whose figures are those of ``measured.json``. The
-same command goes on where it was stopped. ``--bundle NAME`` then copies the models and the card, without what only
-training needs, to where ``--from NAME`` finds them.
+Sequences (a file) are first simulated and mapped (``cgsurrogate reference``, ``map``). ``--validation`` takes names of
+molecules of the data set, or other data sets; without it a part of the molecules is held out (``--held-out``). The
+``graph`` stepper and the force field learn from the others, half of the minutes each; then each validation molecule is
+simulated with both, and measured as in ``unseen_peptides``. FOLDER gets ``stepper``, ``force-field``, ``measured.json``
+and ``card.md``, whose figures are those of ``measured.json``. The same command goes on where it was stopped.
+``--bundle NAME`` then copies the models and the card, without what only training needs, to where ``--from NAME`` finds
+them.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def parts(given: argparse.Namespace) -> tuple[FrameSet, FrameSet]:
     whole = FrameSet.load(mapped(given))
     if not given.validation:
         return whole.split(given.held_out, given.seed)
-    held = {name: frames for path in given.validation for name, frames in FrameSet.load(path).items()}
+    held: dict[str, Frames] = {}
+    for name in given.validation:
+        held |= {name: whole[name]} if name in whole else dict(FrameSet.load(Path(name)).items())
     return FrameSet({name: frames for name, frames in whole.items() if name not in held}), FrameSet(held)
 
 
@@ -249,7 +252,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a data set, or a file of sequences")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--validation", type=Path, nargs="*", default=[], help="frames, or data sets")
+    parser.add_argument("--validation", nargs="*", default=[], help="names of molecules of it, or other data sets")
     parser.add_argument("--held-out", type=float, default=0.2)
     parser.add_argument("--minutes", type=float, default=60.0, help="of training, both models together")
     parser.add_argument("--steps", type=int, help="of each training, in place of minutes")
