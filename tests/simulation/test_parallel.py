@@ -223,7 +223,7 @@ def test_stops_and_a_second_command(tmp_path):
         several(folder, Walk(wait=0.03), report=tell, time=300.0)
     assert stopped.value.signal == signal.SIGINT
     assert told[0][0] < told[2][0] < told[2][1] == 300.0
-    assert all(entry[2] > 0 and 100 < entry[3] < 600 for entry in told)
+    assert all(entry[2] > 0 and 100 < entry[3] < 600 for entry in told if entry[0])  # before a step there is no speed
     assert not multiprocessing.active_children()
 
     frames = several(folder, report=lambda *entry: told.append(entry), time=300.0)
