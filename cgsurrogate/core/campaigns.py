@@ -113,8 +113,8 @@ def run_tasks(
 ) -> None:
     """Call each task, and ``hear`` here with its name and what it told.
 
-    A task whose worker was killed is tried again, up to ``TRIES`` times, in a new executor where the old one broke.
-    When one fails, or a stop is asked for, all others save and end.
+    A task whose worker was killed is tried again, up to ``TRIES`` times, in a new executor where the old one broke;
+    the last time by itself. When one fails, or a stop is asked for, all others save and end.
 
     Args:
         board: where the tasks are planned.
@@ -135,7 +135,10 @@ def run_tasks(
     waiting, make = list(tasks), make or executors()
     try:
         while waiting:
-            waiting = campaign.attempt(waiting, make, alone)
+            last = [name for name in waiting if campaign.killed[name] == TRIES - 1]
+            waiting = campaign.attempt([name for name in waiting if name not in last], make, alone)
+            for name in last:  # by itself: it may only have been at work where another one's end broke the pool
+                waiting += campaign.attempt([name], make, alone)
     finally:
         board.let_go()
     if campaign.failed:
@@ -156,6 +159,8 @@ class _Campaign:
 
     def attempt(self, names: list[str], make: Executors, alone: bool) -> list[str]:
         """Try these tasks; those to try again."""
+        if not names:
+            return []
         lost: dict[str, bool] = {}  # whether by the end of its worker
         users = UserFiles()
         with make(len(names)) as pool:
