@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from cgsurrogate.core import devices
+from cgsurrogate.core.limits import DEVICES
 from cgsurrogate.models import pretrained
 from cgsurrogate.models.model import Model
 from cgsurrogate.simulation.run import pick_starts
@@ -65,7 +66,7 @@ def learning(batch: int, device: torch.device) -> Callable[[], object]:
 
 
 @click.command()
-@click.option("--device", type=click.Choice(devices.NAMES), default="auto", show_default=True)
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @click.option("--replicas", type=click.IntRange(min=1), help="Side by side. [default: 4,096 on a GPU, 64 else]")
 @click.option("--seconds", default=2.0, show_default=True, help="Of a measurement in one round.")
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1))

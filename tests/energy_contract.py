@@ -6,11 +6,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cgsurrogate.core import registry
+from cgsurrogate.core.energy import Prior
 from cgsurrogate.geometry.internal_coordinates import Cosines, Dihedrals
 from cgsurrogate.testing.energies import check_fast
 from cgsurrogate.testing.samples import chain_beads, conformations, frames, peptide, turned
 
 __all__ = ["chain_beads", "check_fast", "conformations", "frames", "peptide", "turned"]
+
+
+def priors() -> list[Prior]:
+    """All kinds, fitted to the frames of the sample peptide."""
+    sample = frames()
+    made: list[Prior] = [registry.build("priors", name, sample.beads) for name in registry.kinds("priors")]
+    for prior in made:
+        prior.fit(sample)
+    return made
 
 
 def chain(kind: str, q: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ def main() -> None:
     """Run the command line; a fault of the input is one line on standard error."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on a busy machine are slower than one
     messages.plain_warnings()
-    if lifeline := os.environ.pop("CGSURROGATE_LIFELINE", ""):  # of a campaign
+    if lifeline := os.environ.pop(interrupts.LIFELINE, ""):  # of a campaign
         interrupts.end_with(int(lifeline))
     raised = interrupts.Raised()
     try:

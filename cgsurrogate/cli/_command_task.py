@@ -15,10 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cgsurrogate.cli import _progress
-from cgsurrogate.core.interrupts import POLL, Stopped, watching
+from cgsurrogate.core.interrupts import LIFELINE, POLL, Stopped, watching
 from cgsurrogate.core.task_board import KILLED
 
-LIFELINE = "CGSURROGATE_LIFELINE"  # names the end of a pipe, whose other end the process has that started this one
 QUARANTINED, RESUMABLE = 4, 5
 LOOKED_AT = 4096  # bytes at the end of what a command has said
 PACE = re.compile(r"([0-9.e+]+) ns/day")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cgsurrogate.core.limits import MOST_SEED
+from cgsurrogate.core.limits import DEVICES, MOST_SEED
 
 if TYPE_CHECKING:
     from cgsurrogate.core.campaigns import Executors, Share
@@ -26,7 +26,7 @@ seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(
 quiet = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 device = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    type=click.Choice(DEVICES),
     default="auto",
     show_default=True,
     help="Where to compute; auto: an NVIDIA GPU where there is one, else the processor.",

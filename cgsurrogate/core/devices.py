@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import Generator, nn
 
-NAMES = ("auto", "cpu", "cuda", "mps")
-
 
 def chosen(name: str) -> torch.device:
     """The device of a name; ``auto`` is CUDA where there is one, else the processor.

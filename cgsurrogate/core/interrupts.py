@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 INSIST = 2.0  # s after which a signal that has not ended the work is raised again
+LIFELINE = "CGSURROGATE_LIFELINE"  # in the environment: the end of a pipe for ``end_with``
 POLL = 0.3  # s between two looks whether a task should stop
 _at_work: dict[int, bool] = {}  # threads that work on a task, and whether they were asked to stop
 

@@ -11,6 +11,7 @@ MOST_SEED = 2**32 - 1
 LARGEST_OPTION = 100_000  # of a kind that is built: a width, a number of layers
 LONGEST = 1e9  # ps, hours or minutes
 SHORTEST_STEP = 1e-6  # ps
+DEVICES = ("auto", "cpu", "cuda", "mps")  # where tensors are computed
 MOST_TEMPERATURES, MOST_MOVES = 1000, 1_000_000
 
 

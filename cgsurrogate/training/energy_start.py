@@ -142,8 +142,8 @@ def marginals_of(priors: Sequence[Energy], frames: Frames) -> Sum:
     return Sum(*made)
 
 
-def is_stiff(term: Energy) -> bool:
-    """Whether noise has the coordinates of this term from the data, so that it cannot tell one from the other."""
+def kept_by_noise(term: Energy) -> bool:
+    """Whether noise has the coordinates of a prior from the data, and so cannot be told from them by it."""
     return isinstance(term, Prior) and term.marginal and not term.redrawn
 
 
@@ -187,7 +187,7 @@ class _Scale:
         self.theirs = [None if term is None else values(term) for term in theirs]
         self.priors = [k for k, term in enumerate(mine) if isinstance(term, Prior)]
         self.marginals = values(marginals)
-        self.stiff = [k for k in self.priors if is_stiff(mine[k])]
+        self.kept = [k for k in self.priors if kept_by_noise(mine[k])]
 
     def loss(self, taken: Sequence[int], network: bool) -> tuple[float, float]:
         """With the trained priors ``taken`` in place of the fitted ones, and the trained network or none: the loss at
@@ -198,7 +198,7 @@ class _Scale:
     def _scores(self, taken: Sequence[int], network: bool, part: int) -> Tensor:
         total = -self.marginals[part]
         for k, (own, other) in enumerate(zip(self.mine, self.theirs, strict=True)):
-            if k in self.priors and k not in self.stiff:
+            if k in self.priors and k not in self.kept:
                 total = total + (other[part] if k in taken and other is not None else own[part])
             elif network and other is not None and k not in self.priors:
                 total = total + other[part]

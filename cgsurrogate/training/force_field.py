@@ -252,7 +252,7 @@ def energy_objective(
     rest: Energy = Sum(*(term for term in priors.terms if isinstance(term, Prior) and not term.marginal))
     if marginals is not None:
         rest = Difference(
-            Sum(*(term for term in priors.terms if isinstance(term, Prior) and not energy_start.is_stiff(term))),
+            Sum(*(term for term in priors.terms if isinstance(term, Prior) and not energy_start.kept_by_noise(term))),
             marginals,
         )
     contrast = NoiseContrast(moves, rest, kept, Generator().manual_seed(seed), pool=pool, free=free)

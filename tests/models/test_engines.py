@@ -23,14 +23,11 @@ KELVIN = 300.0
 def model(kind: str) -> Model:
     """All priors, fitted, and a network that is awake."""
     torch.manual_seed(0)
-    frames = contract.frames()
-    priors = [registry.build("priors", name, frames.beads) for name in registry.kinds("priors")]
-    for prior in priors:
-        prior.fit(frames)
-    network = registry.build("networks", kind, frames.beads)
+    priors, beads = contract.priors(), contract.peptide()
+    network = registry.build("networks", kind, beads)
     with torch.no_grad():
         network.output.weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(1))
-    return Model(Sum(*priors, network), frames.beads, KELVIN)
+    return Model(Sum(*priors, network), beads, KELVIN)
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -39,11 +39,7 @@ def awake(energy: Energy, seed: int = 1) -> Energy:
 def model(kind: str) -> Sum:
     """All priors, fitted, and a network."""
     torch.manual_seed(0)
-    frames = contract.frames()
-    priors = [registry.build("priors", name, frames.beads) for name in registry.kinds("priors")]
-    for prior in priors:
-        prior.fit(frames)
-    return Sum(*priors, awake(registry.build("networks", kind, frames.beads)))
+    return Sum(*contract.priors(), awake(registry.build("networks", kind, contract.peptide())))
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -29,6 +29,7 @@ from cgsurrogate.models.priors._pooled import Pool
 
 WORST_MISFIT = 0.3  # of cumulative distributions, above which a form does not follow the data
 
+ALIKE = 0.3  # terms of a kind, as many as which those that are alike count
 LEAST_FRAMES = 200  # fewer of one conformation have means apart by chance
 
 
@@ -72,10 +73,11 @@ class MarginalPrior(KindPrior):
     def fit(self, frames: Frames, *others: Frames) -> None:
         pool = self.pool(frames, *others)
         notes = self._tell_apart(pool, frames.kT)
+        alike = self.alike(pool) if others else None
         tables, tabled = [], []
         for kind, label in enumerate(self.names):
             name = f"{self.what} {label}"
-            samples, weights = self.samples(pool, kind)
+            samples, weights = pool.samples(kind) if alike is None else pool.shrunk(kind, alike, ALIKE)
             self.fit_kind(kind, name, samples, weights, frames.kT)
             seen = float(self.misfit[kind])
             if seen < WORST_MISFIT or np.ptp(samples) == 0:
@@ -96,9 +98,9 @@ class MarginalPrior(KindPrior):
         self.table.set(tables, tabled, self.index.numpy(), frames.kT)
         self.notes = tuple(notes)
 
-    def samples(self, pool: Pool, kind: int) -> tuple[np.ndarray, np.ndarray]:
-        """What a kind is fitted to: (S,) samples and their probabilities."""
-        return pool.samples(kind)
+    def alike(self, pool: Pool) -> np.ndarray | None:
+        """(M,) numbers, the same for terms of several molecules that lean on one another; None where none do."""
+        return None
 
     def _tell_apart(self, pool: Pool, kT: float) -> list[str]:
         """Part kinds whose terms have means apart; words on those that one fit could not have spanned."""

@@ -25,7 +25,6 @@ from cgsurrogate.models.priors._marginal import MarginalPrior
 from cgsurrogate.models.priors._pooled import Pool
 
 UNSEEN = 1e-5  # share of uniform samples
-ALIKE = 0.3  # terms of a kind, as many as which those of the same atoms in other residues count
 ODD = ("GLY", "PRO")  # residues whose dihedrals are like no other's
 GRID = 360
 
@@ -91,13 +90,12 @@ class DihedralPrior(MarginalPrior):
         density = np.exp((features @ a).min() - features @ a)
         self.misfit[kind] = 0.0 if rigid else _boltzmann_inversion.misfit(samples, share, grid, density)
 
-    def samples(self, pool: Pool, kind: int) -> tuple[np.ndarray, np.ndarray]:
-        if len(pool.blocks) == 1:
-            return pool.samples(kind)
+    def alike(self, pool: Pool) -> np.ndarray:
+        """Those of the same atoms, whatever the residue."""
         keys = [key.atoms for b in pool.blocks for key in self._keys(b.molecule.beads, b.rows)]
         like = [tuple((residue if residue in ODD else "", atom) for residue, atom in atoms) for atoms in keys]
         number = {one: k for k, one in enumerate(dict.fromkeys(like))}
-        return pool.shrunk(kind, np.array([number[one] for one in like]), ALIKE)
+        return np.array([number[one] for one in like])
 
     def switch_off(self, kind: int) -> None:
         self.series[kind] = 0.0
